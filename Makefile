@@ -1,0 +1,49 @@
+# Every target sets up .venv by itself. Another Python: make PYTHON=python3.12 test
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+DEBIAN_PACKAGES := libgl1 libglib2.0-0
+
+.DEFAULT_GOAL := test
+.DELETE_ON_ERROR:
+.PHONY: demo test check bench clean
+
+demo: $(STAMP)
+	$(BIN)/rl-vae demo --out runs/demo
+
+test: $(STAMP)
+	$(BIN)/pytest -q
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	@set -e; for script in scripts/bench_*.py; do \
+		test -e "$$script" || { echo "no scripts/bench_*.py yet"; break; }; \
+		echo "== $$script"; $(BIN)/python "$$script"; \
+	done
+
+clean:
+	rm -rf .venv build dist runs *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name .git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# opencv-python loads libGL and glib, which a bare machine lacks.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "expected Python 3.11 or newer as '$(PYTHON)', got $$($(PYTHON) --version 2>&1);" \
+			"name one that is: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e '.[box2d,envpool,atari,minigrid,dev]'
+	@$(BIN)/python -c 'import cv2' || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update && \
+			DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(DEBIAN_PACKAGES) && \
+			$(BIN)/python -c 'import cv2'; \
+		else \
+			echo "OpenCV does not load here, most often for want of libGL and glib." \
+				"On Debian or Ubuntu: sudo apt-get install $(DEBIAN_PACKAGES)" >&2; exit 1; \
+		fi; }
+	@touch $@
