@@ -1,0 +1,20 @@
+"""PPO for any environment, continuous or discrete: where to start."""
+
+from rl_vae.policy import Recipe
+
+RECIPE = Recipe(
+    algorithm="PPO",
+    total_steps=100_000,
+    n_envs=8,
+    stack=4,
+    learning_rate=3e-4,
+    final_learning_rate=0.0,
+    hyperparameters={
+        "n_steps": 256,
+        "batch_size": 256,
+        "n_epochs": 10,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "policy_kwargs": {"net_arch": [128, 128]},
+    },
+)

@@ -1,0 +1,84 @@
+"""rl_vae: compress an environment's frames once, let Stable-Baselines3 agents learn from the code.
+
+Names are imported when they are first used, so that `import rl_vae` loads neither torch nor
+Stable-Baselines3; the latter's side is `rl_vae.sb3`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rl_vae import errors
+    from rl_vae.collect import collect_frames, coverage
+    from rl_vae.dataset import FrameDataset
+    from rl_vae.encoder import Encoder
+    from rl_vae.envs import make_env
+    from rl_vae.evaluation import evaluate_agent, interval
+    from rl_vae.exploration import Correlated, Mixture, Uniform
+    from rl_vae.frames import FrameSpec
+    from rl_vae.objectives import Beta
+    from rl_vae.policy import Recipe, train_agent
+    from rl_vae.training import TrainConfig, train_vae
+    from rl_vae.vae import VAE, VAEConfig
+    from rl_vae.wrappers import LatentObservation
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Beta": "objectives",
+    "Correlated": "exploration",
+    "Encoder": "encoder",
+    "FrameDataset": "dataset",
+    "FrameSpec": "frames",
+    "LatentObservation": "wrappers",
+    "Mixture": "exploration",
+    "Recipe": "policy",
+    "TrainConfig": "training",
+    "Uniform": "exploration",
+    "VAE": "vae",
+    "VAEConfig": "vae",
+    "collect_frames": "collect",
+    "coverage": "collect",
+    "evaluate_agent": "evaluation",
+    "interval": "evaluation",
+    "make_env": "envs",
+    "train_agent": "policy",
+    "train_vae": "training",
+}
+
+__all__ = [
+    "Beta",
+    "Correlated",
+    "Encoder",
+    "FrameDataset",
+    "FrameSpec",
+    "LatentObservation",
+    "Mixture",
+    "Recipe",
+    "TrainConfig",
+    "Uniform",
+    "VAE",
+    "VAEConfig",
+    "collect_frames",
+    "coverage",
+    "errors",
+    "evaluate_agent",
+    "interval",
+    "make_env",
+    "train_agent",
+    "train_vae",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"rl_vae.{_HOME[name]}"), name)
+    if name == "errors":
+        return importlib.import_module("rl_vae.errors")
+    raise AttributeError(f"module 'rl_vae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

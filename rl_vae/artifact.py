@@ -1,0 +1,297 @@
+"""The artifact: a trained VAE as a folder that describes itself.
+
+    config.json         format number, FrameSpec, raw observation shape, VAEConfig, provenance,
+                        the SHA-256 of every other file, and a digest of its own content
+    model.safetensors   all weights, encoder and decoder
+    encoder.onnx        uint8 (B, H, W, C) -> mu, logvar (B, Z): all that an agent needs
+    README.md           the model card
+
+Nothing in it is code. It is read strictly: every byte is checked before it is used.
+
+Shape letters: B batch, H W C frame, Z latents.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from rl_vae import files
+from rl_vae.dataset import FrameDataset
+from rl_vae.errors import ArtifactError, ConfigError
+from rl_vae.frames import FrameSpec
+from rl_vae.vae import VAE, VAEConfig
+
+FORMAT = 1
+FILES = ("model.safetensors", "encoder.onnx", "README.md")
+_FIELDS = {"format", "kind", "spec", "observation_shape", "vae", "provenance", "files", "digest"}
+_MAX_CONFIG_BYTES = 4 * 2**20
+
+
+class Artifact(NamedTuple):
+    """A model folder whose every byte has been checked."""
+
+    path: Path
+    spec: FrameSpec
+    observation_shape: tuple[int, ...]
+    """Shape of one raw observation of the environment that the frames came from."""
+    vae_config: VAEConfig
+    provenance: dict[str, Any]
+    """Dataset digest and environment, settings, seed, versions, held-out figures."""
+    weights: dict[str, Tensor]
+    onnx: bytes
+    digest: str
+    """SHA-256 of what it computes: FrameSpec, VAEConfig and weights."""
+
+    def build(self) -> VAE:
+        """The VAE with its weights, in evaluation mode, frozen."""
+        vae = VAE(self.vae_config, self.spec.shape)
+        vae.load_state_dict(self.weights)
+        return vae.eval().requires_grad_(False)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on."""
+    packages = ("rl-vae", "torch", "numpy", "gymnasium", "stable-baselines3", "opencv-python")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except ModuleNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def save_artifact(
+    folder: Path, vae: VAE, *, dataset: FrameDataset, provenance: Mapping[str, Any]
+) -> None:
+    """Write the files of an artifact into a folder that the caller renames when all is there.
+
+    Raises:
+        ArtifactError: where a weight is not a finite number.
+    """
+    weights = {name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()}
+    bad = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise ArtifactError("The model was not saved.", expected="finite weights", got=bad)
+    provenance = {
+        **provenance,
+        "env_id": dataset.header.env_id,
+        "engine": dataset.header.engine,
+        "frames": len(dataset),
+        "versions": versions(),
+    }
+    safetensors.torch.save_file(weights, folder / "model.safetensors")
+    (folder / "encoder.onnx").write_bytes(export_onnx(vae))
+    config: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": "rl_vae encoder",
+        "spec": dataset.spec.to_dict(),
+        "observation_shape": list(dataset.header.raw_shape),
+        "vae": vae.config.to_dict(),
+        "provenance": json.loads(files.canonical_json(provenance)),
+    }
+    (folder / "README.md").write_text(_card(config))
+    config["files"] = {name: files.file_digest(folder / name) for name in FILES}
+    config["digest"] = files.digest(config)
+    files.write_json(folder / "config.json", config)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read and check config.json alone.
+
+    Raises:
+        ArtifactError: where there is none, or it is not one.
+    """
+    file = path / "config.json"
+    if not file.is_file():
+        interrupted = path.with_name(path.name + ".partial").is_dir()
+        raise ArtifactError(
+            f"There is no model at {path}.",
+            expected="a folder that rl-vae train-vae wrote, with config.json in it",
+            got="the rest of an interrupted training"
+            if interrupted
+            else ("a folder without config.json" if path.is_dir() else "no such folder"),
+            remedy="run the same rl-vae train-vae command again: it goes on where it stopped"
+            if interrupted
+            else "train one: rl-vae train-vae DATASET --out FOLDER",
+        )
+    if file.stat().st_size > _MAX_CONFIG_BYTES:
+        raise _damaged(file, f"at most {_MAX_CONFIG_BYTES:,} bytes", f"{file.stat().st_size:,}")
+    try:
+        config = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, "JSON", error) from error
+    if not isinstance(config, dict) or config.get("kind") != "rl_vae encoder":
+        raise _damaged(file, "the description of an rl_vae encoder", "something else")
+    if config.get("format") != FORMAT:
+        raise ArtifactError(
+            f"{file} has another format.",
+            expected=FORMAT,
+            got=config.get("format"),
+            remedy="install the version of rl_vae that wrote it",
+        )
+    if set(config) != _FIELDS:
+        raise _damaged(file, f"the fields {sorted(_FIELDS)}", sorted(config))
+    body = {name: value for name, value in config.items() if name != "digest"}
+    try:
+        digest = files.digest(body)
+    except ValueError as error:
+        raise _damaged(file, "finite numbers", error) from error
+    if digest != config["digest"]:
+        raise _damaged(file, f"digest {config['digest']}", digest)
+    return config
+
+
+def read_artifact(path: str | Path) -> Artifact:
+    """Read a model folder, checking every byte, key, shape and number in it.
+
+    Raises:
+        ArtifactError: naming the file and what is wrong with it.
+    """
+    path = Path(path)
+    config = read_config(path)
+    where = path / "config.json"
+    try:
+        spec = FrameSpec.from_dict(config["spec"])
+        vae_config = VAEConfig(**config["vae"])
+        shape = tuple(int(side) for side in config["observation_shape"])
+        digests = dict(config["files"])
+    except (ConfigError, TypeError, ValueError) as error:
+        raise _damaged(where, "settings in their range", error) from error
+    if set(digests) != set(FILES):
+        raise _damaged(where, f"the files {list(FILES)}", sorted(digests))
+    content = {name: _read_checked(path / name, digests[name]) for name in FILES}
+    weights = _weights(path / "model.safetensors", content["model.safetensors"], vae_config, spec)
+    identity = {"spec": config["spec"], "vae": config["vae"], "weights": digests[FILES[0]]}
+    return Artifact(
+        path=path,
+        spec=spec,
+        observation_shape=shape,
+        vae_config=vae_config,
+        provenance=config["provenance"],
+        weights=weights,
+        onnx=content["encoder.onnx"],
+        digest=files.digest(identity),
+    )
+
+
+class _OnnxEncoder(nn.Module):
+    """uint8 (B, H, W, C) -> mu, logvar (B, Z): scaling and transposition are in the graph."""
+
+    def __init__(self, vae: VAE) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        posterior = self.vae.encode(VAE.to_input(frames))
+        return posterior.mu, posterior.logvar
+
+
+def export_onnx(vae: VAE) -> bytes:
+    """The encoder as one ONNX file: frames uint8 (B, H, W, C) -> mu and logvar float32 (B, Z)."""
+    import onnx_ir
+
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    example = torch.zeros(2, *vae.shape, dtype=torch.uint8)
+    try:
+        logger.setLevel(logging.ERROR)  # it reports that torchvision is absent, which is right
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's own deprecations
+            program = torch.onnx.export(
+                _OnnxEncoder(vae).eval(),
+                (example,),
+                dynamo=True,
+                external_data=False,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=["frames"],
+                output_names=["mu", "logvar"],
+                verbose=False,
+            )
+    finally:
+        logger.setLevel(level)
+    assert program is not None
+    model = program.model
+    # The exporter notes where in whose source each node came from: not part of the function.
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for node in model.graph:
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    return bytes(onnx_ir.to_proto(model).SerializeToString(deterministic=True))
+
+
+def _read_checked(path: Path, expected: object) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, "a readable file", error) from error
+    got = files.digest(content)
+    if got != expected:
+        raise _damaged(path, f"SHA-256 {expected}", got)
+    return content
+
+
+def _weights(path: Path, content: bytes, config: VAEConfig, spec: FrameSpec) -> dict[str, Tensor]:
+    try:
+        weights: dict[str, Tensor] = safetensors.torch.load(content)
+    except Exception as error:  # its own exception type has no public base
+        raise _damaged(path, "a safetensors file", error) from error
+    with torch.device("meta"):
+        right = VAE(config, spec.shape).state_dict()
+    if set(weights) != set(right):
+        raise _damaged(path, f"the tensors {sorted(right)}", sorted(weights))
+    for name, value in weights.items():
+        if value.shape != right[name].shape or value.dtype != right[name].dtype:
+            raise _damaged(
+                path,
+                f"{name} of shape {tuple(right[name].shape)}, {right[name].dtype}",
+                f"{tuple(value.shape)}, {value.dtype}",
+            )
+        if not torch.isfinite(value).all():
+            raise _damaged(path, "finite weights", f"NaN or infinity in {name}")
+    return weights
+
+
+def _damaged(path: Path, expected: object, got: object) -> ArtifactError:
+    return ArtifactError(
+        f"{path} is missing or damaged.",
+        expected=expected,
+        got=got,
+        remedy="copy the model folder again, or train it again",
+    )
+
+
+def _card(config: dict[str, Any]) -> str:
+    spec, provenance = config["spec"], config["provenance"]
+    held_out = provenance["held_out"]
+    return f"""# Encoder of {provenance["env_id"]}
+
+A {config["vae"]["network"]} VAE with {config["vae"]["latent_dim"]} latents and
+{config["vae"]["likelihood"]} likelihood, trained by rl_vae on {provenance["frames"]:,} frames of
+{spec["height"]} x {spec["width"]} x {spec["channels"]} (engine {provenance["engine"]}, seed
+{provenance["seed"]}, {provenance["steps"]:,} updates).
+
+On held-out frames, nats a frame: loss {held_out["loss"]:.1f}, distortion
+{held_out["distortion"]:.1f}, KL {held_out["rate"]:.1f}; mean squared error of a value
+{held_out["mse"]:.1f} (range 0 to 255); {held_out["active_units"]} active latents.
+
+```python
+import gymnasium as gym
+import rl_vae
+
+env = rl_vae.LatentObservation(rl_vae.make_env("{provenance["env_id"]}"), "THIS FOLDER", stack=4)
+```
+"""

@@ -1,0 +1,362 @@
+"""collect_frames: act in an environment, keep the frames.
+
+A shard is the unit of work. It starts with fresh episodes, seeded by the dataset's seed and the
+shard's number, so that any worker can make it, any number of workers makes the same dataset, and
+one that was interrupted is simply made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from rl_vae import files
+from rl_vae.dataset import (
+    DatasetHeader,
+    FrameDataset,
+    ShardRows,
+    commit_shard,
+    drop_torn_line,
+    read_header,
+    read_manifest,
+    shard_rows_for,
+)
+from rl_vae.engines import Engine, EngineName, make_engine, resolve_engine
+from rl_vae.envs import lane_seeds, quiet
+from rl_vae.errors import ConfigError, DatasetError
+from rl_vae.exploration import Correlated, Exploration, Scene
+from rl_vae.frames import FrameSpec, UInt8Array
+from rl_vae.workers import ParentLink, Worker
+
+LANES = {"gymnasium": 4, "envpool": 16}
+"""Environments that step together within one shard; part of what defines a dataset."""
+
+
+class Coverage(NamedTuple):
+    """How much of the environment a dataset shows."""
+
+    frames: int
+    episodes: int
+    mean_length: float
+    """Frames of an episode, the ones cut at a shard's end included."""
+    near_duplicates: float
+    """Share of frames, of 1,000 sampled, of which an earlier one has the same 16 x 16 grayscale
+    thumbnail: no value of it differs by 8 of 255 or more."""
+
+
+def collect_frames(
+    env_id: str,
+    out: str | Path,
+    *,
+    n_frames: int,
+    spec: FrameSpec | None = None,
+    policy: Exploration | None = None,
+    seed: int = 0,
+    engine: EngineName = "auto",
+    workers: int | None = None,
+    frame_skip: int = 1,
+    image_key: str | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> FrameDataset:
+    """Collect frames into a folder, or go on with what an interrupted run left there.
+
+    Args:
+        env_id: A Gymnasium id; its pixels are found as `make_env` finds them.
+        out: The folder. A finished dataset with the same settings is returned as it is.
+        n_frames: How many frames, from 16 up.
+        spec: How an observation becomes a frame; None: 64 x 64 RGB without crop.
+        policy: How to act; None: time-correlated noise.
+        seed: From 0 up. The same seed gives the same dataset, whatever the number of workers.
+        engine: "auto", "gymnasium" or "envpool", as in `make_engine`. Factors need "gymnasium".
+        workers: Processes or threads; None: the number of cores.
+        frame_skip: Steps that each action is held; one frame is kept for each action.
+        image_key: Which entry of a Dict observation is the image.
+        env_kwargs: Handed to the environment.
+        progress: Whether to show a progress bar, where there is a terminal.
+
+    Raises:
+        ConfigError: where an argument is out of range.
+        EnvironmentFault: where the environment cannot be opened, or fails.
+        ObservationError: where its images do not fit the spec.
+        DatasetError: where the folder holds something else, is in use, or cannot be written.
+    """
+    out, spec, policy = Path(out), spec or FrameSpec(), policy or Correlated()
+    _check_numbers(n_frames=(n_frames, 16), seed=(seed, 0), workers=(workers or 1, 1))
+    chosen = resolve_engine(env_id, engine, env_kwargs or image_key)
+    settings = {"spec": spec, "frame_skip": frame_skip, "env_kwargs": env_kwargs or {}}
+    settings |= {"image_key": image_key, "engine": chosen}
+    header = _make_header(env_id, settings, policy, seed, n_frames)
+    check_folder(out, header)
+    out.mkdir(parents=True, exist_ok=True)
+    with files.locked(out, DatasetError):
+        if check_folder(out, header) is None:
+            files.write_json(out / "dataset.json", header.to_dict())
+        drop_torn_line(out)
+        for left in out.glob(".tmp-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        done = {int(line["shard"]) for line in read_manifest(out, header)}
+        missing = [shard for shard in range(header.shards) if shard not in done]
+        with tqdm(
+            total=n_frames,
+            initial=sum(map(header.rows_of, done)),
+            unit="frames",
+            desc=f"collecting {env_id}",
+            disable=None if progress else True,
+        ) as bar:
+            # Committing is quick (a rename and a line), and only this process does it.
+            for shard, temporary, line in _make_shards(out, header, missing, policy, workers, bar):
+                commit_shard(out, shard, temporary, line)
+    return FrameDataset.open(out)
+
+
+def coverage(dataset: FrameDataset) -> Coverage:
+    """Count episodes and near-duplicate frames."""
+    n = len(dataset)
+    sample = np.unique(np.linspace(0, n - 1, min(n, 1000)).astype(np.int64))
+    height, width, _ = dataset.spec.shape
+    frames = dataset.frames(sample)[:, : height // 16 * 16, : width // 16 * 16]
+    blocks = frames.reshape(len(sample), 16, height // 16, 16, width // 16, -1)
+    thumbnails = blocks.mean(axis=(2, 4, 5), dtype=np.float32).reshape(len(sample), 256)
+    near = [
+        bool((np.abs(thumbnails[:i] - thumbnail).max(axis=1) < 8).any())
+        for i, thumbnail in enumerate(thumbnails)
+        if i > 0
+    ]
+    lengths = [episode.length for episode in dataset.episodes]
+    return Coverage(n, len(lengths), float(np.mean(lengths)), float(np.mean(near)))
+
+
+def check_folder(folder: Path, header: DatasetHeader) -> DatasetHeader | None:
+    """Return the folder's header where this dataset was begun there, None where it is free.
+
+    Raises:
+        DatasetError: where it holds another dataset, or other files.
+    """
+    found = read_header(folder)
+    if found is None:
+        if folder.exists() and (not folder.is_dir() or any(_visible(folder))):
+            raise DatasetError(
+                f"{folder} is not free.",
+                expected="a new or empty folder, or the dataset that is to be continued",
+                got="other files",
+                remedy="choose another folder",
+            )
+        return None
+    old, new = found.to_dict(), header.to_dict()
+    differing = [name for name in new if old.get(name) != new[name]]
+    if differing:
+        raise DatasetError(
+            f"{folder} holds another dataset.",
+            expected=", ".join(f"{name} {old.get(name)}" for name in differing),
+            got=", ".join(f"{name} {new[name]}" for name in differing),
+            remedy="choose another folder, or the settings that it was begun with",
+        )
+    return found
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _check_numbers(**numbers: tuple[Any, int]) -> None:
+    for name, (value, least) in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ConfigError(
+                f"{name} is out of range.",
+                expected=f"a whole number from {least} up",
+                got=repr(value),
+            )
+
+
+def _make_header(
+    env_id: str, settings: dict[str, Any], policy: Exploration, seed: int, n_frames: int
+) -> DatasetHeader:
+    engine = make_engine(env_id, 1, workers=1, **settings)
+    try:
+        space = engine.action_space
+        # Refuses what it cannot act in, before anything is written.
+        policy.start(Scene(space, settings["spec"], settings["frame_skip"], 1, (seed,)))
+        # Shards of at most half the frames, so that there is work for two workers.
+        lanes = LANES[engine.name]
+        rows = min(shard_rows_for(settings["spec"]), -(-n_frames // 2))
+        return DatasetHeader(
+            env_id=env_id,
+            **settings,
+            raw_shape=engine.raw_space.shape,
+            seed=seed,
+            n_frames=n_frames,
+            shard_rows=rows,
+            lanes=lanes,
+            policy=policy.describe(),
+            action_shape=tuple(space.shape or ()),
+            action_dtype=np.dtype(space.dtype).str,
+            factor_names=engine.factor_names,
+        )
+    finally:
+        engine.close()
+
+
+def _open_engine(header: DatasetHeader, workers: int | None) -> Engine:
+    return make_engine(
+        header.env_id,
+        header.lanes,
+        engine=header.engine,  # type: ignore[arg-type]
+        workers=workers,
+        spec=header.spec,
+        frame_skip=header.frame_skip,
+        image_key=header.image_key,
+        env_kwargs=header.env_kwargs,
+    )
+
+
+def _make_shards(
+    out: Path,
+    header: DatasetHeader,
+    missing: list[int],
+    policy: Exploration,
+    workers: int | None,
+    bar: Any,
+) -> Iterator[tuple[int, Path, dict[str, Any]]]:
+    """Make shards in any order; yield each when its files are written under their other name."""
+    workers = workers or os.cpu_count() or 1
+    processes = min(workers, len(missing)) if header.engine == "gymnasium" else 1
+    if processes <= 1:
+        threads = workers if header.engine == "envpool" else 1
+        engine = _open_engine(header, threads) if missing else None
+        yield from _fill_all(out, header, engine, iter(missing), policy, bar.update)
+    else:
+        yield from _make_in_processes(out, header, missing, policy, processes, bar.update)
+
+
+def _make_in_processes(
+    out: Path,
+    header: DatasetHeader,
+    missing: list[int],
+    policy: Exploration,
+    processes: int,
+    update: Callable[[int], Any],
+) -> Iterator[tuple[int, Path, dict[str, Any]]]:
+    waiting = list(reversed(missing))
+    left = len(missing)
+    workers = []
+    try:
+        for i in range(processes):
+            worker = Worker(f"collector {i} of {header.env_id}", _serve, out, header, policy)
+            workers.append(worker)
+        by_connection = {worker.connection: worker for worker in workers}
+        while left:
+            for connection in wait(list(by_connection)):
+                worker = by_connection[connection]  # type: ignore[index]
+                kind, value = worker.recv()
+                if kind == "rows":
+                    update(value)
+                elif kind == "idle":
+                    worker.send(waiting.pop() if waiting else None)
+                    if value is not None:
+                        left -= 1
+                        yield value
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def _serve(parent: ParentLink, out: Path, header: DatasetHeader, policy: Exploration) -> None:
+    """A worker process: ask for a shard, make it, hand it over, ask for the next."""
+    quiet()
+    engine = _open_engine(header, 1)
+
+    def shards() -> Iterator[int]:
+        parent.send(("idle", None))
+        while (shard := parent.recv()) is not None:
+            yield shard
+
+    def update(rows: int) -> None:
+        parent.send(("rows", rows))
+
+    # Handing over a shard asks for the next one: the answer is read by shards().
+    for made in _fill_all(out, header, engine, shards(), policy, update, overlap=False):
+        parent.send(("idle", made))
+    with contextlib.suppress(EOFError):
+        parent.recv()  # stay until the parent closes
+
+
+def _fill_all(
+    out: Path,
+    header: DatasetHeader,
+    engine: Engine | None,
+    shards: Iterator[int],
+    policy: Exploration,
+    update: Callable[[int], Any],
+    *,
+    overlap: bool = True,
+) -> Iterator[tuple[int, Path, dict[str, Any]]]:
+    """Fill shards one after the other; with `overlap` one is written while the next is filled."""
+    with contextlib.ExitStack() as stack:
+        if engine is not None:
+            stack.callback(engine.close)
+        writer = stack.enter_context(ThreadPoolExecutor(1))
+        pending: tuple[int, Path, Future[dict[str, Any]]] | None = None
+        for shard in shards:
+            assert engine is not None
+            rows = _fill(header, engine, shard, policy, update)
+            if pending is not None:
+                yield pending[0], pending[1], pending[2].result()
+            temporary = out / f".tmp-{shard:05d}-{os.getpid()}"
+            pending = (shard, temporary, writer.submit(rows.write, temporary))
+            if not overlap:
+                yield pending[0], pending[1], pending[2].result()
+                pending = None
+        if pending is not None:
+            yield pending[0], pending[1], pending[2].result()
+
+
+def _fill(
+    header: DatasetHeader,
+    engine: Engine,
+    shard: int,
+    policy: Exploration,
+    update: Callable[[int], Any],
+) -> ShardRows:
+    """Act until every lane has its rows. Lane by lane, its episodes follow each other."""
+    rows = ShardRows(header, shard)
+    lanes = header.lanes
+    images: UInt8Array = engine.reset(lane_seeds(lanes, header.seed, shard))
+    scene = Scene(engine.action_space, header.spec, header.frame_skip, lanes, (header.seed, shard))
+    actor = policy.start(scene)
+    fresh = np.ones(lanes, np.bool_)
+    step = np.zeros(lanes, np.int32)
+    episode = np.arange(lanes, dtype=np.int32)
+    begun, unreported = lanes, 0
+    for t in range(int(rows.quota.max())):
+        active = np.flatnonzero(t < rows.quota)
+        at = rows.first[active] + t
+        actions = actor.act(images, fresh)
+        rows.frames[at] = images[active]
+        if header.factor_names:
+            rows.steps["factors"][at] = engine.factors()[active]
+        rows.steps["action"][at] = actions[active]
+        rows.steps["episode"][at], rows.steps["step"][at] = episode[active], step[active]
+        images, rewards, terminated, truncated, _ = engine.step(actions)
+        rows.steps["reward"][at] = rewards[active]
+        rows.steps["terminated"][at] = terminated[active]
+        rows.steps["truncated"][at] = truncated[active]
+        fresh = terminated | truncated
+        step = np.where(fresh, 0, step + 1).astype(np.int32)
+        for lane in np.flatnonzero(fresh):
+            episode[lane], begun = begun, begun + 1
+        unreported += len(active)
+        if unreported >= 256:
+            update(unreported)
+            unreported = 0
+    update(unreported)
+    return rows

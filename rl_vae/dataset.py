@@ -1,0 +1,444 @@
+"""FrameDataset: frames on disk in memory-mapped shards, with a manifest that survives anything.
+
+    FOLDER/dataset.json      what defines the dataset: environment, FrameSpec, seed, policy, ...
+    FOLDER/manifest.jsonl    one line per committed shard: rows, SHA-256 of its files, seeds
+    FOLDER/shard-00000/      frames.npy (rows, H, W, C) uint8 and steps.npy (rows,) structured
+
+A shard is written under another name, pushed to the disk and renamed; the manifest line that
+follows is its commit. A row of `steps.npy` says what happened from its frame on: the action that
+was taken there, the reward it gave, whether the episode ended with it. The rows of one episode
+follow each other; a shard begins and ends with its own episodes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from rl_vae import files
+from rl_vae.errors import ConfigError, DatasetError
+from rl_vae.frames import FrameSpec, UInt8Array
+
+FORMAT = 1
+SHARD_ROWS = 4096
+SHARD_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class DatasetHeader:
+    """Everything that defines a dataset: the same header gives the same frames."""
+
+    env_id: str
+    engine: str
+    env_kwargs: Mapping[str, Any]
+    frame_skip: int
+    image_key: str | None
+    spec: FrameSpec
+    raw_shape: tuple[int, ...]
+    """Shape of one observation before the spec."""
+    seed: int
+    n_frames: int
+    shard_rows: int
+    lanes: int
+    """Environments that step together within a shard."""
+    policy: Mapping[str, Any]
+    """How the collector acted, as it describes itself."""
+    action_shape: tuple[int, ...]
+    action_dtype: str
+    factor_names: tuple[str, ...]
+
+    @property
+    def shards(self) -> int:
+        """Number of shards of the whole dataset."""
+        return -(-self.n_frames // self.shard_rows)
+
+    def rows_of(self, shard: int) -> int:
+        """Number of frames of one shard; the last one holds what is left."""
+        return min(self.shard_rows, self.n_frames - shard * self.shard_rows)
+
+    @property
+    def step_dtype(self) -> np.dtype[Any]:
+        """One row of steps.npy."""
+        return np.dtype(
+            [
+                ("action", self.action_dtype, self.action_shape),
+                ("reward", "<f4"),
+                ("terminated", "?"),
+                ("truncated", "?"),
+                ("episode", "<i4"),
+                ("step", "<i4"),
+                ("factors", "<f8", (len(self.factor_names),)),
+            ]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The header as plain JSON values."""
+        plain: dict[str, Any] = json.loads(
+            json.dumps({**asdict(self), "spec": self.spec.to_dict(), "format": FORMAT})
+        )
+        return plain
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DatasetHeader:
+        """The header that `to_dict` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: where it is none.
+        """
+        values = dict(values)
+        if values.pop("format") != FORMAT:
+            raise ValueError(f"the format number is not {FORMAT}")
+        return cls(
+            **{
+                **values,
+                "spec": FrameSpec.from_dict(values["spec"]),
+                "raw_shape": tuple(values["raw_shape"]),
+                "action_shape": tuple(values["action_shape"]),
+                "factor_names": tuple(values["factor_names"]),
+            }
+        )
+
+
+class Episode(NamedTuple):
+    """Consecutive frames of one episode."""
+
+    start: int
+    """Index of its first frame in the dataset."""
+    length: int
+    """Number of frames."""
+    terminated: bool
+    """It ended by the environment's own rules."""
+    truncated: bool
+    """It was cut by a time limit. With neither, the collector stopped watching."""
+
+
+class Split(NamedTuple):
+    """Frame indices, whole episodes on either side."""
+
+    train: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+
+def shard_rows_for(spec: FrameSpec) -> int:
+    """Rows of a shard: 4,096, or fewer where frames are so large that it would pass 64 MiB."""
+    return int(min(SHARD_ROWS, max(64, SHARD_BYTES // int(np.prod(spec.shape)))))
+
+
+class FrameDataset:
+    """Frames on disk, read through memory maps. Open one with `FrameDataset.open(path)`."""
+
+    def __init__(self, path: Path, header: DatasetHeader, lines: Sequence[dict[str, Any]]) -> None:
+        self.path, self.header = path, header
+        self._lines = sorted(lines, key=lambda line: int(line["shard"]))
+        rows = [int(line["rows"]) for line in self._lines]
+        self._starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+        self._frames = [_map(self._shard(line) / "frames.npy") for line in self._lines]
+        self._steps = [_map(self._shard(line) / "steps.npy") for line in self._lines]
+        for line, frames, steps in zip(self._lines, self._frames, self._steps, strict=True):
+            shape = (int(line["rows"]), *header.spec.shape)
+            if frames.shape != shape or frames.dtype != np.uint8:
+                raise _damaged(self._shard(line) / "frames.npy", shape, frames.shape)
+            if steps.shape != shape[:1] or steps.dtype != header.step_dtype:
+                raise _damaged(self._shard(line) / "steps.npy", shape[:1], steps.shape)
+        self._episodes: list[Episode] | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> FrameDataset:
+        """Open what `collect_frames` wrote; an interrupted collection gives what it committed.
+
+        Raises:
+            DatasetError: where there is no dataset, or a file of it is damaged. A torn last line
+                of the manifest is no damage: it was never acknowledged.
+        """
+        path = Path(path)
+        header = read_header(path)
+        if header is None:
+            raise DatasetError(
+                f"There is no dataset at {path}.",
+                expected="a folder that rl-vae collect wrote, with dataset.json in it",
+                got="no such folder" if not path.is_dir() else "a folder without dataset.json",
+                remedy="collect one: rl-vae collect ENV_ID --out FOLDER",
+            )
+        return cls(path, header, read_manifest(path, header))
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: int) -> UInt8Array:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        return self.frames(np.array([index % len(self)]))[0]
+
+    def __iter__(self) -> Iterator[UInt8Array]:
+        for shard in self._frames:
+            yield from shard
+
+    def __repr__(self) -> str:
+        return f"FrameDataset({str(self.path)!r}, {len(self):,} frames of {self.spec.shape})"
+
+    @property
+    def spec(self) -> FrameSpec:
+        """What was applied to every observation."""
+        return self.header.spec
+
+    @property
+    def complete(self) -> bool:
+        """Whether every frame that was asked for has been committed."""
+        return len(self._lines) == self.header.shards
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the header and every shard: the same seed gives the same digest."""
+        keys = ("shard", "rows", "frames_sha256", "steps_sha256")
+        shards = [{key: line[key] for key in keys} for line in self._lines]
+        return files.digest({"header": self.header.to_dict(), "shards": shards})
+
+    def frames(self, indices: NDArray[np.int64] | Sequence[int]) -> UInt8Array:
+        """The frames at some indices, (N, H, W, C) uint8, in the order asked for."""
+        return self._gather(self._frames, indices)
+
+    def steps(self, indices: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[Any]:
+        """What happened from some frames on (all, where none are named): a structured array.
+
+        Fields: action, reward, terminated, truncated, episode, step, factors.
+        """
+        if indices is None:
+            return np.concatenate([np.array(s) for s in self._steps] or [self._no_steps()])
+        return self._gather(self._steps, indices)
+
+    @property
+    def factors(self) -> dict[str, NDArray[np.float64]]:
+        """The simulator's state at every frame, by name; empty where it was not to be had."""
+        values = self.steps()["factors"]
+        return {name: values[:, k] for k, name in enumerate(self.header.factor_names)}
+
+    @property
+    def episodes(self) -> list[Episode]:
+        """The episodes in the order of their frames."""
+        if self._episodes is None:
+            steps = self.steps()
+            starts = np.flatnonzero(steps["step"] == 0)
+            ends = np.append(starts[1:], len(steps))
+            self._episodes = [
+                Episode(
+                    int(start),
+                    int(end - start),
+                    bool(steps["terminated"][end - 1]),
+                    bool(steps["truncated"][end - 1]),
+                )
+                for start, end in zip(starts, ends, strict=True)
+            ]
+        return self._episodes
+
+    def split(self, held_out: float = 0.1, seed: int = 0) -> Split:
+        """Share the episodes out, so that no episode has frames on both sides.
+
+        Args:
+            held_out: Share of the frames, between 0 and 1, that the held-out side has at least.
+            seed: Which episodes those are.
+
+        Raises:
+            ConfigError: where `held_out` is out of range.
+            DatasetError: where there are fewer than two episodes.
+        """
+        if not 0 < held_out < 1:
+            raise ConfigError(
+                "held_out is out of range.", expected="a share between 0 and 1", got=held_out
+            )
+        if len(self.episodes) < 2:
+            raise DatasetError(
+                f"{self.path} cannot be split.",
+                expected="two episodes or more",
+                got=len(self.episodes),
+                remedy="collect more frames",
+            )
+        order = np.random.default_rng([seed, 0x5917]).permutation(len(self.episodes))
+        held, frames = [], 0
+        for which in order[:-1]:
+            held.append(int(which))
+            frames += self.episodes[which].length
+            if frames >= held_out * len(self):
+                break
+        mask = np.zeros(len(self), np.bool_)
+        for which in held:
+            episode = self.episodes[which]
+            mask[episode.start : episode.start + episode.length] = True
+        return Split(np.flatnonzero(~mask), np.flatnonzero(mask))
+
+    def verify(self) -> None:
+        """Read every byte and compare it with the manifest.
+
+        Raises:
+            DatasetError: naming the first file that is not what was written.
+        """
+        for line in self._lines:
+            for name in ("frames", "steps"):
+                path = self._shard(line) / f"{name}.npy"
+                got = files.file_digest(path)
+                if got != line[f"{name}_sha256"]:
+                    raise DatasetError(
+                        f"{path} is damaged.",
+                        expected=f"SHA-256 {line[f'{name}_sha256']}",
+                        got=got,
+                        remedy="delete that shard's folder and its line in manifest.jsonl, then "
+                        "collect again: only that shard is made anew",
+                    )
+
+    def require_complete(self) -> None:
+        """Raise DatasetError where the collection was interrupted or holds nothing."""
+        if not self.complete:
+            raise DatasetError(
+                f"{self.path} is not finished.",
+                expected=f"{self.header.n_frames:,} frames",
+                got=f"{len(self):,}",
+                remedy="run the same rl-vae collect command again: it goes on where it stopped",
+            )
+
+    def _shard(self, line: Mapping[str, Any]) -> Path:
+        return shard_path(self.path, int(line["shard"]))
+
+    def _no_steps(self) -> NDArray[Any]:
+        return np.empty(0, self.header.step_dtype)
+
+    def _gather(self, shards: Sequence[NDArray[Any]], indices: Any) -> NDArray[Any]:
+        wanted = np.asarray(indices, np.int64)
+        if wanted.size and not (0 <= wanted.min() and wanted.max() < len(self)):
+            raise IndexError(f"frame indices must be from 0 to {len(self) - 1}")
+        if not shards:
+            return np.empty((0, *self.spec.shape), np.uint8)
+        out = np.empty((len(wanted), *shards[0].shape[1:]), shards[0].dtype)
+        of_shard = np.searchsorted(self._starts, wanted, side="right") - 1
+        for which in np.unique(of_shard):
+            here = of_shard == which
+            out[here] = shards[which][wanted[here] - self._starts[which]]
+        return out
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """Where a shard lies."""
+    return folder / f"shard-{shard:05d}"
+
+
+def read_header(folder: Path) -> DatasetHeader | None:
+    """The header of a dataset, None where there is no dataset.json.
+
+    Raises:
+        DatasetError: where dataset.json is not one.
+    """
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return None
+    try:
+        return DatasetHeader.from_dict(json.loads(path.read_bytes()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path} is damaged.", expected="the header of a dataset", got=f"{error}"
+        ) from error
+
+
+def read_manifest(folder: Path, header: DatasetHeader) -> list[dict[str, Any]]:
+    """The committed shards; a torn last line was never acknowledged and is left out.
+
+    Raises:
+        DatasetError: where a whole line is damaged.
+    """
+    path = folder / "manifest.jsonl"
+    if not path.is_file():
+        return []
+    *whole, _torn = path.read_bytes().split(b"\n")
+    lines: dict[int, dict[str, Any]] = {}
+    for number, text in enumerate(whole, 1):
+        try:
+            line = json.loads(text)
+            shard, rows = int(line["shard"]), int(line["rows"])
+            right = 0 <= shard < header.shards and rows == header.rows_of(shard)
+            right &= all(len(line[f"{part}_sha256"]) == 64 for part in ("frames", "steps"))
+        except (ValueError, KeyError, TypeError):
+            right = False
+        if not right:
+            raise DatasetError(
+                f"{path} is damaged in line {number}.",
+                expected="a JSON object that names a shard of this dataset",
+                got=repr(text[:80]),
+                remedy="delete that line; collecting again makes its shard anew",
+            )
+        lines[shard] = line
+    return list(lines.values())
+
+
+def drop_torn_line(folder: Path) -> None:
+    """Cut off a half-written last line, so that the next line stands alone."""
+    path = folder / "manifest.jsonl"
+    if path.is_file():
+        content = path.read_bytes()
+        if not content.endswith(b"\n"):
+            files.write_whole(path, content[: content.rfind(b"\n") + 1])
+
+
+class ShardRows:
+    """The rows of one shard while it is filled: lane by lane, each lane's rows one after another.
+
+    Args:
+        header: Of the dataset.
+        shard: Its number.
+    """
+
+    def __init__(self, header: DatasetHeader, shard: int) -> None:
+        self.rows = header.rows_of(shard)
+        self.frames = np.empty((self.rows, *header.spec.shape), np.uint8)
+        self.steps = np.zeros(self.rows, header.step_dtype)
+        share, more = divmod(self.rows, header.lanes)
+        self.quota = np.array([share + (lane < more) for lane in range(header.lanes)])
+        self.first = np.concatenate([[0], np.cumsum(self.quota)[:-1]])
+
+    def write(self, temporary: Path) -> dict[str, Any]:
+        """Write both files into a new folder; returns the manifest's figures on them."""
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        line: dict[str, Any] = {"rows": self.rows}
+        try:
+            for name, array in (("frames", self.frames), ("steps", self.steps)):
+                with (temporary / f"{name}.npy").open("wb") as file:
+                    npy_format.write_array(file, array, allow_pickle=False)
+                line[f"{name}_sha256"] = files.file_digest(temporary / f"{name}.npy")
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            size = self.frames.nbytes + self.steps.nbytes
+            raise DatasetError(
+                f"A shard of {size:,} bytes could not be written to {temporary.parent}: {error}",
+                remedy="make room, then run the same command again: what was committed stays",
+            ) from error
+        return line
+
+
+def commit_shard(folder: Path, shard: int, temporary: Path, line: Mapping[str, Any]) -> None:
+    """Put a written shard into its place and acknowledge it. Only the lock's holder calls this."""
+    target = shard_path(folder, shard)
+    shutil.rmtree(target, ignore_errors=True)  # renamed by a run that died before its line
+    files.rename_folder(temporary, target)
+    files.append_line(folder / "manifest.jsonl", {"shard": shard, **line})
+
+
+def _map(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(
+            f"{path} is missing or damaged: {error}",
+            expected="the shard that manifest.jsonl lists",
+            remedy="delete its line in manifest.jsonl, then collect again: only that shard is "
+            "made anew",
+        ) from error
+    return array
+
+
+def _damaged(path: Path, expected: object, got: object) -> DatasetError:
+    return DatasetError(f"{path} is damaged.", expected=f"shape {expected}", got=f"shape {got}")

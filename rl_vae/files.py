@@ -1,0 +1,130 @@
+"""Files that are either whole or not there: atomic writes, digests, locks.
+
+Everything that rl_vae puts on disk goes through here, so that a reader never meets half a file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rl_vae.errors import RlVaeError
+
+
+def canonical_json(value: Any) -> bytes:
+    """Encode a value as JSON with sorted keys and no spaces: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256, in hexadecimal, of bytes or of the canonical JSON of anything else."""
+    data = value if isinstance(value, bytes) else canonical_json(value)
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256, in hexadecimal, of a file's content, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames inside a folder survive a crash of the machine."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """Push a file's content to the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that after any crash it holds its old content or its new one, never half."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON, whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n")
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Append one line of JSON and push it to the disk: when this returns, the line stays."""
+    with path.open("ab") as file:
+        file.write(canonical_json(value) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    sync_directory(path.parent)
+
+
+def rename_folder(temporary: Path, target: Path) -> None:
+    """Move a finished folder into place, its content pushed to the disk first."""
+    for path in sorted(temporary.rglob("*")):
+        if path.is_file():
+            sync_file(path)
+        else:
+            sync_directory(path)
+    sync_directory(temporary)
+    temporary.rename(target)
+    sync_directory(target.parent)
+
+
+def check_run(partial: Path, run: Mapping[str, Any], error: type[RlVaeError]) -> None:
+    """Compare an interrupted run in a folder, if there is one, with the run that is to go on.
+
+    Raises:
+        RlVaeError: of the kind given, where they are different runs.
+    """
+    path = partial / "run.json"
+    if not path.is_file():
+        return
+    try:
+        begun = json.loads(path.read_bytes())
+    except ValueError:
+        begun = None
+    if begun != json.loads(canonical_json(run)):
+        raise error(
+            f"{partial} holds an interrupted run of another kind.",
+            expected=f"the settings and inputs in {path}",
+            got="others",
+            remedy=f"use those, choose another folder, or delete {partial}",
+        )
+
+
+@contextmanager
+def locked(folder: Path, error: type[RlVaeError]) -> Iterator[None]:
+    """Hold a folder against a second writer; the lock goes with the process that holds it.
+
+    Raises:
+        RlVaeError: of the kind given, where another process is writing there.
+    """
+    with (folder / ".lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise error(
+                f"{folder} is being written by another process.",
+                remedy="wait for it to end, or choose another folder",
+            ) from None
+        yield

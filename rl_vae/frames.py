@@ -1,0 +1,200 @@
+"""FrameSpec: from a raw observation to the uint8 frame that everything downstream sees.
+
+Shape letters: N images, h w raw height and width, H W the frame's, C channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from rl_vae.errors import ConfigError, ObservationError
+
+MIN_SIZE = 32
+"""Smallest frame height and width, in pixels, that the networks are made for."""
+
+MAX_SIZE = 2048
+"""Largest frame height and width, in pixels."""
+
+UInt8Array = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class FrameSpec:
+    """How a raw RGB observation becomes a frame: crop, then area resize, then maybe grayscale.
+
+    The same object is applied when frames are collected, when a VAE is trained and when an
+    environment is wrapped, and travels with the data and with the encoder.
+
+    Raises:
+        ConfigError: where a value is out of its range.
+    """
+
+    height: int = 64
+    """Height of a frame in pixels, at least 32."""
+    width: int = 64
+    """Width of a frame in pixels, at least 32."""
+    channels: int = 3
+    """3 for RGB, 1 for grayscale."""
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Raw pixels cut off at the top, bottom, left and right before resizing."""
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            size = getattr(self, name)
+            if not isinstance(size, int) or isinstance(size, bool) or not (
+                MIN_SIZE <= size <= MAX_SIZE
+            ):
+                raise ConfigError(
+                    f"FrameSpec.{name} is out of range.",
+                    expected=f"a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}",
+                    got=repr(size),
+                    remedy=f"choose {name}=64",
+                )
+        if self.channels not in (1, 3) or isinstance(self.channels, bool):
+            raise ConfigError(
+                "FrameSpec.channels is out of range.",
+                expected="3 (RGB) or 1 (grayscale)",
+                got=repr(self.channels),
+                remedy="frames hold one image; stack latents with stack= in the adapters",
+            )
+        crop = tuple(self.crop)
+        if len(crop) != 4 or any(
+            not isinstance(edge, int) or isinstance(edge, bool) or edge < 0 for edge in crop
+        ):
+            raise ConfigError(
+                "FrameSpec.crop is not four edges.",
+                expected="(top, bottom, left, right), whole raw pixels from 0 up",
+                got=repr(self.crop),
+                remedy="for example crop=(0, 12, 0, 0) cuts off the 12 lowest rows",
+            )
+        object.__setattr__(self, "crop", crop)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of a frame."""
+        return (self.height, self.width, self.channels)
+
+    def apply(self, observation: UInt8Array) -> UInt8Array:
+        """Turn one raw observation, (h, w, c) or grayscale (h, w) uint8, into an (H, W, C) frame.
+
+        Raises:
+            ObservationError: where the observation is not a uint8 image that the crop fits.
+        """
+        self._check_array(observation, batch=False)
+        return self._apply(observation)
+
+    def apply_batch(self, observations: UInt8Array) -> UInt8Array:
+        """Turn raw observations, (N, h, w, c) or grayscale (N, h, w) uint8, into (N, H, W, C).
+
+        Raises:
+            ObservationError: where they are not uint8 images that the crop fits.
+        """
+        self._check_array(observations, batch=True)
+        frames = np.empty((len(observations), *self.shape), np.uint8)
+        for frame, observation in zip(frames, observations, strict=True):
+            frame[...] = self._apply(observation)
+        return frames
+
+    def check_space(self, space: gym.Space[Any]) -> tuple[int, int, int]:
+        """Return the raw (h, w, c) of an observation space, or say why it does not fit.
+
+        Raises:
+            ObservationError: where the space is not a Box of uint8 images that the crop fits.
+        """
+        if not isinstance(space, gym.spaces.Box):
+            raise ObservationError(
+                "The observation space is not an image.",
+                expected="a Box of uint8 images, height x width x channels",
+                got=space,
+                remedy="name the image of a Dict with image_key=, or open the environment with "
+                "rl_vae.make_env, which finds its pixels",
+            )
+        self._check_shape(space.shape, space.dtype)
+        return (*space.shape, 1) if len(space.shape) == 2 else space.shape  # type: ignore[return-value]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as plain JSON values."""
+        return {**dataclasses.asdict(self), "crop": list(self.crop)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FrameSpec:
+        """The spec that `to_dict` wrote.
+
+        Raises:
+            ConfigError: where a field is missing, unknown or out of range.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise ConfigError(
+                "This is not a FrameSpec.", expected=f"the fields {sorted(names)}", got=repr(values)
+            )
+        return cls(**{**values, "crop": tuple(values["crop"])})
+
+    def _apply(self, image: UInt8Array) -> UInt8Array:
+        top, bottom, left, right = self.crop
+        image = image[top : image.shape[0] - bottom, left : image.shape[1] - right]
+        if image.shape[:2] != (self.height, self.width):
+            image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        if image.ndim == 3 and image.shape[2] == 3 and self.channels == 1:
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # type: ignore[assignment]
+        return image.reshape(self.shape)
+
+    def _check_array(self, array: UInt8Array, *, batch: bool) -> None:
+        if not isinstance(array, np.ndarray):
+            raise ObservationError(
+                "The observation is not an array.",
+                expected="a numpy array of uint8",
+                got=type(array).__name__,
+            )
+        if batch and array.ndim == 0:
+            raise ObservationError("A single number is not a batch of images.")
+        self._check_shape(array.shape[1:] if batch else array.shape, array.dtype)
+
+    def _check_shape(self, shape: tuple[int, ...], dtype: Any) -> None:
+        if dtype != np.uint8:
+            raise ObservationError(
+                "The image is not made of bytes.",
+                expected="dtype uint8, values 0 to 255",
+                got=f"dtype {dtype}, shape {shape}",
+                remedy="undo the scaling before rl_vae: only the encoder scales pixels",
+            )
+        expected = "height x width x channels with 3 (RGB) or 1 channels"
+        if len(shape) == 2:
+            shape = (*shape, 1)
+        if len(shape) != 3:
+            raise ObservationError(
+                "The image does not have three dimensions.",
+                expected=expected,
+                got=f"shape {shape}",
+                remedy="give single images to apply, batches to apply_batch; undo frame stacking",
+            )
+        if shape[2] not in (1, 3):
+            raise ObservationError(
+                "The last dimension is not a channel of an image.",
+                expected=expected,
+                got=f"shape {shape}",
+                remedy="transpose channel-first images to height x width x channels; undo frame "
+                "stacking, and stack latents instead",
+            )
+        if shape[2] < self.channels:
+            raise ObservationError(
+                "A grayscale image has no colours.",
+                expected=f"{self.channels} channels",
+                got=f"shape {shape}",
+                remedy="choose FrameSpec(channels=1), or do not convert to grayscale before",
+            )
+        top, bottom, left, right = self.crop
+        if top + bottom >= shape[0] or left + right >= shape[1]:
+            raise ObservationError(
+                "The crop leaves nothing of the image.",
+                expected=f"top + bottom below {shape[0]} and left + right below {shape[1]}",
+                got=f"crop {self.crop} of an image of shape {shape}",
+                remedy="make the crop smaller: its values are raw pixels",
+            )

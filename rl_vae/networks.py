@@ -1,0 +1,162 @@
+"""Convolutional encoders and decoders for frames of any size from 32 x 32 up.
+
+Shape letters: B batch, C channels, H W frame, Z latents, h w feature maps.
+
+Sizes are derived from the layers. Where a frame is too small for unpadded convolutions it is
+padded with zeros; a decoder starts from the smallest grid whose output covers the frame, and the
+surplus is cropped evenly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+NetworkName = Literal["patch", "world_models", "burgess"]
+
+
+class Conv(NamedTuple):
+    """One convolution, or one transposed convolution."""
+
+    channels: int
+    kernel: int
+    stride: int
+    padding: int
+
+
+class Layout(NamedTuple):
+    """The layers of an encoder and of its decoder; the decoder's last has the frame's channels."""
+
+    encoder: tuple[Conv, ...]
+    encoder_hidden: tuple[int, ...]
+    """Widths of the linear layers between the maps and the latents."""
+    decoder_hidden: tuple[int, ...]
+    decoder_start: int
+    """Channels of the grid from which the decoder starts."""
+    decoder: tuple[Conv, ...]
+
+
+LAYOUTS: dict[NetworkName, Layout] = {
+    # Ours: a first layer of 8 x 8 patches leaves a sixteenth of the pixels to the rest.
+    "patch": Layout(
+        (Conv(32, 8, 4, 2), Conv(64, 4, 2, 1), Conv(128, 4, 2, 1)),
+        (256,),
+        (256,),
+        128,
+        (Conv(64, 4, 2, 1), Conv(32, 4, 2, 1), Conv(0, 8, 4, 2)),
+    ),
+    # Ha & Schmidhuber 2018, World Models, appendix A.1.
+    "world_models": Layout(
+        (Conv(32, 4, 2, 0), Conv(64, 4, 2, 0), Conv(128, 4, 2, 0), Conv(256, 4, 2, 0)),
+        (),
+        (),
+        1024,
+        (Conv(128, 5, 2, 0), Conv(64, 5, 2, 0), Conv(32, 6, 2, 0), Conv(0, 6, 2, 0)),
+    ),
+    # Burgess et al. 2018, Understanding disentangling in beta-VAE, appendix A.
+    "burgess": Layout(
+        (Conv(32, 4, 2, 1),) * 4,
+        (256, 256),
+        (256, 256),
+        32,
+        (Conv(32, 4, 2, 1), Conv(32, 4, 2, 1), Conv(32, 4, 2, 1), Conv(0, 4, 2, 1)),
+    ),
+}
+
+
+class ConvEncoder(nn.Module):
+    """(B, C, H, W) in [0, 1] -> (B, 2 Z): the parameters of a diagonal Gaussian."""
+
+    def __init__(self, layout: Layout, shape: tuple[int, int, int], latent_dim: int) -> None:
+        super().__init__()
+        height, width, channels = shape
+        least = _least_input(layout.encoder)
+        self.pad = (_pad(width, least), _pad(height, least))
+        size = [height + sum(self.pad[1]), width + sum(self.pad[0])]
+        layers: list[nn.Module] = []
+        for conv in layout.encoder:
+            layers += [
+                nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, conv.padding),
+                nn.ReLU(),
+            ]
+            channels = conv.channels
+            size = [(side + 2 * conv.padding - conv.kernel) // conv.stride + 1 for side in size]
+        self.maps = nn.Sequential(*layers, nn.Flatten())
+        features = channels * size[0] * size[1]
+        self.head = _mlp([features, *layout.encoder_hidden, 2 * latent_dim])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 2 Z)."""
+        (left, right), (top, bottom) = self.pad
+        if left or right or top or bottom:
+            x = nn.functional.pad(x, (left, right, top, bottom))
+        out: Tensor = self.head(self.maps(x))
+        return out
+
+
+class ConvDecoder(nn.Module):
+    """(B, Z) -> (B, C, H, W): logits of the pixels."""
+
+    def __init__(self, layout: Layout, shape: tuple[int, int, int], latent_dim: int) -> None:
+        super().__init__()
+        self.height, self.width, channels = shape
+        self.grid = (_grid(layout.decoder, self.height), _grid(layout.decoder, self.width))
+        self.start = layout.decoder_start
+        cells = self.start * self.grid[0] * self.grid[1]
+        self.tail = _mlp([latent_dim, *layout.decoder_hidden, cells])
+        self.tail_relu = bool(layout.decoder_hidden)
+        layers: list[nn.Module] = []
+        before = self.start
+        for conv in layout.decoder:
+            after = conv.channels or channels
+            layers += [
+                nn.ConvTranspose2d(before, after, conv.kernel, conv.stride, conv.padding),
+                nn.ReLU(),
+            ]
+            before = after
+        self.maps = nn.Sequential(*layers[:-1])
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, Z) -> (B, C, H, W)."""
+        x = self.tail(z)
+        if self.tail_relu:
+            x = torch.relu(x)
+        x = self.maps(x.view(-1, self.start, *self.grid))
+        top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
+        out: Tensor = x[:, :, top : top + self.height, left : left + self.width]
+        return out
+
+
+def _mlp(widths: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, after in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _least_input(convs: Sequence[Conv]) -> int:
+    """The smallest side from which every convolution has something to give."""
+    side = 1
+    for conv in reversed(convs):
+        side = max((side - 1) * conv.stride + conv.kernel - 2 * conv.padding, 1)
+    return side
+
+
+def _pad(side: int, least: int) -> tuple[int, int]:
+    missing = max(0, least - side)
+    return missing // 2, missing - missing // 2
+
+
+def _grid(convs: Sequence[Conv], side: int) -> int:
+    """The smallest grid whose transposed convolutions cover the side."""
+    grid = 1
+    while True:
+        out = grid
+        for conv in convs:
+            out = (out - 1) * conv.stride + conv.kernel - 2 * conv.padding
+        if out >= side:
+            return grid
+        grid += 1

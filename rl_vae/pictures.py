@@ -1,0 +1,159 @@
+"""Pictures of what a VAE knows, curves, and videos. Images are uint8 RGB, (H, W, 3), always.
+
+Besides frames.py the only place that touches cv2 (for video and picture files).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rl_vae.errors import ConfigError
+from rl_vae.frames import UInt8Array
+from rl_vae.vae import VAE
+
+
+def rgb(frames: UInt8Array) -> UInt8Array:
+    """(..., 1 or 3) -> (..., 3): grayscale repeated."""
+    return np.repeat(frames, 3, axis=-1) if frames.shape[-1] == 1 else frames
+
+
+def grid(rows: Sequence[UInt8Array], *, gap: int = 2, scale: int = 1) -> UInt8Array:
+    """Lay rows of equally large frames, (n, H, W, C) each, out as one white-lined picture."""
+    height, width = rows[0].shape[1:3]
+    columns = max(len(row) for row in rows)
+    shape = (len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3)
+    picture = np.full(shape, 255, np.uint8)
+    for r, row in enumerate(rows):
+        for c, frame in enumerate(rgb(row)):
+            top, left = gap + r * (height + gap), gap + c * (width + gap)
+            picture[top : top + height, left : left + width] = frame
+    return enlarge(picture, scale)
+
+
+def enlarge(image: UInt8Array, scale: int) -> UInt8Array:
+    """Repeat every pixel of an (H, W, C) image `scale` times each way."""
+    return np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
+
+
+def reconstructions(vae: VAE, frames: UInt8Array) -> UInt8Array:
+    """Frames above, what the decoder makes of their mean latents below."""
+    return grid([frames, vae.decode_frames(vae.encode_frames(frames).mu)])
+
+
+def samples(vae: VAE, *, seed: int, rows: int = 4, columns: int = 8) -> UInt8Array:
+    """Frames decoded from draws of the prior."""
+    drawn = vae.sample(rows * columns, torch.Generator().manual_seed(seed))
+    return grid(list(drawn.reshape(rows, columns, *drawn.shape[1:])))
+
+
+def traversals(
+    vae: VAE, frame: UInt8Array, latents: Sequence[int], *, reach: float = 2.5, steps: int = 9
+) -> UInt8Array:
+    """One row a latent: it alone moves from -reach to reach, the others stay the frame's."""
+    mu = vae.encode_frames(frame[None]).mu  # (1, Z)
+    rows = []
+    for latent in latents:
+        codes = mu.repeat(steps, 1)
+        codes[:, latent] = torch.linspace(-reach, reach, steps)
+        rows.append(vae.decode_frames(codes))
+    return grid(rows)
+
+
+def save_picture(path: Path, image: UInt8Array) -> None:
+    """Write an (H, W, 3) image as PNG."""
+    _check_written(cv2.imwrite(str(path), np.ascontiguousarray(rgb(image)[..., ::-1])), path)
+
+
+def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -> None:
+    """Write (H, W, 3) images as a film: .gif, or .mp4 (VP9, which browsers play).
+
+    Raises:
+        ConfigError: where the name ends otherwise, or this OpenCV cannot write the format.
+    """
+    if path.suffix == ".gif":
+        from PIL import Image
+
+        # One palette for all, from an image that shows every part of the film.
+        shown = np.concatenate([images[int(i)] for i in np.linspace(0, len(images) - 1, 6)])
+        palette = Image.fromarray(shown).quantize(128, dither=Image.Dither.NONE)
+        frames = [
+            Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE)
+            for image in images
+        ]
+        frames[0].save(
+            path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0
+        )
+        return
+    if path.suffix != ".mp4":
+        raise ConfigError("Unknown film format.", expected=".gif or .mp4", got=path.suffix)
+    height, width = images[0].shape[:2]
+    height, width = height // 2 * 2, width // 2 * 2  # the codec wants even sides
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"vp09"), fps, (width, height))
+    opened = writer.isOpened()
+    for image in images:
+        writer.write(np.ascontiguousarray(image[:height, :width, ::-1]))
+    writer.release()
+    _check_written(opened and path.is_file(), path)
+
+
+class Curve(NamedTuple):
+    """One line of a chart."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    label: str
+
+
+def save_chart(
+    path: Path,
+    curves: Sequence[Curve],
+    *,
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, float] | None = None,
+) -> None:
+    """Draw curves, and horizontal levels with their names, as PNG or SVG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes: Any = figure.subplots()
+    colours = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+    for curve, colour in zip(curves, colours, strict=False):
+        axes.plot(curve.x, curve.y, label=curve.label, color=colour, linewidth=2)
+    for (name, level), style in zip((levels or {}).items(), ("--", ":", "-."), strict=False):
+        axes.axhline(level, linestyle=style, color="0.35", label=f"{name}: {level:.0f}")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=140)
+
+
+def side_by_side(left: UInt8Array, right: UInt8Array, *, height: int = 192) -> UInt8Array:
+    """Two images, (h, w, C) of any size, at one height beside each other."""
+    return np.concatenate([_at_height(left, height), _at_height(right, height)], axis=1)
+
+
+def _at_height(image: UInt8Array, height: int) -> UInt8Array:
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    shrinks = height < image.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    resized: NDArray[Any] = cv2.resize(np.ascontiguousarray(rgb(image)), (width, height), interpolation=how)
+    return resized.astype(np.uint8)
+
+
+def _check_written(written: bool, path: Path) -> None:
+    if not written:
+        raise ConfigError(
+            f"{path} could not be written.",
+            expected="a writable folder, and an OpenCV with this format",
+            remedy="check the disk; write a .gif instead of an .mp4",
+        )

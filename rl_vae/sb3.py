@@ -1,0 +1,308 @@
+"""The Stable-Baselines3 side: pixel engines as a VecEnv, and VecLatent.
+
+`import rl_vae` does not import this module, nor Stable-Baselines3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from rl_vae.encoder import Encoder
+from rl_vae.engines import Engine
+from rl_vae.envs import TRAINING_SEEDS, lane_seeds
+from rl_vae.errors import ConfigError, ObservationError
+from rl_vae.frames import FrameSpec
+from rl_vae.history import History
+
+VecObservation = NDArray[Any]
+
+
+class PixelVecEnv(VecEnv):
+    """An engine as SB3 sees it: images, terminal observations, time-limit flags, seeds.
+
+    `seed(s)` with s below 2**30 draws the lanes' seeds from s; from 2**30 up (the evaluation
+    seeds) lane i starts from s + i. Either holds for the next `reset`; later resets draw on.
+
+    Args:
+        engine: N lanes of an environment.
+        seed: As `seed` takes it.
+    """
+
+    render_mode = "rgb_array"
+
+    def __init__(self, engine: Engine, seed: int = 0) -> None:
+        self.engine = engine
+        self.frame_spec = engine.spec
+        space = engine.raw_space
+        if engine.spec is not None:
+            space = gym.spaces.Box(0, 255, engine.spec.shape, np.uint8)
+        super().__init__(engine.n_lanes, space, engine.action_space)
+        self._actions: NDArray[Any] | None = None
+        self._images: VecObservation = np.zeros((engine.n_lanes, *space.shape), np.uint8)
+        self._seed_base, self._resets = seed, 0
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the next reset."""
+        self._seed_base, self._resets = 0 if seed is None else seed, 0
+        return list(self._next_seeds())
+
+    def reset(self) -> VecEnvObs:
+        """Start fresh episodes everywhere: (N, h, w, c) uint8."""
+        self._images = self.engine.reset(self._next_seeds())
+        self._resets += 1
+        self._reset_seeds()
+        self._reset_options()
+        return self._images
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Take note of the actions."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Act; ended lanes show their new episode, infos hold the old one's last image."""
+        assert self._actions is not None
+        self._images, rewards, terminated, truncated, finals = self.engine.step(self._actions)
+        dones = terminated | truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for lane, image in zip(np.flatnonzero(dones), finals, strict=True):
+            infos[lane]["terminal_observation"] = image
+            infos[lane]["TimeLimit.truncated"] = bool(truncated[lane])
+        return self._images, rewards, dones, infos
+
+    def close(self) -> None:
+        """End the engine."""
+        self.engine.close()
+
+    def get_images(self) -> Sequence[VecObservation | None]:
+        """What each lane sees now."""
+        return list(self._images)
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute of this object, once a lane: the environments are out of reach."""
+        return [getattr(self, attr_name)] * len(list(self._indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Not possible: the environments are out of reach."""
+        raise NotImplementedError("environments of an engine cannot be reached")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kw: Any) -> list[Any]:
+        """Not possible: the environments are out of reach."""
+        raise NotImplementedError("environments of an engine cannot be reached")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """No wrapper that SB3 knows is inside."""
+        return [False] * len(list(self._indices(indices)))
+
+    def _indices(self, indices: Any) -> Iterable[int]:
+        return self._get_indices(indices)
+
+    def _next_seeds(self) -> list[int]:
+        if self._seed_base >= TRAINING_SEEDS:
+            first = self._seed_base + self._resets * self.num_envs
+            return [first + lane for lane in range(self.num_envs)]
+        return lane_seeds(self.num_envs, self._seed_base, self._resets)
+
+
+class VecLatent(VecEnvWrapper):
+    """Replaces image observations by stacked mean latents and, if wanted, past actions.
+
+    Encodes all environments, with the terminal observations of those that ended, in one call in
+    this process. Observations are float32 (N, stack Z + actions A), as `rl_vae.history` lays them
+    out; `infos[i]["terminal_observation"]` is of the same kind.
+
+    Args:
+        venv: Observes raw images (N, h, w, c) uint8, or frames, where it says so by an attribute
+            `frame_spec` that equals the encoder's.
+        encoder: Folder of the artifact, or the loaded Encoder.
+        stack: How many latents, the current one included; a single frame holds no velocity.
+        actions: How many past actions.
+
+    Raises:
+        ArtifactError: where the artifact is missing or damaged.
+        ObservationError: where the observations are not the encoder's.
+        ConfigError: where `stack` or `actions` is out of range.
+    """
+
+    def __init__(
+        self, venv: VecEnv, encoder: str | Path | Encoder, *, stack: int = 1, actions: int = 0
+    ) -> None:
+        self.encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
+        applied: FrameSpec | None = getattr(venv, "frame_spec", None)
+        self._frames = applied is not None
+        if applied is None:
+            self.encoder.check_space(venv.observation_space)
+        elif applied != self.encoder.spec:
+            raise ObservationError(
+                "These frames were made for another encoder.",
+                expected=self.encoder.spec,
+                got=applied,
+                remedy="open the environments with the encoder's spec",
+            )
+        self._history = History(
+            venv.num_envs, self.encoder.latent_dim, stack, actions, venv.action_space
+        )
+        self._actions = np.zeros((venv.num_envs, *(venv.action_space.shape or ())))
+        super().__init__(venv, self._history.observation_space)
+
+    def reset(self) -> VecEnvObs:
+        """Begin episodes; stacks are filled with the first latents."""
+        mu = self._encode(self.venv.reset())
+        self._history.restart(np.arange(self.num_envs), mu)
+        return self._history.observation()
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Hand the actions on."""
+        self._actions = actions
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Encode what every environment shows, and how ended episodes ended, in one call."""
+        images, rewards, dones, infos = self.venv.step_wait()
+        ended = np.flatnonzero(dones)
+        if not len(ended):
+            self._history.push(self._encode(images), self._actions)
+            return self._history.observation(), rewards, dones, infos
+        last = np.asarray(images).copy()
+        last[ended] = [infos[lane]["terminal_observation"] for lane in ended]
+        mu = self._encode(np.concatenate([last, np.asarray(images)[ended]]))
+        self._history.push(mu[: self.num_envs], self._actions)
+        final = self._history.observation()
+        self._history.restart(ended, mu[self.num_envs :])
+        infos = list(infos)
+        for lane in ended:
+            infos[lane] = {**infos[lane], "terminal_observation": final[lane]}
+        return self._history.observation(), rewards, dones, infos
+
+    def _encode(self, images: Any) -> NDArray[np.float32]:
+        if self._frames:
+            return self.encoder.encode(images)
+        return self.encoder.encode_observations(images)
+
+
+@dataclass(frozen=True)
+class ActionMap:
+    """Agent's action a in [-1, 1]^n -> the environment's: clip(matrix a + offset, low, high).
+
+    Plain numbers, so that it can be written down beside an agent. One axis that is gas above zero
+    and brake below is two rows of the matrix: (..., 1) and (..., -1).
+
+    Raises:
+        ConfigError: where matrix and offset do not fit each other.
+    """
+
+    matrix: tuple[tuple[float, ...], ...]
+    """m rows, one for each of the environment's actions, of n numbers."""
+    offset: tuple[float, ...]
+    """m numbers."""
+
+    def __post_init__(self) -> None:
+        if len(self.matrix) != len(self.offset) or len({len(row) for row in self.matrix}) != 1:
+            raise ConfigError(
+                "The action map is not a matrix and an offset.",
+                expected="m rows of n numbers, and m numbers",
+                got=f"{self.matrix}, {self.offset}",
+            )
+
+    @property
+    def agent_space(self) -> gym.spaces.Box:
+        """What the agent acts in."""
+        return gym.spaces.Box(-1.0, 1.0, (len(self.matrix[0]),), np.float32)
+
+    def check_space(self, space: gym.Space[Any]) -> None:
+        """Raise ConfigError unless it maps into a space."""
+        if not isinstance(space, gym.spaces.Box) or space.shape != (len(self.matrix),):
+            raise ConfigError(
+                "The action map does not fit the environment.",
+                expected=f"a Box of {len(self.matrix)} actions",
+                got=space,
+                remedy="choose a recipe that was made for this environment",
+            )
+
+    def apply(self, actions: NDArray[Any], space: gym.spaces.Box) -> NDArray[np.float32]:
+        """(N, n) of the agent -> (N, m) of the environment."""
+        mapped = actions @ np.asarray(self.matrix, np.float32).T + np.float32(self.offset)
+        return np.clip(mapped, space.low, space.high).astype(np.float32)
+
+
+class MapActions(VecEnvWrapper):
+    """Lets an agent act through an ActionMap."""
+
+    def __init__(self, venv: VecEnv, action_map: ActionMap) -> None:
+        action_map.check_space(venv.action_space)
+        self._map = action_map
+        super().__init__(venv, action_space=action_map.agent_space)
+
+    def reset(self) -> VecEnvObs:
+        """Begin episodes."""
+        return self.venv.reset()
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Map the actions and hand them on."""
+        assert isinstance(self.venv.action_space, gym.spaces.Box)
+        self.venv.step_async(self._map.apply(actions, self.venv.action_space))
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Nothing but the actions is changed."""
+        return self.venv.step_wait()
+
+
+class ScaleRewards(VecEnvWrapper):
+    """Multiplies every reward by a constant, so that values stay near 1."""
+
+    def __init__(self, venv: VecEnv, scale: float) -> None:
+        super().__init__(venv)
+        self._scale = scale
+
+    def reset(self) -> VecEnvObs:
+        """Begin episodes."""
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Scale the rewards."""
+        observations, rewards, dones, infos = self.venv.step_wait()
+        return observations, rewards * self._scale, dones, infos
+
+
+class Played(NamedTuple):
+    """Whole episodes."""
+
+    returns: NDArray[np.float64]
+    """(number of episodes,): undiscounted sums of rewards."""
+    lengths: NDArray[np.int64]
+    """(number of episodes,): decisions."""
+
+
+def play(
+    venv: VecEnv, choose: Callable[[Any], NDArray[Any]], episodes: int, first_seed: int
+) -> Played:
+    """Play whole episodes from consecutive evaluation seeds.
+
+    Args:
+        venv: Begins episode i from seed `first_seed` + i, as PixelVecEnv does.
+        choose: From observations (N, ...) to actions (N, ...).
+        episodes: How many; they run in rounds of N.
+        first_seed: From 2**30 up.
+    """
+    assert first_seed >= TRAINING_SEEDS
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+    venv.seed(first_seed)
+    for start in range(0, episodes, venv.num_envs):
+        here = slice(start, min(start + venv.num_envs, episodes))
+        n = here.stop - start
+        running = np.ones(n, np.bool_)
+        observations = venv.reset()
+        while running.any():
+            observations, rewards, dones, _ = venv.step(choose(observations))
+            returns[here] += np.where(running, rewards[:n], 0.0)
+            lengths[here] += running
+            running &= ~dones[:n]
+    return Played(returns, lengths)

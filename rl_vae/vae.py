@@ -1,0 +1,148 @@
+"""VAE: an encoder and a decoder network with a diagonal Gaussian between them.
+
+Shape letters: B batch, C H W frame (channels first inside the network), Z latents.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rl_vae.errors import ConfigError
+from rl_vae.frames import UInt8Array
+from rl_vae.networks import LAYOUTS, ConvDecoder, ConvEncoder, NetworkName
+from rl_vae.objectives import Likelihood, distortion, kl_per_dimension
+
+LOGVAR_BOUND = 12.0
+"""The log-variance stays within plus and minus this, by a bound that keeps its gradient."""
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """What a VAE is made of.
+
+    Raises:
+        ConfigError: where a value is out of its range.
+    """
+
+    latent_dim: int = 32
+    """Z, the number of latents, from 1 to 4,096."""
+    network: NetworkName = "patch"
+    """"patch" (fast on a CPU), "world_models" or "burgess"."""
+    likelihood: Likelihood = "bernoulli"
+    """"bernoulli" or "gaussian": what a pixel is under the decoder."""
+    sigma: float = 0.1
+    """Standard deviation of the Gaussian likelihood, in units of the pixel range [0, 1]."""
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.latent_dim, int) and not isinstance(self.latent_dim, bool)
+        if not whole or not 1 <= self.latent_dim <= 4096:
+            raise ConfigError(
+                "latent_dim is out of range.",
+                expected="a whole number from 1 to 4096",
+                got=repr(self.latent_dim),
+                remedy="32 serves most games",
+            )
+        for name, values in (("network", tuple(LAYOUTS)), ("likelihood", _LIKELIHOODS)):
+            if getattr(self, name) not in values:
+                raise ConfigError(
+                    f"There is no such {name}.",
+                    expected=f"one of {', '.join(values)}",
+                    got=repr(getattr(self, name)),
+                )
+        if not (math.isfinite(self.sigma) and self.sigma > 0):
+            raise ConfigError(
+                "sigma is out of range.", expected="a number above 0", got=repr(self.sigma)
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain JSON values."""
+        return asdict(self)
+
+
+_LIKELIHOODS = ("bernoulli", "gaussian")
+
+
+class Posterior(NamedTuple):
+    """Parameters of q(z | x), a diagonal Gaussian."""
+
+    mu: Tensor
+    """(B, Z) means: the code that agents get."""
+    logvar: Tensor
+    """(B, Z) natural logarithms of the variances, float32."""
+
+
+class VAE(nn.Module):
+    """A variational autoencoder of uint8 frames.
+
+    Args:
+        config: What it is made of.
+        shape: (H, W, C) of a frame.
+    """
+
+    def __init__(self, config: VAEConfig, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
+        layout = LAYOUTS[config.network]
+        self.encoder = ConvEncoder(layout, shape, config.latent_dim)
+        self.decoder = ConvDecoder(layout, shape, config.latent_dim)
+
+    @staticmethod
+    def to_input(frames: Tensor) -> Tensor:
+        """(B, H, W, C) uint8 -> (B, C, H, W) float32 in [0, 1]: the only place that scales."""
+        assert frames.dtype == torch.uint8 and frames.ndim == 4
+        return frames.permute(0, 3, 1, 2).float().div(255.0)
+
+    def encode(self, x: Tensor) -> Posterior:
+        """(B, C, H, W) in [0, 1] -> the posterior. Draws no random numbers."""
+        mu, raw = self.encoder(x).chunk(2, dim=1)  # (B, Z) each
+        # b tanh(raw / b) is raw near 0, and its exponential cannot overflow.
+        return Posterior(mu.float(), LOGVAR_BOUND * torch.tanh(raw.float() / LOGVAR_BOUND))
+
+    @staticmethod
+    def reparameterise(posterior: Posterior, noise: Tensor) -> Tensor:
+        """z = mu + exp(logvar / 2) * noise, noise ~ N(0, 1), all (B, Z)."""
+        return posterior.mu + torch.exp(0.5 * posterior.logvar) * noise
+
+    def decode_logits(self, z: Tensor) -> Tensor:
+        """(B, Z) -> (B, C, H, W) logits; their sigmoid is the frame in [0, 1]."""
+        logits: Tensor = self.decoder(z)
+        return logits
+
+    def losses(self, x: Tensor, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Distortion (B,) and KL (B, Z) in nats of frames (B, C, H, W), with (B, Z) noise."""
+        logits = self.decode_logits(self.reparameterise(posterior, noise))
+        config = self.config
+        return (
+            distortion(logits.float(), x, config.likelihood, config.sigma),
+            kl_per_dimension(posterior.mu, posterior.logvar),
+        )
+
+    @torch.no_grad()
+    def encode_frames(self, frames: UInt8Array) -> Posterior:
+        """(B, H, W, C) uint8 -> the posterior, on the CPU or wherever the weights are."""
+        return self.encode(self.to_input(self._tensor(frames)))
+
+    @torch.no_grad()
+    def decode_frames(self, z: Tensor) -> UInt8Array:
+        """(B, Z) -> (B, H, W, C) uint8."""
+        z = z.to(next(self.parameters()).device, torch.float32)
+        pixels = torch.sigmoid(self.decode_logits(z)).mul(255.0).round().byte()
+        out: UInt8Array = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return out
+
+    def sample(self, n: int, generator: torch.Generator) -> UInt8Array:
+        """(n, H, W, C) uint8 frames decoded from draws of the prior N(0, 1)."""
+        return self.decode_frames(torch.randn(n, self.config.latent_dim, generator=generator))
+
+    def interpolate(self, first: Tensor, last: Tensor, steps: int) -> UInt8Array:
+        """(steps, H, W, C) uint8 frames on the line between two codes, (Z,) each."""
+        weights = torch.linspace(0, 1, steps).unsqueeze(1)
+        return self.decode_frames(first * (1 - weights) + last * weights)
+
+    def _tensor(self, frames: UInt8Array) -> Tensor:
+        return torch.from_numpy(frames).to(next(self.parameters()).device)
