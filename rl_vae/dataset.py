@@ -175,7 +175,8 @@ class FrameDataset:
     def __getitem__(self, index: int) -> UInt8Array:
         if not -len(self) <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        return self.frames(np.array([index % len(self)]))[0]
+        frame: UInt8Array = self.frames(np.array([index % len(self)]))[0]
+        return frame
 
     def __iter__(self) -> Iterator[UInt8Array]:
         for shard in self._frames:
@@ -310,7 +311,7 @@ class FrameDataset:
 
     def _gather(self, shards: Sequence[NDArray[Any]], indices: Any) -> NDArray[Any]:
         wanted = np.asarray(indices, np.int64)
-        if wanted.size and not (0 <= wanted.min() and wanted.max() < len(self)):
+        if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
             raise IndexError(f"frame indices must be from 0 to {len(self) - 1}")
         if not shards:
             return np.empty((0, *self.spec.shape), np.uint8)

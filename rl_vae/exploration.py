@@ -116,7 +116,9 @@ class Correlated:
             return _BoxNoise(self, space, lanes, rng)
         if self.bias:
             raise ConfigError("Only a Box of actions has a bias.", got=space)
-        if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
+        if isinstance(
+            space, gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary
+        ):
             return _DiscreteNoise(self.correlation, space, lanes, rng)
         raise ConfigError(
             "This action space is not supported.",
@@ -140,7 +142,12 @@ class Mixture:
 
     def __post_init__(self) -> None:
         weights = self.weights or (1.0,) * len(self.parts)
-        if not self.parts or len(weights) != len(self.parts) or min(weights) < 0 or not sum(weights):
+        if (
+            not self.parts
+            or len(weights) != len(self.parts)
+            or min(weights) < 0
+            or not sum(weights)
+        ):
             raise ConfigError(
                 "This mixture cannot be drawn from.",
                 expected="one weight per part, none negative, not all zero",

@@ -78,6 +78,14 @@ def append_line(path: Path, value: Any) -> None:
     sync_directory(path.parent)
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of JSON in a file that `append_line` wrote; a torn last line is left out."""
+    if not path.is_file():
+        return []
+    *whole, _torn = path.read_bytes().split(b"\n")
+    return [json.loads(line) for line in whole]
+
+
 def rename_folder(temporary: Path, target: Path) -> None:
     """Move a finished folder into place, its content pushed to the disk first."""
     for path in sorted(temporary.rglob("*")):

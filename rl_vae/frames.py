@@ -48,8 +48,10 @@ class FrameSpec:
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             size = getattr(self, name)
-            if not isinstance(size, int) or isinstance(size, bool) or not (
-                MIN_SIZE <= size <= MAX_SIZE
+            if (
+                not isinstance(size, int)
+                or isinstance(size, bool)
+                or not (MIN_SIZE <= size <= MAX_SIZE)
             ):
                 raise ConfigError(
                     f"FrameSpec.{name} is out of range.",

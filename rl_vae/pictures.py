@@ -146,7 +146,9 @@ def _at_height(image: UInt8Array, height: int) -> UInt8Array:
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     shrinks = height < image.shape[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-    resized: NDArray[Any] = cv2.resize(np.ascontiguousarray(rgb(image)), (width, height), interpolation=how)
+    resized: NDArray[Any] = cv2.resize(
+        np.ascontiguousarray(rgb(image)), (width, height), interpolation=how
+    )
     return resized.astype(np.uint8)
 
 

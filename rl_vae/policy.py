@@ -42,7 +42,7 @@ from rl_vae.sb3 import ActionMap, MapActions, PixelVecEnv, Played, ScaleRewards,
 
 FORMAT = 1
 Algorithm = Literal["PPO", "SAC", "DQN"]
-_ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
+_ALGORITHMS: dict[str, type[PPO | SAC | DQN]] = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
 _ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "elu": torch.nn.ELU}
 
 
@@ -576,13 +576,10 @@ class _Watch(BaseCallback):
             self._bar.set_postfix(training_return=f"{values['training_return']:.1f}")
 
     def _shrink_noise(self, share: float) -> None:
-        log_std = getattr(self.model.policy, "log_std", None)
-        if log_std is None:
-            raise ConfigError("final_log_std needs a Box of actions.")
-        first = self.model.policy.log_std_init
-        last = self._recipe.final_log_std
+        policy: Any = self.model.policy
+        first, last = policy.log_std_init, self._recipe.final_log_std
         assert last is not None
-        log_std.requires_grad_(False).fill_(first + (last - first) * min(1.0, share))
+        policy.log_std.requires_grad_(False).fill_(first + (last - first) * min(1.0, share))
 
     def _evaluate(self) -> None:
         venv = self._open_venv(min(self._episodes, 8))
@@ -648,9 +645,8 @@ def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> A
     arguments = _arguments(recipe)
     if recipe.algorithm != "PPO":
         arguments["buffer_size"] = 1
-    model: Any = _ALGORITHMS[recipe.algorithm](
-        policy="MlpPolicy", env=None, device="cpu", _init_setup_model=False, **arguments
-    )
+    kind: Any = _ALGORITHMS[recipe.algorithm]  # its annotation forbids env=None, its code does not
+    model = kind(policy="MlpPolicy", env=None, device="cpu", _init_setup_model=False, **arguments)
     model.observation_space, model.action_space, model.n_envs = seen, acts, 1
     with torch.random.fork_rng(devices=[]):
         model._setup_model()
@@ -680,6 +676,13 @@ def _check_algorithm(recipe: Recipe, space: gym.Space[Any]) -> None:
             expected=f"{wanted.__name__} actions",
             got=space,
             remedy="choose another recipe: PPO acts in both",
+        )
+    if recipe.final_log_std is not None and not isinstance(space, gym.spaces.Box):
+        raise ConfigError(
+            "The recipe's final_log_std has no meaning here.",
+            expected="a Box of actions",
+            got=space,
+            remedy="choose another recipe, such as ppo",
         )
 
 

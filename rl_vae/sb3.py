@@ -229,7 +229,8 @@ class ActionMap:
 
     def apply(self, actions: NDArray[Any], space: gym.spaces.Box) -> NDArray[np.float32]:
         """(N, n) of the agent -> (N, m) of the environment."""
-        mapped = actions @ np.asarray(self.matrix, np.float32).T + np.float32(self.offset)
+        matrix, offset = np.asarray(self.matrix), np.asarray(self.offset)
+        mapped: NDArray[np.float64] = actions @ matrix.T + offset
         return np.clip(mapped, space.low, space.high).astype(np.float32)
 
 

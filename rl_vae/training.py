@@ -310,11 +310,17 @@ def _train(
 
 
 def _step(
-    state: _State, dataset: FrameDataset, indices: NDArray[np.int64], config: TrainConfig, total: int
+    state: _State,
+    dataset: FrameDataset,
+    indices: NDArray[np.int64],
+    config: TrainConfig,
+    total: int,
 ) -> float:
     """One update; counts itself. Returns the loss in nats a frame."""
     share = state.step / total
-    rate = config.learning_rate * min(1.0, (state.step + 1) / max(1.0, 0.05 * total), 2 * (1 - share))
+    rate = config.learning_rate * min(
+        1.0, (state.step + 1) / max(1.0, 0.05 * total), 2 * (1 - share)
+    )
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     frames = torch.from_numpy(dataset.frames(indices))
@@ -325,7 +331,7 @@ def _step(
     if not math.isfinite(value):
         raise _not_finite(state.step, value)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     state.optimizer.step()
     state.step += 1
     return value
@@ -385,16 +391,7 @@ def _load_checkpoint(partial: Path, state: _State) -> None:
 
 def _read_metrics(path: Path, step: int) -> list[dict[str, Any]]:
     """The records up to a step; later ones are cut off, for they are about to be made again."""
-    if not path.is_file():
-        return []
-    records = []
-    for text in path.read_text().splitlines():
-        try:
-            record = json.loads(text)
-        except ValueError:
-            break
-        if record["step"] <= step:
-            records.append(record)
+    records = [record for record in files.read_lines(path) if record["step"] <= step]
     files.write_whole(path, b"".join(files.canonical_json(record) + b"\n" for record in records))
     return records
 
@@ -402,9 +399,9 @@ def _read_metrics(path: Path, step: int) -> list[dict[str, Any]]:
 def _log(board: SummaryWriter, record: dict[str, Any]) -> None:
     for name, value in record.items():
         if isinstance(value, int | float) and name != "step":
-            board.add_scalar(f"vae/{name}", value, record["step"])  # type: ignore[no-untyped-call]
+            board.add_scalar(f"vae/{name}", value, record["step"])
     kl = np.asarray(record["kl_per_dimension"])
-    board.add_histogram("vae/kl_per_dimension", kl, record["step"])  # type: ignore[no-untyped-call]
+    board.add_histogram("vae/kl_per_dimension", kl, record["step"])
 
 
 def _best(vae: VAE, partial: Path) -> VAE:
@@ -421,9 +418,7 @@ def _draw(
     folder.mkdir()
     chosen = split.held_out[np.linspace(0, len(split.held_out) - 1, 12).astype(np.int64)]
     frames = dataset.frames(chosen)
-    pictures.save_picture(
-        folder / "reconstructions.png", pictures.reconstructions(vae, frames)
-    )
+    pictures.save_picture(folder / "reconstructions.png", pictures.reconstructions(vae, frames))
     pictures.save_picture(folder / "samples.png", pictures.samples(vae, seed=seed))
     informative = np.argsort(held_out.kl_per_dimension)[::-1][:8]
     pictures.save_picture(

@@ -105,7 +105,7 @@ class VAE(nn.Module):
 
     @staticmethod
     def reparameterise(posterior: Posterior, noise: Tensor) -> Tensor:
-        """z = mu + exp(logvar / 2) * noise, noise ~ N(0, 1), all (B, Z)."""
+        """Z = mu + exp(logvar / 2) * noise, noise ~ N(0, 1), all (B, Z)."""
         return posterior.mu + torch.exp(0.5 * posterior.logvar) * noise
 
     def decode_logits(self, z: Tensor) -> Tensor:

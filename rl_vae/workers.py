@@ -40,7 +40,10 @@ class Worker:
                 [sys.executable, "-c", _CHILD, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path),
+                },
             )
         self.connection = Connection(ours.detach())
         self.connection.send_bytes(cloudpickle.dumps((os.getpid(), function, arguments)))

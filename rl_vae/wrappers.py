@@ -14,7 +14,9 @@ from rl_vae.errors import ConfigError
 from rl_vae.history import History
 
 
-class LatentObservation(gym.Wrapper[NDArray[np.float32], Any, Any, Any], gym.utils.RecordConstructorArgs):
+class LatentObservation(
+    gym.Wrapper[NDArray[np.float32], Any, Any, Any], gym.utils.RecordConstructorArgs
+):
     """Replaces image observations by stacked mean latents and, if wanted, past actions.
 
     The environment must observe raw images of the encoder's kind, uint8 (h, w, c); `make_env`

@@ -1,0 +1,365 @@
+"""`rl-vae`: the library's functions as commands.
+
+A command parses, calls one function, prints what came out. Exit status: 0 done; 2 a mistake of
+the user's or a damaged file, said in one line; 130 or 143 stopped by Ctrl-C or SIGTERM, with
+everything saved that had been acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from rl_vae import envs
+from rl_vae.engines import EngineName
+from rl_vae.errors import ConfigError, RlVaeError
+from rl_vae.networks import NetworkName
+from rl_vae.objectives import Likelihood
+
+EnvId = Annotated[str, tyro.conf.Positional]
+Folder = Annotated[Path, tyro.conf.Positional]
+
+
+def collect(
+    env_id: EnvId,
+    out: Path,
+    *,
+    frames: int = 10_000,
+    size: tuple[int, int] = (64, 64),
+    channels: Literal[1, 3] = 3,
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0),
+    policy: str = "correlated",
+    correlation: float = 0.9,
+    scale: float = 0.5,
+    bias: tuple[float, ...] = (),
+    random_share: float = 0.0,
+    frame_skip: int | None = None,
+    engine: EngineName = "auto",
+    workers: int | None = None,
+    image_key: str | None = None,
+    env_kwargs: str = "{}",
+    seed: int = 0,
+) -> None:
+    """Collect frames of an environment into a folder; the same command resumes.
+
+    Args:
+        env_id: A Gymnasium id, such as CarRacing-v3; its pixels are found by themselves.
+        out: The dataset's folder.
+        frames: How many.
+        size: Height and width of a frame, in pixels, from 32 up.
+        channels: 3 for RGB, 1 for grayscale.
+        crop: Raw pixels to cut off first: top, bottom, left, right.
+        policy: "correlated" (noise with a memory), "uniform", or the folder of an agent.
+        correlation: Of correlated noise, from one action to the next, from 0 to below 1.
+        scale: Standard deviation of correlated noise, in half-ranges of the action space.
+        bias: Mean of each action dimension, -1 lowest, 1 highest; for Box actions.
+        random_share: Share of episodes that act uniformly instead, 0 to 1.
+        frame_skip: Steps that each action is held. None: 1, or the agent's.
+        engine: "envpool", "gymnasium", or "auto": the faster one that has this id.
+        workers: Processes or threads. None: the number of cores. The frames are the same.
+        image_key: Which entry of a Dict observation is the image.
+        env_kwargs: JSON object, handed to the environment.
+        seed: From 0 up; the same seed gives the same dataset.
+    """
+    from rl_vae.collect import collect_frames, coverage
+    from rl_vae.exploration import Correlated, Exploration, Mixture, Uniform
+    from rl_vae.frames import FrameSpec
+
+    spec = FrameSpec(height=size[0], width=size[1], channels=channels, crop=crop)
+    acting: Exploration
+    if policy == "uniform":
+        acting = Uniform()
+    elif policy == "correlated":
+        acting = Correlated(correlation=correlation, scale=scale, bias=bias)
+    else:
+        from rl_vae.policy import Agent
+
+        acting = agent = Agent.load(policy)
+        frame_skip = frame_skip or agent.recipe.frame_skip
+        if spec == FrameSpec():
+            spec = agent.encoder.spec
+    if random_share:
+        acting = Mixture((acting, Uniform()), (1 - random_share, random_share))
+    dataset = collect_frames(
+        env_id,
+        out,
+        n_frames=frames,
+        spec=spec,
+        policy=acting,
+        seed=seed,
+        engine=engine,
+        workers=workers,
+        frame_skip=1 if frame_skip is None else frame_skip,
+        image_key=image_key,
+        env_kwargs=_json_object(env_kwargs),
+    )
+    seen = coverage(dataset)
+    print(
+        f"{dataset.path}: {seen.frames:,} frames by the engine {dataset.header.engine}, "
+        f"{seen.episodes:,} episodes of {seen.mean_length:.0f} frames on average, "
+        f"{seen.near_duplicates:.1%} near-duplicates, "
+        f"{len(dataset.header.factor_names)} factors. Digest {dataset.digest[:16]}"
+    )
+
+
+def train_vae(
+    dataset: Folder,
+    out: Path,
+    *,
+    latent_dim: int = 32,
+    network: NetworkName = "patch",
+    likelihood: Likelihood = "bernoulli",
+    sigma: float = 0.1,
+    objective: Literal["beta"] = "beta",
+    beta: float = 1.0,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 128,
+    learning_rate: float = 1e-3,
+    held_out: float = 0.1,
+    seed: int = 0,
+) -> None:
+    """Train a VAE on a dataset and write the encoder as a folder; the same command resumes.
+
+    Args:
+        dataset: What `rl-vae collect` wrote.
+        out: The model's folder.
+        latent_dim: Numbers in a code.
+        network: "patch" (fast on a CPU), "world_models" or "burgess".
+        likelihood: "bernoulli" or "gaussian".
+        sigma: Standard deviation of the Gaussian likelihood, pixels being from 0 to 1.
+        objective: "beta": distortion + beta * KL, sums over pixels and latents, in nats.
+        beta: Weight of the KL, from 0 up; 1 is the plain VAE.
+        epochs: Passes over the frames. With neither epochs nor steps: 10.
+        steps: Updates, instead of epochs.
+        batch_size: Frames of one update.
+        learning_rate: Adam's.
+        held_out: Share of frames, in whole episodes, that is never trained on.
+        seed: Of weights, noise, order and split.
+    """
+    from rl_vae import training
+    from rl_vae.dataset import FrameDataset
+    from rl_vae.objectives import Beta
+    from rl_vae.vae import VAEConfig
+
+    assert objective == "beta"
+    trained = training.train_vae(
+        FrameDataset.open(dataset),
+        out,
+        VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma),
+        training.TrainConfig(
+            objective=Beta(beta=beta),
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            held_out=held_out,
+            seed=seed,
+        ),
+    )
+    best = trained.held_out
+    print(
+        f"{trained.path}: {trained.steps:,} updates in {trained.seconds:.0f} s. Held out, nats a "
+        f"frame: loss {best.loss:.1f}, distortion {best.distortion:.1f}, KL {best.rate:.2f}; "
+        f"root mean square error {best.mse**0.5:.1f} of 255; {best.active_units} of "
+        f"{latent_dim} latents active"
+    )
+
+
+def train_agent(
+    env_id: EnvId,
+    encoder: Path,
+    out: Path,
+    *,
+    agent: str = "ppo",
+    steps: int | None = None,
+    n_envs: int | None = None,
+    frame_skip: int | None = None,
+    engine: EngineName = "auto",
+    evaluations: int = 4,
+    evaluation_episodes: int = 5,
+    image_key: str | None = None,
+    env_kwargs: str = "{}",
+    seed: int = 0,
+) -> None:
+    """Train a Stable-Baselines3 agent on latents; the same command resumes.
+
+    Args:
+        env_id: A Gymnasium id.
+        encoder: The folder of the model.
+        out: The agent's folder.
+        agent: A recipe: ppo, sac, dqn, ppo_car_racing, or a Python file with a RECIPE. It is run.
+        steps: Decisions in all, instead of the recipe's.
+        n_envs: Environments at once, instead of the recipe's.
+        frame_skip: Steps that each decision is held, instead of the recipe's.
+        engine: "envpool", "gymnasium", or "auto": the faster one that has this id.
+        evaluations: How often, during training, it plays without noise.
+        evaluation_episodes: How many episodes each time.
+        image_key: Which entry of a Dict observation is the image.
+        env_kwargs: JSON object, handed to the environment.
+        seed: Of policy, noise and environments.
+    """
+    from rl_vae import policy
+
+    recipe = policy.load_recipe(agent)
+    changes = {"total_steps": steps, "n_envs": n_envs, "frame_skip": frame_skip}
+    recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+    trained = policy.train_agent(
+        env_id,
+        encoder,
+        out,
+        recipe,
+        seed=seed,
+        engine=engine,
+        image_key=image_key,
+        env_kwargs=_json_object(env_kwargs),
+        evaluations=evaluations,
+        evaluation_episodes=evaluation_episodes,
+    )
+    print(
+        f"{trained.path}: {recipe.algorithm}, {trained.steps:,} decisions, {trained.frames:,} "
+        f"environment steps in {trained.seconds:.0f} s by the engine {trained.engine}"
+    )
+
+
+def evaluate(
+    agent: Folder,
+    *,
+    episodes: int = 20,
+    stochastic: bool = False,
+    engine: EngineName | None = None,
+    video: Path | None = None,
+    json: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Let an agent play episodes from seeds it never trained on, beside a random policy.
+
+    Args:
+        agent: What `rl-vae train-agent` wrote.
+        episodes: How many, for either.
+        stochastic: Sample actions instead of playing the mean or likeliest one.
+        engine: None: the one it was trained with.
+        video: A .gif or .mp4 file to write: the real frame beside what the decoder sees.
+        json: A file to write the figures to.
+        seed: Which set of evaluation seeds, 0 to 999.
+    """
+    from rl_vae import evaluation, pictures
+    from rl_vae.policy import Agent
+
+    if video is not None and video.suffix not in (".gif", ".mp4"):
+        raise ConfigError("Unknown film format.", expected=".gif or .mp4", got=str(video))
+    loaded = Agent.load(agent)
+    played = evaluation.evaluate_agent(
+        loaded, episodes=episodes, deterministic=not stochastic, seed=seed, engine=engine
+    )
+    random = evaluation.evaluate_random(
+        loaded.env_id,
+        episodes=episodes,
+        seed=seed,
+        frame_skip=loaded.recipe.frame_skip,
+        engine=engine or loaded.engine,
+        image_key=loaded.image_key,
+        env_kwargs=loaded.env_kwargs,
+    )
+    for name, result in (("agent ", played), ("random", random)):
+        print(
+            f"{name} {result.mean:9.2f} ± {result.std:.2f} over {episodes} episodes; 95 % "
+            f"interval of the mean {result.ci_low:.2f} to {result.ci_high:.2f}"
+        )
+    if video is not None:
+        film = evaluation.film_agent(loaded, seed=played.seeds[0])
+        video.parent.mkdir(parents=True, exist_ok=True)
+        pictures.save_video(video, film.images, fps=50 / loaded.recipe.frame_skip)
+        print(f"{video}: {len(film.images)} decisions, return {film.total:.2f}")
+    if json is not None:
+        figures = {
+            "mean_return": played.mean,
+            "std_return": played.std,
+            "ci_low": played.ci_low,
+            "ci_high": played.ci_high,
+            "random_return": random.mean,
+            "random_ci_low": random.ci_low,
+            "random_ci_high": random.ci_high,
+            "episodes": episodes,
+        }
+        evaluation.write_figures(json, figures, [seed])
+
+
+def demo(
+    *,
+    out: Path = Path("runs/demo"),
+    engine: EngineName = "auto",
+    json: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """CarRacing from nothing: collect, train a VAE and PPO, evaluate, write a page (minutes).
+
+    Args:
+        out: A new or empty folder for everything.
+        engine: "envpool", "gymnasium" (about ten times slower), or "auto".
+        json: A file to write the figures to, besides OUT/result.json.
+        seed: Of everything.
+    """
+    from rl_vae import evaluation
+    from rl_vae.demo import run_demo
+
+    made = run_demo(out, seed=seed, engine=engine)
+    if json is not None:
+        evaluation.write_figures(json, made.figures, [seed])
+
+
+COMMANDS: dict[str, Any] = {
+    "collect": collect,
+    "train-vae": train_vae,
+    "train-agent": train_agent,
+    "evaluate": evaluate,
+    "demo": demo,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exits with its status."""
+    envs.quiet()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="rl-vae",
+            description="Compress an environment's frames once; learn from the code.",
+            args=None if arguments is None else list(arguments),
+        )
+    except RlVaeError as error:
+        print(f"rl-vae: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("rl-vae: stopped; the same command goes on where it stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    print("rl-vae: stopped; the same command goes on where it stopped", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ConfigError(
+            "--env-kwargs is not a JSON object.", expected="such as '{\"gravity\": 5}'", got=text
+        )
+    return value
+
+
+if __name__ == "__main__":
+    main()
