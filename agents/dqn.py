@@ -1,6 +1,6 @@
 """DQN for discrete actions: replays its experience, as SAC does."""
 
-from rl_vae.policy import Recipe
+from rl_vae import Recipe
 
 RECIPE = Recipe(
     algorithm="DQN",

@@ -1,6 +1,6 @@
 """PPO for any environment, continuous or discrete: where to start."""
 
-from rl_vae.policy import Recipe
+from rl_vae import Recipe
 
 RECIPE = Recipe(
     algorithm="PPO",

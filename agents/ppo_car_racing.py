@@ -7,8 +7,7 @@ out. The noise shrinks on a schedule from exp(-1.2) to exp(-2.5): left to learn 
 wide and its mean action drives worse than its samples.
 """
 
-from rl_vae.policy import Recipe
-from rl_vae.sb3 import ActionMap
+from rl_vae import ActionMap, Recipe
 
 RECIPE = Recipe(
     algorithm="PPO",

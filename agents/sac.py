@@ -1,6 +1,6 @@
 """SAC for continuous actions: fewer environment steps than PPO, more computing for each."""
 
-from rl_vae.policy import Recipe
+from rl_vae import Recipe
 
 RECIPE = Recipe(
     algorithm="SAC",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rl_vae import errors
+    from rl_vae.agent import Agent
     from rl_vae.collect import collect_frames, coverage
     from rl_vae.dataset import FrameDataset
     from rl_vae.encoder import Encoder
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from rl_vae.exploration import Correlated, Mixture, Uniform
     from rl_vae.frames import FrameSpec
     from rl_vae.objectives import Beta
-    from rl_vae.policy import Recipe, train_agent
+    from rl_vae.policy import train_agent
+    from rl_vae.recipe import Recipe
+    from rl_vae.sb3 import ActionMap
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
     from rl_vae.wrappers import LatentObservation
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "ActionMap": "sb3",
+    "Agent": "agent",
     "Beta": "objectives",
     "Correlated": "exploration",
     "Encoder": "encoder",
@@ -34,7 +39,7 @@ _HOME = {
     "FrameSpec": "frames",
     "LatentObservation": "wrappers",
     "Mixture": "exploration",
-    "Recipe": "policy",
+    "Recipe": "recipe",
     "TrainConfig": "training",
     "Uniform": "exploration",
     "VAE": "vae",
@@ -49,6 +54,8 @@ _HOME = {
 }
 
 __all__ = [
+    "ActionMap",
+    "Agent",
     "Beta",
     "Correlated",
     "Encoder",

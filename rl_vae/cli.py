@@ -80,7 +80,7 @@ def collect(
     elif policy == "correlated":
         acting = Correlated(correlation=correlation, scale=scale, bias=bias)
     else:
-        from rl_vae.policy import Agent
+        from rl_vae.agent import Agent
 
         acting = agent = Agent.load(policy)
         frame_skip = frame_skip or agent.recipe.frame_skip
@@ -208,8 +208,9 @@ def train_agent(
         seed: Of policy, noise and environments.
     """
     from rl_vae import policy
+    from rl_vae.recipe import load_recipe
 
-    recipe = policy.load_recipe(agent)
+    recipe = load_recipe(agent)
     changes = {"total_steps": steps, "n_envs": n_envs, "frame_skip": frame_skip}
     recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
     trained = policy.train_agent(
@@ -252,7 +253,7 @@ def evaluate(
         seed: Which set of evaluation seeds, 0 to 999.
     """
     from rl_vae import evaluation, pictures
-    from rl_vae.policy import Agent
+    from rl_vae.agent import Agent
 
     if video is not None and video.suffix not in (".gif", ".mp4"):
         raise ConfigError("Unknown film format.", expected=".gif or .mp4", got=str(video))

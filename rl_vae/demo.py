@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rl_vae import files, pictures
+from rl_vae.agent import Agent
 from rl_vae.collect import collect_frames, coverage
 from rl_vae.dataset import FrameDataset
 from rl_vae.engines import EngineName
@@ -24,7 +25,8 @@ from rl_vae.evaluation import (
 )
 from rl_vae.exploration import Correlated
 from rl_vae.frames import FrameSpec
-from rl_vae.policy import Agent, TrainedAgent, load_recipe, train_agent
+from rl_vae.policy import TrainedAgent, train_agent
+from rl_vae.recipe import load_recipe
 from rl_vae.training import TrainConfig, Trained, train_vae
 from rl_vae.vae import VAEConfig
 

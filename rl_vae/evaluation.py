@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from rl_vae import files, pictures
+from rl_vae.agent import Agent
 from rl_vae.artifact import versions
 from rl_vae.engines import EngineName, make_engine
 from rl_vae.envs import evaluation_seeds
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.history import History
-from rl_vae.policy import Agent
 from rl_vae.sb3 import PixelVecEnv, play
 
 MAX_LANES = 20

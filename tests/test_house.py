@@ -36,6 +36,8 @@ FLOW = (
     "history",
     "wrappers",
     "sb3",
+    "recipe",
+    "agent",
     "policy",
     "evaluation",
     "disentanglement",

@@ -1,0 +1,330 @@
+"""Agent: a trained policy with its encoder and recipe, as a folder that describes itself.
+
+    config.json          environment, recipe, action space, seed, steps, digests, versions
+    policy.safetensors   the policy's weights
+    encoder/             the artifact that it was trained with
+    agent.zip            the same agent for SB3's own `load`, which unpickles: never read here
+
+Nothing that is read here is code.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from rl_vae import artifact, files
+from rl_vae.encoder import Encoder
+from rl_vae.engines import EngineName, make_engine
+from rl_vae.errors import ArtifactError, ConfigError
+from rl_vae.exploration import Actor, Scene
+from rl_vae.frames import UInt8Array
+from rl_vae.history import History
+from rl_vae.recipe import Recipe, check_actions
+from rl_vae.sb3 import MapActions, PixelVecEnv, ScaleRewards, VecLatent
+
+FORMAT = 1
+ALGORITHMS: dict[str, type[PPO | SAC | DQN]] = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
+_ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "elu": torch.nn.ELU}
+
+
+class Agent:
+    """A trained agent: the policy, the encoder and the recipe. Make one with `Agent.load`.
+
+    It is an exploration, too: `collect_frames(..., policy=agent)` collects what it sees.
+    """
+
+    def __init__(
+        self, path: Path, config: dict[str, Any], recipe: Recipe, encoder: Encoder, model: Any
+    ) -> None:
+        self.path, self.recipe, self.encoder = path, recipe, encoder
+        self.env_id: str = config["env_id"]
+        self.engine: EngineName = config["engine"]
+        self.image_key: str | None = config["image_key"]
+        self.env_kwargs: dict[str, Any] = config["env_kwargs"]
+        self.seed: int = config["seed"]
+        self.digest: str = config["files"]["policy.safetensors"]
+        self._model = model
+
+    @classmethod
+    def load(cls, path: str | Path) -> Agent:
+        """Read an agent's folder; nothing in it is run, agent.zip is not opened.
+
+        Raises:
+            ArtifactError: where it is missing, damaged or of another kind.
+        """
+        path = Path(path)
+        config = read_agent_config(path)
+        content = (path / "policy.safetensors").read_bytes()
+        if files.digest(content) != config["files"]["policy.safetensors"]:
+            raise ArtifactError(
+                f"{path / 'policy.safetensors'} is damaged.",
+                expected="the SHA-256 in config.json",
+                remedy="train the agent again",
+            )
+        try:
+            recipe = Recipe.from_dict(config["recipe"])
+            space = _space_from_dict(config["action_space"])
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{path / 'config.json'} is damaged: {error}") from error
+        encoder = Encoder.load(path / "encoder")
+        history = History(1, encoder.latent_dim, recipe.stack, recipe.actions, space)
+        model = _bare_model(recipe, history.observation_space, space)
+        try:
+            model.policy.load_state_dict(safetensors.torch.load(content))
+        except Exception as error:
+            raise ArtifactError(f"{path / 'policy.safetensors'} does not fit: {error}") from error
+        model.policy.set_training_mode(False)
+        return cls(path, config, recipe, encoder, model)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Agent.load, (str(self.path),))
+
+    def predict(self, observations: NDArray[Any], *, deterministic: bool = True) -> NDArray[Any]:
+        """Choose actions for observations as VecLatent makes them, (N, D)."""
+        actions: NDArray[Any] = self._model.predict(observations, deterministic=deterministic)[0]
+        return actions
+
+    def make_venv(self, n_envs: int, *, engine: EngineName | None = None) -> VecEnv:
+        """Environments as it saw them in training, rewards not scaled."""
+        pixels = open_pixels(
+            self.env_id,
+            n_envs,
+            self.encoder,
+            self.recipe,
+            engine=engine or self.engine,
+            image_key=self.image_key,
+            env_kwargs=self.env_kwargs,
+        )
+        return watch_latents(pixels, self.encoder, self.recipe)
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, for the header of a dataset."""
+        return {"kind": "agent", "policy": self.digest, "encoder": self.encoder.digest}
+
+    def start(self, scene: Scene) -> Actor:
+        """Its part that collects: actions are sampled, as in training.
+
+        Raises:
+            ConfigError: where frames or skip are not those that it was trained with.
+        """
+        wanted = (self.encoder.spec, self.recipe.frame_skip)
+        if (scene.spec, scene.frame_skip) != wanted:
+            raise ConfigError(
+                f"The agent {self.path} cannot act on these frames.",
+                expected=f"{wanted[0]}, frame_skip={wanted[1]}",
+                got=f"{scene.spec}, frame_skip={scene.frame_skip}",
+                remedy="collect with the spec and the frame_skip that it was trained with",
+            )
+        return _AgentActor(self, scene)
+
+
+class _AgentActor:
+    def __init__(self, agent: Agent, scene: Scene) -> None:
+        self._agent, self._scene = agent, scene
+        recipe, space = agent.recipe, scene.action_space
+        own_space = recipe.action_map.agent_space if recipe.action_map else space
+        self._history = History(
+            scene.lanes, agent.encoder.latent_dim, recipe.stack, recipe.actions, own_space
+        )
+        self._last: NDArray[Any] | None = None
+        self._seeds = np.random.default_rng(scene.seed)
+
+    def act(self, images: UInt8Array, fresh: NDArray[np.bool_]) -> NDArray[Any]:
+        mu = self._agent.encoder.encode(images)
+        if self._last is not None:
+            self._history.push(mu, self._last)
+        lanes = np.flatnonzero(fresh)
+        self._history.restart(lanes, mu[lanes])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(self._seeds.integers(2**31)))
+            self._last = self._agent.predict(self._history.observation(), deterministic=False)
+        mapped, space = self._agent.recipe.action_map, self._scene.action_space
+        if mapped is None:
+            return self._last
+        assert isinstance(space, gym.spaces.Box)
+        return mapped.apply(self._last, space)
+
+
+def open_pixels(
+    env_id: str,
+    n_envs: int,
+    encoder: Encoder,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    engine: EngineName = "auto",
+    image_key: str | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> PixelVecEnv:
+    """Environments that show the encoder's frames, in step with a recipe.
+
+    Raises:
+        EnvironmentFault, ObservationError: where they cannot be opened or do not fit.
+    """
+    lanes = make_engine(
+        env_id,
+        n_envs,
+        engine=engine,
+        spec=encoder.spec,
+        frame_skip=recipe.frame_skip,
+        image_key=image_key,
+        env_kwargs=env_kwargs,
+    )
+    try:
+        encoder.check_space(lanes.raw_space)
+    except BaseException:
+        lanes.close()
+        raise
+    return PixelVecEnv(lanes, seed)
+
+
+def watch_latents(
+    pixels: PixelVecEnv, encoder: Encoder, recipe: Recipe, *, reward_scale: float = 1.0
+) -> VecLatent:
+    """Put a recipe's wrappers around environments: actions, episode statistics, rewards, latents.
+
+    Raises:
+        ConfigError: where the recipe does not fit the environment's actions.
+    """
+    venv: VecEnv = pixels
+    try:
+        if recipe.action_map is not None:
+            venv = MapActions(venv, recipe.action_map)
+        venv = VecMonitor(venv)
+        if reward_scale != 1.0:
+            venv = ScaleRewards(venv, reward_scale)
+        check_actions(recipe, venv.action_space)
+        return VecLatent(venv, encoder, stack=recipe.stack, actions=recipe.actions)
+    except BaseException:
+        pixels.close()
+        raise
+
+
+class Linear:
+    """A schedule: from `first` at the beginning to `last` at the end of training."""
+
+    def __init__(self, first: float, last: float) -> None:
+        self.first, self.last = first, last
+
+    def __call__(self, remaining: float) -> float:
+        """The value when a share `remaining`, from 1 to 0, of the training is left."""
+        return self.last + (self.first - self.last) * remaining
+
+
+def algorithm_arguments(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as arguments of its SB3 algorithm.
+
+    Raises:
+        ConfigError: where the activation function is unknown.
+    """
+    arguments = json.loads(files.canonical_json(dict(recipe.hyperparameters)))
+    policy = arguments.get("policy_kwargs", {})
+    if "activation_fn" in policy:
+        name = policy["activation_fn"]
+        if name not in _ACTIVATIONS:
+            raise ConfigError("Unknown activation_fn.", expected=list(_ACTIVATIONS), got=name)
+        policy["activation_fn"] = _ACTIVATIONS[name]
+    rate: Any = recipe.learning_rate
+    if recipe.final_learning_rate is not None:
+        rate = Linear(recipe.learning_rate, recipe.final_learning_rate)
+    return {**arguments, "learning_rate": rate}
+
+
+def save_agent(
+    folder: Path, model: BaseAlgorithm, encoder: Encoder, config: dict[str, Any]
+) -> None:
+    """Write the files of an agent into a folder that the caller renames when all is there."""
+    weights = {name: value.contiguous() for name, value in model.policy.state_dict().items()}
+    # Cloned, for safetensors refuses tensors that share memory (an actor's and a critic's).
+    safetensors.torch.save_file(
+        {name: value.clone() for name, value in weights.items()}, folder / "policy.safetensors"
+    )
+    model.save(folder / "agent.zip")
+    shutil.rmtree(folder / "encoder", ignore_errors=True)
+    (folder / "encoder").mkdir()
+    for name in ("config.json", *artifact.FILES):
+        shutil.copyfile(encoder.path / name, folder / "encoder" / name)
+    digests = {"policy.safetensors": files.file_digest(folder / "policy.safetensors")}
+    files.write_json(folder / "config.json", {**config, "files": digests})
+
+
+def read_agent_config(path: Path) -> dict[str, Any]:
+    """Read and check an agent's config.json.
+
+    Raises:
+        ArtifactError: where there is none, or it is not one.
+    """
+    file = path / "config.json"
+    if not file.is_file():
+        interrupted = path.with_name(path.name + ".partial").is_dir()
+        raise ArtifactError(
+            f"There is no agent at {path}.",
+            expected="a folder that rl-vae train-agent wrote, with config.json in it",
+            got="the rest of an interrupted training" if interrupted else "none",
+            remedy="run the same rl-vae train-agent command again"
+            if interrupted
+            else "train one: rl-vae train-agent ENV_ID --encoder MODEL --out FOLDER",
+        )
+    try:
+        config: dict[str, Any] = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ArtifactError(f"{file} is damaged.", expected="JSON", got=error) from error
+    if not isinstance(config, dict) or config.get("kind") != "rl_vae agent":
+        raise ArtifactError(
+            f"{path} does not hold an agent.",
+            expected="a folder that rl-vae train-agent wrote",
+            got=config.get("kind") if isinstance(config, dict) else "something else",
+        )
+    if config.get("format") != FORMAT:
+        raise ArtifactError(f"{file} has another format.", expected=FORMAT, got=config["format"])
+    return config
+
+
+def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> Any:
+    """A model without environments, for its policy alone; made as SB3's own `load` makes it."""
+    arguments = algorithm_arguments(recipe)
+    if recipe.algorithm != "PPO":
+        arguments["buffer_size"] = 1
+    kind: Any = ALGORITHMS[recipe.algorithm]  # its annotation forbids env=None, its code does not
+    model = kind(policy="MlpPolicy", env=None, device="cpu", _init_setup_model=False, **arguments)
+    model.observation_space, model.action_space, model.n_envs = seen, acts, 1
+    with torch.random.fork_rng(devices=[]):
+        model._setup_model()
+    return model
+
+
+def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
+    """An action space as plain JSON values.
+
+    Raises:
+        ConfigError: where it is neither Discrete nor a bounded Box.
+    """
+    if isinstance(space, gym.spaces.Discrete):
+        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, gym.spaces.Box) and space.is_bounded():
+        return {"kind": "Box", "low": space.low.tolist(), "high": space.high.tolist()}
+    raise ConfigError(
+        "Agents for this action space cannot be saved.",
+        expected="Discrete or a bounded Box",
+        got=space,
+    )
+
+
+def _space_from_dict(values: Mapping[str, Any]) -> gym.Space[Any]:
+    if values["kind"] == "Discrete":
+        return gym.spaces.Discrete(values["n"], start=values["start"])
+    low, high = np.float32(values["low"]), np.float32(values["high"])
+    return gym.spaces.Box(low, high, dtype=np.float32)
