@@ -105,10 +105,21 @@ def make_engine(
         ConfigError: where an argument is out of range.
     """
     for name, value in (("n_lanes", n_lanes), ("workers", workers)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} is out of range.", expected="1 or more", got=value)
+        if value is not None and (
+            not isinstance(value, int) or isinstance(value, bool) or value < 1
+        ):
+            raise ConfigError(
+                f"{name} is out of range.", expected="a whole number from 1 up", got=repr(value)
+            )
     check_frame_skip(frame_skip)
     if resolve_engine(env_id, engine, env_kwargs or image_key) == "envpool":
+        if image_key is not None:
+            raise ConfigError(
+                "EnvPool has no Dict observations.",
+                expected="no image_key",
+                got=repr(image_key),
+                remedy="leave image_key out, or choose the engine 'gymnasium'",
+            )
         return EnvPoolEngine(env_id, n_lanes, workers, spec, frame_skip, env_kwargs or {})
     arguments = (env_id, spec, frame_skip, image_key, dict(env_kwargs or {}))
     workers = min(workers or os.cpu_count() or 1, n_lanes)
@@ -172,23 +183,31 @@ class InlineEngine:
         frame_skip: int,
         image_key: str | None,
         env_kwargs: Mapping[str, Any],
+        first_lane: int = 0,
     ) -> None:
         self.env_id, self.n_lanes, self.frame_skip, self.spec = env_id, n_lanes, frame_skip, spec
+        self._first_lane = first_lane  # for messages: which lane of all workers' is the first here
         self._envs: list[gym.Env[Any, Any]] = []
-        for _ in range(n_lanes):
-            self._envs.append(
-                make_env(env_id, frame_skip=frame_skip, image_key=image_key, env_kwargs=env_kwargs)
-            )
-        raw = self._envs[0].observation_space
-        assert isinstance(raw, gym.spaces.Box)
-        self.raw_space, self.action_space = raw, self._envs[0].action_space
-        if spec is not None:
-            spec.check_space(raw)
         self._seeds = [0] * n_lanes
         self._steps = np.zeros(n_lanes, np.int64)
         self._episodes = np.zeros(n_lanes, np.int64)
-        self._restart(0, 0)  # some simulators have a state only after their first reset
-        self.factor_names = tuple(read_factors(self._envs[0]))
+        try:
+            for _ in range(n_lanes):
+                self._envs.append(
+                    make_env(
+                        env_id, frame_skip=frame_skip, image_key=image_key, env_kwargs=env_kwargs
+                    )
+                )
+            raw = self._envs[0].observation_space
+            assert isinstance(raw, gym.spaces.Box)
+            self.raw_space, self.action_space = raw, self._envs[0].action_space
+            if spec is not None:
+                spec.check_space(raw)
+            self._restart(0, 0)  # some simulators have a state only after their first reset
+            self.factor_names = tuple(read_factors(self._envs[0]))
+        except BaseException:
+            self.close()
+            raise
 
     def reset(self, seeds: Sequence[int]) -> UInt8Array:
         """Start a fresh episode in every lane."""
@@ -207,9 +226,9 @@ class InlineEngine:
             self._steps[lane] += 1
             try:
                 image, reward, terminated[lane], truncated[lane], _ = env.step(actions[lane])
+                rewards[lane] = float(reward)
             except Exception:
                 raise self._fault(lane, traceback.format_exc()) from None
-            rewards[lane] = reward
             if not np.isfinite(rewards[lane]):
                 raise self._fault(lane, f"The reward is {reward}.")
             if terminated[lane] or truncated[lane]:
@@ -243,22 +262,22 @@ class InlineEngine:
         return self._take(lane, image)
 
     def _take(self, lane: int, image: Any) -> UInt8Array:
-        try:
-            if self.spec is not None:
-                return self.spec.apply(image)
-            if image.dtype != np.uint8 or image.shape != self.raw_space.shape:
-                raise ObservationError(
-                    "The image is not what the observation space says.",
-                    expected=self.raw_space,
-                    got=f"{image.dtype}, shape {image.shape}",
-                )
-        except ObservationError as error:
+        # Checked even where the spec would resize it: another shape is another picture.
+        kind = (getattr(image, "dtype", type(image).__name__), getattr(image, "shape", None))
+        if kind != (np.uint8, self.raw_space.shape):
+            error = ObservationError(
+                "The image is not what the observation space says.",
+                expected=f"uint8, shape {self.raw_space.shape}",
+                got=f"{kind[0]}, shape {kind[1]}",
+                remedy="undo what changes it, or correct the environment's observation_space",
+            )
             raise self._fault(lane, str(error)) from error
-        return np.array(image)
+        return np.array(image) if self.spec is None else self.spec.apply(image)
 
     def _fault(self, lane: int, what: str) -> EnvironmentFault:
         return EnvironmentFault(
-            f"{self.env_id} failed in lane {lane} (seed {self._seeds[lane]}, episode "
+            f"{self.env_id} failed in lane {self._first_lane + lane} "
+            f"(seed {self._seeds[lane]}, episode "
             f"{self._episodes[lane]}, step {self._steps[lane]}): {what}"
         )
 
@@ -282,7 +301,7 @@ class ProcessEngine:
         self._lanes = np.array_split(np.arange(n_lanes), workers)
         arguments = (env_id, spec, frame_skip, image_key, env_kwargs)
         self._workers = [
-            Worker(f"worker {i} of {env_id}", _serve_lanes, len(lanes), *arguments)
+            Worker(f"worker {i} of {env_id}", _serve_lanes, len(lanes), *arguments, int(lanes[0]))
             for i, lanes in enumerate(self._lanes)
         ]
         try:
@@ -356,7 +375,15 @@ class EnvPoolEngine:
         self.env_id, self.n_lanes, self.frame_skip, self.spec = env_id, n_lanes, frame_skip, spec
         self._threads = min(workers or os.cpu_count() or 1, n_lanes)
         self._kwargs = dict(env_kwargs)
-        described = envpool.make_spec(env_id, **self._kwargs)
+        try:
+            described = envpool.make_spec(env_id, **self._kwargs)
+        except Exception as error:
+            raise EnvironmentFault(
+                f"EnvPool cannot open {env_id}: {type(error).__name__}: {error}",
+                expected="arguments that EnvPool knows for this environment",
+                got=self._kwargs,
+                remedy="correct env_kwargs, or choose the engine 'gymnasium'",
+            ) from error
         self.raw_space = _pool_space(described, "observation_space")
         self.action_space = _pool_space(described, "action_space")
         if spec is not None:

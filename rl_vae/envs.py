@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
+from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError, RlVaeError
 from rl_vae.frames import MIN_SIZE
 
 _PLUGINS = {
@@ -82,21 +82,24 @@ def make_env(
     check_frame_skip(frame_skip)
     env = _gym_make(env_id, env_kwargs or {})
     space = env.observation_space
-    if isinstance(space, gym.spaces.Dict):
-        key = _image_key(env_id, space, image_key)
-        if key is not None:
-            return _ImageOfDict(_skip(env, frame_skip), key)
-    elif image_key is not None:
+    try:
+        if isinstance(space, gym.spaces.Dict):
+            key = _image_key(env_id, space, image_key)
+            if key is not None:
+                return _ImageOfDict(_skip(env, frame_skip), key)
+        elif image_key is not None:
+            raise ConfigError(
+                f"{env_id} has no image named {image_key!r}.",
+                expected="a Dict observation where image_key is given",
+                got=space,
+                remedy="leave image_key out",
+            )
+        if is_image(space):
+            return _skip(env, frame_skip)
+        _refuse_other_images(env_id, space)
+    except RlVaeError:
         env.close()
-        raise ConfigError(
-            f"{env_id} has no image named {image_key!r}.",
-            expected="a Dict observation where image_key is given",
-            got=space,
-            remedy="leave image_key out",
-        )
-    if is_image(space):
-        return _skip(env, frame_skip)
-    _refuse_other_images(env_id, space)
+        raise
     return _rendered(env_id, env, frame_skip, env_kwargs or {})
 
 
@@ -202,9 +205,9 @@ def _gym_make(env_id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
             f"{env_id} needs a package that is not installed: {error}",
             remedy="pip install 'rl-vae[box2d]' (or atari, minigrid), as the message says",
         ) from error
-    except (gym.error.Error, ModuleNotFoundError, TypeError) as error:
+    except Exception as error:  # an environment's constructor may raise anything
         raise EnvironmentFault(
-            f"The environment {env_id!r} cannot be opened: {error}",
+            f"The environment {env_id!r} cannot be opened: {type(error).__name__}: {error}",
             expected="an id that gymnasium.make knows, such as CarRacing-v3",
             got=repr(env_id),
             remedy="check the spelling, or import the package that registers it: 'package:Id-v0'",
@@ -258,10 +261,18 @@ def _rendered(
                 remedy="add a render mode to the environment, or choose another environment",
             )
         env = _gym_make(env_id, {**kwargs, "render_mode": "rgb_array"})
-    with warnings.catch_warnings():
-        # Drawing before reset is what AddRenderObservation does to learn the image's size.
-        warnings.simplefilter("ignore")
-        env = gym.wrappers.AddRenderObservation(_skip(env, frame_skip), render_only=True)
+    try:
+        with warnings.catch_warnings():
+            # AddRenderObservation draws once to learn the image's size.
+            warnings.simplefilter("ignore")
+            env = gym.wrappers.AddRenderObservation(_skip(env, frame_skip), render_only=True)
+    except Exception as error:
+        env.close()
+        raise EnvironmentFault(
+            f"{env_id} cannot be drawn: {type(error).__name__}: {error}",
+            expected=f"uint8 images of at least {MIN_SIZE} x {MIN_SIZE} x 3 from render()",
+            remedy="see that its render() gives an image with render_mode='rgb_array'",
+        ) from error
     if not is_image(env.observation_space):
         env.close()
         raise EnvironmentFault(

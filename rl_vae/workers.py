@@ -46,11 +46,11 @@ class Worker:
                 },
             )
         self.connection = Connection(ours.detach())
-        self.connection.send_bytes(cloudpickle.dumps((os.getpid(), function, arguments)))
+        self.send((os.getpid(), function, arguments))
 
     def send(self, message: Any) -> None:
         """Give the child a message; a dead child is reported by the next `recv`."""
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(cloudpickle.dumps(message))
 
     def recv(self) -> Any:
