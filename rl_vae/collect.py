@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -91,32 +91,54 @@ def collect_frames(
         DatasetError: where the folder holds something else, is in use, or cannot be written.
     """
     out, spec, policy = Path(out), spec or FrameSpec(), policy or Correlated()
-    _check_numbers(n_frames=(n_frames, 16), seed=(seed, 0), workers=(workers or 1, 1))
+    at_least = {"n_frames": (n_frames, 16), "seed": (seed, 0)}
+    _check_numbers(**at_least, workers=(1 if workers is None else workers, 1))
     chosen = resolve_engine(env_id, engine, env_kwargs or image_key)
     settings = {"spec": spec, "frame_skip": frame_skip, "env_kwargs": env_kwargs or {}}
     settings |= {"image_key": image_key, "engine": chosen}
     header = _make_header(env_id, settings, policy, seed, n_frames)
     check_folder(out, header)
-    out.mkdir(parents=True, exist_ok=True)
-    with files.locked(out, DatasetError):
-        if check_folder(out, header) is None:
-            files.write_json(out / "dataset.json", header.to_dict())
-        drop_torn_line(out)
-        for left in out.glob(".tmp-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        done = {int(line["shard"]) for line in read_manifest(out, header)}
-        missing = [shard for shard in range(header.shards) if shard not in done]
-        with tqdm(
-            total=n_frames,
-            initial=sum(map(header.rows_of, done)),
-            unit="frames",
-            desc=f"collecting {env_id}",
-            disable=None if progress else True,
-        ) as bar:
-            # Committing is quick (a rename and a line), and only this process does it.
-            for shard, temporary, line in _make_shards(out, header, missing, policy, workers, bar):
-                commit_shard(out, shard, temporary, line)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with files.locked(out, DatasetError):
+            _collect(out, header, policy, workers, progress)
+    except OSError as error:
+        raise DatasetError(
+            f"The folder {out} cannot be written: {error}", remedy="choose another folder"
+        ) from error
     return FrameDataset.open(out)
+
+
+def _collect(
+    out: Path, header: DatasetHeader, policy: Exploration, workers: int | None, progress: bool
+) -> None:
+    if check_folder(out, header) is None:
+        files.write_json(out / "dataset.json", header.to_dict())
+    drop_torn_line(out)
+    _remove_temporaries(out)
+    done = {int(line["shard"]) for line in read_manifest(out, header)}
+    missing = [shard for shard in range(header.shards) if shard not in done]
+    bar = tqdm(
+        total=header.n_frames,
+        initial=sum(map(header.rows_of, done)),
+        unit="frames",
+        desc=f"collecting {header.env_id}",
+        disable=None if progress else True,
+    )
+    shards = _make_shards(out, header, missing, policy, workers, bar)
+    try:
+        # Closing ends the workers at once, also where committing fails.
+        with bar, contextlib.closing(shards):
+            # Committing is quick (a rename and a line), and only this process does it.
+            for shard, temporary, line in shards:
+                commit_shard(out, shard, temporary, line)
+    finally:
+        _remove_temporaries(out)
+
+
+def _remove_temporaries(out: Path) -> None:
+    for left in out.glob(".tmp-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def coverage(dataset: FrameDataset) -> Coverage:
@@ -189,7 +211,7 @@ def _make_header(
         # Shards of at most half the frames, so that there is work for two workers.
         lanes = LANES[engine.name]
         rows = min(shard_rows_for(settings["spec"]), -(-n_frames // 2))
-        return DatasetHeader(
+        header = DatasetHeader(
             env_id=env_id,
             **settings,
             raw_shape=engine.raw_space.shape,
@@ -204,6 +226,16 @@ def _make_header(
         )
     finally:
         engine.close()
+    try:
+        files.digest(header.to_dict())
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "env_kwargs and what the policy says of itself must be plain JSON values: they are "
+            "written down with the frames.",
+            expected="numbers, words, and lists or mappings of them",
+            got=str(error),
+        ) from error
+    return header
 
 
 def _open_engine(header: DatasetHeader, workers: int | None) -> Engine:
@@ -226,7 +258,7 @@ def _make_shards(
     policy: Exploration,
     workers: int | None,
     bar: Any,
-) -> Iterator[tuple[int, Path, dict[str, Any]]]:
+) -> Generator[tuple[int, Path, dict[str, Any]]]:
     """Make shards in any order; yield each when its files are written under their other name."""
     workers = workers or os.cpu_count() or 1
     processes = min(workers, len(missing)) if header.engine == "gymnasium" else 1

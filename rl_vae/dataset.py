@@ -1,7 +1,7 @@
 """FrameDataset: frames on disk in memory-mapped shards, with a manifest that survives anything.
 
     FOLDER/dataset.json      what defines the dataset: environment, FrameSpec, seed, policy, ...
-    FOLDER/manifest.jsonl    one line per committed shard: rows, SHA-256 of its files, seeds
+    FOLDER/manifest.jsonl    one line per committed shard: its rows, SHA-256 of its files and header
     FOLDER/shard-00000/      frames.npy (rows, H, W, C) uint8 and steps.npy (rows,) structured
 
 A shard is written under another name, pushed to the disk and renamed; the manifest line that
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,7 +97,10 @@ class DatasetHeader:
         values = dict(values)
         if values.pop("format") != FORMAT:
             raise ValueError(f"the format number is not {FORMAT}")
-        return cls(
+        for name in ("frame_skip", "n_frames", "shard_rows", "lanes"):
+            if not isinstance(values[name], int) or values[name] < 1:
+                raise ValueError(f"{name} is {values[name]!r}")
+        header = cls(
             **{
                 **values,
                 "spec": FrameSpec.from_dict(values["spec"]),
@@ -105,6 +109,8 @@ class DatasetHeader:
                 "factor_names": tuple(values["factor_names"]),
             }
         )
+        _ = header.step_dtype  # raises where action_dtype or action_shape is none
+        return header
 
 
 class Episode(NamedTuple):
@@ -155,8 +161,9 @@ class FrameDataset:
         """Open what `collect_frames` wrote; an interrupted collection gives what it committed.
 
         Raises:
-            DatasetError: where there is no dataset, or a file of it is damaged. A torn last line
-                of the manifest is no damage: it was never acknowledged.
+            DatasetError: where there is no dataset, or a file of it is damaged; what is wrong
+                inside a shard is found by `verify`. A torn last line of the manifest is no
+                damage: it was never acknowledged.
         """
         path = Path(path)
         header = read_header(path)
@@ -204,7 +211,8 @@ class FrameDataset:
 
     def frames(self, indices: NDArray[np.int64] | Sequence[int]) -> UInt8Array:
         """The frames at some indices, (N, H, W, C) uint8, in the order asked for."""
-        return self._gather(self._frames, indices)
+        empty = np.empty((0, *self.spec.shape), np.uint8)
+        return self._gather(self._frames, empty, indices)
 
     def steps(self, indices: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[Any]:
         """What happened from some frames on (all, where none are named): a structured array.
@@ -213,7 +221,7 @@ class FrameDataset:
         """
         if indices is None:
             return np.concatenate([np.array(s) for s in self._steps] or [self._no_steps()])
-        return self._gather(self._steps, indices)
+        return self._gather(self._steps, self._no_steps(), indices)
 
     @property
     def factors(self) -> dict[str, NDArray[np.float64]]:
@@ -309,12 +317,16 @@ class FrameDataset:
     def _no_steps(self) -> NDArray[Any]:
         return np.empty(0, self.header.step_dtype)
 
-    def _gather(self, shards: Sequence[NDArray[Any]], indices: Any) -> NDArray[Any]:
-        wanted = np.asarray(indices, np.int64)
-        if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
+    def _gather(
+        self, shards: Sequence[NDArray[Any]], empty: NDArray[Any], indices: Any
+    ) -> NDArray[Any]:
+        wanted = np.asarray(indices)
+        if not wanted.size:
+            return empty
+        if wanted.ndim != 1 or not np.issubdtype(wanted.dtype, np.integer):
+            raise IndexError(f"frame indices must be a row of whole numbers, not {wanted.dtype}")
+        if wanted.min() < 0 or wanted.max() >= len(self):
             raise IndexError(f"frame indices must be from 0 to {len(self) - 1}")
-        if not shards:
-            return np.empty((0, *self.spec.shape), np.uint8)
         out = np.empty((len(wanted), *shards[0].shape[1:]), shards[0].dtype)
         of_shard = np.searchsorted(self._starts, wanted, side="right") - 1
         for which in np.unique(of_shard):
@@ -339,7 +351,7 @@ def read_header(folder: Path) -> DatasetHeader | None:
         return None
     try:
         return DatasetHeader.from_dict(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise DatasetError(
             f"{path} is damaged.", expected="the header of a dataset", got=f"{error}"
         ) from error
@@ -355,6 +367,7 @@ def read_manifest(folder: Path, header: DatasetHeader) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     *whole, _torn = path.read_bytes().split(b"\n")
+    header_sha256 = files.digest(header.to_dict())
     lines: dict[int, dict[str, Any]] = {}
     for number, text in enumerate(whole, 1):
         try:
@@ -362,7 +375,7 @@ def read_manifest(folder: Path, header: DatasetHeader) -> list[dict[str, Any]]:
             shard, rows = int(line["shard"]), int(line["rows"])
             right = 0 <= shard < header.shards and rows == header.rows_of(shard)
             right &= all(len(line[f"{part}_sha256"]) == 64 for part in ("frames", "steps"))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             right = False
         if not right:
             raise DatasetError(
@@ -370,6 +383,13 @@ def read_manifest(folder: Path, header: DatasetHeader) -> list[dict[str, Any]]:
                 expected="a JSON object that names a shard of this dataset",
                 got=repr(text[:80]),
                 remedy="delete that line; collecting again makes its shard anew",
+            )
+        if line.get("header_sha256") != header_sha256:
+            raise DatasetError(
+                f"{folder / 'dataset.json'} is not what it was when shard {shard} was written.",
+                expected=f"SHA-256 {line.get('header_sha256')} of its content",
+                got=header_sha256,
+                remedy="bring back the dataset.json that was written there, or collect anew",
             )
         lines[shard] = line
     return list(lines.values())
@@ -394,6 +414,7 @@ class ShardRows:
 
     def __init__(self, header: DatasetHeader, shard: int) -> None:
         self.rows = header.rows_of(shard)
+        self.header_sha256 = files.digest(header.to_dict())
         self.frames = np.empty((self.rows, *header.spec.shape), np.uint8)
         self.steps = np.zeros(self.rows, header.step_dtype)
         share, more = divmod(self.rows, header.lanes)
@@ -402,10 +423,10 @@ class ShardRows:
 
     def write(self, temporary: Path) -> dict[str, Any]:
         """Write both files into a new folder; returns the manifest's figures on them."""
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        line: dict[str, Any] = {"rows": self.rows}
+        line: dict[str, Any] = {"rows": self.rows, "header_sha256": self.header_sha256}
         try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
             for name, array in (("frames", self.frames), ("steps", self.steps)):
                 with (temporary / f"{name}.npy").open("wb") as file:
                     npy_format.write_array(file, array, allow_pickle=False)
@@ -421,17 +442,29 @@ class ShardRows:
 
 
 def commit_shard(folder: Path, shard: int, temporary: Path, line: Mapping[str, Any]) -> None:
-    """Put a written shard into its place and acknowledge it. Only the lock's holder calls this."""
+    """Put a written shard into its place and acknowledge it. Only the lock's holder calls this.
+
+    Raises:
+        DatasetError: where the disk refuses.
+    """
     target = shard_path(folder, shard)
-    shutil.rmtree(target, ignore_errors=True)  # renamed by a run that died before its line
-    files.rename_folder(temporary, target)
-    files.append_line(folder / "manifest.jsonl", {"shard": shard, **line})
+    try:
+        shutil.rmtree(target, ignore_errors=True)  # renamed by a run that died before its line
+        files.rename_folder(temporary, target)
+        files.append_line(folder / "manifest.jsonl", {"shard": shard, **line})
+    except OSError as error:
+        raise DatasetError(
+            f"Shard {shard} ({line['rows']} frames) could not be committed to {folder}: {error}",
+            remedy="make room, then run the same command again: what was committed stays",
+        ) from error
 
 
 def _map(path: Path) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what numpy guesses about a damaged header
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy's parser of headers raises anything
         raise DatasetError(
             f"{path} is missing or damaged: {error}",
             expected="the shard that manifest.jsonl lists",
