@@ -62,7 +62,7 @@ class Uniform:
 
     def start(self, scene: Scene) -> Actor:
         """The part that acts."""
-        return Correlated(correlation=0.0, scale=float("inf")).start(scene)
+        return _start_noise(Correlated(correlation=0.0), scene, uniform=True)
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,12 @@ class Correlated:
     """Mean of each dimension, in half-ranges from the centre: -1 lowest, 1 highest."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.correlation < 1 or not self.scale > 0:
+        finite = np.isfinite([self.scale, *self.bias]).all()
+        if not 0 <= self.correlation < 1 or not self.scale > 0 or not finite:
             raise ConfigError(
                 "Correlated noise is out of range.",
-                expected="correlation from 0 to below 1, scale above 0",
-                got=f"correlation={self.correlation}, scale={self.scale}",
+                expected="correlation from 0 to below 1, scale above 0, all values finite",
+                got=f"correlation={self.correlation}, scale={self.scale}, bias={self.bias}",
             )
 
     def describe(self) -> dict[str, Any]:
@@ -104,27 +105,7 @@ class Correlated:
 
     def start(self, scene: Scene) -> Actor:
         """The part that acts."""
-        space, lanes, rng = scene.action_space, scene.lanes, np.random.default_rng(scene.seed)
-        if isinstance(space, gym.spaces.Box):
-            size = int(np.prod(space.shape))
-            if len(self.bias) not in (0, size):
-                raise ConfigError(
-                    "The bias does not fit the action space.",
-                    expected=f"{size} values",
-                    got=self.bias,
-                )
-            return _BoxNoise(self, space, lanes, rng)
-        if self.bias:
-            raise ConfigError("Only a Box of actions has a bias.", got=space)
-        if isinstance(
-            space, gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary
-        ):
-            return _DiscreteNoise(self.correlation, space, lanes, rng)
-        raise ConfigError(
-            "This action space is not supported.",
-            expected="Box, Discrete, MultiDiscrete or MultiBinary",
-            got=space,
-        )
+        return _start_noise(self, scene)
 
 
 @dataclass(frozen=True)
@@ -145,12 +126,13 @@ class Mixture:
         if (
             not self.parts
             or len(weights) != len(self.parts)
+            or not np.isfinite(weights).all()
             or min(weights) < 0
             or not sum(weights)
         ):
             raise ConfigError(
                 "This mixture cannot be drawn from.",
-                expected="one weight per part, none negative, not all zero",
+                expected="one finite weight per part, none negative, not all zero",
                 got=f"{len(self.parts)} parts, weights {self.weights}",
             )
 
@@ -169,13 +151,41 @@ class Mixture:
         return _MixtureActor(actors, weights / weights.sum(), rng)
 
 
+def _start_noise(how: Correlated, scene: Scene, *, uniform: bool = False) -> Actor:
+    space, lanes, rng = scene.action_space, scene.lanes, np.random.default_rng(scene.seed)
+    if isinstance(space, gym.spaces.Box):
+        size = int(np.prod(space.shape))
+        if len(how.bias) not in (0, size):
+            raise ConfigError(
+                "The bias does not fit the action space.",
+                expected=f"{size} values",
+                got=how.bias,
+            )
+        return _BoxNoise(how, space, lanes, rng, uniform)
+    if how.bias:
+        raise ConfigError("Only a Box of actions has a bias.", got=space)
+    if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
+        return _DiscreteNoise(how.correlation, space, lanes, rng)
+    raise ConfigError(
+        "This action space is not supported.",
+        expected="Box, Discrete, MultiDiscrete or MultiBinary",
+        got=space,
+    )
+
+
 class _BoxNoise:
     def __init__(
-        self, how: Correlated, space: gym.spaces.Box, lanes: int, rng: np.random.Generator
+        self,
+        how: Correlated,
+        space: gym.spaces.Box,
+        lanes: int,
+        rng: np.random.Generator,
+        uniform: bool,
     ) -> None:
         low = np.where(np.isfinite(space.low), space.low, -1.0).astype(np.float64)
         high = np.where(np.isfinite(space.high), space.high, 1.0).astype(np.float64)
-        self._low, self._high, self._dtype = low, high, space.dtype
+        self._low, self._high, self._dtype, self._uniform = low, high, space.dtype, uniform
+        self._whole = np.issubdtype(space.dtype, np.integer)
         self._half, self._centre = (high - low) / 2, (high + low) / 2
         self._bias = np.reshape(how.bias or np.zeros(space.shape), space.shape)
         self._how, self._rng = how, rng
@@ -183,7 +193,10 @@ class _BoxNoise:
 
     def act(self, images: UInt8Array, fresh: NDArray[np.bool_]) -> NDArray[Any]:
         shape = self._noise.shape
-        if np.isinf(self._how.scale):
+        if self._uniform and self._whole:
+            low, high = self._low.astype(np.int64), self._high.astype(np.int64)
+            return self._rng.integers(low, high, shape, endpoint=True).astype(self._dtype)
+        if self._uniform:
             return self._rng.uniform(self._low, self._high, shape).astype(self._dtype)
         e = self._how.scale * self._rng.standard_normal(shape)
         a = self._how.correlation
@@ -191,7 +204,8 @@ class _BoxNoise:
         mask = fresh.reshape(-1, *[1] * (len(shape) - 1))
         self._noise = np.where(mask, e, moved)
         action = self._centre + self._half * (self._bias + self._noise)
-        return np.clip(action, self._low, self._high).astype(self._dtype)
+        action = np.clip(action, self._low, self._high)
+        return (np.rint(action) if self._whole else action).astype(self._dtype)
 
 
 class _DiscreteNoise:

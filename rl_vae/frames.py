@@ -59,14 +59,14 @@ class FrameSpec:
                     got=repr(size),
                     remedy=f"choose {name}=64",
                 )
-        if self.channels not in (1, 3) or isinstance(self.channels, bool):
+        if type(self.channels) is not int or self.channels not in (1, 3):
             raise ConfigError(
                 "FrameSpec.channels is out of range.",
                 expected="3 (RGB) or 1 (grayscale)",
                 got=repr(self.channels),
                 remedy="frames hold one image; stack latents with stack= in the adapters",
             )
-        crop = tuple(self.crop)
+        crop = tuple(self.crop) if isinstance(self.crop, tuple | list) else ()
         if len(crop) != 4 or any(
             not isinstance(edge, int) or isinstance(edge, bool) or edge < 0 for edge in crop
         ):
@@ -137,7 +137,7 @@ class FrameSpec:
             raise ConfigError(
                 "This is not a FrameSpec.", expected=f"the fields {sorted(names)}", got=repr(values)
             )
-        return cls(**{**values, "crop": tuple(values["crop"])})
+        return cls(**values)
 
     def _apply(self, image: UInt8Array) -> UInt8Array:
         top, bottom, left, right = self.crop
