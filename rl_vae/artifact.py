@@ -22,13 +22,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from rl_vae import files
 from rl_vae.dataset import FrameDataset
-from rl_vae.errors import ArtifactError, ConfigError
+from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.frames import FrameSpec
 from rl_vae.vae import VAE, VAEConfig
 
@@ -81,7 +82,7 @@ def save_artifact(
         ArtifactError: where a weight is not a finite number.
     """
     weights = {name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()}
-    bad = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    bad = [name for name, value in weights.items() if not _finite(value)]
     if bad:
         raise ArtifactError("The model was not saved.", expected="finite weights", got=bad)
     provenance = {
@@ -91,7 +92,7 @@ def save_artifact(
         "frames": len(dataset),
         "versions": versions(),
     }
-    safetensors.torch.save_file(weights, folder / "model.safetensors")
+    (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
     (folder / "encoder.onnx").write_bytes(export_onnx(vae))
     config: dict[str, Any] = {
         "format": FORMAT,
@@ -126,11 +127,12 @@ def read_config(path: Path) -> dict[str, Any]:
             if interrupted
             else "train one: rl-vae train-vae DATASET --out FOLDER",
         )
-    if file.stat().st_size > _MAX_CONFIG_BYTES:
-        raise _damaged(file, f"at most {_MAX_CONFIG_BYTES:,} bytes", f"{file.stat().st_size:,}")
     try:
+        size = file.stat().st_size
+        if size > _MAX_CONFIG_BYTES:
+            raise _damaged(file, f"at most {_MAX_CONFIG_BYTES:,} bytes", f"{size:,}")
         config = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file, "JSON", error) from error
     if not isinstance(config, dict) or config.get("kind") != "rl_vae encoder":
         raise _damaged(file, "the description of an rl_vae encoder", "something else")
@@ -146,8 +148,8 @@ def read_config(path: Path) -> dict[str, Any]:
     body = {name: value for name, value in config.items() if name != "digest"}
     try:
         digest = files.digest(body)
-    except ValueError as error:
-        raise _damaged(file, "finite numbers", error) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, "finite numbers, not nested deeply", error) from error
     if digest != config["digest"]:
         raise _damaged(file, f"digest {config['digest']}", digest)
     return config
@@ -165,9 +167,14 @@ def read_artifact(path: str | Path) -> Artifact:
     try:
         spec = FrameSpec.from_dict(config["spec"])
         vae_config = VAEConfig(**config["vae"])
-        shape = tuple(int(side) for side in config["observation_shape"])
+        shape, provenance = config["observation_shape"], config["provenance"]
+        if not isinstance(shape, list) or any(type(side) is not int or side < 1 for side in shape):
+            raise ValueError(f"observation_shape {shape}")
+        spec.check_shape(tuple(shape), np.uint8)
+        if not isinstance(provenance, dict):
+            raise TypeError(f"provenance {provenance!r}")
         digests = dict(config["files"])
-    except (ConfigError, TypeError, ValueError) as error:
+    except (ConfigError, ObservationError, TypeError, ValueError) as error:
         raise _damaged(where, "settings in their range", error) from error
     if set(digests) != set(FILES):
         raise _damaged(where, f"the files {list(FILES)}", sorted(digests))
@@ -177,9 +184,9 @@ def read_artifact(path: str | Path) -> Artifact:
     return Artifact(
         path=path,
         spec=spec,
-        observation_shape=shape,
+        observation_shape=tuple(shape),
         vae_config=vae_config,
-        provenance=config["provenance"],
+        provenance=provenance,
         weights=weights,
         onnx=content["encoder.onnx"],
         digest=files.digest(identity),
@@ -235,6 +242,8 @@ def export_onnx(vae: VAE) -> bytes:
 
 def _read_checked(path: Path, expected: object) -> bytes:
     try:
+        if not path.is_file():  # a pipe or a device would never end
+            raise FileNotFoundError("no such file")
         content = path.read_bytes()
     except OSError as error:
         raise _damaged(path, "a readable file", error) from error
@@ -260,9 +269,15 @@ def _weights(path: Path, content: bytes, config: VAEConfig, spec: FrameSpec) -> 
                 f"{name} of shape {tuple(right[name].shape)}, {right[name].dtype}",
                 f"{tuple(value.shape)}, {value.dtype}",
             )
-        if not torch.isfinite(value).all():
+        if not _finite(value):
             raise _damaged(path, "finite weights", f"NaN or infinity in {name}")
     return weights
+
+
+def _finite(value: Tensor) -> bool:
+    # By numpy: torch would start OpenMP's threads, without which a forked process that loads an
+    # encoder too (gymnasium's AsyncVectorEnv) would wait for ever.
+    return bool(np.isfinite(value.numpy()).all())
 
 
 def _damaged(path: Path, expected: object, got: object) -> ArtifactError:

@@ -118,7 +118,7 @@ class FrameSpec:
                 remedy="name the image of a Dict with image_key=, or open the environment with "
                 "rl_vae.make_env, which finds its pixels",
             )
-        self._check_shape(space.shape, space.dtype)
+        self.check_shape(space.shape, space.dtype)
         return (*space.shape, 1) if len(space.shape) == 2 else space.shape  # type: ignore[return-value]
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,9 +157,14 @@ class FrameSpec:
             )
         if batch and array.ndim == 0:
             raise ObservationError("A single number is not a batch of images.")
-        self._check_shape(array.shape[1:] if batch else array.shape, array.dtype)
+        self.check_shape(array.shape[1:] if batch else array.shape, array.dtype)
 
-    def _check_shape(self, shape: tuple[int, ...], dtype: Any) -> None:
+    def check_shape(self, shape: tuple[int, ...], dtype: Any) -> None:
+        """Say why raw images of a shape and dtype do not fit, if they do not.
+
+        Raises:
+            ObservationError: where they are not uint8 images that the crop fits.
+        """
         if dtype != np.uint8:
             raise ObservationError(
                 "The image is not made of bytes.",
