@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from rl_vae.artifact import Artifact, read_artifact
-from rl_vae.errors import ConfigError, ObservationError
+from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.vae import VAE
 
@@ -35,7 +35,7 @@ class Encoder:
         self._threads = threads
         self.device = device
         self.runtime = runtime
-        self._session: Any = None
+        self._session: Any = self._open_session() if runtime == "onnx" else None
         self._vae: VAE | None = None
 
     @classmethod
@@ -67,6 +67,7 @@ class Encoder:
             )
         if threads is not None and threads < 1:
             raise ConfigError("threads is out of range.", expected="1 or more", got=threads)
+        _check_device(device)
         if runtime == "auto":
             runtime = "onnx" if device == "cpu" else "torch"
         return cls(
@@ -183,8 +184,6 @@ class Encoder:
         if self.runtime == "torch":
             mu: NDArray[np.float32] = self.vae.encode_frames(np.array(frames)).mu.cpu().numpy()
             return mu
-        if self._session is None:
-            self._session = self._open_session()
         out: NDArray[np.float32] = self._session.run(["mu"], {"frames": frames})[0]
         return out
 
@@ -197,9 +196,41 @@ class Encoder:
         # Waiting threads that spin take the cores from the environments.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        return onnxruntime.InferenceSession(
-            self._artifact.onnx, options, providers=["CPUExecutionProvider"]
+        try:
+            session = onnxruntime.InferenceSession(
+                self._artifact.onnx, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its own exception types have no public base
+            raise self._not_ours(error) from error
+        frames, mu = session.get_inputs(), session.get_outputs()[0]
+        got = [(value.name, value.type, value.shape[1:]) for value in (*frames, mu)]
+        right = [
+            ("frames", "tensor(uint8)", list(self.spec.shape)),
+            ("mu", "tensor(float)", [self.latent_dim]),
+        ]
+        if got != right:
+            raise self._not_ours(got)
+        return session
+
+    def _not_ours(self, got: object) -> ArtifactError:
+        return ArtifactError(
+            f"{self.path / 'encoder.onnx'} is damaged.",
+            expected=f"an ONNX model from frames {self.spec.shape} to mu ({self.latent_dim},)",
+            got=got,
+            remedy="copy the model folder again, or train it again",
         )
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ConfigError(
+            "There is no such device here.",
+            expected="cpu, or a device that this torch can use, such as cuda",
+            got=repr(device),
+            remedy="device='cpu'",
+        ) from error
 
 
 def _reload(path: str, arguments: dict[str, Any]) -> Encoder:
