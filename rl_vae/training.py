@@ -9,12 +9,14 @@ Shape letters: B batch, C H W frame, Z latents.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import math
-import pickle
+import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +38,15 @@ from rl_vae.vae import VAE, VAEConfig
 ACTIVE_UNIT = 0.01
 """A latent is active where the variance of its mean over frames is above this (Burda et al. 2016,
 section 3.4)."""
+
+
+_ONLY_WHILE_TRAINING = (
+    "checkpoint.pt",
+    "checkpoint.old.pt",
+    "best.safetensors",
+    "run.json",
+    ".lock",
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,12 @@ class HeldOut(NamedTuple):
     active_units: int
     kl_per_dimension: tuple[float, ...]
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> HeldOut:
+        """The measures in a record that went through JSON."""
+        values = {name: record[name] for name in cls._fields}
+        return cls(**{**values, "kl_per_dimension": tuple(record["kl_per_dimension"])})
+
 
 class Trained(NamedTuple):
     """What `train_vae` made."""
@@ -178,7 +195,7 @@ def train_vae(
     Raises:
         DatasetError: where the dataset is incomplete or damaged.
         ArtifactError: where the folder holds something else, or is in use.
-        TrainingError: where the loss stops being a number.
+        TrainingError: where the loss stops being a number, or the folder cannot be written.
     """
     out, vae_config = Path(out), vae_config or VAEConfig()
     train_config = train_config or TrainConfig()
@@ -194,30 +211,38 @@ def train_vae(
     split = dataset.split(train_config.held_out, train_config.seed)
     partial = out.with_name(out.name + ".partial")
     files.check_run(partial, run, ArtifactError)
-    partial.mkdir(parents=True, exist_ok=True)
-    with files.locked(partial, ArtifactError):
-        files.write_json(partial / "run.json", run)
-        state = _fresh_state(vae_config, train_config, dataset)
-        _load_checkpoint(partial, state)
-        held_out = _train(dataset, split, partial, state, train_config, progress)
-        best = _best(state.vae, partial)
-        _draw(best, dataset, split, held_out, partial / "pictures", train_config.seed)
-        save_artifact(
-            partial,
-            best,
-            dataset=dataset,
-            provenance={
-                **run,
-                "steps": state.step,
-                "seconds": state.seconds,
-                "held_out": held_out._asdict(),
-                "seed": train_config.seed,
-            },
-        )
-        for leftover in ("checkpoint.pt", "checkpoint.old.pt", "best.safetensors", "run.json"):
-            (partial / leftover).unlink(missing_ok=True)
-        files.rename_folder(partial, out)
-    (out / ".lock").unlink(missing_ok=True)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        with files.locked(partial, ArtifactError):
+            files.write_json(partial / "run.json", run)
+            for left in partial.glob(".*.tmp"):  # of a write that was killed
+                left.unlink()
+            state = _fresh_state(vae_config, train_config, dataset)
+            _load_checkpoint(partial, state)
+            held_out = _train(dataset, split, partial, state, train_config, progress)
+            best = _best(state.vae, partial)
+            _draw(best, dataset, split, held_out, partial / "pictures", train_config.seed)
+            save_artifact(
+                partial,
+                best,
+                dataset=dataset,
+                provenance={
+                    **run,
+                    "steps": state.step,
+                    "seconds": state.seconds,
+                    "held_out": held_out._asdict(),
+                    "seed": train_config.seed,
+                },
+            )
+            files.rename_folder(partial, out)
+            for name in _ONLY_WHILE_TRAINING:
+                (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"{partial} could not be written: {error}",
+            expected="a writable folder on a disk with room",
+            remedy="make room, then run the same command again: it goes on where it stopped",
+        ) from error
     return Trained(out, held_out, state.step, state.seconds)
 
 
@@ -274,7 +299,7 @@ def _train(
     per_epoch = max(1, len(split.train) // config.batch_size)
     began = time.perf_counter() - state.seconds
     with (
-        SummaryWriter(str(partial / "tensorboard"), purge_step=state.step) as board,
+        SummaryWriter(str(partial / "tensorboard"), purge_step=state.step + 1) as board,
         tqdm(
             total=total,
             initial=state.step,
@@ -305,8 +330,7 @@ def _train(
                 files.write_whole(partial / "best.safetensors", weights)
             files.append_line(metrics, record)
             _save_checkpoint(partial, state)
-    best = min(history, key=lambda record: float(record["loss"]))
-    return HeldOut(**{name: best[name] for name in HeldOut._fields})
+    return HeldOut.of(min(history, key=lambda record: float(record["loss"])))
 
 
 def _step(
@@ -369,8 +393,14 @@ def _tensors(vae: VAE) -> dict[str, torch.Tensor]:
 def _save_checkpoint(partial: Path, state: _State) -> None:
     """Write a new checkpoint; the one before stays as checkpoint.old.pt until it is whole."""
     path, new = partial / "checkpoint.pt", partial / "checkpoint.new.pt"
-    torch.save(state.to_dict(), new)
-    files.sync_file(new)
+    content = io.BytesIO()
+    torch.save(state.to_dict(), content)
+    # torch.load does not look at the checksums in its files: a flipped bit would be trained on.
+    with new.open("wb") as file:
+        file.write(hashlib.sha256(content.getbuffer()).digest())
+        file.write(content.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
     if path.is_file():
         path.replace(partial / "checkpoint.old.pt")
     new.replace(path)
@@ -382,11 +412,12 @@ def _load_checkpoint(partial: Path, state: _State) -> None:
     for name in ("checkpoint.pt", "checkpoint.old.pt"):
         path = partial / name
         if path.is_file():
-            try:
-                state.load(torch.load(path, weights_only=True))
+            written = path.read_bytes()
+            digest, content = written[:32], written[32:]
+            if hashlib.sha256(content).digest() == digest:
+                state.load(torch.load(io.BytesIO(content), weights_only=True))  # runs no code
                 return
-            except (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError) as error:
-                tqdm.write(f"{path} is not whole ({type(error).__name__}): taking an older one")
+            tqdm.write(f"{path} is not whole: taking an older state")
 
 
 def _read_metrics(path: Path, step: int) -> list[dict[str, Any]]:
@@ -437,5 +468,5 @@ def _finished(out: Path, run: dict[str, Any]) -> Trained:
             got="a finished model of others",
             remedy="choose another folder, or delete that one",
         )
-    held_out = HeldOut(**provenance["held_out"])
+    held_out = HeldOut.of(provenance["held_out"])
     return Trained(out, held_out, provenance["steps"], provenance["seconds"])
