@@ -79,7 +79,8 @@ class History:
         numbers = np.asarray(actions, np.float32).reshape(n, -1)
         if isinstance(space, gym.spaces.Box) and space.is_bounded():
             low, high = space.low.reshape(-1), space.high.reshape(-1)
-            numbers = (2 * (numbers - low) / (high - low) - 1).astype(np.float32)
+            width = np.where(high > low, high - low, 1)  # a fixed action is -1
+            numbers = (2 * (numbers - low) / width - 1).astype(np.float32)
         return numbers
 
 

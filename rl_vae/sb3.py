@@ -138,14 +138,22 @@ class VecLatent(VecEnvWrapper):
         self.encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
         applied: FrameSpec | None = getattr(venv, "frame_spec", None)
         self._frames = applied is not None
+        space = venv.observation_space
         if applied is None:
-            self.encoder.check_space(venv.observation_space)
+            self.encoder.check_space(space)
         elif applied != self.encoder.spec:
             raise ObservationError(
                 "These frames were made for another encoder.",
                 expected=self.encoder.spec,
                 got=applied,
                 remedy="open the environments with the encoder's spec",
+            )
+        elif space.shape != applied.shape or space.dtype != np.uint8:
+            raise ObservationError(
+                "A wrapper has changed the frames.",
+                expected=f"uint8 of shape {applied.shape}",
+                got=f"{space.dtype} of shape {space.shape}",
+                remedy="wrap images in VecLatent first: stack with stack=, scale nothing",
             )
         self._history = History(
             venv.num_envs, self.encoder.latent_dim, stack, actions, venv.action_space
