@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from rl_vae import artifact, files
 from rl_vae.encoder import Encoder
 from rl_vae.engines import EngineName, make_engine
-from rl_vae.errors import ArtifactError, ConfigError
+from rl_vae.errors import ArtifactError, ConfigError, TrainingError
 from rl_vae.exploration import Actor, Scene
 from rl_vae.frames import UInt8Array
 from rl_vae.history import History
@@ -55,6 +55,7 @@ class Agent:
         self.image_key: str | None = config["image_key"]
         self.env_kwargs: dict[str, Any] = config["env_kwargs"]
         self.seed: int = config["seed"]
+        self._action_space: dict[str, Any] = config["action_space"]
         self.digest: str = config["files"]["policy.safetensors"]
         self._model = model
 
@@ -67,25 +68,30 @@ class Agent:
         """
         path = Path(path)
         config = read_agent_config(path)
-        content = (path / "policy.safetensors").read_bytes()
-        if files.digest(content) != config["files"]["policy.safetensors"]:
-            raise ArtifactError(
-                f"{path / 'policy.safetensors'} is damaged.",
-                expected="the SHA-256 in config.json",
-                remedy="train the agent again",
-            )
         try:
             recipe = Recipe.from_dict(config["recipe"])
             space = _space_from_dict(config["action_space"])
+            promised = config["files"]["policy.safetensors"]
         except (ConfigError, KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{path / 'config.json'} is damaged: {error}") from error
+            raise _damaged(path / "config.json", "settings in their range", error) from error
+        try:
+            content = (path / "policy.safetensors").read_bytes()
+        except OSError as error:
+            raise _damaged(path / "policy.safetensors", "a readable file", error) from error
+        if files.digest(content) != promised:
+            got = files.digest(content)
+            raise _damaged(path / "policy.safetensors", f"SHA-256 {promised}", got)
         encoder = Encoder.load(path / "encoder")
+        if encoder.digest != config["encoder"]:
+            raise _damaged(path / "encoder", f"the encoder {config['encoder']}", encoder.digest)
         history = History(1, encoder.latent_dim, recipe.stack, recipe.actions, space)
         model = _bare_model(recipe, history.observation_space, space)
         try:
             model.policy.load_state_dict(safetensors.torch.load(content))
         except Exception as error:
-            raise ArtifactError(f"{path / 'policy.safetensors'} does not fit: {error}") from error
+            raise _damaged(
+                path / "policy.safetensors", "weights that fit the recipe", error
+            ) from error
         model.policy.set_training_mode(False)
         return cls(path, config, recipe, encoder, model)
 
@@ -127,6 +133,15 @@ class Agent:
                 expected=f"{wanted[0]}, frame_skip={wanted[1]}",
                 got=f"{scene.spec}, frame_skip={scene.frame_skip}",
                 remedy="collect with the spec and the frame_skip that it was trained with",
+            )
+        if self.recipe.action_map is not None:
+            self.recipe.action_map.check_space(scene.action_space)
+        elif space_to_dict(scene.action_space) != self._action_space:
+            raise ConfigError(
+                f"The agent {self.path} has other actions.",
+                expected=scene.action_space,
+                got=self._action_space,
+                remedy=f"collect from the environment that it was trained in, {self.env_id}",
             )
         return _AgentActor(self, scene)
 
@@ -221,7 +236,8 @@ class Linear:
 
     def __call__(self, remaining: float) -> float:
         """The value when a share `remaining`, from 1 to 0, of the training is left."""
-        return self.last + (self.first - self.last) * remaining
+        # The last rollout may pass the end: SB3 then counts less than nothing as remaining.
+        return self.last + (self.first - self.last) * max(0.0, remaining)
 
 
 def algorithm_arguments(recipe: Recipe) -> dict[str, Any]:
@@ -235,7 +251,11 @@ def algorithm_arguments(recipe: Recipe) -> dict[str, Any]:
     if "activation_fn" in policy:
         name = policy["activation_fn"]
         if name not in _ACTIVATIONS:
-            raise ConfigError("Unknown activation_fn.", expected=list(_ACTIVATIONS), got=name)
+            raise ConfigError(
+                "Unknown activation_fn.",
+                expected=f"one of {', '.join(_ACTIVATIONS)}",
+                got=repr(name),
+            )
         policy["activation_fn"] = _ACTIVATIONS[name]
     rate: Any = recipe.learning_rate
     if recipe.final_learning_rate is not None:
@@ -246,8 +266,20 @@ def algorithm_arguments(recipe: Recipe) -> dict[str, Any]:
 def save_agent(
     folder: Path, model: BaseAlgorithm, encoder: Encoder, config: dict[str, Any]
 ) -> None:
-    """Write the files of an agent into a folder that the caller renames when all is there."""
+    """Write the files of an agent into a folder that the caller renames when all is there.
+
+    Raises:
+        TrainingError: where a weight is not a finite number.
+    """
     weights = {name: value.contiguous() for name, value in model.policy.state_dict().items()}
+    bad = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise TrainingError(
+            "The agent was not saved.",
+            expected="finite weights",
+            got=bad,
+            remedy="train with a lower learning_rate",
+        )
     # Cloned, for safetensors refuses tensors that share memory (an actor's and a critic's).
     safetensors.torch.save_file(
         {name: value.clone() for name, value in weights.items()}, folder / "policy.safetensors"
@@ -258,7 +290,8 @@ def save_agent(
     for name in ("config.json", *artifact.FILES):
         shutil.copyfile(encoder.path / name, folder / "encoder" / name)
     digests = {"policy.safetensors": files.file_digest(folder / "policy.safetensors")}
-    files.write_json(folder / "config.json", {**config, "files": digests})
+    body = {**config, "files": digests}
+    files.write_json(folder / "config.json", {**body, "digest": files.digest(body)})
 
 
 def read_agent_config(path: Path) -> dict[str, Any]:
@@ -273,24 +306,48 @@ def read_agent_config(path: Path) -> dict[str, Any]:
         raise ArtifactError(
             f"There is no agent at {path}.",
             expected="a folder that rl-vae train-agent wrote, with config.json in it",
-            got="the rest of an interrupted training" if interrupted else "none",
+            got="the rest of an interrupted training"
+            if interrupted
+            else ("a folder without config.json" if path.is_dir() else "no such folder"),
             remedy="run the same rl-vae train-agent command again"
             if interrupted
             else "train one: rl-vae train-agent ENV_ID --encoder MODEL --out FOLDER",
         )
     try:
         config: dict[str, Any] = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ArtifactError(f"{file} is damaged.", expected="JSON", got=error) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, "JSON", error) from error
     if not isinstance(config, dict) or config.get("kind") != "rl_vae agent":
         raise ArtifactError(
             f"{path} does not hold an agent.",
             expected="a folder that rl-vae train-agent wrote",
-            got=config.get("kind") if isinstance(config, dict) else "something else",
+            got=(isinstance(config, dict) and config.get("kind")) or "something else",
+            remedy="name the folder of an agent",
         )
     if config.get("format") != FORMAT:
-        raise ArtifactError(f"{file} has another format.", expected=FORMAT, got=config["format"])
+        raise ArtifactError(
+            f"{file} has another format.",
+            expected=FORMAT,
+            got=config.get("format"),
+            remedy="install the version of rl_vae that wrote it",
+        )
+    body = {name: value for name, value in config.items() if name != "digest"}
+    try:
+        digest = files.digest(body)
+    except ValueError as error:
+        raise _damaged(file, "finite numbers", error) from error
+    if digest != config.get("digest"):
+        raise _damaged(file, f"digest {config.get('digest')}", digest)
     return config
+
+
+def _damaged(path: Path, expected: object, got: object) -> ArtifactError:
+    return ArtifactError(
+        f"{path} is missing or damaged.",
+        expected=expected,
+        got=got,
+        remedy="copy the agent's folder again, or train it again",
+    )
 
 
 def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> Any:
@@ -298,6 +355,8 @@ def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> A
     arguments = algorithm_arguments(recipe)
     if recipe.algorithm != "PPO":
         arguments["buffer_size"] = 1
+    if recipe.algorithm == "SAC":
+        arguments["target_entropy"] = 0.0  # only training uses it, and "auto" asks environments
     kind: Any = ALGORITHMS[recipe.algorithm]  # its annotation forbids env=None, its code does not
     model = kind(policy="MlpPolicy", env=None, device="cpu", _init_setup_model=False, **arguments)
     model.observation_space, model.action_space, model.n_envs = seen, acts, 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
@@ -33,8 +34,8 @@ from rl_vae.agent import (
     watch_latents,
 )
 from rl_vae.encoder import Encoder
-from rl_vae.engines import EngineName
-from rl_vae.envs import evaluation_seeds
+from rl_vae.engines import EngineName, resolve_engine
+from rl_vae.envs import TRAINING_SEEDS, evaluation_seeds, lane_seeds
 from rl_vae.errors import ArtifactError, ConfigError
 from rl_vae.recipe import Recipe
 from rl_vae.sb3 import Played, play
@@ -87,20 +88,34 @@ def train_agent(
         progress: Whether to show a progress bar, where there is a terminal.
 
     Raises:
-        ConfigError: where the recipe does not fit the environment's actions.
+        ConfigError: where an argument is out of range, or the recipe does not fit the
+            environment's actions or its own algorithm.
         ArtifactError: where the encoder is damaged, or the folder holds something else.
         EnvironmentFault, ObservationError: where the environment cannot be opened or does not fit.
     """
+    # Environment seeds from TRAINING_SEEDS up belong to evaluation.
+    _check_range("seed", seed, 0, TRAINING_SEEDS - 1)
+    _check_range("evaluations", evaluations, 0, 1_000_000)
+    _check_range("evaluation_episodes", evaluation_episodes, 1, 1_000_000)
     out = Path(out)
     loaded = Encoder.load(encoder)
     run = {
         "env_id": env_id,
         "env_kwargs": dict(env_kwargs or {}),
         "image_key": image_key,
+        "engine": resolve_engine(env_id, engine, env_kwargs or image_key),
         "encoder": loaded.digest,
         "recipe": recipe.to_dict(),
         "seed": seed,
     }
+    try:
+        files.canonical_json(run)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "env_kwargs cannot be written down beside the agent.",
+            expected="plain JSON values",
+            got=error,
+        ) from error
     if out.exists():
         return _finished(out, run)
     partial = out.with_name(out.name + ".partial")
@@ -115,14 +130,13 @@ def train_agent(
         image_key=image_key,
         env_kwargs=env_kwargs,
     )
-    run_engine = pixels.engine.name
     venv = watch_latents(pixels, loaded, recipe, reward_scale=recipe.reward_scale)
     try:
         action_space = space_to_dict(venv.action_space)
+        model = _model(recipe, venv, seed)  # may refuse the recipe: nothing is written yet
         partial.mkdir(parents=True, exist_ok=True)
         with files.locked(partial, ArtifactError):
             files.write_json(partial / "run.json", run)
-            model = _model(recipe, venv, seed)
             model.set_logger(configure(str(partial / "tensorboard"), ["tensorboard"]))
             watch = _Watch(
                 partial,
@@ -145,28 +159,30 @@ def train_agent(
                 progress=progress,
             )
             watch.resume(model)
+            if model.num_timesteps > 0:  # not the noise and the episodes of the beginning again
+                model.set_random_seed(lane_seeds(1, seed, model.num_timesteps)[0])
             left = recipe.total_steps - model.num_timesteps
-            if left > 0:
-                model.learn(left, callback=watch, reset_num_timesteps=False)
+            try:
+                if left > 0:
+                    model.learn(left, callback=watch, reset_num_timesteps=False)
+            finally:
+                watch.close()
+                model.logger.close()
             config = {
                 **run,
                 "format": FORMAT,
                 "kind": "rl_vae agent",
-                "engine": run_engine,
                 "action_space": action_space,
                 "steps": model.num_timesteps,
                 "seconds": watch.seconds,
                 "versions": artifact.versions(),
             }
             save_agent(partial, model, loaded, config)
-            shutil.rmtree(partial / "checkpoint", ignore_errors=True)
-            (partial / "run.json").unlink()
+            # Renamed before it is tidied up: a kill in between loses nothing.
             files.rename_folder(partial, out)
-        (out / ".lock").unlink(missing_ok=True)
     finally:
         venv.close()
-    steps = model.num_timesteps
-    return TrainedAgent(out, steps, steps * recipe.frame_skip, watch.seconds, run_engine)
+    return _finished(out, run)
 
 
 class _Watch(BaseCallback):
@@ -192,22 +208,42 @@ class _Watch(BaseCallback):
         self._recorded = self._checkpointed = 0
         self._recent: list[float] = []
         self._progress = progress
+        self._bar: Any = None
         self.seconds = 0.0
 
     def resume(self, model: BaseAlgorithm) -> None:
-        """Take up the last checkpoint, if there is one."""
-        folder = self._partial / "checkpoint"
-        if not (folder / "state.json").is_file():
+        """Take up the last checkpoint, if there is one; what was recorded after it is cut off."""
+        folders = [self._partial / name for name in ("checkpoint", "checkpoint.old")]
+        folder = next((folder for folder in folders if folder.is_dir()), None)
+        if folder is None:
+            self._cut_progress(0)
             return
-        state = json.loads((folder / "state.json").read_bytes())
-        model.set_parameters(str(folder / "model.zip"), device="cpu")
-        model.num_timesteps = state["steps"]
-        model._episode_num = state["episodes"]
-        if isinstance(model, OffPolicyAlgorithm):
-            _load_buffer(model, folder / "buffer.npz")
+        try:
+            state = json.loads((folder / "state.json").read_bytes())
+            model.set_parameters(str(folder / "model.zip"), device="cpu")
+            if isinstance(model, SAC) and model.log_ent_coef is not None:
+                # SB3 keeps it beside the parameters, and set_parameters leaves it out.
+                model.log_ent_coef.data.fill_(state["log_ent_coef"])
+            if isinstance(model, OffPolicyAlgorithm):
+                _load_buffer(model, folder / "buffer.npz")
+            model.num_timesteps, model._episode_num = state["steps"], state["episodes"]
+        except Exception as error:  # zips, arrays and JSON each fail in their own way
+            raise ArtifactError(
+                f"The checkpoint {folder} is damaged.",
+                expected="what an interrupted training left",
+                got=error,
+                remedy=f"delete {self._partial}, then train from the beginning",
+            ) from error
+        self._cut_progress(state["steps"])
         self.seconds = state["seconds"]
         self._recorded = self._checkpointed = state["steps"]
         self._evaluate_at = [at for at in self._evaluate_at if at > state["steps"]]
+
+    def _cut_progress(self, steps: int) -> None:
+        path = self._partial / "progress.jsonl"
+        records = [record for record in files.read_lines(path) if record["steps"] <= steps]
+        lines = [files.canonical_json(record) + b"\n" for record in records]
+        files.write_whole(path, b"".join(lines))
 
     def _on_training_start(self) -> None:
         self._began = time.perf_counter() - self.seconds
@@ -242,8 +278,14 @@ class _Watch(BaseCallback):
             self._checkpointed = steps
 
     def _on_training_end(self) -> None:
+        if self._recipe.final_log_std is not None:
+            self._shrink_noise(1.0)
         self._record(training_return=self._mean_recent())
-        self._bar.close()
+
+    def close(self) -> None:
+        """End the progress bar."""
+        if self._bar is not None:
+            self._bar.close()
 
     def _mean_recent(self) -> float | None:
         return float(np.mean(self._recent)) if self._recent else None
@@ -279,18 +321,27 @@ class _Watch(BaseCallback):
         self._record(evaluation_return=mean, evaluation_episodes=self._episodes)
 
     def _checkpoint(self) -> None:
-        """Written whole: a new folder takes the old one's place."""
+        """Write a new one; the one before stays as checkpoint.old until it has its place."""
         self.seconds = time.perf_counter() - self._began
-        new, old = self._partial / "checkpoint.new", self._partial / "checkpoint"
+        new, current, old = (self._partial / f"checkpoint{end}" for end in (".new", "", ".old"))
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         self.model.save(new / "model.zip")
         if isinstance(self.model, OffPolicyAlgorithm):
             _save_buffer(self.model, new / "buffer.npz")
-        state = {"steps": self.num_timesteps, "seconds": self.seconds}
-        files.write_json(new / "state.json", {**state, "episodes": self.model._episode_num})
+        state = {
+            "steps": self.num_timesteps,
+            "seconds": self.seconds,
+            "episodes": self.model._episode_num,
+        }
+        if isinstance(self.model, SAC) and self.model.log_ent_coef is not None:
+            state["log_ent_coef"] = float(self.model.log_ent_coef.detach())
+        files.write_json(new / "state.json", state)
+        if current.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+            current.rename(old)
+        files.rename_folder(new, current)
         shutil.rmtree(old, ignore_errors=True)
-        files.rename_folder(new, old)
 
 
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -323,14 +374,29 @@ def _model(recipe: Recipe, venv: VecEnv, seed: int) -> BaseAlgorithm:
 
 
 def _finished(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
-    """The agent that is already there, where it is this one."""
+    """The agent that is already there, where it is this one; what its training left goes."""
     config = read_agent_config(out)
     if any(config.get(name) != json.loads(files.canonical_json(run[name])) for name in run):
         raise ArtifactError(
             f"{out} holds another agent.",
             expected="a folder that is free, or the same environment, encoder, recipe and seed",
+            got=f"{config.get('env_id')}, {config.get('recipe', {}).get('algorithm')}, seed "
+            f"{config.get('seed')}, or another encoder or recipe",
             remedy="choose another folder, or delete that one",
         )
+    for left in ("checkpoint", "checkpoint.old", "checkpoint.new"):
+        shutil.rmtree(out / left, ignore_errors=True)
+    for left in ("run.json", ".lock"):
+        (out / left).unlink(missing_ok=True)
     steps = config["steps"]
     frames = steps * config["recipe"]["frame_skip"]
     return TrainedAgent(out, steps, frames, config["seconds"], config["engine"])
+
+
+def _check_range(name: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(
+            f"{name} is out of range.",
+            expected=f"a whole number from {low} to {high}",
+            got=repr(value),
+        )

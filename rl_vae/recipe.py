@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import math
+import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from rl_vae.sb3 import ActionMap
 
 Algorithm = Literal["PPO", "SAC", "DQN"]
 _ALGORITHMS = ("PPO", "SAC", "DQN")
+_SET_ELSEWHERE = {"policy", "env", "learning_rate", "seed", "device"}
+"""Arguments of the algorithms that the recipe's own fields or train_agent set."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.algorithm not in _ALGORITHMS:
             raise ConfigError(
-                "Unknown algorithm.", expected=", ".join(_ALGORITHMS), got=repr(self.algorithm)
+                "Unknown algorithm.",
+                expected=f"one of {', '.join(_ALGORITHMS)}",
+                got=repr(self.algorithm),
+                remedy="PPO acts everywhere",
             )
         least = {"total_steps": 1, "n_envs": 1, "frame_skip": 1, "stack": 1, "actions": 0}
         for name, low in least.items():
@@ -72,15 +78,22 @@ class Recipe:
                     expected=f"a whole number from {low} up",
                     got=repr(value),
                 )
-        for name in ("learning_rate", "reward_scale"):
-            if not getattr(self, name) > 0:
+        self._check_number("learning_rate", "a number above 0", above=0.0)
+        self._check_number("reward_scale", "a number above 0", above=0.0)
+        if self.final_learning_rate is not None:
+            self._check_number("final_learning_rate", "None, or a number from 0 up", least=0.0)
+        if self.final_log_std is not None:
+            self._check_number("final_log_std", "None, or a number")
+            if self.algorithm != "PPO":
                 raise ConfigError(
-                    f"Recipe.{name} is out of range.",
-                    expected="a number above 0",
-                    got=repr(getattr(self, name)),
+                    "Only PPO has a final_log_std.", expected="None", got=self.final_log_std
                 )
-        if self.final_log_std is not None and self.algorithm != "PPO":
-            raise ConfigError("Only PPO has a final_log_std.", got=self.algorithm)
+        if self.action_map is not None and not isinstance(self.action_map, ActionMap):
+            raise ConfigError(
+                "Recipe.action_map is not one.",
+                expected="None, or an ActionMap",
+                got=repr(self.action_map),
+            )
         try:
             files.canonical_json(dict(self.hyperparameters))
         except (TypeError, ValueError) as error:
@@ -89,6 +102,22 @@ class Recipe:
                 expected="plain JSON values",
                 got=error,
             ) from error
+        misplaced = sorted(_SET_ELSEWHERE.intersection(self.hyperparameters))
+        if misplaced:
+            raise ConfigError(
+                "Recipe.hyperparameters holds what is set elsewhere.",
+                expected="the algorithm's other arguments",
+                got=", ".join(misplaced),
+                remedy="learning_rate is a field of Recipe, seed an argument of train_agent",
+            )
+
+    def _check_number(
+        self, name: str, expected: str, *, above: float = -math.inf, least: float = -math.inf
+    ) -> None:
+        value = getattr(self, name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value <= above or value < least:
+            raise ConfigError(f"Recipe.{name} is out of range.", expected=expected, got=repr(value))
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
@@ -126,24 +155,29 @@ def load_recipe(name: str | Path) -> Recipe:
                 f"There is no recipe {str(name)!r}.",
                 expected=f"a file with a RECIPE in it, or one of {', '.join(known)}",
                 got=repr(str(name)),
+                remedy="check the spelling",
             )
         path = found[0]
-    spec = importlib.util.spec_from_file_location("rl_vae_recipe", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} is not a Python file.", expected="a name that ends in .py")
-    module = importlib.util.module_from_spec(spec)
+    # Run, not imported: an import leaves a __pycache__ beside a user's file, and may read from it
+    # what the file said before.
+    module = types.ModuleType("rl_vae_recipe")
+    module.__file__ = str(path)
     try:
-        spec.loader.exec_module(module)
-    except ConfigError:
-        raise
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     except Exception as error:
-        raise ConfigError(f"The recipe {path} failed: {error!r}") from error
+        raise ConfigError(
+            f"The recipe {path} failed.",
+            expected="a Python file with a constant RECIPE = rl_vae.Recipe(...)",
+            got=f"{type(error).__name__}: {error}",
+            remedy="correct that file; the recipe ppo is an example",
+        ) from error
     recipe = getattr(module, "RECIPE", None)
     if not isinstance(recipe, Recipe):
         raise ConfigError(
             f"{path} is not a recipe.",
             expected="a constant RECIPE = rl_vae.Recipe(...)",
             got=repr(recipe),
+            remedy="correct that file; the recipe ppo is an example",
         )
     return recipe
 
