@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -73,7 +74,7 @@ class Evaluation(NamedTuple):
     """(episodes,): decisions."""
     mean: float
     std: float
-    """Standard deviation over episodes."""
+    """Standard deviation over episodes; NaN for one alone."""
     ci_low: float
     """95 % interval of the mean, over episodes."""
     ci_high: float
@@ -95,7 +96,8 @@ def evaluate_agent(
     Args:
         agent: The folder that `train_agent` wrote, or the loaded Agent.
         episodes: How many, from 1 up.
-        deterministic: Whether it plays its mean or likeliest action, or samples.
+        deterministic: Whether it plays its mean or likeliest action, or samples; either way the
+            same arguments give the same episodes.
         seed: Which set of evaluation seeds, from 0 to 999.
         engine: None: the one it was trained with.
 
@@ -110,9 +112,14 @@ def evaluate_agent(
     pixels = venv.unwrapped
     assert isinstance(pixels, PixelVecEnv)
     try:
-        played = play(
-            venv, lambda seen: agent.predict(seen, deterministic=deterministic), episodes, seeds[0]
-        )
+        with torch.random.fork_rng(devices=[]):  # SB3's policies sample with torch's own generator
+            torch.manual_seed(seed)
+            played = play(
+                venv,
+                lambda seen: agent.predict(seen, deterministic=deterministic),
+                episodes,
+                seeds[0],
+            )
     finally:
         venv.close()
     return _summary(played.returns, played.lengths, seeds, pixels.engine.name)
@@ -194,7 +201,8 @@ def film_agent(agent: Agent, *, seed: int, max_steps: int = 1000, height: int = 
         mu = encoder.encode_observations(raw)
         history.restart(np.arange(1), mu)
         for _ in range(max_steps):
-            images.append(pictures.side_by_side(raw[0], encoder.decode(mu)[0], height=height))
+            real = raw[0] if raw[0].ndim == 3 else raw[0][..., None]  # grayscale without channels
+            images.append(pictures.side_by_side(real, encoder.decode(mu)[0], height=height))
             action = agent.predict(history.observation())
             if mapped is None:
                 given = action
@@ -241,5 +249,5 @@ def _summary(
     returns: NDArray[np.float64], lengths: NDArray[np.int64], seeds: Sequence[int], engine: str
 ) -> Evaluation:
     mean, low, high = interval(returns)
-    std = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
+    std = float(returns.std(ddof=1)) if len(returns) > 1 else float("nan")
     return Evaluation(returns, lengths, mean, std, low, high, tuple(seeds), engine)
