@@ -79,11 +79,18 @@ def collect(
         acting = Uniform()
     elif policy == "correlated":
         acting = Correlated(correlation=correlation, scale=scale, bias=bias)
+    elif not any(Path(path).exists() for path in (policy, f"{policy}.partial")):
+        raise ConfigError(
+            "There is no such policy.",
+            expected="correlated, uniform, or the folder of an agent",
+            got=repr(policy),
+            remedy="check the spelling",
+        )
     else:
         from rl_vae.agent import Agent
 
         acting = agent = Agent.load(policy)
-        frame_skip = frame_skip or agent.recipe.frame_skip
+        frame_skip = agent.recipe.frame_skip if frame_skip is None else frame_skip
         if spec == FrameSpec():
             spec = agent.encoder.spec
     if random_share:
@@ -256,7 +263,12 @@ def evaluate(
     from rl_vae.agent import Agent
 
     if video is not None and video.suffix not in (".gif", ".mp4"):
-        raise ConfigError("Unknown film format.", expected=".gif or .mp4", got=str(video))
+        raise ConfigError(
+            "Unknown film format.",
+            expected="a name that ends in .gif or .mp4",
+            got=repr(str(video)),
+            remedy="rename it",
+        )
     loaded = Agent.load(agent)
     played = evaluation.evaluate_agent(
         loaded, episodes=episodes, deterministic=not stochastic, seed=seed, engine=engine
@@ -328,6 +340,7 @@ COMMANDS: dict[str, Any] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exits with its status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     envs.quiet()
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -335,19 +348,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
             COMMANDS,
             prog="rl-vae",
             description="Compress an environment's frames once; learn from the code.",
-            args=None if arguments is None else list(arguments),
+            args=arguments,
         )
     except RlVaeError as error:
         print(f"rl-vae: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("rl-vae: stopped; the same command goes on where it stopped", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        print(f"rl-vae: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, _Terminated) as stop:
+        resumes = arguments[0] in ("collect", "train-vae", "train-agent")
+        then = "; the same command goes on where it stopped" if resumes else ""
+        print(f"rl-vae: stopped{then}", file=sys.stderr)
+        sys.exit(143 if isinstance(stop, _Terminated) else 130)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; like KeyboardInterrupt no Exception, so that nobody takes it for a failure."""
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    print("rl-vae: stopped; the same command goes on where it stopped", file=sys.stderr)
-    sys.exit(128 + number)
+    raise _Terminated
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -52,24 +52,24 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
     Args:
         out: A folder that is new or empty; gets data/, vae/, agent/, index.html, result.json,
             drive.mp4 and drive.gif.
-        seed: Of everything.
+        seed: Of everything, from 0 to 999.
         engine: As in `make_engine`.
 
     Raises:
-        ConfigError: where the folder is not free.
+        ConfigError: where the folder is not free, or the seed is out of range.
         RlVaeError: as the steps do.
     """
     out = Path(out)
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
             f"{out} is not free.",
             expected="a new or empty folder",
             got="files of an earlier run",
             remedy=f"name another one, or delete it: rm -r {out}",
         )
-    out.mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter()
+    evaluation_seeds(EPISODES, seed)  # refuses a seed before the work, not after it
     recipe = load_recipe("ppo_car_racing")
+    began = time.perf_counter()
 
     print(f"1/4  Collect {N_FRAMES:,} frames of {ENV_ID}: noisy driving, mostly on the gas.")
     dataset = collect_frames(
