@@ -84,7 +84,12 @@ def save_artifact(
     weights = {name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()}
     bad = [name for name, value in weights.items() if not _finite(value)]
     if bad:
-        raise ArtifactError("The model was not saved.", expected="finite weights", got=bad)
+        raise ArtifactError(
+            "The model was not saved.",
+            expected="finite weights",
+            got=f"NaN or infinity in {bad}",
+            remedy="train with a lower learning_rate",
+        )
     provenance = {
         **provenance,
         "env_id": dataset.header.env_id,
@@ -139,8 +144,8 @@ def read_config(path: Path) -> dict[str, Any]:
     if config.get("format") != FORMAT:
         raise ArtifactError(
             f"{file} has another format.",
-            expected=FORMAT,
-            got=config.get("format"),
+            expected=f"format {FORMAT}",
+            got=f"format {config.get('format')!r}",
             remedy="install the version of rl_vae that wrote it",
         )
     if set(config) != _FIELDS:

@@ -64,9 +64,15 @@ class Encoder:
                 "This runtime cannot be had.",
                 expected="auto, torch, or onnx on the CPU",
                 got=f"{runtime} on {device}",
+                remedy="runtime='auto' takes the right one",
             )
         if threads is not None and threads < 1:
-            raise ConfigError("threads is out of range.", expected="1 or more", got=threads)
+            raise ConfigError(
+                "threads is out of range.",
+                expected="1 or more",
+                got=repr(threads),
+                remedy="leave threads out",
+            )
         _check_device(device)
         if runtime == "auto":
             runtime = "onnx" if device == "cpu" else "torch"
@@ -175,6 +181,7 @@ class Encoder:
                 "These are not codes of this encoder.",
                 expected=f"shape (N, {self.latent_dim})",
                 got=f"shape {codes.shape}",
+                remedy="decode what this encoder's encode gave, without stack or actions",
             )
         return self.vae.decode_frames(torch.from_numpy(codes))
 

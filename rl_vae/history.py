@@ -42,6 +42,7 @@ class History:
                     f"{name} is out of range.",
                     expected=f"a whole number from {least} up",
                     got=repr(value),
+                    remedy=f"{name}={4 if name == 'stack' else 0} serves most games",
                 )
         self._space = action_space
         width = _action_width(action_space) if actions else 0

@@ -92,7 +92,12 @@ def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -
         )
         return
     if path.suffix != ".mp4":
-        raise ConfigError("Unknown film format.", expected=".gif or .mp4", got=path.suffix)
+        raise ConfigError(
+            "Unknown film format.",
+            expected=".gif or .mp4",
+            got=repr(path.name),
+            remedy="end the name in one of them",
+        )
     height, width = images[0].shape[:2]
     height, width = height // 2 * 2, width // 2 * 2  # the codec wants even sides
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"vp09"), fps, (width, height))
@@ -157,5 +162,6 @@ def _check_written(written: bool, path: Path) -> None:
         raise ConfigError(
             f"{path} could not be written.",
             expected="a writable folder, and an OpenCV with this format",
+            got="nothing, or half a file",
             remedy="check the disk; write a .gif instead of an .mp4",
         )

@@ -218,6 +218,7 @@ class ActionMap:
                 "The action map is not a matrix and an offset.",
                 expected="m rows of n numbers, and m numbers",
                 got=f"{self.matrix}, {self.offset}",
+                remedy="give each of the environment's actions a row and an offset",
             )
 
     @property

@@ -53,10 +53,14 @@ class VAEConfig:
                     f"There is no such {name}.",
                     expected=f"one of {', '.join(values)}",
                     got=repr(getattr(self, name)),
+                    remedy=f"choose one of them, such as {name}={values[0]!r}",
                 )
         if not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ConfigError(
-                "sigma is out of range.", expected="a number above 0", got=repr(self.sigma)
+                "sigma is out of range.",
+                expected="a number above 0",
+                got=repr(self.sigma),
+                remedy="0.1 of the pixel range serves most games",
             )
 
     def to_dict(self) -> dict[str, Any]:
