@@ -104,7 +104,10 @@ def collect_frames(
             _collect(out, header, policy, workers, progress)
     except OSError as error:
         raise DatasetError(
-            f"The folder {out} cannot be written: {error}", remedy="choose another folder"
+            f"The folder {out} cannot be written: {error}",
+            expected="a folder to write to",
+            got=type(error).__name__,
+            remedy="choose another folder",
         ) from error
     return FrameDataset.open(out)
 
@@ -197,6 +200,7 @@ def _check_numbers(**numbers: tuple[Any, int]) -> None:
                 f"{name} is out of range.",
                 expected=f"a whole number from {least} up",
                 got=repr(value),
+                remedy=f"choose {name}={least} or more",
             )
 
 
@@ -234,6 +238,7 @@ def _make_header(
             "written down with the frames.",
             expected="numbers, words, and lists or mappings of them",
             got=str(error),
+            remedy="give plain values",
         ) from error
     return header
 

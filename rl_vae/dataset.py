@@ -31,6 +31,9 @@ from rl_vae.frames import FrameSpec, UInt8Array
 FORMAT = 1
 SHARD_ROWS = 4096
 SHARD_BYTES = 64 * 2**20
+_AGAIN = (
+    "delete that shard's line in manifest.jsonl, then collect again: only that shard is made anew"
+)
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,7 @@ class FrameDataset:
         if self._episodes is None:
             steps = self.steps()
             starts = np.flatnonzero(steps["step"] == 0)
-            ends = np.append(starts[1:], len(steps))
+            ends = np.append(starts[1:], len(steps))[: len(starts)]
             self._episodes = [
                 Episode(
                     int(start),
@@ -260,7 +263,10 @@ class FrameDataset:
         """
         if not 0 < held_out < 1:
             raise ConfigError(
-                "held_out is out of range.", expected="a share between 0 and 1", got=held_out
+                "held_out is out of range.",
+                expected="a share between 0 and 1",
+                got=held_out,
+                remedy="choose held_out=0.1",
             )
         if len(self.episodes) < 2:
             raise DatasetError(
@@ -297,8 +303,7 @@ class FrameDataset:
                         f"{path} is damaged.",
                         expected=f"SHA-256 {line[f'{name}_sha256']}",
                         got=got,
-                        remedy="delete that shard's folder and its line in manifest.jsonl, then "
-                        "collect again: only that shard is made anew",
+                        remedy=_AGAIN,
                     )
 
     def require_complete(self) -> None:
@@ -353,7 +358,10 @@ def read_header(folder: Path) -> DatasetHeader | None:
         return DatasetHeader.from_dict(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise DatasetError(
-            f"{path} is damaged.", expected="the header of a dataset", got=f"{error}"
+            f"{path} is damaged.",
+            expected="the header of a dataset",
+            got=f"{type(error).__name__}: {error}",
+            remedy="bring back the file that was written there, or collect anew",
         ) from error
 
 
@@ -374,13 +382,14 @@ def read_manifest(folder: Path, header: DatasetHeader) -> list[dict[str, Any]]:
             line = json.loads(text)
             shard, rows = int(line["shard"]), int(line["rows"])
             right = 0 <= shard < header.shards and rows == header.rows_of(shard)
+            right &= shard not in lines
             right &= all(len(line[f"{part}_sha256"]) == 64 for part in ("frames", "steps"))
         except (ValueError, KeyError, TypeError, OverflowError):
             right = False
         if not right:
             raise DatasetError(
                 f"{path} is damaged in line {number}.",
-                expected="a JSON object that names a shard of this dataset",
+                expected="a JSON object that names a shard of this dataset, each once",
                 got=repr(text[:80]),
                 remedy="delete that line; collecting again makes its shard anew",
             )
@@ -436,6 +445,8 @@ class ShardRows:
             size = self.frames.nbytes + self.steps.nbytes
             raise DatasetError(
                 f"A shard of {size:,} bytes could not be written to {temporary.parent}: {error}",
+                expected=f"{size:,} bytes of room",
+                got=type(error).__name__,
                 remedy="make room, then run the same command again: what was committed stays",
             ) from error
         return line
@@ -455,6 +466,8 @@ def commit_shard(folder: Path, shard: int, temporary: Path, line: Mapping[str, A
     except OSError as error:
         raise DatasetError(
             f"Shard {shard} ({line['rows']} frames) could not be committed to {folder}: {error}",
+            expected="a disk that takes it",
+            got=type(error).__name__,
             remedy="make room, then run the same command again: what was committed stays",
         ) from error
 
@@ -468,11 +481,13 @@ def _map(path: Path) -> NDArray[Any]:
         raise DatasetError(
             f"{path} is missing or damaged: {error}",
             expected="the shard that manifest.jsonl lists",
-            remedy="delete its line in manifest.jsonl, then collect again: only that shard is "
-            "made anew",
+            got=type(error).__name__,
+            remedy=_AGAIN,
         ) from error
     return array
 
 
 def _damaged(path: Path, expected: object, got: object) -> DatasetError:
-    return DatasetError(f"{path} is damaged.", expected=f"shape {expected}", got=f"shape {got}")
+    return DatasetError(
+        f"{path} is damaged.", expected=f"shape {expected}", got=f"shape {got}", remedy=_AGAIN
+    )

@@ -109,7 +109,10 @@ def make_engine(
             not isinstance(value, int) or isinstance(value, bool) or value < 1
         ):
             raise ConfigError(
-                f"{name} is out of range.", expected="a whole number from 1 up", got=repr(value)
+                f"{name} is out of range.",
+                expected="a whole number from 1 up",
+                got=repr(value),
+                remedy=f"choose {name}=1",
             )
     check_frame_skip(frame_skip)
     if resolve_engine(env_id, engine, env_kwargs or image_key) == "envpool":
@@ -136,7 +139,12 @@ def resolve_engine(env_id: str, engine: EngineName, gymnasium_only: object = Non
         ConfigError: where there is no such engine.
     """
     if engine not in ("auto", "gymnasium", "envpool"):
-        raise ConfigError("Unknown engine.", expected="auto, gymnasium or envpool", got=engine)
+        raise ConfigError(
+            "Unknown engine.",
+            expected="auto, gymnasium or envpool",
+            got=repr(engine),
+            remedy="choose 'auto'",
+        )
     if engine == "gymnasium" or (engine == "auto" and gymnasium_only):
         return "gymnasium"
     why = _why_not_envpool(env_id)
@@ -146,6 +154,8 @@ def resolve_engine(env_id: str, engine: EngineName, gymnasium_only: object = Non
         return "gymnasium"
     raise EnvironmentFault(
         f"EnvPool cannot open {env_id}: {why}",
+        expected="EnvPool installed, and an id of its own whose observations are RGB images",
+        got=env_id,
         remedy="choose the engine 'gymnasium'",
     )
 

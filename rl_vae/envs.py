@@ -41,6 +41,7 @@ def evaluation_seeds(n: int, seed: int = 0) -> list[int]:
             "There is no such evaluation set.",
             expected="1 to 1,000,000 episodes and a seed from 0 to 999",
             got=f"{n} episodes, seed {seed}",
+            remedy="choose fewer episodes, or a smaller seed",
         )
     return [TRAINING_SEEDS + 1_000_000 * seed + i for i in range(n)]
 
@@ -110,6 +111,7 @@ def check_frame_skip(frame_skip: int) -> None:
             "frame_skip is out of range.",
             expected="a whole number from 1 (every step) up",
             got=repr(frame_skip),
+            remedy="choose frame_skip=1",
         )
 
 
@@ -192,6 +194,8 @@ def import_plugin(env_id: str) -> None:
             except ImportError:
                 raise EnvironmentFault(
                     f"{env_id} needs the package {package}.",
+                    expected=f"{package} installed",
+                    got="no such package",
                     remedy=f"pip install 'rl-vae[{extra}]'",
                 ) from None
 
@@ -203,6 +207,8 @@ def _gym_make(env_id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
     except gym.error.DependencyNotInstalled as error:
         raise EnvironmentFault(
             f"{env_id} needs a package that is not installed: {error}",
+            expected="every package that it imports",
+            got=str(error),
             remedy="pip install 'rl-vae[box2d]' (or atari, minigrid), as the message says",
         ) from error
     except Exception as error:  # an environment's constructor may raise anything
@@ -271,6 +277,7 @@ def _rendered(
         raise EnvironmentFault(
             f"{env_id} cannot be drawn: {type(error).__name__}: {error}",
             expected=f"uint8 images of at least {MIN_SIZE} x {MIN_SIZE} x 3 from render()",
+            got=f"{type(error).__name__}",
             remedy="see that its render() gives an image with render_mode='rgb_array'",
         ) from error
     if not is_image(env.observation_space):
@@ -279,6 +286,7 @@ def _rendered(
             f"What {env_id} renders is not an image that can be used.",
             expected=f"uint8, at least {MIN_SIZE} x {MIN_SIZE} x 3",
             got=env.observation_space,
+            remedy="have it draw larger images, in its env_kwargs where it knows such",
         )
     return env
 

@@ -92,6 +92,7 @@ class Correlated:
                 "Correlated noise is out of range.",
                 expected="correlation from 0 to below 1, scale above 0, all values finite",
                 got=f"correlation={self.correlation}, scale={self.scale}, bias={self.bias}",
+                remedy="leave them out: 0.9 and 0.5 suit most environments",
             )
 
     def describe(self) -> dict[str, Any]:
@@ -134,6 +135,7 @@ class Mixture:
                 "This mixture cannot be drawn from.",
                 expected="one finite weight per part, none negative, not all zero",
                 got=f"{len(self.parts)} parts, weights {self.weights}",
+                remedy="leave weights out to draw equally often",
             )
 
     def describe(self) -> dict[str, Any]:
@@ -160,16 +162,23 @@ def _start_noise(how: Correlated, scene: Scene, *, uniform: bool = False) -> Act
                 "The bias does not fit the action space.",
                 expected=f"{size} values",
                 got=how.bias,
+                remedy="give one value for each dimension, or none",
             )
         return _BoxNoise(how, space, lanes, rng, uniform)
     if how.bias:
-        raise ConfigError("Only a Box of actions has a bias.", got=space)
+        raise ConfigError(
+            "Only a Box of actions has a bias.",
+            expected="no bias",
+            got=how.bias,
+            remedy="leave bias out",
+        )
     if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
         return _DiscreteNoise(how.correlation, space, lanes, rng)
     raise ConfigError(
         "This action space is not supported.",
         expected="Box, Discrete, MultiDiscrete or MultiBinary",
         got=space,
+        remedy="flatten it with a wrapper, or act with an Exploration of your own",
     )
 
 

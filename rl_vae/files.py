@@ -133,6 +133,8 @@ def locked(folder: Path, error: type[RlVaeError]) -> Iterator[None]:
         except BlockingIOError:
             raise error(
                 f"{folder} is being written by another process.",
+                expected="one writer at a time",
+                got="a second one",
                 remedy="wait for it to end, or choose another folder",
             ) from None
         yield

@@ -135,7 +135,10 @@ class FrameSpec:
         names = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
             raise ConfigError(
-                "This is not a FrameSpec.", expected=f"the fields {sorted(names)}", got=repr(values)
+                "This is not a FrameSpec.",
+                expected=f"the fields {sorted(names)}",
+                got=repr(values),
+                remedy="give what FrameSpec.to_dict() wrote",
             )
         return cls(**values)
 
@@ -154,9 +157,15 @@ class FrameSpec:
                 "The observation is not an array.",
                 expected="a numpy array of uint8",
                 got=type(array).__name__,
+                remedy="convert it with numpy.asarray",
             )
         if batch and array.ndim == 0:
-            raise ObservationError("A single number is not a batch of images.")
+            raise ObservationError(
+                "A single number is not a batch of images.",
+                expected="N x height x width x channels",
+                got="an array without dimensions",
+                remedy="give images to it",
+            )
         self.check_shape(array.shape[1:] if batch else array.shape, array.dtype)
 
     def check_shape(self, shape: tuple[int, ...], dtype: Any) -> None:
