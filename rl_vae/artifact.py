@@ -215,7 +215,7 @@ def export_onnx(vae: VAE) -> bytes:
     import onnx_ir
 
     logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    level, training = logger.level, vae.training
     example = torch.zeros(2, *vae.shape, dtype=torch.uint8)
     try:
         logger.setLevel(logging.ERROR)  # it reports that torchvision is absent, which is right
@@ -233,6 +233,7 @@ def export_onnx(vae: VAE) -> bytes:
             )
     finally:
         logger.setLevel(level)
+        vae.train(training)
     assert program is not None
     model = program.model
     # The exporter notes where in whose source each node came from: not part of the function.
