@@ -127,9 +127,10 @@ def train_vae(
     sigma: float = 0.1,
     objective: Literal["beta"] = "beta",
     beta: float = 1.0,
+    warm_up: float = 0.25,
     epochs: int | None = None,
     steps: int | None = None,
-    batch_size: int = 128,
+    batch_size: int = 64,
     learning_rate: float = 1e-3,
     held_out: float = 0.1,
     seed: int = 0,
@@ -145,6 +146,7 @@ def train_vae(
         sigma: Standard deviation of the Gaussian likelihood, pixels being from 0 to 1.
         objective: "beta": distortion + beta * KL, sums over pixels and latents, in nats.
         beta: Weight of the KL, from 0 up; 1 is the plain VAE.
+        warm_up: Share of the updates over which beta rises from 0.
         epochs: Passes over the frames. With neither epochs nor steps: 10.
         steps: Updates, instead of epochs.
         batch_size: Frames of one update.
@@ -163,7 +165,7 @@ def train_vae(
         out,
         VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma),
         training.TrainConfig(
-            objective=Beta(beta=beta),
+            objective=Beta(beta=beta, warm_up=warm_up),
             epochs=epochs,
             steps=steps,
             batch_size=batch_size,

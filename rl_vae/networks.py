@@ -38,16 +38,21 @@ class Layout(NamedTuple):
     decoder_start: int
     """Channels of the grid from which the decoder starts."""
     decoder: tuple[Conv, ...]
+    centred: bool = False
+    """Whether the network sees and draws what differs from the mean frame."""
 
 
 LAYOUTS: dict[NetworkName, Layout] = {
-    # Ours: a first layer of 8 x 8 patches leaves a sixteenth of the pixels to the rest.
+    # Ours: a first layer of 8 x 8 patches leaves a sixteenth of the pixels to the rest. It is
+    # centred on the mean frame: where most of a frame never changes, as in CartPole, the constant
+    # part otherwise drowns the rest and the posterior collapses.
     "patch": Layout(
         (Conv(32, 8, 4, 2), Conv(64, 4, 2, 1), Conv(128, 4, 2, 1)),
         (256,),
         (256,),
         128,
         (Conv(64, 4, 2, 1), Conv(32, 4, 2, 1), Conv(0, 8, 4, 2)),
+        centred=True,
     ),
     # Ha & Schmidhuber 2018, World Models, appendix A.1.
     "world_models": Layout(

@@ -83,12 +83,19 @@ class Beta:
     both averaged over the batch, in nats. beta = 1 is the VAE, whose loss is the negative ELBO;
     beta = 0 is an autoencoder with noise.
 
+    While training warms up, the weight of the rate rises linearly from 0 to beta (Bowman et al.
+    2016, section 3.1; Soenderby et al. 2016, section 2.3): where little of a frame ever changes,
+    as in CartPole, the full rate would press the code to nothing before the decoder has learned
+    to use it. What is reported on held-out frames is the loss with the full beta, always.
+
     Raises:
-        ConfigError: where beta is negative or not finite.
+        ConfigError: where beta is negative or not finite, or warm_up is no share.
     """
 
     beta: float = 1.0
     """Weight of the rate, from 0 up."""
+    warm_up: float = 0.25
+    """Share of the updates over which the weight rises, from 0 (none) to 1."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.beta) and self.beta >= 0):
@@ -98,8 +105,15 @@ class Beta:
                 got=repr(self.beta),
                 remedy="1 is the plain VAE, 4 presses harder on the code",
             )
+        if not 0 <= self.warm_up <= 1:
+            raise ConfigError(
+                "warm_up is out of range.",
+                expected="a share of the updates, from 0 to 1",
+                got=repr(self.warm_up),
+            )
 
-    def terms(self, distortion: Tensor, kl: Tensor) -> Terms:
-        """Combine (B,) distortion and (B, Z) KL into the loss."""
+    def terms(self, distortion: Tensor, kl: Tensor, progress: float = 1.0) -> Terms:
+        """Combine (B,) distortion and (B, Z) KL into the loss; progress is the share done."""
+        beta = self.beta * min(1.0, progress / self.warm_up) if self.warm_up else self.beta
         mean_distortion, rate = distortion.mean(), kl.sum(1).mean()
-        return Terms(mean_distortion + self.beta * rate, mean_distortion, rate)
+        return Terms(mean_distortion + beta * rate, mean_distortion, rate)

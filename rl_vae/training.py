@@ -63,7 +63,7 @@ class TrainConfig:
     """Passes over the training frames. With neither epochs nor steps: 10."""
     steps: int | None = None
     """Updates, instead of epochs."""
-    batch_size: int = 128
+    batch_size: int = 64
     """Frames of one update."""
     learning_rate: float = 1e-3
     """Adam's: it rises over the first 5 % of the updates, falls to 0 over the second half."""
@@ -75,7 +75,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.epochs is not None and self.steps is not None:
             raise ConfigError(
-                "Both epochs and steps are given.", expected="one of them", got=f"{self}"
+                "Both epochs and steps are given.",
+                expected="one of them",
+                got=f"epochs={self.epochs}, steps={self.steps}",
+                remedy="leave one of them out",
             )
         numbers = {"epochs": 1, "steps": 1, "batch_size": 2, "seed": 0}
         for name, least in numbers.items():
@@ -86,18 +89,21 @@ class TrainConfig:
                     f"{name} is out of range.",
                     expected=f"a whole number from {least} up",
                     got=repr(value),
+                    remedy=f"leave {name} out for the default",
                 )
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ConfigError(
                 "learning_rate is out of range.",
-                expected="a number above 0, such as 0.001",
+                expected="a number above 0",
                 got=repr(self.learning_rate),
+                remedy="choose one such as 0.001",
             )
         if not 0 < self.held_out < 1:
             raise ConfigError(
                 "held_out is out of range.",
-                expected="a share between 0 and 1, such as 0.1",
+                expected="a share between 0 and 1",
                 got=repr(self.held_out),
+                remedy="choose one such as 0.1",
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -217,7 +223,7 @@ def train_vae(
             files.write_json(partial / "run.json", run)
             for left in partial.glob(".*.tmp"):  # of a write that was killed
                 left.unlink()
-            state = _fresh_state(vae_config, train_config, dataset)
+            state = _fresh_state(vae_config, train_config, dataset, split)
             _load_checkpoint(partial, state)
             held_out = _train(dataset, split, partial, state, train_config, progress)
             best = _best(state.vae, partial)
@@ -239,8 +245,9 @@ def train_vae(
                 (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise TrainingError(
-            f"{partial} could not be written: {error}",
+            f"{partial} could not be written.",
             expected="a writable folder on a disk with room",
+            got=str(error),
             remedy="make room, then run the same command again: it goes on where it stopped",
         ) from error
     return Trained(out, held_out, state.step, state.seconds)
@@ -275,10 +282,14 @@ def evaluate_vae(
     return HeldOut(loss, distortion_mean, sum(kl_mean), mse_mean, active, tuple(kl_mean))
 
 
-def _fresh_state(vae_config: VAEConfig, config: TrainConfig, dataset: FrameDataset) -> _State:
+def _fresh_state(
+    vae_config: VAEConfig, config: TrainConfig, dataset: FrameDataset, split: Split
+) -> _State:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         vae = VAE(vae_config, dataset.spec.shape)
+    few = np.linspace(0, len(split.train) - 1, min(len(split.train), 2000)).astype(np.int64)
+    vae.centre(dataset.frames(split.train[few]))
     vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     return _State(vae, optimizer, torch.Generator().manual_seed(config.seed))
@@ -350,7 +361,8 @@ def _step(
     frames = torch.from_numpy(dataset.frames(indices))
     x = VAE.to_input(frames)  # (B, C, H, W)
     noise = torch.randn(len(x), state.vae.config.latent_dim, generator=state.noise)  # (B, Z)
-    loss = config.objective.terms(*state.vae.losses(x, state.vae.encode(x), noise)).loss
+    losses = state.vae.losses(x, state.vae.encode(x), noise)
+    loss = config.objective.terms(*losses, progress=share).loss
     value = float(loss.detach())
     if not math.isfinite(value):
         raise _not_finite(state.step, value)
@@ -381,7 +393,7 @@ def _not_finite(step: int, value: float) -> TrainingError:
     return TrainingError(
         f"The loss stopped being a number in step {step}.",
         expected="a finite loss",
-        got=value,
+        got=repr(value),
         remedy="train with a lower learning_rate; the last checkpoint is kept",
     )
 

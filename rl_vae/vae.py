@@ -20,6 +20,9 @@ from rl_vae.objectives import Likelihood, distortion, kl_per_dimension
 LOGVAR_BOUND = 12.0
 """The log-variance stays within plus and minus this, by a bound that keeps its gradient."""
 
+MIN_SPREAD = 0.02
+"""Frames that hardly differ are not blown up further than by 1 / this."""
+
 
 @dataclass(frozen=True)
 class VAEConfig:
@@ -94,6 +97,13 @@ class VAE(nn.Module):
         layout = LAYOUTS[config.network]
         self.encoder = ConvEncoder(layout, shape, config.latent_dim)
         self.decoder = ConvDecoder(layout, shape, config.latent_dim)
+        self.centred = layout.centred
+        if self.centred:
+            height, width, channels = shape
+            self.mean_frame: Tensor
+            self.spread: Tensor
+            self.register_buffer("mean_frame", torch.full((channels, height, width), 0.5))
+            self.register_buffer("spread", torch.ones(1))
 
     @staticmethod
     def to_input(frames: Tensor) -> Tensor:
@@ -101,8 +111,22 @@ class VAE(nn.Module):
         assert frames.dtype == torch.uint8 and frames.ndim == 4
         return frames.permute(0, 3, 1, 2).float().div(255.0)
 
+    @torch.no_grad()
+    def centre(self, frames: UInt8Array) -> None:
+        """Take the mean frame and the spread around it from (N, H, W, C) uint8 frames.
+
+        A centred network then sees (x - mean) / spread and draws logit(mean) + its output. To be
+        called once, before training; does nothing to a network that is not centred.
+        """
+        if self.centred:
+            x = self.to_input(self._tensor(frames)).double()  # (N, C, H, W)
+            self.mean_frame.copy_(x.mean(0))
+            self.spread.fill_(max(float(x.var(dim=0).mean().sqrt()), MIN_SPREAD))
+
     def encode(self, x: Tensor) -> Posterior:
         """(B, C, H, W) in [0, 1] -> the posterior. Draws no random numbers."""
+        if self.centred:
+            x = (x - self.mean_frame) / self.spread
         mu, raw = self.encoder(x).chunk(2, dim=1)  # (B, Z) each
         # b tanh(raw / b) is raw near 0, and its exponential cannot overflow.
         return Posterior(mu.float(), LOGVAR_BOUND * torch.tanh(raw.float() / LOGVAR_BOUND))
@@ -115,7 +139,7 @@ class VAE(nn.Module):
     def decode_logits(self, z: Tensor) -> Tensor:
         """(B, Z) -> (B, C, H, W) logits; their sigmoid is the frame in [0, 1]."""
         logits: Tensor = self.decoder(z)
-        return logits
+        return logits + torch.logit(self.mean_frame, eps=0.005) if self.centred else logits
 
     def losses(self, x: Tensor, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Distortion (B,) and KL (B, Z) in nats of frames (B, C, H, W), with (B, Z) noise."""
