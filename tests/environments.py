@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rl_vae.errors import RlVaeError
 
 SIDE = 32
+_ROW, _COLUMN = np.indices((SIDE, SIDE), np.int16)
 COUNTING = "environments:Toy/Counting-v0"
 FAULTY = "environments:Toy/Faulty-v0"
 CAMERAS = "environments:Toy/Cameras-v0"
@@ -51,9 +52,8 @@ class Moment(NamedTuple):
 def frame_of(moment: Moment) -> NDArray[np.uint8]:
     """The frame that Counting shows at a moment."""
     code = np.frombuffer(struct.pack("<III", *moment), np.uint8)
-    row, column = np.indices((SIDE, SIDE))
-    frame = np.stack([row + moment.seed, column + 5 * moment.episode, row ^ moment.step], axis=-1)
-    frame = (frame % 256).astype(np.uint8)
+    seed, episode, step = (number % 256 for number in moment)
+    frame = np.stack([_ROW + seed, _COLUMN + 5 * episode, _ROW ^ step], axis=-1).astype(np.uint8)
     frame.reshape(-1)[: len(code)] = code
     return frame
 
