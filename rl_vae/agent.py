@@ -255,6 +255,7 @@ def algorithm_arguments(recipe: Recipe) -> dict[str, Any]:
                 "Unknown activation_fn.",
                 expected=f"one of {', '.join(_ACTIVATIONS)}",
                 got=repr(name),
+                remedy="leave it out: SB3 has one for each algorithm",
             )
         policy["activation_fn"] = _ACTIVATIONS[name]
     rate: Any = recipe.learning_rate
@@ -379,6 +380,7 @@ def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
         "Agents for this action space cannot be saved.",
         expected="Discrete or a bounded Box",
         got=space,
+        remedy="bring the environment's actions into one of them with a wrapper",
     )
 
 

@@ -150,7 +150,7 @@ def train_vae(
         epochs: Passes over the frames. With neither epochs nor steps: 10.
         steps: Updates, instead of epochs.
         batch_size: Frames of one update.
-        learning_rate: Adam's.
+        learning_rate: Adam's, at its highest: it rises first and falls to 0 towards the end.
         held_out: Share of frames, in whole episodes, that is never trained on.
         seed: Of weights, noise, order and split.
     """
@@ -380,7 +380,10 @@ def _json_object(text: str) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict):
         raise ConfigError(
-            "--env-kwargs is not a JSON object.", expected="such as '{\"gravity\": 5}'", got=text
+            "--env-kwargs is not a JSON object.",
+            expected="such as '{\"gravity\": 5}'",
+            got=repr(text),
+            remedy="put names into double quotes, and the whole into single ones",
         )
     return value
 

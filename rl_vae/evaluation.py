@@ -57,6 +57,7 @@ def interval(values: Sequence[float] | NDArray[Any], level: float = 0.95) -> Int
             "There is no such interval.",
             expected="one value or more, and a level between 0 and 1",
             got=f"{sample.shape} values, level {level}",
+            remedy="give one number for each episode or seed, and level=0.95",
         )
     mean = float(sample.mean())
     if len(sample) == 1:

@@ -115,6 +115,7 @@ def train_agent(
             "env_kwargs cannot be written down beside the agent.",
             expected="plain JSON values",
             got=error,
+            remedy="give plain values",
         ) from error
     if out.exists():
         return _finished(out, run)
@@ -369,7 +370,10 @@ def _model(recipe: Recipe, venv: VecEnv, seed: int) -> BaseAlgorithm:
         )
     except (TypeError, ValueError, AssertionError) as error:
         raise ConfigError(
-            f"{recipe.algorithm} refuses the recipe's hyperparameters: {error}"
+            f"{recipe.algorithm} refuses the recipe's hyperparameters.",
+            expected=f"arguments of stable_baselines3.{recipe.algorithm}",
+            got=error,
+            remedy="correct the recipe",
         ) from error
 
 
@@ -399,4 +403,5 @@ def _check_range(name: str, value: Any, low: int, high: int) -> None:
             f"{name} is out of range.",
             expected=f"a whole number from {low} to {high}",
             got=repr(value),
+            remedy=f"choose {name}={low}",
         )

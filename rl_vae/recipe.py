@@ -77,6 +77,7 @@ class Recipe:
                     f"Recipe.{name} is out of range.",
                     expected=f"a whole number from {low} up",
                     got=repr(value),
+                    remedy=f"choose {name}={getattr(type(self), name, 100_000)}",
                 )
         self._check_number("learning_rate", "a number above 0", above=0.0)
         self._check_number("reward_scale", "a number above 0", above=0.0)
@@ -86,13 +87,17 @@ class Recipe:
             self._check_number("final_log_std", "None, or a number")
             if self.algorithm != "PPO":
                 raise ConfigError(
-                    "Only PPO has a final_log_std.", expected="None", got=self.final_log_std
+                    "Only PPO has a final_log_std.",
+                    expected="None",
+                    got=self.final_log_std,
+                    remedy="leave it out",
                 )
         if self.action_map is not None and not isinstance(self.action_map, ActionMap):
             raise ConfigError(
                 "Recipe.action_map is not one.",
                 expected="None, or an ActionMap",
                 got=repr(self.action_map),
+                remedy="make one: rl_vae.ActionMap(matrix, offset)",
             )
         try:
             files.canonical_json(dict(self.hyperparameters))
@@ -101,6 +106,7 @@ class Recipe:
                 "Recipe.hyperparameters cannot be written down.",
                 expected="plain JSON values",
                 got=error,
+                remedy="give numbers, words, lists and mappings of them",
             ) from error
         misplaced = sorted(_SET_ELSEWHERE.intersection(self.hyperparameters))
         if misplaced:
@@ -117,7 +123,12 @@ class Recipe:
         value = getattr(self, name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or value <= above or value < least:
-            raise ConfigError(f"Recipe.{name} is out of range.", expected=expected, got=repr(value))
+            raise ConfigError(
+                f"Recipe.{name} is out of range.",
+                expected=expected,
+                got=repr(value),
+                remedy=f"choose {name}={getattr(type(self), name)}",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
