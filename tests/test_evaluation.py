@@ -89,7 +89,7 @@ def test_what_has_no_interval_is_refused(values: Any, level: float) -> None:
     """No values, a table of values, and a level outside (0, 1) are a ConfigError."""
     with pytest.raises(ConfigError) as caught:
         interval(values, level)
-    assert caught.value.expected and caught.value.got
+    assert caught.value.expected and caught.value.got and caught.value.remedy
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     """A recipe, environment or argument that does not fit is one error, and no file is written."""
     with pytest.raises(error) as caught:
         train(tmp_path / "agent", recipe, **changes)
-    assert caught.value.what
+    assert caught.value.expected and caught.value.got and caught.value.remedy
     assert tree(tmp_path) == {}
 
 

@@ -146,7 +146,7 @@ def test_a_value_out_of_range_is_refused(change: dict[str, Any]) -> None:
     """Every field of a recipe is checked, and the error names it, the range and what came."""
     with pytest.raises(ConfigError) as caught:
         Recipe(**{"algorithm": "PPO", "total_steps": 1, **change})
-    assert caught.value.expected and caught.value.got
+    assert caught.value.expected and caught.value.got and caught.value.remedy
     assert list(change)[-1].removeprefix("final_") in str(caught.value)
 
 
