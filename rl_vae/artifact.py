@@ -56,8 +56,7 @@ class Artifact(NamedTuple):
 
     def build(self) -> VAE:
         """The VAE with its weights, in evaluation mode, frozen."""
-        vae = VAE(self.vae_config, self.spec.shape)
-        vae.load_state_dict(self.weights)
+        vae = VAE.of(self.vae_config, self.spec.shape, self.weights)
         return vae.eval().requires_grad_(False)
 
 

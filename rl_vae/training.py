@@ -14,6 +14,7 @@ import io
 import json
 import math
 import os
+import pickle
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -427,7 +428,16 @@ def _load_checkpoint(partial: Path, state: _State) -> None:
             written = path.read_bytes()
             digest, content = written[:32], written[32:]
             if hashlib.sha256(content).digest() == digest:
-                state.load(torch.load(io.BytesIO(content), weights_only=True))  # runs no code
+                try:
+                    saved = torch.load(io.BytesIO(content), weights_only=True)  # runs no code
+                except (RuntimeError, pickle.UnpicklingError) as error:
+                    raise TrainingError(
+                        f"{path} is no checkpoint.",
+                        expected="what rl-vae train-vae wrote",
+                        got="something else",
+                        remedy=f"delete {partial}",
+                    ) from error
+                state.load(saved)
                 return
             tqdm.write(f"{path} is not whole: taking an older state")
 
@@ -448,9 +458,8 @@ def _log(board: SummaryWriter, record: dict[str, Any]) -> None:
 
 
 def _best(vae: VAE, partial: Path) -> VAE:
-    best = VAE(vae.config, vae.shape)
-    best.load_state_dict(safetensors.torch.load((partial / "best.safetensors").read_bytes()))
-    return best.eval()
+    weights = safetensors.torch.load((partial / "best.safetensors").read_bytes())
+    return VAE.of(vae.config, vae.shape, weights).eval()
 
 
 def _draw(

@@ -6,6 +6,7 @@ Shape letters: B batch, C H W frame (channels first inside the network), Z laten
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -105,6 +106,17 @@ class VAE(nn.Module):
             self.register_buffer("mean_frame", torch.full((channels, height, width), 0.5))
             self.register_buffer("spread", torch.ones(1))
 
+    @classmethod
+    def of(
+        cls, config: VAEConfig, shape: tuple[int, int, int], weights: Mapping[str, Tensor]
+    ) -> VAE:
+        """A VAE with copies of some weights; unlike the constructor it draws none first."""
+        with torch.device("meta"):
+            vae = cls(config, shape)
+        vae.to_empty(device="cpu")
+        vae.load_state_dict(weights)
+        return vae
+
     @staticmethod
     def to_input(frames: Tensor) -> Tensor:
         """(B, H, W, C) uint8 -> (B, C, H, W) float32 in [0, 1]: the only place that scales."""
@@ -119,9 +131,17 @@ class VAE(nn.Module):
         called once, before training; does nothing to a network that is not centred.
         """
         if self.centred:
-            x = self.to_input(self._tensor(frames)).double()  # (N, C, H, W)
-            self.mean_frame.copy_(x.mean(0))
-            self.spread.fill_(max(float(x.var(dim=0).mean().sqrt()), MIN_SPREAD))
+            n = len(frames)
+            total = torch.zeros(self.mean_frame.shape, dtype=torch.float64)  # (C, H, W)
+            squares = torch.zeros_like(total)
+            for start in range(0, n, 64):  # in parts: 2,000 large frames would be gigabytes
+                x = self.to_input(torch.from_numpy(frames[start : start + 64])).double()
+                total += x.sum(0)
+                squares += x.square().sum(0)
+            mean = total / n
+            variance = float((squares / n - mean.square()).mean())
+            self.mean_frame.copy_(mean)
+            self.spread.fill_(max(math.sqrt(max(variance, 0.0)), MIN_SPREAD))
 
     def encode(self, x: Tensor) -> Posterior:
         """(B, C, H, W) in [0, 1] -> the posterior. Draws no random numbers."""
