@@ -66,7 +66,7 @@ class Encoder:
                 got=f"{runtime} on {device}",
                 remedy="runtime='auto' takes the right one",
             )
-        if threads is not None and threads < 1:
+        if threads is not None and (type(threads) is not int or threads < 1):
             raise ConfigError(
                 "threads is out of range.",
                 expected="1 or more",
@@ -230,7 +230,7 @@ class Encoder:
 
 def _check_device(device: str) -> None:
     try:
-        torch.empty(0, device=device)
+        torch.empty(0, device=torch.device(device)).cpu()
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ConfigError(
             "There is no such device here.",
