@@ -18,6 +18,7 @@ from rl_vae.recipe import Recipe
 
 LINE = "little_games:Little/Line-v0"
 PUSH = "little_games:Little/Push-v0"
+DRIVE = "little_games:Little/Drive-v0"
 SIDE = 32
 
 # Small enough that each trains in a second or two, yet every part of the algorithm runs.
@@ -112,6 +113,7 @@ class Line(gym.Env[NDArray[np.uint8], Any]):
 
 gym.register("Little/Line-v0", Line)
 gym.register("Little/Push-v0", Line, kwargs={"push": True})
+gym.register("Little/Drive-v0", Line, kwargs={"push": True, "axes": 3})  # as many as a car's
 
 
 @functools.cache

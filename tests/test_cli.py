@@ -435,7 +435,7 @@ def test_a_command_that_is_stopped_goes_on_where_it_stopped(command: str, tmp_pa
         process = subprocess.Popen(
             [sys.executable, "-m", "rl_vae.cli", *arguments],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+            env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

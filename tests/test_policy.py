@@ -422,7 +422,7 @@ def test_a_killed_training_goes_on(
     paths = [str(ROOT / "tests"), str(ROOT)]
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(little_games.model()), str(out)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
     try:
