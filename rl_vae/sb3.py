@@ -204,7 +204,7 @@ class ActionMap:
     and brake below is two rows of the matrix: (..., 1) and (..., -1).
 
     Raises:
-        ConfigError: where matrix and offset do not fit each other.
+        ConfigError: where matrix and offset do not fit each other or are not finite.
     """
 
     matrix: tuple[tuple[float, ...], ...]
@@ -213,10 +213,17 @@ class ActionMap:
     """m numbers."""
 
     def __post_init__(self) -> None:
-        if len(self.matrix) != len(self.offset) or len({len(row) for row in self.matrix}) != 1:
+        widths = {len(row) for row in self.matrix}
+        numbers = [*self.offset, *(number for row in self.matrix for number in row)]
+        if (
+            len(self.matrix) != len(self.offset)
+            or len(widths) != 1
+            or 0 in widths
+            or not np.isfinite(numbers).all()
+        ):
             raise ConfigError(
                 "The action map is not a matrix and an offset.",
-                expected="m rows of n numbers, and m numbers",
+                expected="m rows of n numbers, and m numbers, all finite",
                 got=f"{self.matrix}, {self.offset}",
                 remedy="give each of the environment's actions a row and an offset",
             )
