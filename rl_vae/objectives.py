@@ -110,6 +110,7 @@ class Beta:
                 "warm_up is out of range.",
                 expected="a share of the updates, from 0 to 1",
                 got=repr(self.warm_up),
+                remedy="0 takes the full beta from the first update on",
             )
 
     def terms(self, distortion: Tensor, kl: Tensor, progress: float = 1.0) -> Terms:
