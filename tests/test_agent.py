@@ -19,9 +19,13 @@ from stable_baselines3 import SAC as SB3_SAC
 from rl_vae import files
 from rl_vae.agent import Agent
 from rl_vae.collect import collect_frames
+from rl_vae.engines import make_engine
+from rl_vae.envs import lane_seeds
 from rl_vae.errors import ArtifactError, ConfigError
+from rl_vae.exploration import Scene
 from rl_vae.frames import FrameSpec
 from rl_vae.recipe import Recipe
+from rl_vae.sb3 import PixelVecEnv, VecLatent
 
 ALL = {"PPO": (PPO, SB3_PPO), "SAC": (SAC, SB3_SAC), "DQN": (DQN, SB3_DQN)}
 
@@ -201,6 +205,44 @@ def test_an_agent_collects_the_same_frames_again(algorithm: str, tmp_path: Path)
     np.random.seed(5)  # noqa: NPY002 - SB3 draws from it
     assert collected(tmp_path / "b", game, agent) == first
     assert collected(tmp_path / "c", game, agent, seed=1) != first
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+def test_a_collecting_agent_sees_what_it_saw_in_training(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every lane, across the ends of episodes, a collector shows an agent the observations that
+    VecLatent shows, and takes its actions for that lane."""
+    agent = Agent.load(little_games.agent(algorithm))
+    game, lanes, rng = game_of(agent.recipe), 3, np.random.default_rng(0)
+    drawn = rng.integers(0, 3, (60, lanes)) if game == LINE else rng.uniform(-1, 1, (60, lanes, 1))
+    seen: list[Any] = []
+
+    def predict(observations: Any, *, deterministic: bool = True) -> Any:
+        seen.append(observations)
+        return drawn[len(seen) - 1]
+
+    monkeypatch.setattr(agent, "predict", predict)
+    arguments = {"engine": "gymnasium", "spec": agent.encoder.spec, "workers": 1}
+    engine = make_engine(game, lanes, **arguments)
+    actor = agent.start(Scene(engine.action_space, agent.encoder.spec, 1, lanes, (0,)))
+    images, fresh = engine.reset(lane_seeds(lanes, 0, 0)), np.ones(lanes, np.bool_)
+    venv = VecLatent(
+        PixelVecEnv(make_engine(game, lanes, **arguments)),
+        agent.encoder,
+        stack=agent.recipe.stack,
+        actions=agent.recipe.actions,
+    )
+    expected, ended = venv.reset(), 0
+    for actions in drawn:
+        assert np.array_equal(actor.act(images, fresh), actions)
+        assert np.allclose(seen[-1], expected, atol=1e-6)
+        images, _, terminated, truncated, _ = engine.step(actions)
+        fresh = terminated | truncated
+        expected, _, dones, _ = venv.step(actions)
+        assert np.array_equal(dones, fresh)
+        ended += int(dones.sum())
+    assert ended >= 6
 
 
 def test_worker_processes_act_as_one(tmp_path: Path) -> None:

@@ -149,9 +149,15 @@ def test_a_folder_that_is_not_free_is_refused(made: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [{"seed": -1}, {"seed": 1000}, {"engine": "unreal"}], ids=str)
 def test_bad_settings_are_refused_before_anything_is_made(
-    arguments: dict[str, Any], tmp_path: Path
+    arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A seed or an engine that cannot be is refused before the first step; nothing is written."""
+
+    def too_far(*_: Any, **__: Any) -> None:
+        raise AssertionError("it went on to train")
+
+    monkeypatch.setattr(demo, "train_vae", too_far)
+    monkeypatch.setattr(demo, "N_FRAMES", 64)
     with pytest.raises(ConfigError):
         run_demo(tmp_path / "run", **arguments)
     assert list(tmp_path.iterdir()) == []
