@@ -21,8 +21,6 @@ import tyro
 from rl_vae import envs
 from rl_vae.engines import EngineName
 from rl_vae.errors import ConfigError, RlVaeError
-from rl_vae.networks import NetworkName
-from rl_vae.objectives import Likelihood
 
 EnvId = Annotated[str, tyro.conf.Positional]
 Folder = Annotated[Path, tyro.conf.Positional]
@@ -122,8 +120,8 @@ def train_vae(
     out: Path,
     *,
     latent_dim: int = 32,
-    network: NetworkName = "patch",
-    likelihood: Likelihood = "bernoulli",
+    network: Literal["patch", "world_models", "burgess"] = "patch",
+    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
     sigma: float = 0.1,
     objective: Literal["beta"] = "beta",
     beta: float = 1.0,

@@ -133,10 +133,13 @@ def read_factors(env: gym.Env[Any, Any]) -> dict[str, float]:
 
 
 def quiet() -> None:
-    """Keep SDL from looking for a screen and a sound card, and ALE from printing its banner.
+    """Make this process a good neighbour; for processes of our own, before they import torch.
 
-    For processes of our own: worker processes and the command line.
+    SDL looks for no screen and no sound card, ALE prints no banner, and OpenMP's threads sleep
+    while they wait instead of spinning: beside another busy process, spinning made training a VAE
+    on two cores eight times slower (106 against 797 frames a second). What is already set stays.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
