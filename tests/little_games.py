@@ -8,7 +8,7 @@ import functools
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -73,7 +73,7 @@ class Line(gym.Env[NDArray[np.uint8], Any]):
         shape: Of the image: (32, 32) is grayscale without channels.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - as Gymnasium declares it
     TIME = 15
 
     def __init__(
@@ -83,7 +83,8 @@ class Line(gym.Env[NDArray[np.uint8], Any]):
         shape: tuple[int, ...] = (SIDE, SIDE, 3),
         render_mode: Any = None,
     ) -> None:
-        self.observation_space = gym.spaces.Box(0, 255, tuple(shape), np.uint8)
+        self._shape = tuple(shape)
+        self.observation_space = gym.spaces.Box(0, 255, self._shape, np.uint8)
         box = gym.spaces.Box(-1.0, 1.0, (axes,), np.float32)
         self.action_space: gym.Space[Any] = box if push else gym.spaces.Discrete(3)
         self.render_mode, self._push = render_mode, push
@@ -105,15 +106,17 @@ class Line(gym.Env[NDArray[np.uint8], Any]):
         return {"x": self._x}
 
     def _draw(self) -> NDArray[np.uint8]:
-        image = np.full(self.observation_space.shape, 40, np.uint8)
+        image = np.full(self._shape, 40, np.uint8)
         column = int(np.clip((self._x + 1) / 2 * (SIDE - 4), 0, SIDE - 4))
         image[:, column : column + 4] = 220
         return image
 
 
-gym.register("Little/Line-v0", Line)
-gym.register("Little/Push-v0", Line, kwargs={"push": True})
-gym.register("Little/Drive-v0", Line, kwargs={"push": True, "axes": 3})  # as many as a car's
+gym.register("Little/Line-v0", "little_games:Line")
+gym.register("Little/Push-v0", "little_games:Line", kwargs={"push": True})
+gym.register(
+    "Little/Drive-v0", "little_games:Line", kwargs={"push": True, "axes": 3}
+)  # as many as a car's
 
 
 @functools.cache

@@ -27,7 +27,11 @@ from rl_vae.frames import FrameSpec
 from rl_vae.recipe import Recipe
 from rl_vae.sb3 import PixelVecEnv, VecLatent
 
-ALL = {"PPO": (PPO, SB3_PPO), "SAC": (SAC, SB3_SAC), "DQN": (DQN, SB3_DQN)}
+ALL: dict[str, tuple[Recipe, Any]] = {
+    "PPO": (PPO, SB3_PPO),
+    "SAC": (SAC, SB3_SAC),
+    "DQN": (DQN, SB3_DQN),
+}
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def observations(agent: Agent, n: int = 200) -> Any:
     """What an agent sees while actions are drawn uniformly."""
     venv = agent.make_venv(1)
     venv.action_space.seed(0)
-    seen = [venv.reset()]
+    seen: list[Any] = [venv.reset()]
     for _ in range(n):
         seen.append(venv.step(np.array([venv.action_space.sample()]))[0])
     venv.close()
@@ -223,7 +227,7 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
         return drawn[len(seen) - 1]
 
     monkeypatch.setattr(agent, "predict", predict)
-    arguments = {"engine": "gymnasium", "spec": agent.encoder.spec, "workers": 1}
+    arguments: dict[str, Any] = {"engine": "gymnasium", "spec": agent.encoder.spec, "workers": 1}
     engine = make_engine(game, lanes, **arguments)
     actor = agent.start(Scene(engine.action_space, agent.encoder.spec, 1, lanes, (0,)))
     images, fresh = engine.reset(lane_seeds(lanes, 0, 0)), np.ones(lanes, np.bool_)
@@ -233,7 +237,8 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
         stack=agent.recipe.stack,
         actions=agent.recipe.actions,
     )
-    expected, ended = venv.reset(), 0
+    expected: Any = venv.reset()
+    ended = 0
     for actions in drawn:
         assert np.array_equal(actor.act(images, fresh), actions)
         assert np.allclose(seen[-1], expected, atol=1e-6)

@@ -332,14 +332,14 @@ def test_the_whole_way_by_commands(tmp_path: Path, capfd: pytest.CaptureFixture[
         "import rl_vae\nRECIPE = rl_vae.Recipe('PPO', total_steps=9_000, n_envs=8, stack=1,"
         " hyperparameters={'n_steps': 32, 'batch_size': 32})\n"
     )
-    options = ["--agent", recipe, "--steps", "64", "--n-envs", "1", "--frame-skip", "2"]
+    options = ["--agent", str(recipe), "--steps", "64", "--n-envs", "1", "--frame-skip", "2"]
     few = ["--evaluations", "1", "--evaluation-episodes", "2"]
     command = ["train-agent", LINE, "--encoder", at / "model", "--out", at / "agent"]
     assert run(*command, *options, *few) == 0
     assert "PPO, 64 decisions, 128 environment steps" in capfd.readouterr().out
     json_file, video = at / "new" / "figures.json", at / "film" / "line.gif"
-    options = ["--episodes", "3", "--json", json_file, "--video", video, "--seed", "7"]
-    assert run("evaluate", at / "agent", *options) == 0
+    written = ["--json", json_file, "--video", video]
+    assert run("evaluate", at / "agent", "--episodes", "3", "--seed", "7", *written) == 0
     out, err = capfd.readouterr()
     assert err == "" and "over 3 episodes" in out and "random" in out
     content = json.loads(json_file.read_bytes())

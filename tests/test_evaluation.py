@@ -122,7 +122,8 @@ def test_every_seed_is_played_exactly_once(
     monkeypatch.setattr(agent, "predict", going_right)
     seeds = tuple(evaluation_seeds(7, 4))
     seeds_started.clear()
-    for evaluate, who in ((evaluate_agent, agent), (evaluate_random, LINE)):
+    both: list[tuple[Any, Any]] = [(evaluate_agent, agent), (evaluate_random, LINE)]
+    for evaluate, who in both:
         result = evaluate(who, episodes=7, seed=4)
         assert result.seeds == seeds and len(set(seeds)) == 7
         assert result.returns.shape == result.lengths.shape == (7,)
@@ -225,7 +226,7 @@ def test_a_film_shows_the_real_frame_beside_the_decoders(tmp_path: Path) -> None
     film = film_agent(agent, seed=seed, height=64)
     venv = agent_module.open_pixels(LINE, 1, agent.encoder, agent.recipe, engine="gymnasium")
     venv.seed(seed)
-    frame = venv.reset()
+    frame: Any = venv.reset()
     venv.close()
     decoded = agent.encoder.decode(agent.encoder.encode(frame))
     assert all(image.shape == (64, 128, 3) and image.dtype == np.uint8 for image in film.images)
@@ -304,8 +305,13 @@ def test_a_film_is_a_file_that_plays(name: str, tmp_path: Path) -> None:
 def test_figures_are_one_json_object(tmp_path: Path) -> None:
     """write_figures writes figures, seeds, machine and versions; what is not finite is null."""
     path = tmp_path / "new" / "folder" / "figures.json"
-    figures = {"mean": np.float32(1.5), "low": float("nan"), "high": float("inf"), "episodes": 20}
-    write_figures(path, figures, [np.int64(3), 4])
+    figures: dict[str, Any] = {
+        "mean": np.float32(1.5),
+        "low": float("nan"),
+        "high": float("inf"),
+        "episodes": 20,
+    }
+    write_figures(path, figures, np.array([3, 4]).tolist())
     text = path.read_text()
     assert "NaN" not in text and "Infinity" not in text
     content = json.loads(text)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from rl_vae import agent as agent_module
 from rl_vae import files, policy
 from rl_vae.agent import Agent
+from rl_vae.engines import make_engine
 from rl_vae.envs import TRAINING_SEEDS
 from rl_vae.errors import ArtifactError, ConfigError, ObservationError, RlVaeError
 from rl_vae.evaluation import evaluate_agent, evaluate_random
@@ -385,9 +387,9 @@ def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(policy._Watch, "_checkpoint", watched)
-        patch.setattr(policy.shutil, "rmtree", counted(policy.shutil.rmtree))
-        patch.setattr(policy.files, "write_json", counted(files.write_json))
-        patch.setattr(policy.files, "rename_folder", counted(files.rename_folder))
+        patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+        patch.setattr(files, "write_json", counted(files.write_json))
+        patch.setattr(files, "rename_folder", counted(files.rename_folder))
         patch.setattr(Path, "mkdir", counted(Path.mkdir))
         patch.setattr(Path, "rename", counted(Path.rename))
         train(tmp_path / "agent", DQN)
@@ -467,7 +469,7 @@ class recording:
                 super().step_async(actions)
 
             def step_wait(self) -> Any:
-                result = super().step_wait()
+                result: Any = super().step_wait()
                 self.record.observations.append(np.copy(result[0]))
                 self.record.rewards.append(np.copy(result[1]))
                 return result
@@ -484,7 +486,7 @@ class recording:
 def test_the_same_seed_gives_the_same_training(algorithm: str, tmp_path: Path) -> None:
     """Observations, actions, rewards of the first 1,000 steps and the weights follow the seed."""
     recipe = replace(RECIPES[algorithm], total_steps=1_000, n_envs=2)
-    runs = {}
+    runs: dict[str, tuple[Recorded, str]] = {}
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         np.random.seed(len(runs))  # noqa: NPY002 - SB3 draws from it
         torch.manual_seed(len(runs))
@@ -514,18 +516,17 @@ def test_training_and_evaluation_share_no_seed(
 ) -> None:
     """Environments start from seeds below 2**30 to train and from there up to be evaluated."""
     resets: list[list[int]] = []
-    make_engine = agent_module.make_engine
 
     def spying(*arguments: Any, **named: Any) -> Any:
-        engine = make_engine(*arguments, **named)
-        reset, seen = engine.reset, []
+        engine: Any = make_engine(*arguments, **named)
+        reset, seen = engine.reset, list[int]()
         resets.append(seen)
 
         def spy(seeds: list[int]) -> Any:
             seen.extend(seeds)
             return reset(seeds)
 
-        engine.reset = spy  # type: ignore[method-assign]
+        engine.reset = spy
         return engine
 
     monkeypatch.setattr(agent_module, "make_engine", spying)

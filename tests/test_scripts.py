@@ -26,7 +26,7 @@ def test_every_command_is_a_script_too() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_script_is_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command's script hands its arguments to that command."""
-    called = []
+    called: list[list[str]] = []
     monkeypatch.setattr(cli, "main", called.append)
     monkeypatch.setattr(sys, "argv", [str(COMMANDS[name]), "a", "--b", "c"])
     runpy.run_path(str(COMMANDS[name]), run_name="__main__")
