@@ -1,0 +1,52 @@
+"""What many tests share: a tiny dataset and a tiny model of it, made once a session."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from environments import COUNTING
+from numpy.typing import NDArray
+
+from rl_vae import Encoder, FrameDataset, FrameSpec, TrainConfig, VAEConfig, collect_frames
+from rl_vae import train_vae as train
+from rl_vae.training import Trained
+
+SPEC = FrameSpec(height=32, width=48, crop=(2, 0, 0, 4))  # crops, and changes the shape
+torch.set_num_threads(1)  # tiny tensors; two threads on two busy cores take five times as long
+CONFIG = VAEConfig(latent_dim=4)
+TRAINING = TrainConfig(epochs=4, batch_size=32)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> FrameDataset:
+    """320 frames of Counting in two shards."""
+    out = tmp_path_factory.mktemp("shared") / "dataset"
+    return collect_frames(
+        COUNTING, out, n_frames=320, spec=SPEC, engine="gymnasium", workers=1, progress=False
+    )
+
+
+@pytest.fixture(scope="session")
+def frames(dataset: FrameDataset) -> NDArray[np.uint8]:
+    """(40, H, W, C): some frames of the dataset."""
+    return dataset.frames(np.arange(0, 320, 8))
+
+
+@pytest.fixture(scope="session")
+def trained(dataset: FrameDataset) -> Trained:
+    """A model of the dataset, with four latents. Read only: take `model` to change something."""
+    return train(dataset, dataset.path.with_name("model"), CONFIG, TRAINING, progress=False)
+
+
+@pytest.fixture(scope="session")
+def encoder(trained: Trained) -> Encoder:
+    """The encoder of that model."""
+    return Encoder.load(trained.path)
+
+
+@pytest.fixture
+def model(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of that model, to do with as one likes."""
+    return Path(shutil.copytree(trained.path, tmp_path / "model"))

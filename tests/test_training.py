@@ -1,0 +1,716 @@
+"""Training: it learns, repeats to the bit, survives what interrupts it, and refuses the rest."""
+
+import errno
+import json
+import math
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from conftest import CONFIG, TRAINING
+from environments import COUNTING, refused
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rl_vae import (
+    Beta,
+    Encoder,
+    FrameDataset,
+    FrameSpec,
+    TrainConfig,
+    VAEConfig,
+    collect_frames,
+    files,
+    train_vae,
+)
+from rl_vae import training as module
+from rl_vae.artifact import read_artifact
+from rl_vae.errors import ArtifactError, ConfigError, DatasetError, TrainingError
+from rl_vae.training import HeldOut, Trained
+
+SHORT = TrainConfig(epochs=3, batch_size=48)
+
+
+@pytest.fixture(autouse=True)
+def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes longest and is not training: the export to ONNX."""
+    monkeypatch.setattr("rl_vae.artifact.export_onnx", lambda vae: b"left out")
+
+
+class Outcome(NamedTuple):
+    """All that an interruption must not change."""
+
+    weights: dict[str, bytes]
+    digest: str
+    metrics: list[dict[str, Any]]
+    held_out: HeldOut
+    points: list[int]
+    """Steps at which TensorBoard shows a held-out loss."""
+
+
+def train(dataset: FrameDataset, out: Path, config: TrainConfig = SHORT, **kwargs: Any) -> Trained:
+    return train_vae(dataset, out, kwargs.pop("vae", CONFIG), config, progress=False, **kwargs)
+
+
+def outcome(trained: Trained) -> Outcome:
+    artifact = read_artifact(trained.path)
+    board = EventAccumulator(str(trained.path / "tensorboard"))
+    board.Reload()
+    metrics = files.read_lines(trained.path / "metrics.jsonl")
+    return Outcome(
+        {name: weight.numpy().tobytes() for name, weight in artifact.weights.items()},
+        artifact.digest,
+        [{key: record[key] for key in record if key != "seconds"} for record in metrics],
+        trained.held_out,
+        [event.step for event in board.Scalars("vae/loss")],
+    )
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def reference(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What an uninterrupted short run makes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rl_vae.artifact.export_onnx", lambda vae: b"left out")
+        return outcome(train(dataset, tmp_path_factory.mktemp("reference") / "model"))
+
+
+class Interruption(Exception):
+    """Whatever ends a run from outside."""
+
+
+def fail_at(
+    monkeypatch: pytest.MonkeyPatch, name: str, call: int, error: Exception | None = None
+) -> None:
+    """Let call number `call` of a function of the training module raise instead."""
+    right, calls = getattr(module, name), 0
+
+    def wrong(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise error or Interruption
+        return right(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, wrong)
+
+
+def interrupted(dataset: FrameDataset, out: Path, name: str, call: int) -> Path:
+    """The folder of a run that was interrupted in some call of a function."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interruption):
+        fail_at(patch, name, call)
+        train(dataset, out)
+    assert not out.exists()
+    partial = out.with_name(out.name + ".partial")
+    age(partial)
+    return partial
+
+
+def age(partial: Path) -> None:
+    """Give TensorBoard's files an older time: it orders them by second, then by chance."""
+    for number, path in enumerate(sorted((partial / "tensorboard").glob("*.tfevents.*"))):
+        path.rename(path.with_name(f"events.out.tfevents.{number:010d}.old"))
+
+
+# --------------------------------------------------------------------------- it learns
+
+
+def test_the_held_out_loss_falls(trained: Trained) -> None:
+    """From the first epoch to the last, loss and error on frames never trained on fall."""
+    first, *_, last = files.read_lines(trained.path / "metrics.jsonl")
+    assert last["loss"] < first["loss"]
+    assert last["mse"] < 0.9 * first["mse"]
+
+
+def test_the_best_epoch_is_kept(
+    dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The artifact holds the weights of the epoch with the lowest held-out loss, not the last."""
+    right, calls = module.evaluate_vae, 0
+
+    def evaluate(*args: Any) -> HeldOut:
+        nonlocal calls
+        calls += 1
+        return right(*args)._replace(loss=[5.0, 1.0, 3.0][calls - 1])
+
+    kept = []
+    monkeypatch.setattr(module, "evaluate_vae", evaluate)
+    real = module._save_checkpoint
+
+    def save(partial: Path, state: Any) -> None:
+        kept.append({name: w.clone() for name, w in state.vae.state_dict().items()})
+        real(partial, state)
+
+    monkeypatch.setattr(module, "_save_checkpoint", save)
+    made = train(dataset, tmp_path / "model")
+    assert made.held_out.loss == 1.0
+    weights = read_artifact(made.path).weights
+    assert all(torch.equal(weights[name], kept[1][name]) for name in weights)
+    assert not all(torch.equal(weights[name], kept[2][name]) for name in weights)
+
+
+def test_held_out_frames_are_never_trained_on(
+    dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every batch is of training episodes, and no frame comes twice in an epoch."""
+    seen: list[list[int]] = []
+    right = module._step
+
+    def step(state: Any, dataset: FrameDataset, indices: Any, *rest: Any) -> float:
+        seen.append([int(index) for index in indices])
+        return right(state, dataset, indices, *rest)
+
+    monkeypatch.setattr(module, "_step", step)
+    train(dataset, tmp_path / "model")
+    split = dataset.split(SHORT.held_out, SHORT.seed)
+    per_epoch = len(split.train) // SHORT.batch_size
+    assert len(seen) == SHORT.total_steps(len(split.train)) == 3 * per_epoch
+    epochs = [list(chain(*seen[i : i + per_epoch])) for i in range(0, len(seen), per_epoch)]
+    for epoch in epochs:
+        assert len(epoch) == len(set(epoch)) == per_epoch * SHORT.batch_size
+        assert set(epoch) <= set(split.train.tolist())
+        assert not set(epoch) & set(split.held_out.tolist())
+    assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_beta_is_wired(dataset: FrameDataset, tmp_path: Path, seed: int) -> None:
+    """With beta 0, 1, 4 and 16 the KL falls strictly, and the distortion rises."""
+    made = [
+        train(
+            dataset,
+            tmp_path / f"beta-{beta}",
+            TrainConfig(steps=40, batch_size=24, objective=Beta(beta, warm_up=0.0), seed=seed),
+            vae=VAEConfig(latent_dim=4, likelihood="gaussian"),
+        ).held_out
+        for beta in (0.0, 1.0, 4.0, 16.0)
+    ]
+    for less, more in pairwise(made):
+        assert less.rate > more.rate
+        assert less.distortion < more.distortion
+
+
+def test_evaluation_repeats_and_weighs_every_frame(trained: Trained, dataset: FrameDataset) -> None:
+    """Measuring twice gives the same numbers, and the mean does not depend on the batches."""
+    vae = read_artifact(trained.path).build()
+    indices = np.arange(50)
+    first = module.evaluate_vae(vae, dataset, indices, Beta(beta=2.0), 50)
+    assert module.evaluate_vae(vae, dataset, indices, Beta(beta=2.0), 50) == first
+    assert first.loss == pytest.approx(first.distortion + 2 * first.rate, rel=1e-5)
+    assert first.rate == pytest.approx(sum(first.kl_per_dimension))
+    parts = module.evaluate_vae(vae, dataset, indices, Beta(beta=2.0), 16)
+    assert parts.mse == pytest.approx(first.mse, rel=1e-5)
+    assert parts.kl_per_dimension == pytest.approx(first.kl_per_dimension, rel=1e-4)
+    assert parts.active_units == first.active_units
+
+
+def test_active_units_are_counted_by_their_variance(
+    trained: Trained, dataset: FrameDataset
+) -> None:
+    """A latent whose mean never moves is not active, one whose mean moves is."""
+    vae = read_artifact(trained.path).build()
+    last = vae.encoder.head[-1]
+    last.weight[:4] = 0  # the rows of mu
+    indices = np.arange(50)
+    assert module.evaluate_vae(vae, dataset, indices, Beta(), 50).active_units == 0
+    last.weight[2] = 10.0
+    assert module.evaluate_vae(vae, dataset, indices, Beta(), 50).active_units == 1
+
+
+# ------------------------------------------------------------------------- it repeats
+
+
+def test_the_same_seed_gives_the_same_weights(
+    dataset: FrameDataset, tmp_path: Path, reference: Outcome
+) -> None:
+    """Two runs with one seed are equal to the bit; another seed gives other weights."""
+    assert outcome(train(dataset, tmp_path / "again")) == reference
+    other = outcome(
+        train(dataset, tmp_path / "other", TrainConfig(epochs=3, batch_size=48, seed=1))
+    )
+    assert other.weights != reference.weights
+
+
+def test_training_draws_from_its_own_generators(dataset: FrameDataset, tmp_path: Path) -> None:
+    """Neither torch's global generator nor numpy's moves, and neither matters."""
+    torch.manual_seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    first = outcome(train(dataset, tmp_path / "first", TrainConfig(steps=2, batch_size=8)))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    torch.manual_seed(6)
+    second = outcome(train(dataset, tmp_path / "second", TrainConfig(steps=2, batch_size=8)))
+    assert first.weights == second.weights
+
+
+# --------------------------------------------------------------- it survives interruption
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("_step", 1),
+        ("_step", 4),
+        ("_step", 9),
+        ("_step", 14),
+        ("evaluate_vae", 2),
+        ("_log", 2),
+        ("_save_checkpoint", 1),
+        ("_save_checkpoint", 3),
+        ("_draw", 1),
+        ("save_artifact", 1),
+    ],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    dataset: FrameDataset, tmp_path: Path, reference: Outcome, name: str, call: int
+) -> None:
+    """Wherever a run was interrupted, going on gives the same weights, metrics and digest."""
+    interrupted(dataset, tmp_path / "model", name, call)
+    made = train(dataset, tmp_path / "model")
+    assert outcome(made) == reference
+    assert not (tmp_path / "model.partial").exists()
+
+
+def test_a_run_interrupted_again_and_again_ends_the_same(
+    dataset: FrameDataset, tmp_path: Path, reference: Outcome
+) -> None:
+    """A run that is interrupted in every epoch ends as if it had not been."""
+    for call in (8, 7, 5):
+        interrupted(dataset, tmp_path / "model", "_step", call)
+    assert outcome(train(dataset, tmp_path / "model")) == reference
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+sys.path[:0] = {path!r}
+import rl_vae.artifact, rl_vae.training as training
+from conftest import CONFIG
+from test_training import SHORT
+rl_vae.artifact.export_onnx = lambda vae: b"left out"
+right, calls = getattr(training, {name!r}), 0
+def deadly(*args, **kwargs):
+    global calls
+    calls += 1
+    if calls == {call}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return right(*args, **kwargs)
+setattr(training, {name!r}, deadly)
+dataset = rl_vae.FrameDataset.open({dataset!r})
+training.train_vae(dataset, {out!r}, CONFIG, SHORT, progress=False)
+"""
+
+
+def test_a_killed_run_goes_on(dataset: FrameDataset, tmp_path: Path, reference: Outcome) -> None:
+    """After a SIGKILL in the second epoch, going on ends as if nothing had been."""
+    out = tmp_path / "model"
+    code = KILLED.format(
+        path=[str(Path(__file__).parent)],
+        name="_step",
+        call=9,
+        dataset=str(dataset.path),
+        out=str(out),
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not out.exists()
+    assert len(files.read_lines(tmp_path / "model.partial" / "metrics.jsonl")) == 1
+    age(tmp_path / "model.partial")
+    assert outcome(train(dataset, out)) == reference
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"\x80\x02garbage" * 1000)
+
+
+def flip(path: Path) -> None:
+    flipped = bytearray(path.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    path.write_bytes(flipped)
+
+
+@pytest.mark.parametrize("damage", [cut, empty, garbage, flip, Path.unlink])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    dataset: FrameDataset,
+    tmp_path: Path,
+    reference: Outcome,
+    damage: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where checkpoint.pt is damaged by a single bit or more, checkpoint.old.pt goes on."""
+    partial = interrupted(dataset, tmp_path / "model", "_step", 13)
+    damage(partial / "checkpoint.pt")
+    first: list[int] = []
+    right = module._step
+
+    def step(state: Any, *rest: Any) -> float:
+        first.append(state.step)
+        return right(state, *rest)
+
+    monkeypatch.setattr(module, "_step", step)
+    made = train(dataset, tmp_path / "model")
+    assert outcome(made) == reference
+    assert first[0] == 5  # not 0, and not 10, where checkpoint.pt stood
+    said = capsys.readouterr()
+    assert (damage is Path.unlink) or "checkpoint.pt is not whole" in said.out + said.err
+
+
+def test_with_every_checkpoint_damaged_it_begins_anew(
+    dataset: FrameDataset, tmp_path: Path, reference: Outcome
+) -> None:
+    """With no whole checkpoint left a run begins anew, and ends the same."""
+    partial = interrupted(dataset, tmp_path / "model", "_step", 13)
+    cut(partial / "checkpoint.pt")
+    flip(partial / "checkpoint.old.pt")
+    assert outcome(train(dataset, tmp_path / "model")) == reference
+
+
+def test_half_a_checkpoint_is_not_taken(
+    dataset: FrameDataset, tmp_path: Path, reference: Outcome
+) -> None:
+    """What a kill in the middle of a checkpoint leaves behind is neither read nor kept."""
+    partial = interrupted(dataset, tmp_path / "model", "_step", 13)
+    shutil.copy(partial / "checkpoint.pt", partial / "checkpoint.new.pt")
+    cut(partial / "checkpoint.new.pt")
+    (partial / ".best.safetensors.123.tmp").write_bytes(b"half")
+    with (partial / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 15, "los')
+    made = train(dataset, tmp_path / "model")
+    assert outcome(made) == reference
+    assert {path.name for path in made.path.iterdir()} == FINISHED
+
+
+def test_a_checkpoint_runs_no_code(dataset: FrameDataset, tmp_path: Path) -> None:
+    """A pickle in the place of a checkpoint, even with its digest right, is not run."""
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (os.mkdir, (str(tmp_path / "mark"),))
+
+    partial = interrupted(dataset, tmp_path / "model", "_step", 13)
+    torch.save({"vae": Payload()}, tmp_path / "planted.pt")
+    planted = (tmp_path / "planted.pt").read_bytes()
+    for text in (planted, pickle.dumps(Payload(), protocol=2)):
+        for name in ("checkpoint.pt", "checkpoint.old.pt"):
+            (partial / name).write_bytes(bytes.fromhex(files.digest(text)) + text)
+        shutil.copytree(partial, tmp_path / "copy.partial")
+        with refused(TrainingError, "checkpoint.pt"):
+            train(dataset, tmp_path / "copy")
+        assert not (tmp_path / "mark").exists()
+        shutil.rmtree(tmp_path / "copy.partial")
+
+
+@pytest.mark.parametrize("name", ["_save_checkpoint", "save_artifact", "_draw"])
+def test_a_full_disk_is_told_and_the_run_goes_on(
+    dataset: FrameDataset,
+    tmp_path: Path,
+    reference: Outcome,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A disk that fills up is an error that names the folder; with room the run goes on."""
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        fail_at(patch, name, 1, full)
+        with refused(TrainingError, "model.partial", "No space left"):
+            train(dataset, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    assert outcome(train(dataset, tmp_path / "model")) == reference
+
+
+# ------------------------------------------------------------------------- it refuses
+
+
+def test_a_finished_model_is_returned_as_it_is(
+    trained: Trained, dataset: FrameDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same call again trains nothing, changes nothing and returns the same."""
+    before = content(trained.path)
+    monkeypatch.setattr(module, "_train", None)
+    again = train_vae(dataset, trained.path, CONFIG, TRAINING, progress=False)
+    assert again == trained
+    assert content(trained.path) == before
+    assert not trained.path.with_name("model.partial").exists()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"vae": VAEConfig(latent_dim=5)},
+        {"config": TrainConfig(epochs=3, batch_size=48, seed=1)},
+        {"config": TrainConfig(epochs=4, batch_size=48)},
+        {"config": TrainConfig(epochs=3, batch_size=48, objective=Beta(beta=2.0))},
+    ],
+    ids=["latents", "seed", "epochs", "beta"],
+)
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "interrupted"])
+def test_other_settings_are_refused(
+    dataset: FrameDataset, tmp_path: Path, other: dict[str, Any], finished: bool
+) -> None:
+    """Neither a finished model nor an interrupted run is overwritten by other settings."""
+    if finished:
+        train(dataset, tmp_path / "model")
+    else:
+        interrupted(dataset, tmp_path / "model", "_step", 8)
+    before = content(tmp_path)
+    with refused(ArtifactError, str(tmp_path / "model")):
+        train(dataset, tmp_path / "model", **other)
+    assert content(tmp_path) == before
+
+
+def test_another_dataset_is_refused(dataset: FrameDataset, tmp_path: Path) -> None:
+    """A model of one dataset is not taken for a model of another."""
+    interrupted(dataset, tmp_path / "model", "_step", 8)
+    other = collect_frames(
+        COUNTING,
+        tmp_path / "other",
+        n_frames=320,
+        spec=dataset.spec,
+        seed=1,
+        engine="gymnasium",
+        workers=1,
+        progress=False,
+    )
+    with refused(ArtifactError, "model.partial"):
+        train(other, tmp_path / "model")
+
+
+def test_a_folder_of_something_else_is_refused(dataset: FrameDataset, tmp_path: Path) -> None:
+    """A folder, or a file, that is no model is left alone."""
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("words")
+    (tmp_path / "file").write_text("words")
+    before = content(tmp_path)
+    for name in ("thesis", "file"):
+        with refused(ArtifactError, name):
+            train(dataset, tmp_path / name)
+    assert content(tmp_path) == before
+
+
+def copied(dataset: FrameDataset, to: Path) -> Path:
+    return Path(shutil.copytree(dataset.path, to))
+
+
+def test_an_unfinished_dataset_is_refused(dataset: FrameDataset, tmp_path: Path) -> None:
+    """Frames whose collection was interrupted are not trained on, and nothing is written."""
+    path = copied(dataset, tmp_path / "dataset")
+    first, *_ = (path / "manifest.jsonl").read_bytes().splitlines(keepends=True)
+    (path / "manifest.jsonl").write_bytes(first)
+    with refused(DatasetError, "not finished", "rl-vae collect"):
+        train(FrameDataset.open(path), tmp_path / "model")
+    assert [p.name for p in tmp_path.iterdir()] == ["dataset"]
+
+
+@pytest.mark.parametrize("name", ["frames.npy", "steps.npy"])
+def test_a_damaged_dataset_is_refused(dataset: FrameDataset, tmp_path: Path, name: str) -> None:
+    """A flipped bit in any shard is found before the first step, and nothing is written."""
+    path = copied(dataset, tmp_path / "dataset")
+    damaged = path / "shard-00001" / name
+    flip(damaged)
+    with refused(DatasetError, str(damaged)):
+        train(FrameDataset.open(path), tmp_path / "model")
+    assert [p.name for p in tmp_path.iterdir()] == ["dataset"]
+
+
+def test_one_episode_is_refused(tmp_path: Path) -> None:
+    """Frames of a single episode cannot be split, which is told before anything is written."""
+    frames = collect_frames(
+        "environments:Toy/Cameras-v0",  # never ends: one episode a lane and shard
+        tmp_path / "dataset",
+        n_frames=16,
+        engine="gymnasium",
+        workers=1,
+        progress=False,
+    )
+    frames.episodes[1:] = []
+    with refused(DatasetError, "two episodes"):
+        train(frames, tmp_path / "model")
+    assert [p.name for p in tmp_path.iterdir()] == ["dataset"]
+
+
+@pytest.mark.parametrize("network", ["patch", "world_models", "burgess"])
+def test_gray_frames_of_an_odd_size_are_trained_on(tmp_path: Path, network: Any) -> None:
+    """33 x 47 grayscale frames go all the way to a model that encodes and decodes them."""
+    gray = collect_frames(
+        COUNTING,
+        tmp_path / "dataset",
+        n_frames=64,
+        spec=FrameSpec(height=33, width=47, channels=1),
+        engine="gymnasium",
+        workers=1,
+        progress=False,
+    )
+    config = VAEConfig(latent_dim=3, network=network)
+    made = train(gray, tmp_path / "model", TrainConfig(steps=2, batch_size=8), vae=config)
+    encoder = Encoder.load(made.path, runtime="torch")
+    mu = encoder.encode(gray.frames([0, 1]))
+    assert mu.shape == (2, 3)
+    assert encoder.decode(mu).shape == (2, 33, 47, 1)
+    assert (made.path / "pictures" / "traversals.png").is_file()
+
+
+def test_fewer_frames_than_a_batch_are_one_batch(dataset: FrameDataset, tmp_path: Path) -> None:
+    """A batch larger than the training frames takes them all, once an epoch."""
+    made = train(dataset, tmp_path / "model", TrainConfig(epochs=2, batch_size=10_000))
+    assert made.steps == 2
+
+
+def test_steps_and_epochs_are_counted() -> None:
+    """Steps are steps, epochs are whole batches of the training frames, and ten are the default."""
+    assert TrainConfig(steps=7).total_steps(1_000) == 7
+    assert TrainConfig(epochs=3, batch_size=100).total_steps(250) == 6
+    assert TrainConfig(batch_size=100).total_steps(250) == 20
+    assert TrainConfig(epochs=3, batch_size=100).total_steps(50) == 3
+
+
+def test_two_writers_do_not_meet(dataset: FrameDataset, tmp_path: Path) -> None:
+    """A run in a folder in which another is at work is refused, and disturbs nothing."""
+    partial = tmp_path / "model.partial"
+    partial.mkdir()
+    with (
+        files.locked(partial, ArtifactError),
+        pytest.raises(ArtifactError, match="another process"),
+    ):
+        train(dataset, tmp_path / "model")
+    assert content(partial) == {".lock": b""}
+
+
+def test_a_loss_that_is_no_number_is_told(dataset: FrameDataset, tmp_path: Path) -> None:
+    """A run that diverges ends with an error, and no artifact is written."""
+    config = TrainConfig(epochs=3, batch_size=48, learning_rate=1e30)
+    with refused(TrainingError, "learning_rate"):
+        train(dataset, tmp_path / "model", config)
+    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "model.partial" / "config.json").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_saved(
+    dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A weight that becomes NaN in the last step is found, and no artifact is written."""
+    right = module._step
+
+    def step(state: Any, *rest: Any) -> float:
+        loss = right(state, *rest)
+        if state.step == 15:
+            with torch.no_grad():
+                next(state.vae.parameters())[0, 0, 0, 0] = math.nan
+        return loss
+
+    monkeypatch.setattr(module, "_step", step)
+    with refused(TrainingError, "step 15"):
+        train(dataset, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"steps": 0},
+        {"steps": True},
+        {"epochs": 1, "steps": 1},
+        {"batch_size": 1},
+        {"learning_rate": 0.0},
+        {"learning_rate": -1e-3},
+        {"learning_rate": math.nan},
+        {"learning_rate": math.inf},
+        {"held_out": 0.0},
+        {"held_out": 1.0},
+        {"held_out": math.nan},
+        {"seed": -1},
+        {"seed": 0.5},
+    ],
+    ids=str,
+)
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
+    """A setting out of its range is an error that names it and says what would be right."""
+    with refused(ConfigError, *wrong):
+        TrainConfig(**wrong)
+
+
+# --------------------------------------------------------------------- what it leaves
+
+FINISHED = {
+    "README.md",
+    "config.json",
+    "encoder.onnx",
+    "metrics.jsonl",
+    "model.safetensors",
+    "pictures",
+    "tensorboard",
+}
+
+
+def test_a_finished_folder_holds_what_it_should(trained: Trained) -> None:
+    """A finished folder holds the artifact, the metrics and the pictures, and no leftovers."""
+    assert {path.name for path in trained.path.iterdir()} == FINISHED
+
+
+def test_metrics_tell_every_epoch(trained: Trained) -> None:
+    """metrics.jsonl and TensorBoard have one record per epoch, with all measures."""
+    records = files.read_lines(trained.path / "metrics.jsonl")
+    assert len(records) == TRAINING.epochs
+    assert records[-1]["step"] == trained.steps
+    for record in records:
+        assert {*HeldOut._fields, "step", "seconds", "train_loss"} == set(record)
+        assert len(record["kl_per_dimension"]) == CONFIG.latent_dim
+    assert trained.held_out.loss == min(record["loss"] for record in records)
+    board = EventAccumulator(str(trained.path / "tensorboard"))
+    board.Reload()
+    tags = board.Tags()
+    assert {f"vae/{name}" for name in ("loss", "rate", "mse", "active_units")} <= set(
+        tags["scalars"]
+    )
+    assert tags["histograms"] == ["vae/kl_per_dimension"]
+    shown = {event.step: event.value for event in board.Scalars("vae/loss")}
+    assert shown == {r["step"]: pytest.approx(r["loss"]) for r in records}
+
+
+def test_pictures_are_pictures(trained: Trained) -> None:
+    """Reconstructions, samples and traversals can be opened, and show something."""
+    height, width = 32, 48
+    right = {"reconstructions": (12, 2), "samples": (8, 4), "traversals": (9, CONFIG.latent_dim)}
+    for name, (columns, rows) in right.items():
+        with Image.open(trained.path / "pictures" / f"{name}.png") as picture:
+            assert picture.size == (columns * (width + 2) + 2, rows * (height + 2) + 2)
+            assert np.asarray(picture).std() > 5
+
+
+def test_the_settings_are_written_down(trained: Trained) -> None:
+    """config.json tells all settings of the training, as JSON."""
+    provenance = json.loads((trained.path / "config.json").read_text())["provenance"]
+    assert provenance["train"]["epochs"] == TRAINING.epochs
+    assert provenance["train"]["objective"]["kind"] == "Beta"
+    assert provenance["train"]["objective"]["beta"] == 1.0
+    assert provenance["vae"] == CONFIG.to_dict()
