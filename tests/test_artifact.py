@@ -561,7 +561,8 @@ def test_no_depth_of_nesting_overflows(model: Path, watched: None) -> None:
     config = json.loads((model / "config.json").read_text())
     config["provenance"] = "HERE"
     text = json.dumps(config)
-    for depth in range(0, sys.getrecursionlimit() + 50, 5):
+    limit = sys.getrecursionlimit()
+    for depth in (0, 1, 10, 100, *range(limit - 250, limit + 10), 10 * limit):
         deep = text.replace('"HERE"', "[" * depth + "]" * depth if depth else "0")
         (model / "config.json").write_text(deep)
         with refused(ArtifactError, str(model / "config.json")):

@@ -96,6 +96,24 @@ def test_patch_network_looks_at_patches_of_eight() -> None:
     assert maps(decoder, torch.zeros(1, 32)) == [*down[-2::-1], (3, 64, 64)]
 
 
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_what_a_decoder_draws_too_much_is_cut_off_evenly(
+    name: NetworkName, size: tuple[int, int]
+) -> None:
+    """A decoder shows the middle of its maps, and starts from no larger a grid than it must."""
+    _, decoder = pair(name, (*size, 1), LATENTS)
+    drawn: list[torch.Tensor] = []
+    decoder.maps.register_forward_hook(lambda *arguments: drawn.append(arguments[2]))
+    with torch.no_grad():
+        shown = decoder(torch.randn(1, LATENTS))
+    for axis, side in ((2, size[0]), (3, size[1])):
+        surplus = drawn[0].shape[axis] - side
+        assert 0 <= surplus < (16 if decoder.grid[axis - 2] > 1 else 64)
+        drawn[0] = drawn[0].narrow(axis, surplus // 2, side)
+    assert torch.equal(shown, drawn[0])
+
+
 @pytest.mark.parametrize("name", ["patch", "burgess"])
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (84, 84), (96, 96), (210, 160)], ids=str)
 def test_every_pixel_is_seen(name: NetworkName, size: tuple[int, int]) -> None:
