@@ -212,17 +212,14 @@ def _make_header(
         space = engine.action_space
         # Refuses what it cannot act in, before anything is written.
         policy.start(Scene(space, settings["spec"], settings["frame_skip"], 1, (seed,)))
-        # Shards of at most half the frames, so that there is work for two workers.
-        lanes = LANES[engine.name]
-        rows = min(shard_rows_for(settings["spec"]), -(-n_frames // 2))
         header = DatasetHeader(
             env_id=env_id,
             **settings,
             raw_shape=engine.raw_space.shape,
             seed=seed,
             n_frames=n_frames,
-            shard_rows=rows,
-            lanes=lanes,
+            shard_rows=_shard_rows(engine.name, settings["spec"], n_frames),
+            lanes=LANES[engine.name],
             policy=policy.describe(),
             action_shape=tuple(space.shape or ()),
             action_dtype=np.dtype(space.dtype).str,
@@ -241,6 +238,21 @@ def _make_header(
             remedy="give plain values",
         ) from error
     return header
+
+
+def _shard_rows(engine: str, spec: FrameSpec, n_frames: int) -> int:
+    """Rows of a shard. It must not depend on the workers, but should suit two or four of them.
+
+    Gymnasium's worker processes make whole shards, so there are two, or a multiple of four of equal
+    size: 10,000 frames in shards of 4,096, 4,096 and 1,808 kept one of two workers idle for a third
+    of the time. EnvPool's threads share each shard.
+    """
+    most = shard_rows_for(spec)
+    if engine == "envpool":
+        return min(most, -(-n_frames // 2))
+    shards = -(-n_frames // (most * 5 // 8))  # 2,560: nearly the same size for all lengths
+    shards = 2 if shards == 1 else -(-shards // 4) * 4
+    return -(-n_frames // shards)
 
 
 def _open_engine(header: DatasetHeader, workers: int | None) -> Engine:

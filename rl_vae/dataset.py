@@ -13,6 +13,7 @@ follow each other; a shard begins and ends with its own episodes.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -443,6 +444,9 @@ class ShardRows:
                     )
                     # Not numpy's own way of writing: that hides why a disk refuses.
                     file.write(array.view(np.uint8).data)
+                    # Here, where nobody waits for it: committing then finds little left to do.
+                    file.flush()
+                    os.fsync(file.fileno())
                 line[f"{name}_sha256"] = files.file_digest(temporary / f"{name}.npy")
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)

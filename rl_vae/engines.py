@@ -405,6 +405,7 @@ class EnvPoolEngine:
         import envpool
 
         assert len(seeds) == self.n_lanes
+        self._pool = None  # two pools at once would take twice the memory
         self._pool = envpool.make_gymnasium(
             self.env_id,
             num_envs=self.n_lanes,

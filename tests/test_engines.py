@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -339,8 +340,6 @@ def test_a_worker_imports_what_it_needs_only() -> None:
 
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     """When a process that holds workers is killed, they are gone, busy or not."""
-    import subprocess
-
     code = """
 import os, signal, sys
 from test_engines import _sleep
@@ -349,18 +348,22 @@ workers = [Worker("sleeper", _sleep) for _ in range(2)]
 print(*[worker.recv() for worker in workers], flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    pids = [int(pid) for pid in done.stdout.split()]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    output = tmp_path / "pids"  # a pipe would stay open as long as the workers live
+    with output.open("w") as file:
+        done = subprocess.run([sys.executable, "-c", code], stdout=file, env=environment)
+    assert done.returncode == -signal.SIGKILL
+    pids = [int(pid) for pid in output.read_text().split()]
     assert len(pids) == 2
-    for _ in range(100):
-        if not any(alive(pid) for pid in pids):
-            break
-        time.sleep(0.1)
-    assert not any(alive(pid) for pid in pids)
+    try:
+        for _ in range(100):
+            if not any(map(alive, pids)):
+                break
+            time.sleep(0.1)
+        assert not any(map(alive, pids))
+    finally:
+        for pid in filter(alive, pids):
+            os.kill(pid, signal.SIGKILL)
 
 
 def alive(pid: int) -> bool:
