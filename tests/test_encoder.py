@@ -18,7 +18,7 @@ from rl_vae import Encoder, FrameDataset
 from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.training import Trained
 
-RUNTIMES = ["onnx", "torch"]
+RUNTIMES: list[Any] = ["onnx", "torch"]
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)

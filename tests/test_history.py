@@ -11,7 +11,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.history import History
 
 DISCRETE = gym.spaces.Discrete(3)
-WHEEL = gym.spaces.Box(np.float32([-1, 0]), np.float32([1, 4]), dtype=np.float32)
+WHEEL = gym.spaces.Box(np.array([-1, 0], np.float32), np.array([1, 4], np.float32))
 ALL = np.arange(2)
 
 

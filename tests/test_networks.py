@@ -32,8 +32,11 @@ def parameters(*networks: nn.Module) -> int:
     return sum(p.numel() for network in networks for p in network.parameters())
 
 
-def pair(name: NetworkName, shape: tuple[int, int, int], latents: int) -> list[nn.Module]:
-    return [kind(LAYOUTS[name], shape, latents) for kind in (ConvEncoder, ConvDecoder)]
+def pair(
+    name: NetworkName, shape: tuple[int, int, int], latents: int
+) -> tuple[ConvEncoder, ConvDecoder]:
+    layout = LAYOUTS[name]
+    return ConvEncoder(layout, shape, latents), ConvDecoder(layout, shape, latents)
 
 
 def test_every_name_has_a_layout() -> None:

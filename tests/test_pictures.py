@@ -1,6 +1,7 @@
 """Pictures, films and charts: what is drawn where, and files that others can open."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -120,6 +121,7 @@ def film(n: int = 8) -> list[NDArray[np.uint8]]:
 def test_gif_shows_every_image(tmp_path: Path) -> None:
     """A GIF has all images, at their size, in their colours, and repeats for ever."""
     pictures.save_video(tmp_path / "film.gif", film(), fps=20)
+    gif: Any
     with Image.open(tmp_path / "film.gif") as gif:
         assert (gif.n_frames, gif.size) == (8, (47, 33))
         assert (gif.info["loop"], gif.info["duration"]) == (0, 50)

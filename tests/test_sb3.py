@@ -80,7 +80,7 @@ def test_every_observation_is_what_it_should_be(
     encoder: Encoder, source: str, env_id: str, stack: int, actions: int
 ) -> None:
     """At every step, and where episodes are terminated or cut, latents are of the true frames."""
-    venv = VecLatent(SOURCES[source](encoder, env_id), encoder, stack=stack, actions=actions)
+    venv: Any = VecLatent(SOURCES[source](encoder, env_id), encoder, stack=stack, actions=actions)
     rng = np.random.default_rng(0)
     nothing = np.zeros(4 if env_id == COUNTING else 2)
     lanes = [Lane([Moment(EVALUATION + i, 0, 0)], []) for i in range(LANES)]
@@ -122,7 +122,7 @@ def test_every_observation_is_what_it_should_be(
 def test_both_adapters_give_the_same_numbers(trained: Trained, env_id: str) -> None:
     """LatentObservation and VecLatent show the same episode as the same numbers."""
     one = LatentObservation(gym.make(env_id), trained.path, stack=3, actions=2)
-    many = VecLatent(pixels(env_id, 1), trained.path, stack=3, actions=2)
+    many: Any = VecLatent(pixels(env_id, 1), trained.path, stack=3, actions=2)
     assert many.observation_space == one.observation_space
     many.seed(EVALUATION)
     observation, _ = one.reset(seed=EVALUATION)
@@ -144,11 +144,16 @@ def test_all_lanes_are_encoded_in_one_call(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step encodes every lane, and the last images of those that ended, all at once."""
-    venv = VecLatent(pixels(), trained.path)
+    venv: Any = VecLatent(pixels(), trained.path)
     venv.reset()
     sizes: list[int] = []
     right = venv.encoder.encode
-    monkeypatch.setattr(venv.encoder, "encode", lambda x: sizes.append(len(x)) or right(x))
+
+    def encode(frames: NDArray[np.uint8]) -> Any:
+        sizes.append(len(frames))
+        return right(frames)
+
+    monkeypatch.setattr(venv.encoder, "encode", encode)
     for step in range(15):
         _, _, dones, _ = venv.step(np.zeros(LANES, np.int64))
         assert len(sizes) == step + 1
@@ -158,8 +163,8 @@ def test_all_lanes_are_encoded_in_one_call(
 
 def test_what_was_returned_does_not_change_afterwards(encoder: Encoder) -> None:
     """Observations, terminal ones included, are kept by agents: later steps leave them alone."""
-    venv = VecLatent(pixels(), encoder, stack=4, actions=2)
-    kept = [venv.reset()]
+    venv: Any = VecLatent(pixels(), encoder, stack=4, actions=2)
+    kept: list[NDArray[np.float32]] = [venv.reset()]
     for _ in range(15):
         observations, _, dones, infos = venv.step(np.ones(LANES, np.int64))
         kept.append(observations)
@@ -172,7 +177,7 @@ def test_what_was_returned_does_not_change_afterwards(encoder: Encoder) -> None:
 
 def test_a_reset_forgets_everything(encoder: Encoder) -> None:
     """A reset in the middle of episodes fills the stacks anew, whatever was there."""
-    venv = VecLatent(pixels(), encoder, stack=4, actions=2)
+    venv: Any = VecLatent(pixels(), encoder, stack=4, actions=2)
     venv.seed(EVALUATION)
     first = venv.reset()
     venv.step(np.ones(LANES, np.int64))
@@ -182,7 +187,8 @@ def test_a_reset_forgets_everything(encoder: Encoder) -> None:
 
 def test_a_path_and_a_loaded_encoder_are_the_same(trained: Trained, encoder: Encoder) -> None:
     """VecLatent takes either, and shares a loaded encoder rather than copying it."""
-    one, other = VecLatent(pixels(), trained.path), VecLatent(pixels(), encoder)
+    one: Any = VecLatent(pixels(), trained.path)
+    other: Any = VecLatent(pixels(), encoder)
     assert other.encoder is encoder
     one.seed(7), other.seed(7)
     assert np.array_equal(one.reset(), other.reset())
@@ -195,7 +201,7 @@ def test_scale_and_colour_are_the_ones_of_training(encoder: Encoder) -> None:
     got = []
     for image in (red, red[..., ::-1], np.full_like(red, 255)):
         right = encoder.encode(encoder.spec.apply(image)[None])[0]
-        venv = VecLatent(dummy(SHOWING, 2, image=image), encoder)
+        venv: Any = VecLatent(dummy(SHOWING, 2, image=image), encoder)
         shown = [*venv.reset(), *venv.step(np.zeros(2, np.int64))[0]]
         observations, _, _, infos = venv.step(np.zeros(2, np.int64))
         shown += [*observations, *(info["terminal_observation"] for info in infos)]
@@ -207,7 +213,7 @@ def test_scale_and_colour_are_the_ones_of_training(encoder: Encoder) -> None:
 
 def test_sb3s_wrappers_go_around_it(encoder: Encoder) -> None:
     """VecMonitor and VecNormalize work around latents, terminal observations included."""
-    venv = VecNormalize(VecMonitor(VecLatent(pixels(), encoder, stack=2, actions=1)))
+    venv: Any = VecNormalize(VecMonitor(VecLatent(pixels(), encoder, stack=2, actions=1)))
     venv.seed(EVALUATION)
     venv.reset()
     episodes = []
@@ -273,15 +279,15 @@ def test_frames_of_another_spec_are_refused(encoder: Encoder) -> None:
 @pytest.mark.parametrize("wrapper", ["stacked", "transposed", "normalised", "encoded"])
 def test_frames_that_a_wrapper_changed_are_refused(encoder: Encoder, wrapper: str) -> None:
     """Frames that were stacked, transposed, scaled or encoded on the way are refused at once."""
-    venv = pixels(spec=encoder.spec)
-    changed = {
+    venv: Any = pixels(spec=encoder.spec)
+    changes: dict[str, Callable[[], VecEnv]] = {
         "stacked": lambda: VecFrameStack(venv, 4),
         "transposed": lambda: VecTransposeImage(venv),
         "normalised": lambda: VecNormalize(venv),
         "encoded": lambda: VecLatent(venv, encoder),
-    }[wrapper]()
+    }
     with refused(ObservationError, "wrapper"):
-        VecLatent(changed, encoder)
+        VecLatent(changes[wrapper](), encoder)
 
 
 def test_impossible_arguments_are_refused(encoder: Encoder, tmp_path: Path) -> None:
@@ -367,7 +373,7 @@ def test_pixels_are_what_the_engine_shows(spec: FrameSpec | None) -> None:
     def image(moment: Moment) -> NDArray[np.uint8]:
         return frame_of(moment) if spec is None else spec.apply(frame_of(moment))
 
-    venv = pixels(spec=spec)
+    venv: Any = pixels(spec=spec)
     assert venv.observation_space == gym.spaces.Box(
         0, 255, (32, 32, 3) if spec is None else spec.shape, np.uint8
     )
@@ -389,7 +395,7 @@ def test_pixels_are_what_the_engine_shows(spec: FrameSpec | None) -> None:
 
 def test_seeds_below_the_line_are_drawn_and_above_it_counted() -> None:
     """Training seeds are drawn below 2**30, fresh at each reset; evaluation seeds are counted."""
-    venv = pixels()
+    venv: Any = pixels()
     drawn = []
     for seed in (1, 2, 1):
         venv.seed(seed)
@@ -407,15 +413,15 @@ def test_seeds_below_the_line_are_drawn_and_above_it_counted() -> None:
 def test_the_constructors_seed_is_the_first_seed() -> None:
     """PixelVecEnv(engine, seed) begins as seed(seed) does."""
     engine = make_engine(COUNTING, 2, engine="gymnasium", workers=1)
-    first = PixelVecEnv(engine, seed=9).reset()
-    venv = PixelVecEnv(engine)
+    first: Any = PixelVecEnv(engine, seed=9).reset()
+    venv: Any = PixelVecEnv(engine)
     venv.seed(9)
     assert np.array_equal(venv.reset(), first)
 
 
 def test_environments_are_out_of_reach() -> None:
     """Attributes are the engine's, and methods of single environments cannot be called."""
-    venv = pixels()
+    venv: Any = pixels()
     assert venv.get_attr("render_mode") == ["rgb_array"] * LANES
     assert venv.get_attr("frame_spec", [0, 2]) == [None, None]
     assert venv.env_is_wrapped(gym.Wrapper) == [False] * LANES
@@ -430,7 +436,7 @@ def test_environments_are_out_of_reach() -> None:
 # ------------------------------------------------------- actions, rewards and episodes
 
 CAR = ActionMap(matrix=((1.0, 0.0), (0.0, 1.0), (0.0, -1.0)), offset=(0.0, 0.0, -0.5))
-CAR_SPACE = gym.spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]), dtype=np.float32)
+CAR_SPACE = gym.spaces.Box(np.array([-1, 0, 0], np.float32), np.ones(3, np.float32))
 
 
 def test_an_action_map_by_hand() -> None:
@@ -472,7 +478,7 @@ def test_an_action_map_of_another_environment_is_refused(env_id: str) -> None:
 def test_mapped_actions_reach_the_environment() -> None:
     """The environment gets the mapped actions, and the agent's space is the map's."""
     swap = ActionMap(matrix=((0.0, 2.0), (0.5, 0.0)), offset=(0.0, 0.25))
-    venv = MapActions(pixels(STEERED, 1), swap)
+    venv: Any = MapActions(pixels(STEERED, 1), swap)
     assert venv.action_space == gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
     venv.reset()
     rewards = venv.step(np.array([[0.5, 0.25]], np.float32))[1]
@@ -483,7 +489,8 @@ def test_mapped_actions_reach_the_environment() -> None:
 
 def test_scaled_rewards_change_nothing_else(encoder: Encoder) -> None:
     """Rewards are multiplied; observations, ends and infos stay."""
-    plain, scaled = pixels(), ScaleRewards(pixels(), 0.1)
+    plain: Any = pixels()
+    scaled: Any = ScaleRewards(pixels(), 0.1)
     for venv in (plain, scaled):
         venv.seed(EVALUATION)
     assert np.array_equal(plain.reset(), scaled.reset())
@@ -500,7 +507,7 @@ def test_scaled_rewards_change_nothing_else(encoder: Encoder) -> None:
 @pytest.mark.parametrize("episodes", [1, 5])
 def test_whole_episodes_are_played_from_their_seeds(lanes: int, episodes: int) -> None:
     """Episode i is the one of seed first + i, whole, whatever the number of lanes."""
-    venv = pixels(lanes=lanes)
+    venv: Any = pixels(lanes=lanes)
     played = play(venv, lambda images: np.ones(len(images), np.int64), episodes, EVALUATION)
     lengths = [length_of(EVALUATION + i, 0) for i in range(episodes)]
     assert played.lengths.tolist() == lengths
@@ -510,7 +517,7 @@ def test_whole_episodes_are_played_from_their_seeds(lanes: int, episodes: int) -
 def test_playing_on_latents_does_not_depend_on_the_lanes(trained: Trained) -> None:
     """An agent that acts on what it sees gets the same returns with one lane and with four."""
 
-    def choose(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+    def choose(observations: Any) -> Any:
         return (np.abs(observations).sum(axis=1) * 1000).astype(np.int64) % 4
 
     first, second = (
@@ -524,7 +531,7 @@ def test_playing_on_latents_does_not_depend_on_the_lanes(trained: Trained) -> No
 
 def test_playing_again_gives_the_same_episodes() -> None:
     """The same seeds give the same episodes, whatever was played before; others give others."""
-    venv = pixels()
+    venv: Any = pixels()
 
     def choose(images: NDArray[np.uint8]) -> NDArray[np.int64]:
         return np.zeros(len(images), np.int64)

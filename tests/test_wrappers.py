@@ -40,7 +40,8 @@ def test_every_observation_is_what_it_should_be(
     moment, ends = Moment(3, 0, 0), set()
     observation, _ = env.reset(seed=3)
     for _ in range(6):
-        moments, done = [moment], []
+        moments = [moment]
+        done: list[Any] = []
         right = seen(encoder, moments, done, stack, actions, nothing)
         np.testing.assert_allclose(observation, right, rtol=0, atol=1e-6)
         terminated = truncated = False
@@ -123,7 +124,7 @@ def test_options_and_seeds_reach_the_environment(trained: Trained) -> None:
     for seed in (1, 77):
         right = env.encoder.encode_observations(frame_of(Moment(seed, 0, 0))[None])[0]
         np.testing.assert_allclose(env.reset(seed=seed, options={})[0], right, rtol=0, atol=1e-6)
-    assert env.unwrapped.moment == Moment(77, 0, 0)
+    assert env.get_wrapper_attr("moment") == Moment(77, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,8 @@ def test_impossible_arguments_are_refused(trained: Trained, tmp_path: Path) -> N
     with refused(ConfigError, "actions"):
         wrap(trained, actions=-1)
     with refused(ConfigError, "path"):
-        LatentObservation(gym.make(COUNTING), Encoder.load(trained.path))
+        loaded: Any = Encoder.load(trained.path)
+        LatentObservation(gym.make(COUNTING), loaded)
     with refused(ArtifactError, str(tmp_path / "nothing")):
         LatentObservation(gym.make(COUNTING), tmp_path / "nothing")
 

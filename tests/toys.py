@@ -19,13 +19,14 @@ class Steered(Counting):
 
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(render_mode=render_mode)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.action_space: gym.Space[Any] = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        return super().step(float(np.sum(action)))
+        push: Any = float(np.sum(action))
+        return super().step(push)
 
 
-class Showing(gym.Env[NDArray[np.uint8], int]):
+class Showing(gym.Env[NDArray[np.uint8], Any]):
     """Shows one image, and ends after every second step."""
 
     metadata = {"render_modes": []}  # noqa: RUF012
