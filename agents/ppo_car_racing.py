@@ -11,7 +11,7 @@ from rl_vae import ActionMap, Recipe
 
 RECIPE = Recipe(
     algorithm="PPO",
-    total_steps=61_440,
+    total_steps=73_728,
     n_envs=16,
     frame_skip=4,
     stack=3,

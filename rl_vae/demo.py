@@ -32,8 +32,8 @@ from rl_vae.vae import VAEConfig
 
 ENV_ID = "CarRacing-v3"
 N_FRAMES = 10_000
-VAE_STEPS = 800
-BATCH = 96
+VAE_STEPS = 2000
+BATCH = 48
 EPISODES = 20
 
 
@@ -93,7 +93,7 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
         dataset,
         out / "vae",
         VAEConfig(latent_dim=32),
-        TrainConfig(steps=VAE_STEPS, batch_size=BATCH, seed=seed),
+        TrainConfig(steps=VAE_STEPS, batch_size=BATCH, learning_rate=1.5e-3, seed=seed),
     )
     seconds_vae = time.perf_counter() - began - seconds_collect
     print(
