@@ -121,7 +121,7 @@ def train_vae(
     *,
     latent_dim: int = 32,
     network: Literal["patch", "world_models", "burgess"] = "patch",
-    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
+    likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
     sigma: float = 0.1,
     objective: Literal["beta"] = "beta",
     beta: float = 1.0,
@@ -140,7 +140,7 @@ def train_vae(
         out: The model's folder.
         latent_dim: Numbers in a code.
         network: "patch" (fast on a CPU), "world_models" or "burgess".
-        likelihood: "bernoulli" or "gaussian".
+        likelihood: "gaussian" or "bernoulli".
         sigma: Standard deviation of the Gaussian likelihood, pixels being from 0 to 1.
         objective: "beta": distortion + beta * KL, sums over pixels and latents, in nats.
         beta: Weight of the KL, from 0 up; 1 is the plain VAE.

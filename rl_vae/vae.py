@@ -37,8 +37,9 @@ class VAEConfig:
     """Z, the number of latents, from 1 to 4,096."""
     network: NetworkName = "patch"
     """"patch" (fast on a CPU), "world_models" or "burgess"."""
-    likelihood: Likelihood = "bernoulli"
-    """"bernoulli" or "gaussian": what a pixel is under the decoder."""
+    likelihood: Likelihood = "gaussian"
+    """"gaussian" or "bernoulli": what a pixel is under the decoder. Where colours lie near each
+    other, as in Pong, Bernoulli finds a paddle not worth its KL and the posterior collapses."""
     sigma: float = 0.1
     """Standard deviation of the Gaussian likelihood, in units of the pixel range [0, 1]."""
 
