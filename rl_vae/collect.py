@@ -362,6 +362,7 @@ def _fill_all(
                 yield pending[0], pending[1], pending[2].result()
             temporary = out / f".tmp-{shard:05d}-{os.getpid()}"
             pending = (shard, temporary, writer.submit(rows.write, temporary))
+            del rows  # once written they are not to be in memory beside the next shard's
             if not overlap:
                 yield pending[0], pending[1], pending[2].result()
                 pending = None
