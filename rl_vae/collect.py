@@ -354,32 +354,34 @@ def _fill_all(
         if engine is not None:
             stack.callback(engine.close)
         writer = stack.enter_context(ThreadPoolExecutor(1))
-        pending: tuple[int, Path, Future[dict[str, Any]]] | None = None
+        pending: tuple[ShardRows, Path, Future[dict[str, Any]]] | None = None
+        old: ShardRows | None = None
         for shard in shards:
             assert engine is not None
-            rows = _fill(header, engine, shard, policy, update)
+            rows = ShardRows(header, shard, old)
+            _fill(header, engine, rows, policy, update)
             if pending is not None:
-                yield pending[0], pending[1], pending[2].result()
+                old = pending[0]
+                yield old.shard, pending[1], pending[2].result()
             temporary = out / f".tmp-{shard:05d}-{os.getpid()}"
-            pending = (shard, temporary, writer.submit(rows.write, temporary))
-            del rows  # once written they are not to be in memory beside the next shard's
+            pending = (rows, temporary, writer.submit(rows.write, temporary))
             if not overlap:
-                yield pending[0], pending[1], pending[2].result()
+                old = rows
+                yield shard, temporary, pending[2].result()
                 pending = None
         if pending is not None:
-            yield pending[0], pending[1], pending[2].result()
+            yield pending[0].shard, pending[1], pending[2].result()
 
 
 def _fill(
     header: DatasetHeader,
     engine: Engine,
-    shard: int,
+    rows: ShardRows,
     policy: Exploration,
     update: Callable[[int], Any],
-) -> ShardRows:
+) -> None:
     """Act until every lane has its rows. Lane by lane, its episodes follow each other."""
-    rows = ShardRows(header, shard)
-    lanes = header.lanes
+    lanes, shard = header.lanes, rows.shard
     images: UInt8Array = engine.reset(lane_seeds(lanes, header.seed, shard))
     scene = Scene(engine.action_space, header.spec, header.frame_skip, lanes, (header.seed, shard))
     actor = policy.start(scene)
@@ -409,4 +411,3 @@ def _fill(
             update(unreported)
             unreported = 0
     update(unreported)
-    return rows

@@ -420,12 +420,17 @@ class ShardRows:
     Args:
         header: Of the dataset.
         shard: Its number.
+        old: Rows that have been written: their memory is used again, where it is large enough.
     """
 
-    def __init__(self, header: DatasetHeader, shard: int) -> None:
-        self.rows = header.rows_of(shard)
+    def __init__(self, header: DatasetHeader, shard: int, old: ShardRows | None = None) -> None:
+        self.shard, self.rows = shard, header.rows_of(shard)
         self.header_sha256 = files.digest(header.to_dict())
-        self.frames = np.empty((self.rows, *header.spec.shape), np.uint8)
+        again = old is not None and len(old._memory) >= self.rows
+        self._memory: UInt8Array = (
+            old._memory if old and again else np.empty((self.rows, *header.spec.shape), np.uint8)
+        )
+        self.frames = self._memory[: self.rows]
         self.steps = np.zeros(self.rows, header.step_dtype)
         share, more = divmod(self.rows, header.lanes)
         self.quota = np.array([share + (lane < more) for lane in range(header.lanes)])
