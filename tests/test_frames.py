@@ -220,3 +220,14 @@ def test_a_space_gives_its_raw_shape() -> None:
     for space in (gym.spaces.Dict({"camera": camera}), gym.spaces.Discrete(3)):
         with refused(ObservationError, "image_key"):
             spec.check_space(space)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_memory_order_does_not_matter(channels: int) -> None:
+    """An image that lies transposed in memory, as pygame's do, gives the same frame."""
+    rng = np.random.default_rng(0)
+    transposed = rng.integers(0, 256, (90, 70, channels), np.uint8).swapaxes(0, 1)
+    for spec in (FrameSpec(33, 40, channels, (3, 4, 5, 6)), FrameSpec(70, 90, channels)):
+        assert not transposed.flags.c_contiguous
+        expected = spec.apply(np.ascontiguousarray(transposed))
+        np.testing.assert_array_equal(spec.apply(transposed), expected)
