@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from rl_vae import artifact, files
 from rl_vae.encoder import Encoder
 from rl_vae.engines import EngineName, make_engine
-from rl_vae.errors import ArtifactError, ConfigError, TrainingError
+from rl_vae.errors import ConfigError, TrainingError
 from rl_vae.exploration import Actor, Scene
 from rl_vae.frames import UInt8Array
 from rl_vae.history import History
@@ -36,6 +36,9 @@ from rl_vae.recipe import Recipe, check_actions
 from rl_vae.sb3 import MapActions, PixelVecEnv, ScaleRewards, VecLatent
 
 FORMAT = 1
+_RUN = ("env_id", "env_kwargs", "image_key", "engine", "encoder", "recipe", "seed")
+_MADE = ("format", "kind", "action_space", "steps", "seconds", "versions", "files", "digest")
+_FIELDS = frozenset(_RUN + _MADE)
 ALGORITHMS: dict[str, type[PPO | SAC | DQN]] = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
 _ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "elu": torch.nn.ELU}
 
@@ -73,23 +76,25 @@ class Agent:
             space = _space_from_dict(config["action_space"])
             promised = config["files"]["policy.safetensors"]
         except (ConfigError, KeyError, TypeError, ValueError) as error:
-            raise _damaged(path / "config.json", "settings in their range", error) from error
+            raise files.damaged(path / "config.json", "settings in their range", error) from error
         try:
             content = (path / "policy.safetensors").read_bytes()
         except OSError as error:
-            raise _damaged(path / "policy.safetensors", "a readable file", error) from error
+            raise files.damaged(path / "policy.safetensors", "a readable file", error) from error
         if files.digest(content) != promised:
             got = files.digest(content)
-            raise _damaged(path / "policy.safetensors", f"SHA-256 {promised}", got)
+            raise files.damaged(path / "policy.safetensors", f"SHA-256 {promised}", got)
         encoder = Encoder.load(path / "encoder")
         if encoder.digest != config["encoder"]:
-            raise _damaged(path / "encoder", f"the encoder {config['encoder']}", encoder.digest)
+            raise files.damaged(
+                path / "encoder", f"the encoder {config['encoder']}", encoder.digest
+            )
         history = History(1, encoder.latent_dim, recipe.stack, recipe.actions, space)
         model = _bare_model(recipe, history.observation_space, space)
         try:
             model.policy.load_state_dict(safetensors.torch.load(content))
         except Exception as error:
-            raise _damaged(
+            raise files.damaged(
                 path / "policy.safetensors", "weights that fit the recipe", error
             ) from error
         model.policy.set_training_mode(False)
@@ -301,54 +306,7 @@ def read_agent_config(path: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: where there is none, or it is not one.
     """
-    file = path / "config.json"
-    if not file.is_file():
-        interrupted = path.with_name(path.name + ".partial").is_dir()
-        raise ArtifactError(
-            f"There is no agent at {path}.",
-            expected="a folder that rl-vae train-agent wrote, with config.json in it",
-            got="the rest of an interrupted training"
-            if interrupted
-            else ("a folder without config.json" if path.is_dir() else "no such folder"),
-            remedy="run the same rl-vae train-agent command again"
-            if interrupted
-            else "train one: rl-vae train-agent ENV_ID --encoder MODEL --out FOLDER",
-        )
-    try:
-        config: dict[str, Any] = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise _damaged(file, "JSON", error) from error
-    if not isinstance(config, dict) or config.get("kind") != "rl_vae agent":
-        raise ArtifactError(
-            f"{path} does not hold an agent.",
-            expected="a folder that rl-vae train-agent wrote",
-            got=(isinstance(config, dict) and config.get("kind")) or "something else",
-            remedy="name the folder of an agent",
-        )
-    if config.get("format") != FORMAT:
-        raise ArtifactError(
-            f"{file} has another format.",
-            expected=FORMAT,
-            got=config.get("format"),
-            remedy="install the version of rl_vae that wrote it",
-        )
-    body = {name: value for name, value in config.items() if name != "digest"}
-    try:
-        digest = files.digest(body)
-    except ValueError as error:
-        raise _damaged(file, "finite numbers", error) from error
-    if digest != config.get("digest"):
-        raise _damaged(file, f"digest {config.get('digest')}", digest)
-    return config
-
-
-def _damaged(path: Path, expected: object, got: object) -> ArtifactError:
-    return ArtifactError(
-        f"{path} is missing or damaged.",
-        expected=expected,
-        got=got,
-        remedy="copy the agent's folder again, or train it again",
-    )
+    return files.read_described(path, "rl_vae agent", FORMAT, "train-agent", _FIELDS)
 
 
 def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> Any:

@@ -1,7 +1,7 @@
 """The artifact: a trained VAE as a folder that describes itself.
 
-    config.json         format number, FrameSpec, raw observation shape, VAEConfig, provenance,
-                        the SHA-256 of every other file, and a digest of its own content
+    config.json         format number, FrameSpec, raw observation shape, VAEConfig, Reference,
+                        provenance, the SHA-256 of every other file, a digest of its own content
     model.safetensors   all weights, encoder and decoder
     encoder.onnx        uint8 (B, H, W, C) -> mu, logvar (B, Z): all that an agent needs
     README.md           the model card
@@ -31,12 +31,13 @@ from rl_vae import files
 from rl_vae.dataset import FrameDataset
 from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.frames import FrameSpec
+from rl_vae.reference import Reference
 from rl_vae.vae import VAE, VAEConfig
 
 FORMAT = 1
 FILES = ("model.safetensors", "encoder.onnx", "README.md")
-_FIELDS = {"format", "kind", "spec", "observation_shape", "vae", "provenance", "files", "digest"}
-_MAX_CONFIG_BYTES = 4 * 2**20
+_MADE = ("reference", "provenance", "files", "digest")
+_FIELDS = frozenset(("format", "kind", "spec", "observation_shape", "vae", *_MADE))
 
 
 class Artifact(NamedTuple):
@@ -47,6 +48,8 @@ class Artifact(NamedTuple):
     observation_shape: tuple[int, ...]
     """Shape of one raw observation of the environment that the frames came from."""
     vae_config: VAEConfig
+    reference: Reference
+    """What it makes of the frames that it was trained on."""
     provenance: dict[str, Any]
     """Dataset digest and environment, settings, seed, versions, held-out figures."""
     weights: dict[str, Tensor]
@@ -73,7 +76,12 @@ def versions() -> dict[str, str]:
 
 
 def save_artifact(
-    folder: Path, vae: VAE, *, dataset: FrameDataset, provenance: Mapping[str, Any]
+    folder: Path,
+    vae: VAE,
+    *,
+    dataset: FrameDataset,
+    reference: Reference,
+    provenance: Mapping[str, Any],
 ) -> None:
     """Write the files of an artifact into a folder that the caller renames when all is there.
 
@@ -104,6 +112,7 @@ def save_artifact(
         "spec": dataset.spec.to_dict(),
         "observation_shape": list(dataset.header.raw_shape),
         "vae": vae.config.to_dict(),
+        "reference": reference.to_dict(),
         "provenance": json.loads(files.canonical_json(provenance)),
     }
     (folder / "README.md").write_text(_card(config))
@@ -118,45 +127,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: where there is none, or it is not one.
     """
-    file = path / "config.json"
-    if not file.is_file():
-        interrupted = path.with_name(path.name + ".partial").is_dir()
-        raise ArtifactError(
-            f"There is no model at {path}.",
-            expected="a folder that rl-vae train-vae wrote, with config.json in it",
-            got="the rest of an interrupted training"
-            if interrupted
-            else ("a folder without config.json" if path.is_dir() else "no such folder"),
-            remedy="run the same rl-vae train-vae command again: it goes on where it stopped"
-            if interrupted
-            else "train one: rl-vae train-vae DATASET --out FOLDER",
-        )
-    try:
-        size = file.stat().st_size
-        if size > _MAX_CONFIG_BYTES:
-            raise _damaged(file, f"at most {_MAX_CONFIG_BYTES:,} bytes", f"{size:,}")
-        config = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(file, "JSON", error) from error
-    if not isinstance(config, dict) or config.get("kind") != "rl_vae encoder":
-        raise _damaged(file, "the description of an rl_vae encoder", "something else")
-    if config.get("format") != FORMAT:
-        raise ArtifactError(
-            f"{file} has another format.",
-            expected=f"format {FORMAT}",
-            got=f"format {config.get('format')!r}",
-            remedy="install the version of rl_vae that wrote it",
-        )
-    if set(config) != _FIELDS:
-        raise _damaged(file, f"the fields {sorted(_FIELDS)}", sorted(config))
-    body = {name: value for name, value in config.items() if name != "digest"}
-    try:
-        digest = files.digest(body)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(file, "finite numbers, not nested deeply", error) from error
-    if digest != config["digest"]:
-        raise _damaged(file, f"digest {config['digest']}", digest)
-    return config
+    return files.read_described(path, "rl_vae encoder", FORMAT, "train-vae", _FIELDS)
 
 
 def read_artifact(path: str | Path) -> Artifact:
@@ -172,16 +143,19 @@ def read_artifact(path: str | Path) -> Artifact:
         spec = FrameSpec.from_dict(config["spec"])
         vae_config = VAEConfig(**config["vae"])
         shape, provenance = config["observation_shape"], config["provenance"]
+        reference = Reference.from_dict(config["reference"])
+        if len(reference.latent_mean) != vae_config.latent_dim:
+            raise ValueError(f"a reference of {len(reference.latent_mean)} latents")
         if not isinstance(shape, list) or any(type(side) is not int or side < 1 for side in shape):
             raise ValueError(f"observation_shape {shape}")
         spec.check_shape(tuple(shape), np.uint8)
         if not isinstance(provenance, dict):
             raise TypeError(f"provenance {provenance!r}")
         digests = dict(config["files"])
-    except (ConfigError, ObservationError, TypeError, ValueError) as error:
-        raise _damaged(where, "settings in their range", error) from error
+    except (ConfigError, ObservationError, AttributeError, TypeError, ValueError) as error:
+        raise files.damaged(where, "settings in their range", error) from error
     if set(digests) != set(FILES):
-        raise _damaged(where, f"the files {list(FILES)}", sorted(digests))
+        raise files.damaged(where, f"the files {list(FILES)}", sorted(digests))
     content = {name: _read_checked(path / name, digests[name]) for name in FILES}
     weights = _weights(path / "model.safetensors", content["model.safetensors"], vae_config, spec)
     identity = {"spec": config["spec"], "vae": config["vae"], "weights": digests[FILES[0]]}
@@ -190,6 +164,7 @@ def read_artifact(path: str | Path) -> Artifact:
         spec=spec,
         observation_shape=tuple(shape),
         vae_config=vae_config,
+        reference=reference,
         provenance=provenance,
         weights=weights,
         onnx=content["encoder.onnx"],
@@ -251,10 +226,10 @@ def _read_checked(path: Path, expected: object) -> bytes:
             raise FileNotFoundError("no such file")
         content = path.read_bytes()
     except OSError as error:
-        raise _damaged(path, "a readable file", error) from error
+        raise files.damaged(path, "a readable file", error) from error
     got = files.digest(content)
     if got != expected:
-        raise _damaged(path, f"SHA-256 {expected}", got)
+        raise files.damaged(path, f"SHA-256 {expected}", got)
     return content
 
 
@@ -262,20 +237,20 @@ def _weights(path: Path, content: bytes, config: VAEConfig, spec: FrameSpec) -> 
     try:
         weights: dict[str, Tensor] = safetensors.torch.load(content)
     except Exception as error:  # its own exception type has no public base
-        raise _damaged(path, "a safetensors file", error) from error
+        raise files.damaged(path, "a safetensors file", error) from error
     with torch.device("meta"):
         right = VAE(config, spec.shape).state_dict()
     if set(weights) != set(right):
-        raise _damaged(path, f"the tensors {sorted(right)}", sorted(weights))
+        raise files.damaged(path, f"the tensors {sorted(right)}", sorted(weights))
     for name, value in weights.items():
         if value.shape != right[name].shape or value.dtype != right[name].dtype:
-            raise _damaged(
+            raise files.damaged(
                 path,
                 f"{name} of shape {tuple(right[name].shape)}, {right[name].dtype}",
                 f"{tuple(value.shape)}, {value.dtype}",
             )
         if not _finite(value):
-            raise _damaged(path, "finite weights", f"NaN or infinity in {name}")
+            raise files.damaged(path, "finite weights", f"NaN or infinity in {name}")
     return weights
 
 
@@ -283,15 +258,6 @@ def _finite(value: Tensor) -> bool:
     # By numpy: torch would start OpenMP's threads, without which a forked process that loads an
     # encoder too (gymnasium's AsyncVectorEnv) would wait for ever.
     return bool(np.isfinite(value.numpy()).all())
-
-
-def _damaged(path: Path, expected: object, got: object) -> ArtifactError:
-    return ArtifactError(
-        f"{path} is missing or damaged.",
-        expected=expected,
-        got=got,
-        remedy="copy the model folder again, or train it again",
-    )
 
 
 def _card(config: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rl_vae.artifact import Artifact, read_artifact
 from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
+from rl_vae.reference import Reference
 from rl_vae.vae import VAE
 
 Runtime = Literal["auto", "onnx", "torch"]
@@ -114,6 +115,11 @@ class Encoder:
     def digest(self) -> str:
         """SHA-256 of what it computes: FrameSpec, VAEConfig and weights."""
         return self._artifact.digest
+
+    @property
+    def reference(self) -> Reference:
+        """What it makes of the frames that it was trained on: latent statistics, quantiles."""
+        return self._artifact.reference
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rl_vae.errors import RlVaeError
+from rl_vae.errors import ArtifactError, RlVaeError
+
+_MAX_CONFIG_BYTES = 4 * 2**20
 
 
 def canonical_json(value: Any) -> bytes:
@@ -118,6 +120,77 @@ def check_run(partial: Path, run: Mapping[str, Any], error: type[RlVaeError]) ->
             got="others",
             remedy=f"use those, choose another folder, or delete {partial}",
         )
+
+
+def read_described(
+    folder: Path, kind: str, format_number: int, command: str, fields: frozenset[str]
+) -> dict[str, Any]:
+    """Read and check the config.json by which a folder describes itself.
+
+    Args:
+        folder: A model's or an agent's.
+        kind: What it must say that it is, such as "rl_vae encoder".
+        format_number: What its `format` must be.
+        command: Of `rl-vae`, that writes such folders.
+        fields: All that it must hold, and nothing else.
+
+    Raises:
+        ArtifactError: where there is none, or it is not one.
+    """
+    file, noun = folder / "config.json", kind.removeprefix("rl_vae ")
+    if not file.is_file():
+        interrupted = folder.with_name(folder.name + ".partial").is_dir()
+        raise ArtifactError(
+            f"There is no {noun} at {folder}.",
+            expected=f"a folder that rl-vae {command} wrote, with config.json in it",
+            got="the rest of an interrupted training"
+            if interrupted
+            else ("a folder without config.json" if folder.is_dir() else "no such folder"),
+            remedy=f"run the same rl-vae {command} command again: it goes on where it stopped"
+            if interrupted
+            else f"make one with rl-vae {command}",
+        )
+    try:
+        size = file.stat().st_size
+        if size > _MAX_CONFIG_BYTES:
+            raise damaged(file, f"at most {_MAX_CONFIG_BYTES:,} bytes", f"{size:,}")
+        config = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(file, "JSON", error) from error
+    if not isinstance(config, dict) or config.get("kind") != kind:
+        raise ArtifactError(
+            f"{file} does not describe an {noun}.",
+            expected=f"a folder that rl-vae {command} wrote",
+            got=(isinstance(config, dict) and config.get("kind")) or "something else",
+            remedy=f"name the folder of an {noun}",
+        )
+    if config.get("format") != format_number:
+        raise ArtifactError(
+            f"{file} has another format.",
+            expected=f"format {format_number}",
+            got=f"format {config.get('format')!r}",
+            remedy="install the version of rl_vae that wrote it",
+        )
+    if set(config) != fields:
+        raise damaged(file, f"the fields {sorted(fields)}", sorted(config))
+    body = {name: value for name, value in config.items() if name != "digest"}
+    try:
+        right = digest(body)
+    except (ValueError, RecursionError) as error:
+        raise damaged(file, "finite numbers, not nested deeply", error) from error
+    if right != config["digest"]:
+        raise damaged(file, f"digest {config['digest']}", right)
+    return config
+
+
+def damaged(path: Path, expected: object, got: object) -> ArtifactError:
+    """The error for a file of a model's or an agent's folder that is not what it must be."""
+    return ArtifactError(
+        f"{path} is missing or damaged.",
+        expected=expected,
+        got=got,
+        remedy="copy the whole folder again, or make it again",
+    )
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from rl_vae.artifact import read_config, save_artifact
 from rl_vae.dataset import FrameDataset, Split
 from rl_vae.errors import ArtifactError, ConfigError, TrainingError
 from rl_vae.objectives import Beta
+from rl_vae.reference import measure_reference
 from rl_vae.vae import VAE, VAEConfig
 
 ACTIVE_UNIT = 0.01
@@ -233,6 +234,7 @@ def train_vae(
                 partial,
                 best,
                 dataset=dataset,
+                reference=measure_reference(best, dataset, split.train),
                 provenance={
                     **run,
                     "steps": state.step,

@@ -189,7 +189,7 @@ def test_settings_out_of_range_are_refused(copy: Path, changes: dict[str, Any]) 
 
 def test_an_interrupted_training_is_told_from_nothing(tmp_path: Path) -> None:
     """Where only FOLDER.partial exists, the remedy is to go on with the training."""
-    refused(tmp_path / "agent", "no such folder", "train one")
+    refused(tmp_path / "agent", "no such folder", "make one")
     (tmp_path / "agent.partial").mkdir()
     refused(tmp_path / "agent", "interrupted", "again")
 

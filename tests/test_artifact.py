@@ -24,6 +24,7 @@ from torch import Tensor
 from rl_vae import Encoder, FrameDataset, files
 from rl_vae.artifact import FILES, export_onnx, read_artifact, save_artifact
 from rl_vae.errors import ArtifactError
+from rl_vae.reference import Reference, measure_reference
 from rl_vae.training import Trained
 from rl_vae.vae import VAE, VAEConfig
 
@@ -120,6 +121,10 @@ def fresh_vae(seed: int = 0) -> VAE:
         return VAE(VAEConfig(latent_dim=4), (32, 48, 3)).eval()
 
 
+def reference_of(dataset: FrameDataset) -> Reference:
+    return measure_reference(fresh_vae(), dataset, np.arange(64))
+
+
 PROVENANCE = {
     "seed": 0,
     "steps": 1,
@@ -131,7 +136,9 @@ PROVENANCE = {
 def saved(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained VAE, saved."""
     folder = tmp_path_factory.mktemp("saved")
-    save_artifact(folder, fresh_vae(), dataset=dataset, provenance=PROVENANCE)
+    save_artifact(
+        folder, fresh_vae(), dataset=dataset, reference=reference_of(dataset), provenance=PROVENANCE
+    )
     return folder
 
 
@@ -160,7 +167,13 @@ def test_every_load_gives_the_same_bits(
 
 def test_equal_models_are_equal_files(saved: Path, dataset: FrameDataset, tmp_path: Path) -> None:
     """The same weights give the same files and digest; other weights give another digest."""
-    save_artifact(tmp_path, fresh_vae(), dataset=dataset, provenance=PROVENANCE)
+    save_artifact(
+        tmp_path,
+        fresh_vae(),
+        dataset=dataset,
+        reference=reference_of(dataset),
+        provenance=PROVENANCE,
+    )
     for name in (*FILES, "config.json"):
         assert (tmp_path / name).read_bytes() == (saved / name).read_bytes(), name
     assert read_artifact(tmp_path).digest == read_artifact(saved).digest
@@ -216,7 +229,9 @@ def test_weights_that_are_no_numbers_are_not_saved(
     with torch.no_grad():
         next(vae.parameters()).view(-1)[3] = value
     with refused(ArtifactError, WEIGHT):
-        save_artifact(tmp_path, vae, dataset=dataset, provenance=PROVENANCE)
+        save_artifact(
+            tmp_path, vae, dataset=dataset, reference=reference_of(dataset), provenance=PROVENANCE
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -490,6 +505,13 @@ def _drop(*path: str) -> Callable[[dict[str, Any]], None]:
         _set("observation_shape", value=[-64, 64, 3]),
         _set("observation_shape", value=[64.5, 64, 3]),
         _set("observation_shape", value=[True, 64, 3]),
+        _set("reference", value=None),
+        _set("reference", value={}),
+        _set("reference", "latent_std", value=[1.0]),
+        _set("reference", "latent_std", value=[-1.0, 1.0, 1.0, 1.0]),
+        _set("reference", "rate", value=[0.0, 1.0]),
+        _set("reference", "elbo", value=list(range(11, 0, -1))),
+        _set("reference", "more", value=1),
         _set("provenance", value=None),
         _set("provenance", value=[]),
         _set("files", value=None),

@@ -28,6 +28,7 @@ FLOW = (
     "networks",
     "objectives",
     "vae",
+    "reference",
     "pictures",
     "artifact",
     "training",
