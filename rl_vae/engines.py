@@ -410,6 +410,7 @@ class EnvPoolEngine:
         self.action_space = _pool_space(described, "action_space")
         if spec is not None:
             spec.check_space(self.raw_space)
+        self._image_shape = (n_lanes, *(self.raw_space.shape if spec is None else spec.shape))
         self._pool: Any = None
 
     def reset(self, seeds: Sequence[int]) -> UInt8Array:
@@ -424,9 +425,16 @@ class EnvPoolEngine:
             num_envs=self.n_lanes,
             num_threads=self._threads,
             env_seed=[int(seed) for seed in seeds],
+            # One at a time, as they are done: an image is resized while others still step.
+            batch_size=1,
             **self._kwargs,
         )
-        return self._apply(self._pool.reset()[0])
+        images = np.empty(self._image_shape, np.uint8)
+        self._pool.async_reset()
+        for _ in range(self.n_lanes):
+            image, info = self._pool.recv(reset=True)
+            images[info["env_id"]] = self._apply(image)
+        return images
 
     def step(self, actions: NDArray[Any]) -> LaneStep:
         """Act in every lane; lanes whose episode ends within a skip wait for the others."""
@@ -434,26 +442,26 @@ class EnvPoolEngine:
         rewards = np.zeros(self.n_lanes, np.float32)
         terminated = np.zeros(self.n_lanes, np.bool_)
         truncated = np.zeros(self.n_lanes, np.bool_)
-        images = np.empty((self.n_lanes, *self.raw_space.shape), np.uint8)
+        images = np.empty(self._image_shape, np.uint8)
         live = np.arange(self.n_lanes, dtype=np.int32)
-        for _ in range(self.frame_skip):
-            image, reward, term, trunc, info = self._pool.step(actions[live], live)
-            lanes = info["env_id"]  # not always in the order that was asked for
-            images[lanes] = image
-            rewards[lanes] += reward
-            terminated[lanes] = term
-            truncated[lanes] = trunc & ~term
+        for left in reversed(range(self.frame_skip)):
+            self._pool.send(actions[live], live)
+            for _ in live:
+                image, reward, term, trunc, info = self._pool.recv()
+                lane = info["env_id"]  # in the order in which they are done
+                rewards[lane] += reward
+                terminated[lane], truncated[lane] = term, trunc & ~term
+                if term or trunc or not left:
+                    images[lane] = self._apply(image)
             live = np.flatnonzero(~(terminated | truncated)).astype(np.int32)
             if not len(live):
                 break
         ended = np.flatnonzero(terminated | truncated).astype(np.int32)
         finals = images[ended]
-        if len(ended):
-            image, info = self._pool.reset(ended)
-            images[info["env_id"]] = image
-        both = self._apply(np.concatenate([images, finals]) if len(ended) else images)
-        n = self.n_lanes
-        return LaneStep(both[:n], rewards, terminated, truncated, both[n:])
+        for i in range(len(ended)):
+            image, info = self._pool.reset(ended) if i == 0 else self._pool.recv(reset=True)
+            images[info["env_id"]] = self._apply(image)
+        return LaneStep(images, rewards, terminated, truncated, finals)
 
     def factors(self) -> NDArray[np.float64]:
         """(N, 0): EnvPool does not tell."""
@@ -464,4 +472,4 @@ class EnvPoolEngine:
         self._pool = None
 
     def _apply(self, images: UInt8Array) -> UInt8Array:
-        return np.array(images) if self.spec is None else self.spec.apply_batch(images)
+        return images if self.spec is None else self.spec.apply_batch(images)
