@@ -77,6 +77,18 @@ def test_grayscale_observations_come_with_or_without_a_channel(shape: tuple[int,
     assert np.array_equal(FrameSpec(40, 48, channels=1).apply(raw)[..., 0], raw.reshape(40, 48))
 
 
+@pytest.mark.parametrize("raw", [(84, 96), (400, 60), (210, 160), (128, 128), (100, 75), (61, 97)])
+@pytest.mark.parametrize("size", [(64, 64), (32, 48), (60, 84)])
+def test_a_large_batch_equals_its_images(raw: tuple[int, int], size: tuple[int, int]) -> None:
+    """A batch larger than is resized at once gives the frames of its images, at any ratio."""
+    spec = FrameSpec(height=size[0], width=size[1], crop=(1, 0, 0, 3))
+    few = 70 // (1 + raw[0] // 200)
+    noise = image(few, raw[0] + 1, raw[1] + 3, 3)
+    for batch in (noise, np.where(noise > 127, np.uint8(255), np.uint8(0))):
+        right = np.stack([spec.apply(one) for one in batch])
+        assert np.array_equal(spec.apply_batch(batch), right)
+
+
 @pytest.mark.parametrize(
     ("spec", "shape"),
     [
