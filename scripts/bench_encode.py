@@ -18,6 +18,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -84,7 +85,7 @@ def measure(encoders: dict[str, Encoder], n: int, rounds: int) -> dict[str, floa
     ways: dict[str, Callable[[], Any]] = {}
     for network, encoder in encoders.items():
         ways[f"hand {network}"] = by_hand(encoder, raw)
-        ways[f"ours {network}"] = lambda encoder=encoder: encoder.encode_observations(raw)
+        ways[f"ours {network}"] = partial(encoder.encode_observations, raw)
         np.testing.assert_allclose(
             ways[f"hand {network}"](), ways[f"ours {network}"](), rtol=1e-4, atol=1e-4
         )
