@@ -1,4 +1,4 @@
-"""Convolutional encoders and decoders for frames of any size from 32 x 32 up.
+"""Encoders and decoders for frames of any size: convolutions, or fully connected layers alone.
 
 Shape letters: B batch, C channels, H W frame, Z latents, h w feature maps.
 
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-NetworkName = Literal["patch", "world_models", "burgess"]
+NetworkName = Literal["patch", "world_models", "burgess", "mlp"]
 
 
 class Conv(NamedTuple):
@@ -29,7 +29,10 @@ class Conv(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The layers of an encoder and of its decoder; the decoder's last has the frame's channels."""
+    """The layers of an encoder and of its decoder; the decoder's last has the frame's channels.
+
+    Without convolutions the linear layers go from pixels to latents and back.
+    """
 
     encoder: tuple[Conv, ...]
     encoder_hidden: tuple[int, ...]
@@ -70,6 +73,9 @@ LAYOUTS: dict[NetworkName, Layout] = {
         32,
         (Conv(32, 4, 2, 1), Conv(32, 4, 2, 1), Conv(32, 4, 2, 1), Conv(0, 4, 2, 1)),
     ),
+    # One hidden layer on either side, as in Kingma & Welling 2014, appendix C, with ReLUs: on
+    # 28 x 28 grayscale frames and with 20 latents it is 784-400-20-400-784.
+    "mlp": Layout((), (400,), (400,), 0, ()),
 }
 
 
@@ -110,10 +116,10 @@ class ConvDecoder(nn.Module):
         super().__init__()
         self.height, self.width, channels = shape
         self.grid = (_grid(layout.decoder, self.height), _grid(layout.decoder, self.width))
-        self.start = layout.decoder_start
+        self.start = layout.decoder_start or channels
         cells = self.start * self.grid[0] * self.grid[1]
         self.tail = _mlp([latent_dim, *layout.decoder_hidden, cells])
-        self.tail_relu = bool(layout.decoder_hidden)
+        self.tail_relu = bool(layout.decoder_hidden and layout.decoder)
         layers: list[nn.Module] = []
         before = self.start
         for conv in layout.decoder:

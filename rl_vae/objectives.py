@@ -1,8 +1,9 @@
-"""What a VAE's training minimises.
+"""What an autoencoder's training minimises.
 
 Convention of every objective here: sums over pixels and over latents, mean over the batch; KL in
-float32. So the beta that is typed is the beta of the papers; beta_norm = beta Z / (C H W) (Higgins
-et al. 2017, section 4.2) is reported beside it.
+float32; nats. So the beta that is typed is the beta of the papers; beta_norm = beta Z / (C H W)
+(Higgins et al. 2017, section 4.2) is reported beside it. Objectives that train a discriminator,
+too, are in adversaries.py.
 
 Shape letters: B batch, C H W frame, Z latents.
 """
@@ -11,110 +12,209 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, final
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from rl_vae.errors import ConfigError
-
-Likelihood = Literal["bernoulli", "gaussian"]
+from rl_vae.densities import index_code
+from rl_vae.terms import Objective, Pass, Terms, check, check_shares, check_weights, rise
 
 
-class Terms(NamedTuple):
-    """The parts of a loss, each a scalar in nats, averaged over the batch."""
-
-    loss: Tensor
-    """What is minimised."""
-    distortion: Tensor
-    """-log p(x | z), summed over pixels."""
-    rate: Tensor
-    """KL(q(z | x) || p(z)), summed over latents."""
-
-
-def distortion(logits: Tensor, x: Tensor, likelihood: Likelihood, sigma: float) -> Tensor:
-    """Negative log-likelihood of frames under a decoder's output, one number a frame.
-
-    bernoulli: -sum [x log p + (1 - x) log(1 - p)], p = sigmoid(logits): the cross-entropy that
-        treats a pixel's brightness in [0, 1] as a probability. It does not reach 0 for grey
-        pixels, and is no normalised density for them (Loaiza-Ganem & Cunningham 2019).
-    gaussian: sum [(x - p)^2 / (2 sigma^2) + log sigma + log(2 pi) / 2], p = sigmoid(logits).
-
-    Args:
-        logits: (B, C, H, W).
-        x: (B, C, H, W) in [0, 1].
-        likelihood: Which of the two.
-        sigma: Standard deviation of the Gaussian, in units of the pixel range [0, 1].
-
-    Returns:
-        (B,) in nats, summed over pixels and channels.
-    """
-    if likelihood == "bernoulli":
-        each = functional.binary_cross_entropy_with_logits(logits, x, reduction="none")
-    else:
-        constant = math.log(sigma) + 0.5 * math.log(2 * math.pi)
-        each = (x - torch.sigmoid(logits)).square() / (2 * sigma**2) + constant
-    return each.flatten(1).sum(1)
-
-
-def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mu, exp(logvar)) || N(0, 1)) of each latent of each frame.
-
-    (mu^2 + exp(logvar) - 1 - logvar) / 2 (Kingma & Welling 2014, appendix B), computed in
-    float32 whatever comes in.
-
-    Args:
-        mu: (B, Z).
-        logvar: (B, Z), natural logarithm of the variance.
-
-    Returns:
-        (B, Z) in nats, from 0 up.
-    """
-    mu, logvar = mu.float(), logvar.float()
-    return 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar)
-
-
+@final
 @dataclass(frozen=True)
-class Beta:
+class Autoencoder(Objective):
+    """Plain autoencoder: the distortion of the frame decoded from mu (Hinton & Salakhutdinov 2006).
+
+    loss = -log p(x | mu(x)), summed over pixels, averaged over the batch, in nats: with the
+    Gaussian likelihood the squared error / (2 sigma^2) plus a constant. Nothing ties the codes to
+    a prior, so samples of one show little.
+    """
+
+    deterministic: ClassVar[bool] = True
+
+    def terms(self, out: Pass, weight: float | Tensor, critic: nn.Module | None = None) -> Terms:
+        """The loss is the distortion."""
+        mean = out.distortion.mean()
+        return Terms(mean, mean, out.kl.sum(1).mean(), {})
+
+
+@final
+@dataclass(frozen=True)
+class Denoising(Objective):
+    """Denoising autoencoder: the distortion of the clean frame, decoded from the code of a noisy one.
+
+    loss = -log p(x | mu(x~)), x~ ~ C(x~ | x) (Vincent et al. 2010, equation 4), summed over
+    pixels, averaged over the batch, in nats. C adds N(0, amount^2) to each value ("gaussian"), or
+    sets each value to 0 with probability `amount` ("masking"). Held-out frames are measured clean,
+    as agents see them.
+
+    Raises:
+        ConfigError: where there is no such noise, or its amount is out of range.
+    """
+
+    noise: Literal["gaussian", "masking"] = "gaussian"
+    """Which noise."""
+    amount: float = 0.1
+    """Standard deviation in units of the pixel range [0, 1], or the share that is masked."""
+
+    deterministic: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        kinds = ("gaussian", "masking")
+        check(self.noise in kinds, "noise", self.noise, " or ".join(kinds), "choose one of them")
+        most = 1.0 if self.noise == "masking" else math.inf
+        check(0 < self.amount < most, "amount", self.amount, f"from 0 to {most}", "take 0.1")
+
+    def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Noisy frames of the same shape; Gaussian noise may leave [0, 1]."""
+        if self.noise == "gaussian":
+            return x + self.amount * torch.randn(x.shape, generator=generator)
+        return x * (torch.rand(x.shape, generator=generator) >= self.amount)
+
+    def terms(self, out: Pass, weight: float | Tensor, critic: nn.Module | None = None) -> Terms:
+        """The loss is the distortion."""
+        mean = out.distortion.mean()
+        return Terms(mean, mean, out.kl.sum(1).mean(), {})
+
+
+@final
+@dataclass(frozen=True)
+class Beta(Objective):
     """beta-VAE: distortion + beta * rate (Higgins et al. 2017, equation 4).
 
     distortion = -log p(x | z) summed over pixels, rate = KL(q(z | x) || p(z)) summed over latents,
-    both averaged over the batch, in nats. beta = 1 is the VAE, whose loss is the negative ELBO;
-    beta = 0 is an autoencoder with noise.
+    both averaged over the batch, in nats. beta = 1 is the VAE, whose loss is the negative ELBO
+    (Kingma & Welling 2014, equation 10); beta = 0 is an autoencoder with noise.
 
     While training warms up, the weight of the rate rises linearly from 0 to beta (Bowman et al.
     2016, section 3.1; Soenderby et al. 2016, section 2.3): where little of a frame ever changes,
     as in CartPole, the full rate would press the code to nothing before the decoder has learned
-    to use it. What is reported on held-out frames is the loss with the full beta, always.
+    to use it. With several cycles it does so several times, each beginning at 0 again (Fu et al.
+    2019, equation 6). What is reported on held-out frames is the loss with the full beta, always.
+
+    With free bits f the rate in the loss is sum_j max(f, mean over the batch of KL_j): a latent
+    that costs less is not pressed further (Kingma et al. 2016, appendix C.8).
 
     Raises:
-        ConfigError: where beta is negative or not finite, or warm_up is no share.
+        ConfigError: where a value is out of its range.
     """
 
     beta: float = 1.0
     """Weight of the rate, from 0 up."""
     warm_up: float = 0.25
-    """Share of the updates over which the weight rises, from 0 (none) to 1."""
+    """Share of the updates (of a cycle's) over which the weight rises, from 0 (none) to 1."""
+    cycles: int = 1
+    """How often it does."""
+    free_bits: float = 0.0
+    """Nats that every latent has free."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.beta) and self.beta >= 0):
-            raise ConfigError(
-                "beta is out of range.",
-                expected="a number from 0 up",
-                got=repr(self.beta),
-                remedy="1 is the plain VAE, 4 presses harder on the code",
-            )
-        if not 0 <= self.warm_up <= 1:
-            raise ConfigError(
-                "warm_up is out of range.",
-                expected="a share of the updates, from 0 to 1",
-                got=repr(self.warm_up),
-                remedy="0 takes the full beta from the first update on",
-            )
+        check(
+            math.isfinite(self.beta) and self.beta >= 0,
+            "beta",
+            self.beta,
+            "a number from 0 up",
+            "1 is the plain VAE, 4 presses harder on the code",
+        )
+        check_shares(warm_up=self.warm_up)
+        check_weights(free_bits=self.free_bits)
+        whole = isinstance(self.cycles, int) and not isinstance(self.cycles, bool)
+        check(whole and self.cycles >= 1, "cycles", self.cycles, "1 or more", "1 rises once")
 
-    def terms(self, distortion: Tensor, kl: Tensor, progress: float = 1.0) -> Terms:
-        """Combine (B,) distortion and (B, Z) KL into the loss; progress is the share done."""
-        beta = self.beta * min(1.0, progress / self.warm_up) if self.warm_up else self.beta
-        mean_distortion, rate = distortion.mean(), kl.sum(1).mean()
-        return Terms(mean_distortion + beta * rate, mean_distortion, rate)
+    def weight(self, progress: float) -> float:
+        """Beta, as far as it has risen."""
+        within = progress * self.cycles % 1.0 if progress < 1 else 1.0
+        return self.beta * rise(within, self.warm_up)
+
+    def pressure(self) -> float:
+        """Beta."""
+        return self.beta
+
+    def terms(self, out: Pass, weight: float | Tensor, critic: nn.Module | None = None) -> Terms:
+        """The distortion and `weight` times the rate, free bits taken off its pressure."""
+        distortion, rate = out.distortion.mean(), out.kl.sum(1).mean()
+        if not self.free_bits:
+            return Terms(distortion + weight * rate, distortion, rate, {})
+        pressed = out.kl.mean(0).clamp_min(self.free_bits).sum()
+        return Terms(distortion + weight * pressed, distortion, rate, {"pressed_rate": pressed})
+
+
+@final
+@dataclass(frozen=True)
+class Capacity(Objective):
+    """Controlled capacity: distortion + gamma |rate - C| (Burgess et al. 2018, equation 8).
+
+    distortion and rate as in `Beta`; C rises in a line from 0 to `capacity` nats over the first
+    `rise` of the updates, so that the code grows by what pays most. Held-out frames are measured
+    with the full capacity.
+
+    Raises:
+        ConfigError: where a value is out of its range.
+    """
+
+    capacity: float = 25.0
+    """Nats that the code shall hold in the end."""
+    gamma: float = 100.0
+    """Weight of the distance from C, from 0 up."""
+    rise: float = 0.5
+    """Share of the updates over which C rises, from 0 to 1."""
+
+    def __post_init__(self) -> None:
+        check_weights(capacity=self.capacity, gamma=self.gamma)
+        check_shares(rise=self.rise)
+
+    def weight(self, progress: float) -> float:
+        """C, in nats."""
+        return self.capacity * rise(progress, self.rise)
+
+    def terms(self, out: Pass, weight: float | Tensor, critic: nn.Module | None = None) -> Terms:
+        """The distortion and gamma times the rate's distance from C, which is the weight."""
+        distortion, rate = out.distortion.mean(), out.kl.sum(1).mean()
+        off = (rate - weight).abs()
+        return Terms(distortion + self.gamma * off, distortion, rate, {"off_capacity": off})
+
+
+@final
+@dataclass(frozen=True)
+class BetaTC(Objective):
+    """beta-TC-VAE: distortion + alpha I(z; n) + beta TC(z) + gamma sum_j KL(q(z_j) || p(z_j)).
+
+    The rate in its three parts, index-code mutual information, total correlation and dimension-wise
+    KL (Chen et al. 2018, equation 4), estimated from the batch (`densities.index_code`), in nats;
+    the distortion as in `Beta`. With alpha = beta = gamma = 1 it is the VAE with a sampled KL.
+    All three warm up together over the first `warm_up` of the updates.
+
+    Raises:
+        ConfigError: where a value is out of its range.
+    """
+
+    beta: float = 6.0
+    """Weight of the total correlation."""
+    alpha: float = 1.0
+    """Weight of the mutual information."""
+    gamma: float = 1.0
+    """Weight of the dimension-wise KL."""
+    warm_up: float = 0.25
+    """Share of the updates over which the weights rise, from 0 (none) to 1."""
+
+    def __post_init__(self) -> None:
+        check_weights(beta=self.beta, alpha=self.alpha, gamma=self.gamma)
+        check_shares(warm_up=self.warm_up)
+
+    def weight(self, progress: float) -> float:
+        """The share of the full weights."""
+        return rise(progress, self.warm_up)
+
+    def pressure(self) -> float:
+        """The largest of the three."""
+        return max(self.alpha, self.beta, self.gamma)
+
+    def terms(self, out: Pass, weight: float | Tensor, critic: nn.Module | None = None) -> Terms:
+        """The distortion and `weight` times the three weighted parts."""
+        distortion = out.distortion.mean()
+        parts = index_code(out.z, out.mu, out.logvar, out.frames)
+        information, correlation, dimensions = parts
+        penalty = self.alpha * information + self.beta * correlation + self.gamma * dimensions
+        rate = out.kl.sum(1).mean()
+        return Terms(distortion + weight * penalty, distortion, rate, parts._asdict())

@@ -13,16 +13,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rl_vae.densities import LIKELIHOODS, Likelihood, distortion, kl_per_dimension
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.networks import LAYOUTS, ConvDecoder, ConvEncoder, NetworkName
-from rl_vae.objectives import Likelihood, distortion, kl_per_dimension
 
 LOGVAR_BOUND = 12.0
 """The log-variance stays within plus and minus this, by a bound that keeps its gradient."""
 
 MIN_SPREAD = 0.02
 """Frames that hardly differ are not blown up further than by 1 / this."""
+
+LEAST_SIGMA = 1 / 255
+"""A learned sigma stays above this: pixels are known no better."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,14 @@ class VAEConfig:
     latent_dim: int = 32
     """Z, the number of latents, from 1 to 4,096."""
     network: NetworkName = "patch"
-    """"patch" (fast on a CPU), "world_models" or "burgess"."""
+    """"patch" (fast on a CPU), "world_models", "burgess" or "mlp" (one hidden layer of 400)."""
     likelihood: Likelihood = "gaussian"
-    """"gaussian" or "bernoulli": what a pixel is under the decoder. Where colours lie near each
-    other, as in Pong, Bernoulli finds a paddle not worth its KL and the posterior collapses."""
+    """"gaussian", "learned_gaussian" or "bernoulli": what a pixel is under the decoder. Where
+    colours lie near each other, as in Pong, Bernoulli finds a paddle not worth its KL and the
+    posterior collapses."""
     sigma: float = 0.1
-    """Standard deviation of the Gaussian likelihood, in units of the pixel range [0, 1]."""
+    """Standard deviation of the Gaussian likelihood, in units of the pixel range [0, 1]; where it
+    is learned, one number for all pixels, it begins here."""
 
     def __post_init__(self) -> None:
         whole = isinstance(self.latent_dim, int) and not isinstance(self.latent_dim, bool)
@@ -52,7 +57,7 @@ class VAEConfig:
                 got=repr(self.latent_dim),
                 remedy="32 serves most games",
             )
-        for name, values in (("network", tuple(LAYOUTS)), ("likelihood", _LIKELIHOODS)):
+        for name, values in (("network", tuple(LAYOUTS)), ("likelihood", LIKELIHOODS)):
             if getattr(self, name) not in values:
                 raise ConfigError(
                     f"There is no such {name}.",
@@ -60,10 +65,11 @@ class VAEConfig:
                     got=repr(getattr(self, name)),
                     remedy=f"choose one of them, such as {name}={values[0]!r}",
                 )
-        if not (math.isfinite(self.sigma) and self.sigma > 0):
+        least = LEAST_SIGMA if self.likelihood == "learned_gaussian" else 0.0
+        if not (math.isfinite(self.sigma) and self.sigma > least):
             raise ConfigError(
                 "sigma is out of range.",
-                expected="a number above 0",
+                expected=f"a number above {least:.3g}",
                 got=repr(self.sigma),
                 remedy="0.1 of the pixel range serves most games",
             )
@@ -71,9 +77,6 @@ class VAEConfig:
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
         return asdict(self)
-
-
-_LIKELIHOODS = ("bernoulli", "gaussian")
 
 
 class Posterior(NamedTuple):
@@ -106,6 +109,25 @@ class VAE(nn.Module):
             self.spread: Tensor
             self.register_buffer("mean_frame", torch.full((channels, height, width), 0.5))
             self.register_buffer("spread", torch.ones(1))
+        if config.likelihood == "learned_gaussian":
+            # A tenth of the logarithm, so that it moves ten times as fast as a weight does.
+            start = math.log(config.sigma - LEAST_SIGMA) / 10
+            self.log_sigma = nn.Parameter(torch.full((1,), start))
+
+    @property
+    def sigma(self) -> float | Tensor:
+        """Standard deviation of the Gaussian likelihood; a tensor (1,) where it is learned."""
+        if self.config.likelihood == "learned_gaussian":
+            return LEAST_SIGMA + torch.exp(10 * self.log_sigma)
+        return self.config.sigma
+
+    @torch.no_grad()
+    def still(self) -> None:
+        """Hold every log-variance at 0, for objectives that decode mu and draw no noise."""
+        last = self.encoder.head[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight[self.config.latent_dim :] = 0.0
+        last.bias[self.config.latent_dim :] = 0.0
 
     @classmethod
     def of(
@@ -165,11 +187,11 @@ class VAE(nn.Module):
     def losses(self, x: Tensor, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Distortion (B,) and KL (B, Z) in nats of frames (B, C, H, W), with (B, Z) noise."""
         logits = self.decode_logits(self.reparameterise(posterior, noise))
-        config = self.config
-        return (
-            distortion(logits.float(), x, config.likelihood, config.sigma),
-            kl_per_dimension(posterior.mu, posterior.logvar),
-        )
+        return self.distortion(logits, x), kl_per_dimension(posterior.mu, posterior.logvar)
+
+    def distortion(self, logits: Tensor, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """-log p(x | z), (B,) nats, of logits and frames (B, C, H, W); weights (B, 1, H, W)."""
+        return distortion(logits.float(), x, self.config.likelihood, self.sigma, weights)
 
     @torch.no_grad()
     def encode_frames(self, frames: UInt8Array) -> Posterior:
@@ -188,10 +210,24 @@ class VAE(nn.Module):
         """(n, H, W, C) uint8 frames decoded from draws of the prior N(0, 1)."""
         return self.decode_frames(torch.randn(n, self.config.latent_dim, generator=generator))
 
-    def interpolate(self, first: Tensor, last: Tensor, steps: int) -> UInt8Array:
-        """(steps, H, W, C) uint8 frames on the line between two codes, (Z,) each."""
-        weights = torch.linspace(0, 1, steps).unsqueeze(1)
-        return self.decode_frames(first * (1 - weights) + last * weights)
+    def interpolate(
+        self, first: Tensor, last: Tensor, steps: int, *, spherical: bool = False
+    ) -> UInt8Array:
+        """(steps, H, W, C) uint8 frames between two codes, (Z,) each: on a line, or on an arc.
+
+        On the arc, code(t) = [sin((1 - t) a) first + sin(t a) last] / sin a, a the angle between
+        the two (Shoemake 1985, section 3.3): in many dimensions a line between draws of the prior
+        passes nearer to 0 than such draws ever lie (White 2016).
+        """
+        t = torch.linspace(0, 1, steps).unsqueeze(1)
+        near, far = 1 - t, t
+        if spherical:
+            cosine = nn.functional.cosine_similarity(first, last, dim=0).clamp(-1, 1)
+            angle = torch.acos(cosine)
+            if angle.sin() > 1e-4:  # codes in one line have no arc of their own
+                near, far = torch.sin((1 - t) * angle), torch.sin(t * angle)
+                near, far = near / angle.sin(), far / angle.sin()
+        return self.decode_frames(first * near + last * far)
 
     def _tensor(self, frames: UInt8Array) -> Tensor:
         return torch.from_numpy(frames).to(next(self.parameters()).device)
