@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rl_vae import errors
+    from rl_vae.adversaries import Adversarial, FactorVAE
     from rl_vae.agent import Agent
     from rl_vae.collect import collect_frames, coverage
     from rl_vae.dataset import FrameDataset
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rl_vae.evaluation import evaluate_agent, interval
     from rl_vae.exploration import Correlated, Mixture, Uniform
     from rl_vae.frames import FrameSpec
-    from rl_vae.objectives import Beta
+    from rl_vae.objectives import Autoencoder, Beta, BetaTC, Capacity, Denoising
     from rl_vae.policy import train_agent
     from rl_vae.recipe import Recipe
     from rl_vae.sb3 import ActionMap
@@ -31,10 +32,16 @@ __version__ = "0.1.0"
 
 _HOME = {
     "ActionMap": "sb3",
+    "Adversarial": "adversaries",
     "Agent": "agent",
+    "Autoencoder": "objectives",
     "Beta": "objectives",
+    "BetaTC": "objectives",
+    "Capacity": "objectives",
     "Correlated": "exploration",
+    "Denoising": "objectives",
     "Encoder": "encoder",
+    "FactorVAE": "adversaries",
     "FrameDataset": "dataset",
     "FrameSpec": "frames",
     "LatentObservation": "wrappers",
@@ -55,10 +62,16 @@ _HOME = {
 
 __all__ = [
     "ActionMap",
+    "Adversarial",
     "Agent",
+    "Autoencoder",
     "Beta",
+    "BetaTC",
+    "Capacity",
     "Correlated",
+    "Denoising",
     "Encoder",
+    "FactorVAE",
     "FrameDataset",
     "FrameSpec",
     "LatentObservation",

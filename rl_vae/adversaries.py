@@ -70,7 +70,7 @@ class FactorVAE(Objective):
     warm_up: float = 0.25
     """Share of the updates over which rate and total correlation get their full weight."""
     width: int = 1000
-    """Units of each of the discriminator's five hidden layers."""
+    """Units of each of the discriminator's six hidden layers."""
 
     def __post_init__(self) -> None:
         check_weights(gamma=self.gamma)
@@ -87,7 +87,7 @@ class FactorVAE(Objective):
 
     def critic(self, latent_dim: int) -> nn.Module:
         """Tells codes from codes whose latents come from different frames."""
-        return Critic(latent_dim, self.width, hidden=5)
+        return Critic(latent_dim, self.width, hidden=6)
 
     def terms(self, out: Pass, weight: float | Tensor, critic: nn.Module | None = None) -> Terms:
         """The distortion and `weight` times the rate and the total correlation."""

@@ -124,7 +124,7 @@ def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 def log_normal(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
-    """log N(z; mu, exp(logvar)) of each number, in nats; the arguments broadcast."""
+    """Log N(z; mu, exp(logvar)) of each number, in nats; the arguments broadcast."""
     return -0.5 * ((z - mu).square() * torch.exp(-logvar) + logvar + _LOG_TWO_PI)
 
 

@@ -42,7 +42,7 @@ class Autoencoder(Objective):
 @final
 @dataclass(frozen=True)
 class Denoising(Objective):
-    """Denoising autoencoder: the distortion of the clean frame, decoded from the code of a noisy one.
+    """Denoising autoencoder: the distortion of the clean frame, given the code of a noisy one.
 
     loss = -log p(x | mu(x~)), x~ ~ C(x~ | x) (Vincent et al. 2010, equation 4), summed over
     pixels, averaged over the batch, in nats. C adds N(0, amount^2) to each value ("gaussian"), or

@@ -47,10 +47,10 @@ def reconstructions(vae: VAE, frames: UInt8Array) -> UInt8Array:
     return grid([frames, vae.decode_frames(vae.encode_frames(frames).mu)])
 
 
-def samples(vae: VAE, *, seed: int, rows: int = 4, columns: int = 8) -> UInt8Array:
-    """Frames decoded from draws of the prior."""
-    drawn = vae.sample(rows * columns, torch.Generator().manual_seed(seed))
-    return grid(list(drawn.reshape(rows, columns, *drawn.shape[1:])))
+def samples(vae: VAE, codes: torch.Tensor, *, columns: int = 8) -> UInt8Array:
+    """Frames decoded from draws of the prior, (N, Z), N a multiple of the columns."""
+    drawn = vae.decode_frames(codes)
+    return grid(list(drawn.reshape(-1, columns, *drawn.shape[1:])))
 
 
 def traversals(

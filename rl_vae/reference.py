@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from rl_vae.dataset import FrameDataset
+from rl_vae.densities import kl_per_dimension
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
-from rl_vae.objectives import distortion, kl_per_dimension
 from rl_vae.vae import VAE
 
 LEVELS = (0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
@@ -129,7 +129,7 @@ def _score(vae: VAE, frames: UInt8Array) -> tuple[Scores, NDArray[np.float64]]:
         posterior = vae.encode(x)
         logits = vae.decode_logits(posterior.mu).float()
         rate = kl_per_dimension(posterior.mu, posterior.logvar).double().sum(1)
-        lost = distortion(logits, x, config.likelihood, config.sigma).double()
+        lost = vae.distortion(logits, x).double()
         error = functional.mse_loss(torch.sigmoid(logits), x, reduction="none")
         error = error.double().flatten(1).mean(1) * 255.0**2
         parts.append(torch.stack([rate, lost, -(rate + lost), error]).cpu().numpy())

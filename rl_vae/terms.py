@@ -56,7 +56,7 @@ class Objective:
     """Whether mu is decoded and no z drawn. Log-variances then stay 0, the rate is |mu|^2 / 2."""
 
     def weight(self, progress: float) -> float:
-        """The number that moves, at a share of the updates from 0 to 1 (which is its full value)."""
+        """The number that moves, at a share of the updates from 0 to 1, where it is at its full."""
         return 1.0
 
     def pressure(self) -> float:

@@ -17,7 +17,7 @@ import os
 import pickle
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,21 +26,32 @@ import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 
 from rl_vae import files, pictures
+from rl_vae.adversaries import CRITIC_BETAS, CRITIC_LEARNING_RATE
 from rl_vae.artifact import read_config, save_artifact
 from rl_vae.dataset import FrameDataset, Split
+from rl_vae.densities import kl_per_dimension, moving_weights
+from rl_vae.diagnostics import (
+    Alarm,
+    HeldOut,
+    beta_norm,
+    check_beta,
+    check_collapse,
+    check_skipped,
+    evaluate_vae,
+)
 from rl_vae.errors import ArtifactError, ConfigError, TrainingError
 from rl_vae.objectives import Beta
 from rl_vae.reference import measure_reference
+from rl_vae.terms import Objective, Pass
 from rl_vae.vae import VAE, VAEConfig
 
-ACTIVE_UNIT = 0.01
-"""A latent is active where the variance of its mean over frames is above this (Burda et al. 2016,
-section 3.4)."""
-
+MOST_SKIPPED = 20
+"""So many updates in a row without a finite loss end the training."""
 
 _ONLY_WHILE_TRAINING = (
     "checkpoint.pt",
@@ -59,8 +70,8 @@ class TrainConfig:
         ConfigError: where a value is out of its range.
     """
 
-    objective: Beta = field(default_factory=Beta)
-    """What is minimised."""
+    objective: Objective = field(default_factory=Beta)
+    """What is minimised: Beta, Capacity, BetaTC, FactorVAE, Autoencoder, Denoising, Adversarial."""
     epochs: int | None = None
     """Passes over the training frames. With neither epochs nor steps: 10."""
     steps: int | None = None
@@ -71,6 +82,9 @@ class TrainConfig:
     """Adam's: it rises over the first 5 % of the updates, falls to 0 over the second half."""
     held_out: float = 0.1
     """Share of frames, in whole episodes, that is never trained on."""
+    moving_weight: float = 1.0
+    """How much a pixel that differs from its usual value counts in the loss, against 1 for the
+    others; weights then have mean 1 over a frame. For small things such as Pong's ball."""
     seed: int = 0
     """Of the weights, the noise, the order of the frames and the split."""
 
@@ -100,6 +114,20 @@ class TrainConfig:
                 got=repr(self.learning_rate),
                 remedy="choose one such as 0.001",
             )
+        if not (math.isfinite(self.moving_weight) and self.moving_weight >= 1):
+            raise ConfigError(
+                "moving_weight is out of range.",
+                expected="a number from 1 up",
+                got=repr(self.moving_weight),
+                remedy="1 weighs all pixels the same, 20 brings out small moving things",
+            )
+        if not isinstance(self.objective, Objective):
+            raise ConfigError(
+                "This is no objective.",
+                expected="one such as rl_vae.Beta(beta=4.0)",
+                got=repr(self.objective),
+                remedy="make one of the classes in rl_vae.objectives or rl_vae.adversaries",
+            )
         if not 0 < self.held_out < 1:
             raise ConfigError(
                 "held_out is out of range.",
@@ -110,33 +138,12 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
-        kind = type(self.objective).__name__
-        return {**asdict(self), "objective": {"kind": kind, **asdict(self.objective)}}
+        return {**asdict(self), "objective": self.objective.to_dict()}
 
     def total_steps(self, train_frames: int) -> int:
         """Updates of the whole run on so many training frames."""
         per_epoch = max(1, train_frames // self.batch_size)
         return self.steps if self.steps is not None else (self.epochs or 10) * per_epoch
-
-
-class HeldOut(NamedTuple):
-    """How a VAE does on frames that it never trained on. All in nats a frame."""
-
-    loss: float
-    distortion: float
-    """-log p(x | z) summed over pixels."""
-    rate: float
-    """KL summed over latents."""
-    mse: float
-    """Mean squared error of the reconstruction from mu, per value, in units of 255."""
-    active_units: int
-    kl_per_dimension: tuple[float, ...]
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> HeldOut:
-        """The measures in a record that went through JSON."""
-        values = {name: record[name] for name in cls._fields}
-        return cls(**{**values, "kl_per_dimension": tuple(record["kl_per_dimension"])})
 
 
 class Trained(NamedTuple):
@@ -145,10 +152,12 @@ class Trained(NamedTuple):
     path: Path
     """The artifact: give it to `Encoder.load` or to a wrapper."""
     held_out: HeldOut
-    """Of the best epoch, whose weights the artifact holds."""
+    """Of the best epoch (of the last, beside a discriminator), whose weights the artifact holds."""
     steps: int
     seconds: float
     """Of training, over all sittings."""
+    alarms: tuple[Alarm, ...]
+    """Those that were raised, each once."""
 
 
 @dataclass
@@ -158,25 +167,49 @@ class _State:
     vae: VAE
     optimizer: torch.optim.Adam
     noise: torch.Generator
+    critic: nn.Module | None = None
+    critic_optimizer: torch.optim.Adam | None = None
     step: int = 0
     seconds: float = 0.0
     best: float = math.inf
+    skipped: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "vae": self.vae.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "noise": self.noise.get_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "best": self.best,
-        }
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        parts = {name: part.state_dict() for name, part in self._parts()}
+        return {**parts, **numbers, "noise": self.noise.get_state()}
 
     def load(self, saved: dict[str, Any]) -> None:
-        self.vae.load_state_dict(saved["vae"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        for name, part in self._parts():
+            part.load_state_dict(saved[name])
+        for name in _NUMBERS:
+            setattr(self, name, saved[name])
         self.noise.set_state(saved["noise"])
-        self.step, self.seconds, self.best = saved["step"], saved["seconds"], saved["best"]
+
+    def _parts(self) -> list[tuple[str, Any]]:
+        names = ("vae", "optimizer", "critic", "critic_optimizer")
+        return [(name, getattr(self, name)) for name in names if getattr(self, name) is not None]
+
+
+_NUMBERS = ("step", "seconds", "best", "skipped")
+
+
+class _Plan(NamedTuple):
+    """What a run holds to from its first update to its last."""
+
+    config: TrainConfig
+    split: Split
+    total: int
+    """Updates in all."""
+    usual: torch.Tensor | None
+    """(C, H, W) median frame, where moving pixels count more."""
+
+
+class _Update(NamedTuple):
+    loss: float
+    """Nats a frame."""
+    gradient_norm: float
+    """Euclidean, over all weights of the VAE."""
 
 
 def train_vae(
@@ -190,7 +223,9 @@ def train_vae(
     """Train a VAE on a dataset and write it as an artifact, or go on with an interrupted run.
 
     After every epoch the held-out frames are measured and the state is saved; the artifact gets
-    the weights of the epoch with the lowest held-out loss.
+    the weights of the epoch with the lowest held-out loss, or of the last one where a
+    discriminator takes part in the loss. An update whose loss or gradient is not finite is left
+    out and counted. Alarms are printed, and kept in metrics.jsonl and in the result.
 
     Args:
         dataset: What `collect_frames` made.
@@ -227,9 +262,9 @@ def train_vae(
                 left.unlink()
             state = _fresh_state(vae_config, train_config, dataset, split)
             _load_checkpoint(partial, state)
-            held_out = _train(dataset, split, partial, state, train_config, progress)
+            held_out, alarms = _train(dataset, split, partial, state, train_config, progress)
             best = _best(state.vae, partial)
-            _draw(best, dataset, split, held_out, partial / "pictures", train_config.seed)
+            _draw(best, dataset, split, held_out, partial / "pictures", train_config)
             save_artifact(
                 partial,
                 best,
@@ -240,6 +275,9 @@ def train_vae(
                     "steps": state.step,
                     "seconds": state.seconds,
                     "held_out": held_out._asdict(),
+                    "beta_norm": beta_norm(train_config.objective, best),
+                    "skipped": state.skipped,
+                    "alarms": [alarm._asdict() for alarm in alarms],
                     "seed": train_config.seed,
                 },
             )
@@ -253,49 +291,36 @@ def train_vae(
             got=str(error),
             remedy="make room, then run the same command again: it goes on where it stopped",
         ) from error
-    return Trained(out, held_out, state.step, state.seconds)
-
-
-def evaluate_vae(
-    vae: VAE, dataset: FrameDataset, indices: NDArray[np.int64], objective: Beta, batch_size: int
-) -> HeldOut:
-    """Measure a VAE on some frames of a dataset, with fixed noise, so that runs compare."""
-    noise = torch.Generator().manual_seed(0)
-    totals = torch.zeros(3, dtype=torch.float64)
-    kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64)
-    codes = []
-    with torch.no_grad():
-        for start in range(0, len(indices), batch_size):
-            frames = torch.from_numpy(dataset.frames(indices[start : start + batch_size]))
-            x = VAE.to_input(frames)
-            posterior = vae.encode(x)
-            draw = torch.randn(posterior.mu.shape, generator=noise)
-            distortion, kl_batch = vae.losses(x, posterior, draw)
-            reconstructed = torch.sigmoid(vae.decode_logits(posterior.mu))
-            terms = objective.terms(distortion, kl_batch)
-            mse = (reconstructed - x).square().mean() * 255.0**2
-            parts = [float(terms.distortion), float(terms.loss), float(mse)]
-            totals += len(x) * torch.tensor(parts, dtype=torch.float64)
-            kl += kl_batch.double().sum(0)
-            codes.append(posterior.mu)
-    n = len(indices)
-    distortion_mean, loss, mse_mean = (totals / n).tolist()
-    kl_mean = (kl / n).tolist()
-    active = int((torch.cat(codes).double().var(dim=0) > ACTIVE_UNIT).sum())
-    return HeldOut(loss, distortion_mean, sum(kl_mean), mse_mean, active, tuple(kl_mean))
+    return Trained(out, held_out, state.step, state.seconds, alarms)
 
 
 def _fresh_state(
     vae_config: VAEConfig, config: TrainConfig, dataset: FrameDataset, split: Split
 ) -> _State:
+    objective = config.objective
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         vae = VAE(vae_config, dataset.spec.shape)
+        critic = objective.critic(vae_config.latent_dim)
+    if objective.deterministic:
+        vae.still()
     few = np.linspace(0, len(split.train) - 1, min(len(split.train), 2000)).astype(np.int64)
     vae.centre(dataset.frames(split.train[few]))
     vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
-    return _State(vae, optimizer, torch.Generator().manual_seed(config.seed))
+    state = _State(vae, optimizer, torch.Generator().manual_seed(config.seed), critic)
+    if critic is not None:
+        state.critic_optimizer = torch.optim.Adam(
+            critic.parameters(), lr=CRITIC_LEARNING_RATE, betas=CRITIC_BETAS, fused=True
+        )
+    return state
+
+
+def _usual(dataset: FrameDataset, split: Split) -> torch.Tensor:
+    """(C, H, W) in [0, 1]: the median over 256 training frames."""
+    few = np.linspace(0, len(split.train) - 1, min(len(split.train), 256)).astype(np.int64)
+    median = np.median(dataset.frames(split.train[few]), axis=0).round().astype(np.uint8)
+    return VAE.to_input(torch.from_numpy(median)[None])[0]
 
 
 def _train(
@@ -305,75 +330,152 @@ def _train(
     state: _State,
     config: TrainConfig,
     progress: bool,
-) -> HeldOut:
-    total = config.total_steps(len(split.train))
+) -> tuple[HeldOut, tuple[Alarm, ...]]:
+    total, objective = config.total_steps(len(split.train)), config.objective
+    usual = _usual(dataset, split) if config.moving_weight > 1 else None
+    plan = _Plan(config, split, total, usual)
     metrics = partial / "metrics.jsonl"
     history = _read_metrics(metrics, state.step)
     batches = _batches(split.train, config, state.step, total)
     per_epoch = max(1, len(split.train) // config.batch_size)
+    size = min(config.batch_size, len(split.train))
     began = time.perf_counter() - state.seconds
+    told: set[str] = set()
+    _tell(check_beta(objective, state.vae), told)
+    updates: list[_Update] = []  # of this epoch
     with (
         SummaryWriter(str(partial / "tensorboard"), purge_step=state.step + 1) as board,
         tqdm(
-            total=total,
-            initial=state.step,
-            unit="steps",
+            total=total * size,
+            initial=state.step * size,
+            unit=" images",
+            unit_scale=True,
             desc="training the VAE",
             disable=None if progress else True,
         ) as bar,
     ):
         for indices in batches:
-            loss = _step(state, dataset, indices, config, total)
-            bar.update()
+            updates.append(_step(state, dataset, indices, plan))
+            bar.update(len(indices))
+            if not any(_finite(update) for update in updates[-MOST_SKIPPED:]) and (
+                len(updates) >= MOST_SKIPPED
+            ):
+                raise _not_finite(state.step, updates[-1].loss)
             if state.step % per_epoch and state.step != total:
                 continue
             held_out = evaluate_vae(
-                state.vae, dataset, split.held_out, config.objective, config.batch_size
+                state.vae,
+                dataset,
+                split.held_out,
+                objective,
+                config.batch_size,
+                state.critic,
+                usual,
+                config.moving_weight,
             )
-            if not math.isfinite(held_out.loss):
+            good = [update for update in updates if _finite(update)]
+            if not (math.isfinite(held_out.loss) and good):
                 raise _not_finite(state.step, held_out.loss)
             state.seconds = time.perf_counter() - began
-            record = {"step": state.step, "seconds": round(state.seconds, 3), "train_loss": loss}
-            record |= held_out._asdict()
+            share = state.step / total
+            alarms = [
+                *check_beta(objective, state.vae),
+                *check_collapse(held_out, state.step, total),
+                *check_skipped(len(updates) - len(good)),
+            ]
+            _tell(alarms, told)
+            record = {
+                "step": state.step,
+                "seconds": round(state.seconds, 3),
+                "train_loss": sum(update.loss for update in good) / len(good),
+                "gradient_norm": sum(update.gradient_norm for update in good) / len(good),
+                "weight": objective.weight(share),
+                "beta_norm": beta_norm(objective, state.vae),
+                "skipped": state.skipped,
+                "alarms": [alarm._asdict() for alarm in alarms],
+                **held_out._asdict(),
+            }
+            updates = []
             history.append(record)
-            _log(board, record)
+            _log(board, record, size, total)
             bar.set_postfix(held_out=f"{held_out.loss:.1f}", kl=f"{held_out.rate:.1f}")
-            if held_out.loss < state.best:
+            if held_out.loss < state.best or state.critic is not None:
                 state.best = held_out.loss
                 weights = safetensors.torch.save(_tensors(state.vae))
                 files.write_whole(partial / "best.safetensors", weights)
             files.append_line(metrics, record)
             _save_checkpoint(partial, state)
-    return HeldOut.of(min(history, key=lambda record: float(record["loss"])))
+    kept = history[-1]
+    if state.critic is None:
+        kept = min(history, key=lambda record: float(record["loss"]))
+    raised = {alarm["name"]: Alarm(**alarm) for record in history for alarm in record["alarms"]}
+    return HeldOut.of(kept), tuple(raised.values())
 
 
-def _step(
-    state: _State,
-    dataset: FrameDataset,
-    indices: NDArray[np.int64],
-    config: TrainConfig,
-    total: int,
-) -> float:
-    """One update; counts itself. Returns the loss in nats a frame."""
-    share = state.step / total
+def _step(state: _State, dataset: FrameDataset, indices: NDArray[np.int64], plan: _Plan) -> _Update:
+    """One update; counts itself, and leaves out what is not finite."""
+    config, objective = plan.config, plan.config.objective
+    share = state.step / plan.total
     rate = config.learning_rate * min(
-        1.0, (state.step + 1) / max(1.0, 0.05 * total), 2 * (1 - share)
+        1.0, (state.step + 1) / max(1.0, 0.05 * plan.total), 2 * (1 - share)
     )
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    frames = torch.from_numpy(dataset.frames(indices))
-    x = VAE.to_input(frames)  # (B, C, H, W)
-    noise = torch.randn(len(x), state.vae.config.latent_dim, generator=state.noise)  # (B, Z)
-    losses = state.vae.losses(x, state.vae.encode(x), noise)
-    loss = config.objective.terms(*losses, progress=share).loss
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise _not_finite(state.step, value)
+    out = _pass(state, torch.from_numpy(dataset.frames(indices)), plan)
+    loss = objective.terms(out, objective.weight(share), state.critic).loss
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    state.optimizer.step()
+    gradients = [weight.grad for weight in state.vae.parameters() if weight.grad is not None]
+    update = _Update(float(loss.detach()), float(nn.utils.get_total_norm(gradients)))
+    if _finite(update):
+        state.optimizer.step()
+        _step_critic(state, out.z.detach(), objective)
+    else:
+        state.skipped += 1
     state.step += 1
-    return value
+    return update
+
+
+def _pass(state: _State, frames: torch.Tensor, plan: _Plan) -> Pass:
+    """Frames (B, H, W, C) uint8 through the autoencoder, as its objective wants it."""
+    vae, objective = state.vae, plan.config.objective
+    x = VAE.to_input(frames)  # (B, C, H, W)
+    seen = objective.corrupt(x, state.noise)
+    if objective.deterministic:
+        posterior = vae.encode(seen)
+        z = posterior.mu  # (B, Z)
+    else:
+        noise = torch.randn(len(x), vae.config.latent_dim, generator=state.noise)  # (B, Z)
+        posterior = vae.encode(seen)
+        z = vae.reparameterise(posterior, noise)
+    weights = None
+    if plan.usual is not None:
+        weights = moving_weights(x, plan.usual, plan.config.moving_weight)
+    lost = vae.distortion(vae.decode_logits(z), x, weights)
+    kl = kl_per_dimension(posterior.mu, posterior.logvar)
+    return Pass(lost, kl, posterior.mu, posterior.logvar, z, len(plan.split.train))
+
+
+def _step_critic(state: _State, z: torch.Tensor, objective: Objective) -> None:
+    """One update of the discriminator, if there is one, on the codes of the same batch."""
+    if state.critic is None or state.critic_optimizer is None:
+        return
+    loss = objective.critic_loss(state.critic, z, state.noise)
+    state.critic_optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    state.critic_optimizer.step()
+
+
+def _finite(update: _Update) -> bool:
+    return math.isfinite(update.loss) and math.isfinite(update.gradient_norm)
+
+
+def _tell(alarms: list[Alarm], told: set[str]) -> None:
+    """Print each alarm the first time that it is raised."""
+    for alarm in alarms:
+        if alarm.name not in told:
+            told.add(alarm.name)
+            tqdm.write(str(alarm))
 
 
 def _batches(
@@ -451,10 +553,14 @@ def _read_metrics(path: Path, step: int) -> list[dict[str, Any]]:
     return records
 
 
-def _log(board: SummaryWriter, record: dict[str, Any]) -> None:
-    for name, value in record.items():
+def _log(board: SummaryWriter, record: dict[str, Any], size: int, total: int) -> None:
+    step = record["step"]
+    pace = step / max(record["seconds"], 1e-3)  # updates a second
+    shown = {**record, **record["terms"], "images_per_second": pace * size}
+    shown["seconds_left"] = (total - step) / pace
+    for name, value in shown.items():
         if isinstance(value, int | float) and name != "step":
-            board.add_scalar(f"vae/{name}", value, record["step"])
+            board.add_scalar(f"vae/{name}", value, step)
     kl = np.asarray(record["kl_per_dimension"])
     board.add_histogram("vae/kl_per_dimension", kl, record["step"])
 
@@ -465,7 +571,12 @@ def _best(vae: VAE, partial: Path) -> VAE:
 
 
 def _draw(
-    vae: VAE, dataset: FrameDataset, split: Split, held_out: HeldOut, folder: Path, seed: int
+    vae: VAE,
+    dataset: FrameDataset,
+    split: Split,
+    held_out: HeldOut,
+    folder: Path,
+    config: TrainConfig,
 ) -> None:
     """Pictures on frames that were not trained on."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -473,7 +584,9 @@ def _draw(
     chosen = split.held_out[np.linspace(0, len(split.held_out) - 1, 12).astype(np.int64)]
     frames = dataset.frames(chosen)
     pictures.save_picture(folder / "reconstructions.png", pictures.reconstructions(vae, frames))
-    pictures.save_picture(folder / "samples.png", pictures.samples(vae, seed=seed))
+    noise = torch.Generator().manual_seed(config.seed)
+    codes = config.objective.draw(32, vae.config.latent_dim, noise)
+    pictures.save_picture(folder / "samples.png", pictures.samples(vae, codes))
     informative = np.argsort(held_out.kl_per_dimension)[::-1][:8]
     pictures.save_picture(
         folder / "traversals.png",
@@ -492,4 +605,5 @@ def _finished(out: Path, run: dict[str, Any]) -> Trained:
             remedy="choose another folder, or delete that one",
         )
     held_out = HeldOut.of(provenance["held_out"])
-    return Trained(out, held_out, provenance["steps"], provenance["seconds"])
+    alarms = tuple(Alarm(**alarm) for alarm in provenance["alarms"])
+    return Trained(out, held_out, provenance["steps"], provenance["seconds"], alarms)

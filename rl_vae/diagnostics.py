@@ -1,0 +1,199 @@
+"""Diagnostics: how a VAE does on held-out frames, and alarms with a cure.
+
+Shape letters: B batch, C H W frame, Z latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rl_vae.dataset import FrameDataset
+from rl_vae.densities import bits_per_dimension, kl_per_dimension, log_normaliser, moving_weights
+from rl_vae.terms import Objective, Pass
+from rl_vae.vae import VAE
+
+ACTIVE_UNIT = 0.01
+"""A latent is active where the variance of its mean over frames is above this (Burda et al. 2016,
+section 3.4)."""
+
+USUAL_BETA_NORM = (1e-6, 1.0)
+"""Published settings lie well within this; 1 weighs a latent like a pixel."""
+
+MOST_BETA = 1000.0
+"""Four times the largest beta of Higgins et al. 2017 (250, table 1)."""
+
+SETTLED = 0.25, 100
+"""Share of the updates, and updates, after which an empty code is alarming."""
+
+
+class HeldOut(NamedTuple):
+    """How a VAE does on frames that it never trained on. All in nats a frame."""
+
+    loss: float
+    """What is minimised, at its full weight."""
+    distortion: float
+    """-log p(x | z) summed over pixels, each counting the same."""
+    rate: float
+    """KL summed over latents; where the objective draws no z, |mu|^2 / 2."""
+    elbo: float | None
+    """-(distortion + rate), Bernoulli's cross-entropy normalised, so that likelihoods compare;
+    None where the objective draws no z."""
+    bits_per_dimension: float | None
+    """The same as bits for each 8-bit value of a frame."""
+    mse: float
+    """Mean squared error of the reconstruction from mu, per value, in units of 255."""
+    active_units: int
+    kl_per_dimension: tuple[float, ...]
+    terms: Mapping[str, float]
+    """What else the loss is made of, by name."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> HeldOut:
+        """The measures in a record that went through JSON."""
+        values = {name: record[name] for name in cls._fields}
+        return cls(**{**values, "kl_per_dimension": tuple(record["kl_per_dimension"])})
+
+
+def evaluate_vae(
+    vae: VAE,
+    dataset: FrameDataset,
+    indices: NDArray[np.int64],
+    objective: Objective,
+    batch_size: int,
+    critic: nn.Module | None = None,
+    usual: Tensor | None = None,
+    moving_weight: float = 1.0,
+) -> HeldOut:
+    """Measure a VAE on some frames of a dataset, with fixed noise, so that runs compare.
+
+    Args:
+        vae: What is measured.
+        dataset: Where the frames are.
+        indices: Which of them.
+        objective: Whose loss.
+        batch_size: Frames at once.
+        critic: The objective's discriminator, if it has one.
+        usual: (C, H, W) median frame, where the loss weighs moving pixels.
+        moving_weight: How much it does.
+    """
+    noise, n = torch.Generator().manual_seed(0), len(indices)
+    sums: dict[str, float] = {}
+    kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64)
+    codes = []
+    with torch.no_grad():
+        for start in range(0, n, batch_size):
+            x = VAE.to_input(torch.from_numpy(dataset.frames(indices[start : start + batch_size])))
+            mu, logvar = posterior = vae.encode(x)
+            z = mu
+            if not objective.deterministic:
+                z = vae.reparameterise(posterior, torch.randn(mu.shape, generator=noise))
+            logits = vae.decode_logits(z)
+            plain = weighed = vae.distortion(logits, x)
+            if usual is not None:
+                weighed = vae.distortion(logits, x, moving_weights(x, usual, moving_weight))
+            each_kl = kl_per_dimension(mu, logvar)
+            out = Pass(weighed, each_kl, mu, logvar, z, n)
+            terms = objective.terms(out, objective.weight(1.0), critic)
+            missing = log_normaliser(logits) if vae.config.likelihood == "bernoulli" else 0 * plain
+            reconstructed = torch.sigmoid(vae.decode_logits(mu))
+            parts = {
+                "loss": terms.loss,
+                "distortion": plain.mean(),
+                "normaliser": missing.mean(),
+                "mse": (reconstructed - x).square().mean() * 255.0**2,
+                **terms.parts,
+            }
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + len(x) * float(value)
+            kl += each_kl.double().sum(0)
+            codes.append(mu)
+    means = {name: value / n for name, value in sums.items()}
+    kl_mean = (kl / n).tolist()
+    rate = sum(kl_mean)
+    elbo = None
+    if not objective.deterministic:
+        elbo = means["normaliser"] - means["distortion"] - rate
+    return HeldOut(
+        loss=means.pop("loss"),
+        distortion=means.pop("distortion"),
+        rate=rate,
+        elbo=elbo,
+        bits_per_dimension=None if elbo is None else bits_per_dimension(elbo, math.prod(vae.shape)),
+        mse=means.pop("mse"),
+        active_units=int((torch.cat(codes).double().var(dim=0) > ACTIVE_UNIT).sum()),
+        kl_per_dimension=tuple(kl_mean),
+        terms={name: value for name, value in means.items() if name != "normaliser"},
+    )
+
+
+class Alarm(NamedTuple):
+    """Something that is wrong with a training that goes on, and what to do about it."""
+
+    name: str
+    """"beta_norm", "collapse" or "not_finite"."""
+    what: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"ALARM {self.name}: {self.what} Cure: {self.cure}."
+
+
+def beta_norm(objective: Objective, vae: VAE) -> float:
+    """Beta Z / (C H W) (Higgins et al. 2017, section 4.2), of the largest weight on the rate."""
+    return objective.pressure() * vae.config.latent_dim / math.prod(vae.shape)
+
+
+def check_beta(objective: Objective, vae: VAE) -> list[Alarm]:
+    """An alarm where beta is far from what anyone uses."""
+    beta, norm = objective.pressure(), beta_norm(objective, vae)
+    low, high = USUAL_BETA_NORM
+    if beta == 0 or (low <= norm <= high and beta <= MOST_BETA):
+        return []
+    return [
+        Alarm(
+            "beta_norm",
+            f"beta {beta:g} is a beta_norm of {norm:.2g}, usual are {low:g} to {high:g} and a beta "
+            f"of at most {MOST_BETA:g}: "
+            + ("the code will be empty." if norm > low else "the code is hardly pressed at all."),
+            "losses here are sums over pixels and latents, so beta 1 is the plain VAE and 4 is "
+            "strong; a beta that was meant for means over pixels is to be multiplied by "
+            f"{math.prod(vae.shape):,} values a frame",
+        )
+    ]
+
+
+def check_collapse(held_out: HeldOut, step: int, total: int) -> list[Alarm]:
+    """An alarm where no latent tells frames apart, a quarter of the updates done."""
+    share, updates = SETTLED
+    if held_out.active_units or step < updates or step < share * total:
+        return []
+    return [
+        Alarm(
+            "collapse",
+            f"none of {len(held_out.kl_per_dimension)} latents is active (KL {held_out.rate:.2g} "
+            "nats): every frame has the same code.",
+            "lower beta, give each latent free_bits (0.1), warm up longer, or take "
+            "likelihood='gaussian' with a smaller sigma, so that small differences count",
+        )
+    ]
+
+
+def check_skipped(skipped: int) -> list[Alarm]:
+    """An alarm where updates of the last epoch were left out."""
+    if not skipped:
+        return []
+    return [
+        Alarm(
+            "not_finite",
+            f"{skipped} updates of this epoch had a loss or gradient that is no finite number and "
+            "were skipped.",
+            "lower the learning_rate",
+        )
+    ]
