@@ -22,9 +22,8 @@ from torch.nn import functional
 from rl_vae.objectives import Autoencoder, Beta, BetaTC, Capacity, Denoising
 from rl_vae.terms import Objective, Pass, Terms, check, check_shares, check_weights, rise
 
-CRITIC_LEARNING_RATE = 1e-4
 CRITIC_BETAS = (0.5, 0.9)
-"""Of the discriminator's Adam (Kim & Mnih 2018, appendix A)."""
+"""Of the discriminator's Adam (Kim & Mnih 2018, appendix A); its learning rate is the model's."""
 
 
 class Critic(nn.Module):
@@ -109,12 +108,12 @@ class Adversarial(Objective):
     """Adversarial autoencoder: distortion + weight * log(1 + exp(-d(mu))) (Makhzani et al. 2016).
 
     d is the discriminator's logit that a code is a draw of the prior; the encoder learns to pass
-    for one (section 2, with the deterministic encoder of section 2.1), in its non-saturating form
+    for one (section 2, with the deterministic encoder named there), in its non-saturating form
     (Goodfellow et al. 2014, section 3), in nats. Both phases of the paper are one update here, so
     the weight says what the prior is worth against the distortion, a sum over pixels.
 
     The prior is N(0, 1) in every latent, or a mixture: in the first two latents `components`
-    Gaussians of standard deviation 0.5 on a circle of radius 4 (as in the paper's figure 2, in two
+    Gaussians of standard deviation 0.5 on a circle of radius 4 (the paper has ten of them in two
     dimensions), N(0, 1) in the others.
 
     Raises:
@@ -156,7 +155,7 @@ class Adversarial(Objective):
 
     def critic_loss(self, critic: nn.Module, z: Tensor, generator: torch.Generator) -> Tensor:
         """Cross-entropy in nats a code, draws of the prior as 1, codes as 0."""
-        return _cross_entropy(critic, self.draw(*z.shape, generator).to(z.device), z)
+        return _cross_entropy(critic, self.draw(len(z), z.shape[1], generator).to(z.device), z)
 
     def draw(self, n: int, latent_dim: int, generator: torch.Generator) -> Tensor:
         """(n, Z) draws of the prior."""

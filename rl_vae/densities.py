@@ -39,7 +39,7 @@ def distortion(
         pixels, and is no normalised density for them (Loaiza-Ganem & Cunningham 2019).
     gaussian, learned_gaussian: sum [(x - p)^2 / (2 sigma^2) + log sigma + log(2 pi) / 2],
         p = sigmoid(logits). A learned sigma is one number for all pixels (Rybkin et al. 2021,
-        equation 3).
+        section 3).
 
     Args:
         logits: (B, C, H, W).
@@ -66,7 +66,7 @@ def log_normaliser(logits: Tensor) -> Tensor:
     """What makes Bernoulli's cross-entropy a density on [0, 1], summed over a frame: (B,) nats.
 
     sum log C(p), C(p) = 2 artanh(1 - 2 p) / (1 - 2 p) = l / tanh(l / 2), l = logits (Loaiza-Ganem
-    & Cunningham 2019, equation 9): the distortion less this is -log of a continuous Bernoulli.
+    & Cunningham 2019, section 3): the distortion less this is -log of a continuous Bernoulli.
 
     Args:
         logits: (B, C, H, W).

@@ -44,7 +44,7 @@ class Autoencoder(Objective):
 class Denoising(Objective):
     """Denoising autoencoder: the distortion of the clean frame, given the code of a noisy one.
 
-    loss = -log p(x | mu(x~)), x~ ~ C(x~ | x) (Vincent et al. 2010, equation 4), summed over
+    loss = -log p(x | mu(x~)), x~ ~ C(x~ | x) (Vincent et al. 2008, section 2.3), summed over
     pixels, averaged over the batch, in nats. C adds N(0, amount^2) to each value ("gaussian"), or
     sets each value to 0 with probability `amount` ("masking"). Held-out frames are measured clean,
     as agents see them.

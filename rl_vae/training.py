@@ -31,7 +31,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 
 from rl_vae import files, pictures
-from rl_vae.adversaries import CRITIC_BETAS, CRITIC_LEARNING_RATE
+from rl_vae.adversaries import CRITIC_BETAS
 from rl_vae.artifact import read_config, save_artifact
 from rl_vae.dataset import FrameDataset, Split
 from rl_vae.densities import kl_per_dimension, moving_weights
@@ -311,7 +311,7 @@ def _fresh_state(
     state = _State(vae, optimizer, torch.Generator().manual_seed(config.seed), critic)
     if critic is not None:
         state.critic_optimizer = torch.optim.Adam(
-            critic.parameters(), lr=CRITIC_LEARNING_RATE, betas=CRITIC_BETAS, fused=True
+            critic.parameters(), lr=config.learning_rate, betas=CRITIC_BETAS, fused=True
         )
     return state
 
