@@ -1,0 +1,83 @@
+"""Does weighting moving pixels bring Pong's ball into the code? A linear probe against the RAM.
+
+For each seed two VAEs, alike but for moving_weight, are trained on the same frames, 64 x 64 from
+Pong's playing field; from their mean codes of held-out episodes ridge regression reads the
+positions that the console keeps in its RAM. Frames without a ball (between two points) are left
+out.
+
+r2_ball_x_plain, r2_ball_x_weighted, ...   R^2 on the held-out episodes, fitted on
+                                           the training episodes; mean over the seeds
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from rl_vae import Encoder, FrameSpec, TrainConfig, VAEConfig, collect_frames, train_vae
+from rl_vae.dataset import FrameDataset
+from rl_vae.envs import quiet
+from rl_vae.evaluation import write_figures
+
+RAM = {"ball_x": "ram_49", "ball_y": "ram_54", "player_y": "ram_51", "enemy_y": "ram_50"}
+"""Where Pong keeps its positions (Anand et al. 2019, appendix)."""
+
+SPEC = FrameSpec(height=64, width=64, crop=(34, 16, 0, 0))  # the field alone
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--frames", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=1500, help="updates of 64 frames")
+    parser.add_argument("--moving-weight", type=float, default=20.0)
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0 up")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    arguments = parser.parse_args()
+    quiet()
+    figures: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = collect_frames(
+            "ALE/Pong-v5",
+            Path(folder) / "frames",
+            n_frames=arguments.frames,
+            spec=SPEC,
+            engine="gymnasium",
+        )
+        for seed in range(arguments.seeds):
+            for name, weight in (("plain", 1.0), ("weighted", arguments.moving_weight)):
+                config = TrainConfig(steps=arguments.steps, moving_weight=weight, seed=seed)
+                out = Path(folder) / f"{name}-{seed}"
+                trained = train_vae(dataset, out, VAEConfig(latent_dim=32), config)
+                measured = probe(dataset, Encoder.load(out), config)
+                measured["rate"], measured["mse"] = trained.held_out.rate, trained.held_out.mse
+                for what, value in measured.items():
+                    figures.setdefault(f"{what}_{name}", []).append(value)
+    means = {name: float(np.mean(values)) for name, values in figures.items()}
+    for name, values in figures.items():
+        print(f"{name:24s} {means[name]:7.3f}   {' '.join(f'{value:.3f}' for value in values)}")
+    if arguments.json:
+        write_figures(arguments.json, means, range(arguments.seeds))
+
+
+def probe(dataset: FrameDataset, encoder: Encoder, config: TrainConfig) -> dict[str, float]:
+    """R^2 of each position, ridge regression from standardised codes."""
+    split, factors = dataset.split(config.held_out, config.seed), dataset.factors
+    ball = factors[RAM["ball_y"]] > 0
+    train, test = split.train[ball[split.train]], split.held_out[ball[split.held_out]]
+    codes = encoder.encode(dataset.frames(train)), encoder.encode(dataset.frames(test))
+    mean, std = codes[0].mean(0), codes[0].std(0) + 1e-6
+    a, b = (np.c_[(part - mean) / std, np.ones(len(part))] for part in codes)
+    found = {}
+    for name, byte in RAM.items():
+        y, right = factors[byte][train], factors[byte][test]
+        solved = np.linalg.solve(a.T @ a + np.eye(a.shape[1]), a.T @ y)
+        lost = ((b @ solved - right) ** 2).sum() / ((right - right.mean()) ** 2).sum()
+        found[f"r2_{name}"] = float(1 - lost)
+    return found
+
+
+if __name__ == "__main__":
+    main()
