@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rl_vae import errors
     from rl_vae.adversaries import Adversarial, FactorVAE
     from rl_vae.agent import Agent
+    from rl_vae.anomalies import find_anomalies
+    from rl_vae.classifier import labels_of, train_classifier
     from rl_vae.collect import collect_frames, coverage
     from rl_vae.dataset import FrameDataset
     from rl_vae.encoder import Encoder
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from rl_vae.evaluation import evaluate_agent, interval
     from rl_vae.exploration import Correlated, Mixture, Uniform
     from rl_vae.frames import FrameSpec
+    from rl_vae.gallery import draw_gallery
     from rl_vae.objectives import Autoencoder, Beta, BetaTC, Capacity, Denoising
     from rl_vae.policy import train_agent
     from rl_vae.recipe import Recipe
@@ -53,10 +56,14 @@ _HOME = {
     "VAEConfig": "vae",
     "collect_frames": "collect",
     "coverage": "collect",
+    "draw_gallery": "gallery",
     "evaluate_agent": "evaluation",
+    "find_anomalies": "anomalies",
     "interval": "evaluation",
+    "labels_of": "classifier",
     "make_env": "envs",
     "train_agent": "policy",
+    "train_classifier": "classifier",
     "train_vae": "training",
 }
 
@@ -83,11 +90,15 @@ __all__ = [
     "VAEConfig",
     "collect_frames",
     "coverage",
+    "draw_gallery",
     "errors",
     "evaluate_agent",
+    "find_anomalies",
     "interval",
+    "labels_of",
     "make_env",
     "train_agent",
+    "train_classifier",
     "train_vae",
 ]
 

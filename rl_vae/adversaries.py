@@ -179,10 +179,10 @@ def _check_width(width: int) -> None:
 
 
 OBJECTIVES: dict[str, type[Objective]] = {
-    kind.__name__: kind
+    kind.__name__.lower(): kind
     for kind in (Autoencoder, Denoising, Beta, Capacity, BetaTC, FactorVAE, Adversarial)
 }
-"""Every objective by the name of its class."""
+"""Every objective by the name of its class, in small letters."""
 
 
 def objective_of(values: Mapping[str, Any]) -> Objective:
@@ -191,4 +191,4 @@ def objective_of(values: Mapping[str, Any]) -> Objective:
     Raises:
         KeyError, TypeError, ConfigError: where it is none.
     """
-    return OBJECTIVES[values["kind"]](**{k: v for k, v in values.items() if k != "kind"})
+    return OBJECTIVES[values["kind"].lower()](**{k: v for k, v in values.items() if k != "kind"})

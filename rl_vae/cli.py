@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
@@ -24,6 +24,9 @@ from rl_vae.errors import ConfigError, RlVaeError
 
 EnvId = Annotated[str, tyro.conf.Positional]
 Folder = Annotated[Path, tyro.conf.Positional]
+ObjectiveName = Literal[
+    "autoencoder", "denoising", "beta", "capacity", "beta-tc", "factor-vae", "adversarial"
+]
 
 
 def collect(
@@ -120,12 +123,25 @@ def train_vae(
     out: Path,
     *,
     latent_dim: int = 32,
-    network: Literal["patch", "world_models", "burgess"] = "patch",
-    likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
+    network: Literal["patch", "world_models", "burgess", "mlp"] = "patch",
+    likelihood: Literal["gaussian", "learned_gaussian", "bernoulli"] = "gaussian",
     sigma: float = 0.1,
-    objective: Literal["beta"] = "beta",
-    beta: float = 1.0,
-    warm_up: float = 0.25,
+    moving_weight: float = 1.0,
+    objective: ObjectiveName = "beta",
+    beta: float | None = None,
+    warm_up: float | None = None,
+    cycles: int | None = None,
+    free_bits: float | None = None,
+    capacity: float | None = None,
+    rise: float | None = None,
+    gamma: float | None = None,
+    alpha: float | None = None,
+    noise: Literal["gaussian", "masking"] | None = None,
+    amount: float | None = None,
+    adversary: float | None = None,
+    prior: Literal["gaussian", "mixture"] | None = None,
+    components: int | None = None,
+    width: int | None = None,
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int = 64,
@@ -139,12 +155,26 @@ def train_vae(
         dataset: What `rl-vae collect` wrote.
         out: The model's folder.
         latent_dim: Numbers in a code.
-        network: "patch" (fast on a CPU), "world_models" or "burgess".
-        likelihood: "gaussian" or "bernoulli".
+        network: "patch" (fast on a CPU), "world_models", "burgess" or "mlp" (400 units).
+        likelihood: "gaussian", "learned_gaussian" or "bernoulli".
         sigma: Standard deviation of the Gaussian likelihood, pixels being from 0 to 1.
-        objective: "beta": distortion + beta * KL, sums over pixels and latents, in nats.
-        beta: Weight of the KL, from 0 up; 1 is the plain VAE.
-        warm_up: Share of the updates over which beta rises from 0.
+        moving_weight: How much pixels that differ from their usual value count, others 1.
+        objective: What is minimised, sums over pixels and latents, in nats; "beta" is the VAE.
+        beta: beta: weight of the KL, 1; beta-tc: of the total correlation, 6.
+        warm_up: beta, beta-tc, factor-vae: share of the updates in which weights rise, 0.25.
+        cycles: beta: how often its weight rises from 0 again, 1.
+        free_bits: beta: nats that each latent has free, 0.
+        capacity: capacity: nats that the code holds in the end, 25.
+        rise: capacity: share of the updates over which it rises from 0, 0.5.
+        gamma: capacity: weight of the distance from it, 100; beta-tc: of the dimension-wise KL, 1;
+            factor-vae: of the total correlation, 6.4.
+        alpha: beta-tc: weight of the mutual information, 1.
+        noise: denoising: "gaussian" (added to pixels) or "masking" (pixels set to 0).
+        amount: denoising: standard deviation, pixels being from 0 to 1, or share masked; 0.1.
+        adversary: adversarial: weight of the discriminator's verdict, 100.
+        prior: adversarial: "gaussian", or a "mixture" on a circle in the first two latents.
+        components: adversarial: Gaussians of the mixture, 10.
+        width: factor-vae, adversarial: units of the discriminator's hidden layers, 1000.
         epochs: Passes over the frames. With neither epochs nor steps: 10.
         steps: Updates, instead of epochs.
         batch_size: Frames of one update.
@@ -154,31 +184,132 @@ def train_vae(
     """
     from rl_vae import training
     from rl_vae.dataset import FrameDataset
-    from rl_vae.objectives import Beta
     from rl_vae.vae import VAEConfig
 
-    assert objective == "beta"
+    chosen = _objective(
+        objective,
+        beta=beta,
+        warm_up=warm_up,
+        cycles=cycles,
+        free_bits=free_bits,
+        capacity=capacity,
+        rise=rise,
+        gamma=gamma,
+        alpha=alpha,
+        noise=noise,
+        amount=amount,
+        adversary=adversary,
+        prior=prior,
+        components=components,
+        width=width,
+    )
     trained = training.train_vae(
         FrameDataset.open(dataset),
         out,
         VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma),
         training.TrainConfig(
-            objective=Beta(beta=beta, warm_up=warm_up),
+            objective=chosen,
             epochs=epochs,
             steps=steps,
             batch_size=batch_size,
             learning_rate=learning_rate,
             held_out=held_out,
+            moving_weight=moving_weight,
             seed=seed,
         ),
     )
     best = trained.held_out
+    bound = (
+        "" if best.bits_per_dimension is None else f", {best.bits_per_dimension:.2f} bits a value"
+    )
     print(
         f"{trained.path}: {trained.steps:,} updates in {trained.seconds:.0f} s. Held out, nats a "
-        f"frame: loss {best.loss:.1f}, distortion {best.distortion:.1f}, KL {best.rate:.2f}; "
+        f"frame: loss {best.loss:.1f}, distortion {best.distortion:.1f}, KL {best.rate:.2f}{bound}; "
         f"root mean square error {best.mse**0.5:.1f} of 255; {best.active_units} of "
         f"{latent_dim} latents active"
     )
+
+
+def show(
+    model: Folder,
+    dataset: Folder,
+    out: Path,
+    *,
+    level: float = 0.99,
+    json: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Draw what a model can do: reconstruct, sample, interpolate, traverse, find anomalies.
+
+    Args:
+        model: What `rl-vae train-vae` wrote.
+        dataset: Frames of the same size and crop, its own or others.
+        out: A folder for the pictures and anomalies.csv, the scores of every frame.
+        level: Quantile of the training frames beyond which a frame is strange: 0.95 to 1.
+        json: A file to write the figures to.
+        seed: Of the samples and of which frames are shown.
+    """
+    from rl_vae import evaluation
+    from rl_vae.dataset import FrameDataset
+    from rl_vae.encoder import Encoder
+    from rl_vae.gallery import draw_gallery
+
+    frames = FrameDataset.open(dataset)
+    gallery = draw_gallery(Encoder.load(model), frames, out, level=level, seed=seed)
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in gallery.shares.items())
+    print(
+        f"{gallery.path}: pictures, and anomalies.csv. Of {len(frames):,} frames, beyond the "
+        f"training frames' quantile {level:g} by {shares}"
+    )
+    if json is not None:
+        figures = {f"strange_{name}": share for name, share in gallery.shares.items()}
+        evaluation.write_figures(json, figures, [seed])
+
+
+def classify(
+    model: Folder,
+    dataset: Folder,
+    out: Path,
+    *,
+    label: str = "action",
+    fine_tune: bool = False,
+    epochs: int = 10,
+    json: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Train a classifier on a model's code and draw whom it takes for whom.
+
+    Args:
+        model: What `rl-vae train-vae` wrote; it stays as it is.
+        dataset: Frames of the same size and crop.
+        out: A picture to write, .png.
+        label: "action", where actions are numbers, or the name of a factor of the simulator.
+        fine_tune: Train a copy of the encoder along, instead of the classifier alone.
+        epochs: Passes over the frames.
+        json: A file to write the figures to.
+        seed: Of weights, order and split; a fifth of the frames is held out.
+    """
+    from rl_vae import evaluation, pictures
+    from rl_vae.classifier import labels_of, train_classifier
+    from rl_vae.dataset import FrameDataset
+    from rl_vae.encoder import Encoder
+
+    frames = FrameDataset.open(dataset)
+    labels = labels_of(frames, label)
+    made = train_classifier(
+        Encoder.load(model), frames, labels, fine_tune=fine_tune, epochs=epochs, seed=seed
+    )
+    how = "fine-tuned" if fine_tune else "frozen"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    title = f"{label}, encoder {how}: {made.accuracy:.0%} right"
+    pictures.save_matrix(out, made.confusion, labels.names, title=title)
+    print(
+        f"{out}: {label} of {len(labels.names)} classes, encoder {how}: {made.accuracy:.1%} right "
+        f"on held-out episodes; always the commonest {made.majority:.1%}"
+    )
+    if json is not None:
+        figures = {"accuracy": made.accuracy, "majority": made.majority}
+        evaluation.write_figures(json, figures, [seed])
 
 
 def train_agent(
@@ -332,6 +463,8 @@ def demo(
 COMMANDS: dict[str, Any] = {
     "collect": collect,
     "train-vae": train_vae,
+    "show": show,
+    "classify": classify,
     "train-agent": train_agent,
     "evaluate": evaluate,
     "demo": demo,
@@ -369,6 +502,24 @@ class _Terminated(BaseException):
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise _Terminated
+
+
+def _objective(name: str, **given: Any) -> Any:
+    """The objective of that name with what was given; what belongs to others is refused."""
+    from rl_vae.adversaries import OBJECTIVES
+
+    kind = OBJECTIVES[name.replace("-", "")]
+    own = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    given = {option: value for option, value in given.items() if value is not None}
+    if strange := sorted(set(given) - own):
+        options = ", ".join(f"--{option.replace('_', '-')}" for option in sorted(own))
+        raise ConfigError(
+            f"The objective {name} does not have this option.",
+            expected=options or "no options",
+            got=", ".join(f"--{option.replace('_', '-')}" for option in strange),
+            remedy="leave it out, or choose another --objective",
+        )
+    return kind(**given)
 
 
 def _json_object(text: str) -> dict[str, Any]:

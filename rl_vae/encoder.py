@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rl_vae.adversaries import objective_of
 from rl_vae.artifact import Artifact, read_artifact
 from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
@@ -144,12 +145,8 @@ class Encoder:
                 remedy="collect frames from this environment and train an encoder for it",
             )
 
-    def encode(self, frames: UInt8Array) -> NDArray[np.float32]:
-        """Mean latents of frames that already fit the FrameSpec: (N, H, W, C) uint8 -> (N, Z).
-
-        Raises:
-            ObservationError: where they do not fit.
-        """
+    def check_frames(self, frames: UInt8Array) -> None:
+        """Raise ObservationError unless these are frames of its FrameSpec, (N, H, W, C) uint8."""
         if (
             not isinstance(frames, np.ndarray)
             or frames.dtype != np.uint8
@@ -162,6 +159,14 @@ class Encoder:
                 f"{getattr(frames, 'shape', None)}",
                 remedy="give raw observations to encode_observations, which applies the FrameSpec",
             )
+
+    def encode(self, frames: UInt8Array) -> NDArray[np.float32]:
+        """Mean latents of frames that already fit the FrameSpec: (N, H, W, C) uint8 -> (N, Z).
+
+        Raises:
+            ObservationError: where they do not fit.
+        """
+        self.check_frames(frames)
         if len(frames) <= _CHUNK:
             return self._encode(frames)
         parts = range(0, len(frames), _CHUNK)
@@ -190,6 +195,39 @@ class Encoder:
                 remedy="decode what this encoder's encode gave, without stack or actions",
             )
         return self.vae.decode_frames(torch.from_numpy(codes))
+
+    def reconstruct(self, frames: UInt8Array) -> UInt8Array:
+        """What the decoder makes of the codes of frames, (N, H, W, C) uint8 both."""
+        return self.decode(self.encode(frames))
+
+    def sample(self, n: int, *, seed: int = 0) -> UInt8Array:
+        """(n, H, W, C) uint8 frames decoded from draws of the prior that it was trained with.
+
+        An autoencoder without a prior is asked for codes of N(0, 1), which may show little.
+        """
+        objective = objective_of(self.provenance["train"]["objective"])
+        draws = objective.draw(n, self.latent_dim, torch.Generator().manual_seed(seed))
+        return self.vae.decode_frames(draws)
+
+    def interpolate(
+        self, first: UInt8Array, last: UInt8Array, steps: int = 9, *, spherical: bool = False
+    ) -> UInt8Array:
+        """(steps, H, W, C) frames between two frames (H, W, C), as `VAE.interpolate`."""
+        ends = torch.from_numpy(self.encode(np.stack([first, last])))  # (2, Z)
+        return self.vae.interpolate(ends[0], ends[1], steps, spherical=spherical)
+
+    def traverse(
+        self, frame: UInt8Array, latent: int, steps: int = 9, *, reach: float = 2.5
+    ) -> UInt8Array:
+        """(steps, H, W, C) frames: one latent of a frame's code moves, the others stay.
+
+        It moves from `reach` standard deviations below its mean to as many above, both over the
+        training frames.
+        """
+        codes = np.repeat(self.encode(frame[None]), steps, axis=0)  # (steps, Z)
+        mean, std = self.reference.latent_mean[latent], self.reference.latent_std[latent]
+        codes[:, latent] = mean + std * np.linspace(-reach, reach, steps)
+        return self.decode(codes)
 
     def _encode(self, frames: UInt8Array) -> NDArray[np.float32]:
         if len(frames) == 0:

@@ -142,6 +142,28 @@ def save_chart(
     figure.savefig(path, dpi=140)
 
 
+def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title: str) -> None:
+    """Draw counts (K, K), rows the right classes and columns the answers, each row as shares."""
+    from matplotlib.figure import Figure
+
+    side = 2.5 + 0.4 * len(names)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes: Any = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(names)):
+        for column in range(len(names)):
+            share = float(shares[row, column])
+            colour = "white" if share > 0.5 else "black"
+            axes.text(column, row, f"{share:.0%}", ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("right")
+    axes.set_title(title)
+    figure.savefig(path, dpi=140)
+
+
 def side_by_side(left: UInt8Array, right: UInt8Array, *, height: int = 192) -> UInt8Array:
     """Two images, (h, w, C) of any size, at one height beside each other."""
     return np.concatenate([_at_height(left, height), _at_height(right, height)], axis=1)

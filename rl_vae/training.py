@@ -9,12 +9,8 @@ Shape letters: B batch, C H W frame, Z latents.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import math
-import os
-import pickle
 import shutil
 import time
 from collections.abc import Iterator
@@ -33,6 +29,7 @@ from tqdm.auto import tqdm
 from rl_vae import files, pictures
 from rl_vae.adversaries import CRITIC_BETAS
 from rl_vae.artifact import read_config, save_artifact
+from rl_vae.checkpoint import State, load_checkpoint, save_checkpoint
 from rl_vae.dataset import FrameDataset, Split
 from rl_vae.densities import kl_per_dimension, moving_weights
 from rl_vae.diagnostics import (
@@ -160,40 +157,6 @@ class Trained(NamedTuple):
     """Those that were raised, each once."""
 
 
-@dataclass
-class _State:
-    """Everything that a resumed run needs, and nothing else."""
-
-    vae: VAE
-    optimizer: torch.optim.Adam
-    noise: torch.Generator
-    critic: nn.Module | None = None
-    critic_optimizer: torch.optim.Adam | None = None
-    step: int = 0
-    seconds: float = 0.0
-    best: float = math.inf
-    skipped: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        numbers = {name: getattr(self, name) for name in _NUMBERS}
-        parts = {name: part.state_dict() for name, part in self._parts()}
-        return {**parts, **numbers, "noise": self.noise.get_state()}
-
-    def load(self, saved: dict[str, Any]) -> None:
-        for name, part in self._parts():
-            part.load_state_dict(saved[name])
-        for name in _NUMBERS:
-            setattr(self, name, saved[name])
-        self.noise.set_state(saved["noise"])
-
-    def _parts(self) -> list[tuple[str, Any]]:
-        names = ("vae", "optimizer", "critic", "critic_optimizer")
-        return [(name, getattr(self, name)) for name in names if getattr(self, name) is not None]
-
-
-_NUMBERS = ("step", "seconds", "best", "skipped")
-
-
 class _Plan(NamedTuple):
     """What a run holds to from its first update to its last."""
 
@@ -261,7 +224,7 @@ def train_vae(
             for left in partial.glob(".*.tmp"):  # of a write that was killed
                 left.unlink()
             state = _fresh_state(vae_config, train_config, dataset, split)
-            _load_checkpoint(partial, state)
+            load_checkpoint(partial, state)
             held_out, alarms = _train(dataset, split, partial, state, train_config, progress)
             best = _best(state.vae, partial)
             _draw(best, dataset, split, held_out, partial / "pictures", train_config)
@@ -296,7 +259,7 @@ def train_vae(
 
 def _fresh_state(
     vae_config: VAEConfig, config: TrainConfig, dataset: FrameDataset, split: Split
-) -> _State:
+) -> State:
     objective = config.objective
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -308,7 +271,7 @@ def _fresh_state(
     vae.centre(dataset.frames(split.train[few]))
     vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
-    state = _State(vae, optimizer, torch.Generator().manual_seed(config.seed), critic)
+    state = State(vae, optimizer, torch.Generator().manual_seed(config.seed), critic)
     if critic is not None:
         state.critic_optimizer = torch.optim.Adam(
             critic.parameters(), lr=config.learning_rate, betas=CRITIC_BETAS, fused=True
@@ -327,7 +290,7 @@ def _train(
     dataset: FrameDataset,
     split: Split,
     partial: Path,
-    state: _State,
+    state: State,
     config: TrainConfig,
     progress: bool,
 ) -> tuple[HeldOut, tuple[Alarm, ...]]:
@@ -404,7 +367,7 @@ def _train(
                 weights = safetensors.torch.save(_tensors(state.vae))
                 files.write_whole(partial / "best.safetensors", weights)
             files.append_line(metrics, record)
-            _save_checkpoint(partial, state)
+            save_checkpoint(partial, state)
     kept = history[-1]
     if state.critic is None:
         kept = min(history, key=lambda record: float(record["loss"]))
@@ -412,7 +375,7 @@ def _train(
     return HeldOut.of(kept), tuple(raised.values())
 
 
-def _step(state: _State, dataset: FrameDataset, indices: NDArray[np.int64], plan: _Plan) -> _Update:
+def _step(state: State, dataset: FrameDataset, indices: NDArray[np.int64], plan: _Plan) -> _Update:
     """One update; counts itself, and leaves out what is not finite."""
     config, objective = plan.config, plan.config.objective
     share = state.step / plan.total
@@ -436,7 +399,7 @@ def _step(state: _State, dataset: FrameDataset, indices: NDArray[np.int64], plan
     return update
 
 
-def _pass(state: _State, frames: torch.Tensor, plan: _Plan) -> Pass:
+def _pass(state: State, frames: torch.Tensor, plan: _Plan) -> Pass:
     """Frames (B, H, W, C) uint8 through the autoencoder, as its objective wants it."""
     vae, objective = state.vae, plan.config.objective
     x = VAE.to_input(frames)  # (B, C, H, W)
@@ -456,7 +419,7 @@ def _pass(state: _State, frames: torch.Tensor, plan: _Plan) -> Pass:
     return Pass(lost, kl, posterior.mu, posterior.logvar, z, len(plan.split.train))
 
 
-def _step_critic(state: _State, z: torch.Tensor, objective: Objective) -> None:
+def _step_critic(state: State, z: torch.Tensor, objective: Objective) -> None:
     """One update of the discriminator, if there is one, on the codes of the same batch."""
     if state.critic is None or state.critic_optimizer is None:
         return
@@ -505,45 +468,6 @@ def _not_finite(step: int, value: float) -> TrainingError:
 
 def _tensors(vae: VAE) -> dict[str, torch.Tensor]:
     return {name: value.contiguous() for name, value in vae.state_dict().items()}
-
-
-def _save_checkpoint(partial: Path, state: _State) -> None:
-    """Write a new checkpoint; the one before stays as checkpoint.old.pt until it is whole."""
-    path, new = partial / "checkpoint.pt", partial / "checkpoint.new.pt"
-    content = io.BytesIO()
-    torch.save(state.to_dict(), content)
-    # torch.load does not look at the checksums in its files: a flipped bit would be trained on.
-    with new.open("wb") as file:
-        file.write(hashlib.sha256(content.getbuffer()).digest())
-        file.write(content.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    if path.is_file():
-        path.replace(partial / "checkpoint.old.pt")
-    new.replace(path)
-    files.sync_directory(partial)
-
-
-def _load_checkpoint(partial: Path, state: _State) -> None:
-    """Load the newest checkpoint that is whole, if any."""
-    for name in ("checkpoint.pt", "checkpoint.old.pt"):
-        path = partial / name
-        if path.is_file():
-            written = path.read_bytes()
-            digest, content = written[:32], written[32:]
-            if hashlib.sha256(content).digest() == digest:
-                try:
-                    saved = torch.load(io.BytesIO(content), weights_only=True)  # runs no code
-                except (RuntimeError, pickle.UnpicklingError) as error:
-                    raise TrainingError(
-                        f"{path} is no checkpoint.",
-                        expected="what rl-vae train-vae wrote",
-                        got="something else",
-                        remedy=f"delete {partial}",
-                    ) from error
-                state.load(saved)
-                return
-            tqdm.write(f"{path} is not whole: taking an older state")
 
 
 def _read_metrics(path: Path, step: int) -> list[dict[str, Any]]:

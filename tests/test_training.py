@@ -160,13 +160,13 @@ def test_the_best_epoch_is_kept(
 
     kept = []
     monkeypatch.setattr(module, "evaluate_vae", evaluate)
-    real = module._save_checkpoint
+    real = module.save_checkpoint
 
     def save(partial: Path, state: Any) -> None:
         kept.append({name: w.clone() for name, w in state.vae.state_dict().items()})
         real(partial, state)
 
-    monkeypatch.setattr(module, "_save_checkpoint", save)
+    monkeypatch.setattr(module, "save_checkpoint", save)
     made = train(dataset, tmp_path / "model")
     assert made.held_out.loss == 1.0
     weights = read_artifact(made.path).weights
@@ -280,8 +280,8 @@ def test_training_draws_from_its_own_generators(dataset: FrameDataset, tmp_path:
         ("_step", 14),
         ("evaluate_vae", 2),
         ("_log", 2),
-        ("_save_checkpoint", 1),
-        ("_save_checkpoint", 3),
+        ("save_checkpoint", 1),
+        ("save_checkpoint", 3),
         ("_draw", 1),
         ("save_artifact", 1),
     ],
@@ -436,7 +436,7 @@ def test_a_checkpoint_runs_no_code(dataset: FrameDataset, tmp_path: Path) -> Non
         shutil.rmtree(tmp_path / "copy.partial")
 
 
-@pytest.mark.parametrize("name", ["_save_checkpoint", "save_artifact", "_draw"])
+@pytest.mark.parametrize("name", ["save_checkpoint", "save_artifact", "_draw"])
 def test_a_full_disk_is_told_and_the_run_goes_on(
     dataset: FrameDataset,
     tmp_path: Path,
