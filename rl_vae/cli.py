@@ -224,8 +224,8 @@ def train_vae(
     )
     print(
         f"{trained.path}: {trained.steps:,} updates in {trained.seconds:.0f} s. Held out, nats a "
-        f"frame: loss {best.loss:.1f}, distortion {best.distortion:.1f}, KL {best.rate:.2f}{bound}; "
-        f"root mean square error {best.mse**0.5:.1f} of 255; {best.active_units} of "
+        f"frame: loss {best.loss:.1f}, distortion {best.distortion:.1f}, KL {best.rate:.2f}"
+        f"{bound}; root mean square error {best.mse**0.5:.1f} of 255; {best.active_units} of "
         f"{latent_dim} latents active"
     )
 

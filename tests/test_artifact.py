@@ -235,7 +235,7 @@ def test_weights_that_are_no_numbers_are_not_saved(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("network", ["patch", "world_models", "burgess"])
+@pytest.mark.parametrize("network", ["patch", "world_models", "burgess", "mlp"])
 @pytest.mark.parametrize("shape", [(33, 47, 1), (64, 64, 3)], ids=str)
 def test_every_network_is_exported_as_it_is(network: Any, shape: tuple[int, int, int]) -> None:
     """The exported encoder of each network gives torch's mu and logvar within 1e-5."""

@@ -57,6 +57,16 @@ def test_any_size_goes_in_and_comes_out(
         assert decoder(torch.randn(2, LATENTS)).shape == (2, channels, *size)
 
 
+def test_the_mlp_is_784_400_20() -> None:
+    """On 28 x 28 grayscale frames and 20 latents the MLP is 784-400-20 (twice) -400-784."""
+    encoder, decoder = pair("mlp", (28, 28, 1), 20)
+    assert linears(encoder) == [(784, 400), (400, 40)]
+    assert linears(decoder) == [(20, 400), (400, 784)]
+    with torch.no_grad():
+        assert decoder(encoder(torch.rand(3, 1, 28, 28))[:, :20]).shape == (3, 1, 28, 28)
+        assert float(decoder(torch.randn(9, 20)).min()) < 0  # logits: no ReLU at the end
+
+
 def test_world_models_network_is_the_published_one() -> None:
     """At 64 x 64 World Models' VAE has 4,348,547 parameters (appendix A.1) and its feature maps."""
     encoder, decoder = pair("world_models", (64, 64, 3), 32)

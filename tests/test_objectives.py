@@ -1,112 +1,146 @@
-"""What training minimises, against values found by hand and against torch's distributions."""
+"""What training minimises, against values found by hand."""
 
+import json
 import math
+from typing import Any
 
 import pytest
 import torch
 from environments import refused
-from torch.distributions import Bernoulli, Normal, kl_divergence
 
+from rl_vae import Autoencoder, Beta, BetaTC, Capacity, Denoising
+from rl_vae.adversaries import OBJECTIVES, objective_of
+from rl_vae.densities import distortion, index_code, kl_per_dimension
 from rl_vae.errors import ConfigError
-from rl_vae.objectives import Beta, distortion, kl_per_dimension
+from rl_vae.terms import Objective, Pass
 
-TWO_PIXELS = torch.tensor([[[[0.25, 1.0]]]])  # (1, 1, 1, 2)
-LOGITS = torch.tensor([[[[0.0, math.log(3.0)]]]])  # sigmoid: 1/2 and 3/4
-
-
-def test_bernoulli_distortion_by_hand() -> None:
-    """Pixels 1/4 and 1 under probabilities 1/2 and 3/4 cost ln 2 - ln 3/4 nats together."""
-    got = distortion(LOGITS, TWO_PIXELS, "bernoulli", 0.1)
-    torch.testing.assert_close(got, torch.tensor([math.log(2) - math.log(0.75)]))
-
-
-def test_gaussian_distortion_by_hand() -> None:
-    """Both pixels are 1/4 off; at sigma 1/2 each costs 1/8 + ln(1/2) + ln(2 pi) / 2 nats."""
-    got = distortion(LOGITS, TWO_PIXELS, "gaussian", 0.5)
-    each = 1 / 8 + math.log(0.5) + 0.5 * math.log(2 * math.pi)
-    torch.testing.assert_close(got, torch.tensor([2 * each]))
+MU = torch.tensor([[0.0, 1.0], [2.0, 0.0]])  # two frames of two latents
+LOGVAR = torch.tensor([[0.0, math.log(4.0)], [0.0, 0.0]])
+KL = torch.tensor([[0.0, 0.5 + (3 - math.log(4)) / 2], [2.0, 0.0]])  # by hand, of those
+RATE = (0.5 + (3 - math.log(4)) / 2 + 2.0) / 2
+TWO_PIXELS = torch.tensor([[[[0.5, 0.75]]], [[[1.0, 0.75]]]])  # (2, 1, 1, 2)
+LOGITS = torch.tensor([[[[0.0, math.log(3.0)]]] * 2])[0].unsqueeze(1)  # 1/2 and 3/4
+SIGMA = 0.5
+CONSTANT = 2 * math.log(0.5) + math.log(2 * math.pi)  # of two pixels
+DISTORTION = torch.tensor([CONSTANT, CONSTANT + 0.25 / (2 * 0.25)])  # by hand
+MEAN = CONSTANT + 0.25
 
 
-def test_distortion_is_a_negative_log_likelihood() -> None:
-    """On any frames the distortion is minus the summed log-probability that torch computes."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(5, 3, 4, 6, generator=generator)
-    x = torch.rand(5, 3, 4, 6, generator=generator)
-    gaussian = -Normal(logits.sigmoid(), 0.3).log_prob(x).sum((1, 2, 3))
-    torch.testing.assert_close(distortion(logits, x, "gaussian", 0.3), gaussian)
-    black_or_white = x.round()
-    bernoulli = -Bernoulli(logits=logits).log_prob(black_or_white).sum((1, 2, 3))
-    torch.testing.assert_close(distortion(logits, black_or_white, "bernoulli", 0.3), bernoulli)
+def passed(**changes: Any) -> Pass:
+    """Two frames of two pixels through an autoencoder of two latents."""
+    lost = distortion(LOGITS, TWO_PIXELS, "gaussian", SIGMA)
+    kl = kl_per_dimension(MU, LOGVAR)
+    return Pass(lost, kl, MU, LOGVAR, MU, 2)._replace(**changes)
 
 
-def test_distortion_is_finite_for_sure_decoders() -> None:
-    """A decoder that is sure of the opposite pays much, but not infinitely much."""
-    logits, x = torch.tensor([[[[1e4, -1e4]]]]), torch.tensor([[[[0.0, 1.0]]]])
-    for likelihood in ("bernoulli", "gaussian"):
-        got = distortion(logits, x, likelihood, 0.1)
-        assert torch.isfinite(got).all()
-        assert got > 90
+def test_the_case_is_right() -> None:
+    """Distortion and KL of the case that the others build on are those found by hand."""
+    torch.testing.assert_close(passed().distortion, DISTORTION)
+    torch.testing.assert_close(passed().kl, KL)
 
 
-def test_kl_by_hand() -> None:
-    """N(1, 1) is 1/2 nat from the prior, and N(0, 4) is (3 - ln 4) / 2."""
-    got = kl_per_dimension(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, math.log(4.0)]]))
-    torch.testing.assert_close(got, torch.tensor([[0.5, (3 - math.log(4)) / 2]]))
+@pytest.mark.parametrize("objective", [Autoencoder(), Denoising(), Denoising("masking", 0.5)])
+def test_autoencoders_mind_the_distortion_alone(objective: Objective) -> None:
+    """An autoencoder's loss is the mean distortion; it decodes mu."""
+    terms = objective.terms(passed(), objective.weight(0.3))
+    assert terms.loss == terms.distortion == pytest.approx(MEAN, rel=1e-6)
+    assert float(terms.rate) == pytest.approx(RATE, rel=1e-6)
+    assert objective.deterministic
 
 
-def test_kl_is_the_one_of_torch() -> None:
-    """The closed form agrees with torch.distributions on random Gaussians."""
-    generator = torch.Generator().manual_seed(1)
-    mu = 3 * torch.randn(50, 7, generator=generator)
-    logvar = 2 * torch.randn(50, 7, generator=generator)
-    right = kl_divergence(Normal(mu, (0.5 * logvar).exp()), Normal(0.0, 1.0))
-    torch.testing.assert_close(kl_per_dimension(mu, logvar), right)
-    assert (kl_per_dimension(mu, logvar) >= 0).all()
+def test_gaussian_noise_has_its_standard_deviation() -> None:
+    """Gaussian noise is added to every value, independently, with mean 0."""
+    x = torch.full((50, 3, 8, 8), 0.5)
+    noisy = Denoising("gaussian", 0.2).corrupt(x, torch.Generator().manual_seed(0))
+    assert float((noisy - x).std()) == pytest.approx(0.2, rel=0.02)
+    assert float((noisy - x).mean()) == pytest.approx(0.0, abs=0.01)
 
 
-def test_kl_of_the_prior_is_zero() -> None:
-    """The KL of the prior to itself is zero."""
-    assert torch.equal(kl_per_dimension(torch.zeros(2, 3), torch.zeros(2, 3)), torch.zeros(2, 3))
+def test_masking_noise_sets_its_share_to_zero() -> None:
+    """Masking sets that share of the values to 0 and leaves the others as they are."""
+    x = 0.5 + torch.rand(50, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    noisy = Denoising("masking", 0.3).corrupt(x, torch.Generator().manual_seed(0))
+    masked = noisy == 0
+    assert float(masked.float().mean()) == pytest.approx(0.3, abs=0.01)
+    assert torch.equal(noisy[~masked], x[~masked])
 
 
-def test_kl_is_computed_in_float32() -> None:
-    """A half-precision log-variance, whose exponential half precision cannot hold, is no harm."""
-    mu, logvar = torch.zeros(1, 1, dtype=torch.float16), torch.full((1, 1), 12.0).half()
-    got = kl_per_dimension(mu, logvar)
-    assert got.dtype == torch.float32
-    torch.testing.assert_close(got, torch.tensor([[0.5 * (math.exp(12) - 1 - 12)]]))
-
-
-def test_loss_sums_over_latents_and_averages_over_frames() -> None:
+def test_beta_weighs_the_rate() -> None:
     """The loss is the mean distortion and beta times the mean of the summed KL."""
-    bits, kl = torch.tensor([10.0, 20.0]), torch.tensor([[1.0, 2.0], [3.0, 6.0]])
-    terms = Beta(beta=4.0).terms(bits, kl)
-    assert tuple(float(part) for part in terms) == (15.0 + 4 * 6.0, 15.0, 6.0)
+    terms = Beta(beta=4.0).terms(passed(), 4.0)
+    assert float(terms.loss) == pytest.approx(MEAN + 4 * RATE, rel=1e-6)
+    assert float(terms.distortion) == pytest.approx(MEAN, rel=1e-6)
+    assert float(terms.rate) == pytest.approx(RATE, rel=1e-6)
+    assert Beta(beta=0.0).terms(passed(), 0.0).loss == terms.distortion
 
 
-def test_beta_zero_leaves_the_distortion() -> None:
-    """With beta 0 only the reconstruction counts."""
-    terms = Beta(beta=0.0).terms(torch.tensor([10.0]), torch.tensor([[5.0]]))
-    assert terms.loss == terms.distortion == 10.0
+def test_free_bits_are_not_pressed() -> None:
+    """With 1.1 nats free a latent of mean KL 1.0 counts 1.1, and has no gradient."""
+    kl = KL.clone().requires_grad_(True)
+    second = (0.5 + (3 - math.log(4)) / 2) / 2
+    terms = Beta(free_bits=1.1).terms(passed(kl=kl), 2.0)
+    assert float(terms.loss.detach()) == pytest.approx(MEAN + 2 * (1.1 + max(1.1, second)), rel=1e-6)
+    assert float(terms.rate.detach()) == pytest.approx(RATE, rel=1e-6)
+    few = Beta(free_bits=0.8).terms(passed(kl=kl), 2.0)
+    assert float(few.parts["pressed_rate"].detach()) == pytest.approx(1.0 + max(0.8, second), rel=1e-6)
+    terms.loss.backward()
+    assert kl.grad is not None and torch.equal(kl.grad[:, 0], torch.zeros(2))
 
 
 def test_the_rate_counts_more_and_more_while_it_warms_up() -> None:
     """The weight of the rate rises in a line from 0 to beta over the warm-up, then stays."""
-    bits, kl = torch.tensor([0.0]), torch.tensor([[1.0]])
-    weight = [
-        float(Beta(beta=4.0, warm_up=0.5).terms(bits, kl, progress).loss)
-        for progress in (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
-    ]
-    assert weight == [0.0, 1.0, 2.0, 4.0, 4.0, 4.0]
-    assert Beta(beta=4.0, warm_up=0.5).terms(bits, kl).loss == 4.0
-    assert Beta(beta=4.0, warm_up=0.0).terms(bits, kl, 0.0).loss == 4.0
+    shares = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
+    beta = Beta(beta=4.0, warm_up=0.5)
+    assert [beta.weight(share) for share in shares] == [0.0, 1.0, 2.0, 4.0, 4.0, 4.0]
+    constant = Beta(beta=4.0, warm_up=0.0)
+    assert [constant.weight(share) for share in shares] == [4.0] * 6
 
 
-@pytest.mark.parametrize("warm_up", [-0.1, 1.1, math.nan])
-def test_impossible_warm_ups_are_refused(warm_up: float) -> None:
-    """A warm-up that is no share of the updates is refused."""
-    with refused(ConfigError, "warm_up", repr(warm_up)):
-        Beta(warm_up=warm_up)
+def test_cycles_begin_again_at_zero() -> None:
+    """Two cycles of a half rise twice, and the end is at the full weight."""
+    beta = Beta(beta=4.0, warm_up=0.5, cycles=2)
+    shares = (0.0, 0.125, 0.25, 0.4375, 0.5, 0.625, 0.75, 1.0)
+    assert [beta.weight(share) for share in shares] == [0.0, 2.0, 4.0, 4.0, 0.0, 2.0, 4.0, 4.0]
+
+
+def test_capacity_rises_and_holds_the_rate_there() -> None:
+    """The loss is the distortion and gamma times the rate's distance from C, on either side."""
+    capacity = Capacity(capacity=10.0, gamma=5.0, rise=0.5)
+    assert [capacity.weight(share) for share in (0.0, 0.25, 0.5, 1.0)] == [0.0, 5.0, 10.0, 10.0]
+    above, below = capacity.terms(passed(), 0.5), capacity.terms(passed(), 10.0)
+    assert float(above.loss) == pytest.approx(MEAN + 5 * (RATE - 0.5), rel=1e-6)
+    assert float(below.loss) == pytest.approx(MEAN + 5 * (10 - RATE), rel=1e-6)
+    assert float(below.parts["off_capacity"]) == pytest.approx(10 - RATE, rel=1e-6)
+
+
+def test_beta_tc_weighs_three_parts() -> None:
+    """The loss is the distortion and the three weighted parts, all of them warming up."""
+    parts = index_code(MU, MU, LOGVAR, 2)
+    objective = BetaTC(beta=3.0, alpha=2.0, gamma=0.5, warm_up=0.5)
+    terms = objective.terms(passed(), objective.weight(0.25))
+    information, correlation, dimensions = (float(part) for part in parts)
+    right = MEAN + 0.5 * (2 * information + 3 * correlation + 0.5 * dimensions)
+    assert float(terms.loss) == pytest.approx(right, rel=1e-5)
+    assert {name: float(value) for name, value in terms.parts.items()} == {
+        "mutual_information": information,
+        "total_correlation": correlation,
+        "dimension_kl": dimensions,
+    }
+
+
+def test_beta_tc_of_ones_is_a_vae() -> None:
+    """With all three weights 1 the penalty is log q(z | x) - log p(z), the rate's own sample."""
+    terms = BetaTC(beta=1.0, warm_up=0.0).terms(passed(), 1.0)
+    own = -0.5 * (LOGVAR.sum(1) + 2 * math.log(2 * math.pi))
+    prior = -0.5 * (MU.square().sum(1) + 2 * math.log(2 * math.pi))
+    assert float(terms.loss) == pytest.approx(MEAN + float((own - prior).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES.values())
+def test_an_objective_goes_through_json(kind: Any) -> None:
+    """An objective written as JSON comes back as it was."""
+    objective = kind()
+    assert objective_of(json.loads(json.dumps(objective.to_dict()))) == objective
 
 
 @pytest.mark.parametrize("beta", [-1.0, -1e-9, math.nan, math.inf, -math.inf])
@@ -114,3 +148,30 @@ def test_impossible_betas_are_refused(beta: float) -> None:
     """A beta below zero, or no number, is an error that says what would be right."""
     with refused(ConfigError, "beta", repr(beta)):
         Beta(beta=beta)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (Beta, {"warm_up": -0.1}),
+        (Beta, {"warm_up": 1.1}),
+        (Beta, {"warm_up": math.nan}),
+        (Beta, {"cycles": 0}),
+        (Beta, {"cycles": 1.5}),
+        (Beta, {"free_bits": -0.1}),
+        (Capacity, {"capacity": -1.0}),
+        (Capacity, {"gamma": math.inf}),
+        (Capacity, {"rise": 2.0}),
+        (BetaTC, {"alpha": -1.0}),
+        (BetaTC, {"warm_up": math.nan}),
+        (Denoising, {"noise": "salt"}),
+        (Denoising, {"amount": 0.0}),
+        (Denoising, {"noise": "masking", "amount": 1.0}),
+    ],
+    ids=str,
+)
+def test_impossible_settings_are_refused(kind: Any, wrong: dict[str, Any]) -> None:
+    """A setting out of its range is an error that names it and says what would be right."""
+    name, value = list(wrong.items())[-1]
+    with refused(ConfigError, name, repr(value)):
+        kind(**wrong)

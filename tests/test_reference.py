@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional
 
 from rl_vae.dataset import FrameDataset
+from rl_vae.densities import kl_per_dimension
 from rl_vae.encoder import Encoder
 from rl_vae.errors import ConfigError
-from rl_vae.objectives import kl_per_dimension
 from rl_vae.reference import LEVELS, Reference, measure_reference, score_frames
 from rl_vae.vae import VAE, VAEConfig
 

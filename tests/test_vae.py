@@ -10,8 +10,8 @@ import torch
 from environments import refused
 from numpy.typing import NDArray
 
+from rl_vae.densities import distortion, kl_per_dimension
 from rl_vae.errors import ConfigError
-from rl_vae.objectives import distortion, kl_per_dimension
 from rl_vae.vae import LOGVAR_BOUND, MIN_SPREAD, VAE, Posterior, VAEConfig
 
 SHAPE = (32, 48, 3)
@@ -56,6 +56,7 @@ def leave_no_trace(act: Any) -> None:
         {"sigma": -0.1},
         {"sigma": math.nan},
         {"sigma": math.inf},
+        {"sigma": 1 / 255, "likelihood": "learned_gaussian"},
     ],
     ids=str,
 )
@@ -177,6 +178,47 @@ def test_interpolation_begins_and_ends_at_its_codes() -> None:
         assert np.abs(line[index].astype(int) - here).max() <= 1
 
 
+def test_the_arc_keeps_its_length() -> None:
+    """Between codes of one length at a right angle, the arc's codes have that length, too."""
+    vae = make()
+    seen: list[torch.Tensor] = []
+    vae.decode_frames = seen.append  # type: ignore[assignment, method-assign]
+    first, last = torch.zeros(6), torch.zeros(6)
+    first[0], last[3] = 2.0, 2.0
+    vae.interpolate(first, last, 5, spherical=True)
+    vae.interpolate(first, -first, 5, spherical=True)
+    torch.testing.assert_close(seen[0].norm(dim=1), torch.full((5,), 2.0))
+    half = math.sqrt(2.0)
+    torch.testing.assert_close(seen[0][2], torch.tensor([half, 0.0, 0.0, half, 0.0, 0.0]))
+    torch.testing.assert_close(seen[1][:, 0], torch.linspace(2, -2, 5))  # no arc: the line
+
+
+def test_a_learned_sigma_begins_where_it_is_told() -> None:
+    """A learned sigma is one weight, begins at the given one and has a gradient."""
+    vae = make(likelihood="learned_gaussian", sigma=0.2)
+    assert isinstance(vae.sigma, torch.Tensor)
+    assert float(vae.sigma) == pytest.approx(0.2, rel=1e-5)
+    x = VAE.to_input(torch.from_numpy(some_frames()))
+    lost, _ = vae.losses(x, vae.encode(x), torch.zeros(4, 6))
+    lost.sum().backward()
+    assert vae.log_sigma.grad is not None and float(vae.log_sigma.grad) != 0
+    assert "log_sigma" not in make().state_dict()
+
+
+@pytest.mark.parametrize("network", ["patch", "world_models", "burgess", "mlp"])
+def test_still_log_variances_are_zero(network: str) -> None:
+    """Held still, every log-variance is exactly 0, and stays so under a gradient of the code."""
+    vae = make(network=network)
+    before = vae.encode_frames(some_frames()).mu
+    vae.still()
+    posterior = vae.encode(VAE.to_input(torch.from_numpy(some_frames())))
+    assert torch.equal(posterior.logvar, torch.zeros(4, 6))
+    assert torch.equal(posterior.mu, before)
+    posterior.mu.square().sum().backward()
+    last: Any = vae.encoder.head[-1]
+    assert torch.equal(last.weight.grad[6:], torch.zeros_like(last.weight.grad[6:]))
+
+
 def test_a_centred_network_knows_the_mean_frame_and_the_spread() -> None:
     """centre() takes the mean frame, and the root of the mean variance around it."""
     vae = make()
@@ -202,7 +244,7 @@ def test_frames_that_never_change_are_no_harm(value: int) -> None:
     assert np.abs(vae.decode_frames(torch.zeros(1, 6)).astype(int) - value).max() < 40
 
 
-@pytest.mark.parametrize("network", ["world_models", "burgess"])
+@pytest.mark.parametrize("network", ["world_models", "burgess", "mlp"])
 def test_published_networks_are_not_centred(network: str) -> None:
     """The networks of others see plain pixels: centring leaves them as they are."""
     vae = make(network=network)
