@@ -79,10 +79,14 @@ def test_free_bits_are_not_pressed() -> None:
     kl = KL.clone().requires_grad_(True)
     second = (0.5 + (3 - math.log(4)) / 2) / 2
     terms = Beta(free_bits=1.1).terms(passed(kl=kl), 2.0)
-    assert float(terms.loss.detach()) == pytest.approx(MEAN + 2 * (1.1 + max(1.1, second)), rel=1e-6)
+    assert float(terms.loss.detach()) == pytest.approx(
+        MEAN + 2 * (1.1 + max(1.1, second)), rel=1e-6
+    )
     assert float(terms.rate.detach()) == pytest.approx(RATE, rel=1e-6)
     few = Beta(free_bits=0.8).terms(passed(kl=kl), 2.0)
-    assert float(few.parts["pressed_rate"].detach()) == pytest.approx(1.0 + max(0.8, second), rel=1e-6)
+    assert float(few.parts["pressed_rate"].detach()) == pytest.approx(
+        1.0 + max(0.8, second), rel=1e-6
+    )
     terms.loss.backward()
     assert kl.grad is not None and torch.equal(kl.grad[:, 0], torch.zeros(2))
 

@@ -1,6 +1,7 @@
 """Training: it learns, repeats to the bit, survives what interrupts it, and refuses the rest."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -25,8 +26,14 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 
 from rl_vae import (
+    Adversarial,
+    Autoencoder,
     Beta,
+    BetaTC,
+    Capacity,
+    Denoising,
     Encoder,
+    FactorVAE,
     FrameDataset,
     FrameSpec,
     TrainConfig,
@@ -37,8 +44,10 @@ from rl_vae import (
 )
 from rl_vae import training as module
 from rl_vae.artifact import read_artifact
+from rl_vae.diagnostics import HeldOut
 from rl_vae.errors import ArtifactError, ConfigError, DatasetError, TrainingError
-from rl_vae.training import HeldOut, Trained
+from rl_vae.terms import Objective
+from rl_vae.training import Trained
 
 SHORT = TrainConfig(epochs=3, batch_size=48)
 
@@ -120,11 +129,13 @@ def fail_at(
     monkeypatch.setattr(module, name, wrong)
 
 
-def interrupted(dataset: FrameDataset, out: Path, name: str, call: int) -> Path:
+def interrupted(
+    dataset: FrameDataset, out: Path, name: str, call: int, config: TrainConfig = SHORT
+) -> Path:
     """The folder of a run that was interrupted in some call of a function."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Interruption):
         fail_at(patch, name, call)
-        train(dataset, out)
+        train(dataset, out, config)
     assert not out.exists()
     partial = out.with_name(out.name + ".partial")
     age(partial)
@@ -181,7 +192,7 @@ def test_held_out_frames_are_never_trained_on(
     seen: list[list[int]] = []
     right = module._step
 
-    def step(state: Any, dataset: FrameDataset, indices: Any, *rest: Any) -> float:
+    def step(state: Any, dataset: FrameDataset, indices: Any, *rest: Any) -> Any:
         seen.append([int(index) for index in indices])
         return right(state, dataset, indices, *rest)
 
@@ -213,6 +224,73 @@ def test_beta_is_wired(dataset: FrameDataset, tmp_path: Path, seed: int) -> None
     for less, more in pairwise(made):
         assert less.rate > more.rate
         assert less.distortion < more.distortion
+
+
+FAMILY: dict[str, Objective] = {
+    "autoencoder": Autoencoder(),
+    "denoising": Denoising("gaussian", 0.1),
+    "masking": Denoising("masking", 0.2),
+    "vae": Beta(),
+    "cycles and free bits": Beta(4.0, warm_up=0.5, cycles=2, free_bits=0.1),
+    "capacity": Capacity(capacity=8.0, gamma=10.0),
+    "beta-tc": BetaTC(),
+    "factor-vae": FactorVAE(width=16),
+    "adversarial": Adversarial(width=16),
+    "mixture": Adversarial(prior="mixture", width=16),
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_objective_learns(dataset: FrameDataset, tmp_path: Path, name: str) -> None:
+    """For each objective the held-out loss falls, and so does the error; its samples are drawn."""
+    config = TrainConfig(epochs=5, batch_size=24, objective=FAMILY[name])
+    made = train(dataset, tmp_path / "model", config)
+    first, *_, last = files.read_lines(made.path / "metrics.jsonl")
+    assert last["loss"] < first["loss"]
+    assert last["mse"] < 0.9 * first["mse"]
+    assert (last["elbo"] is None) == FAMILY[name].deterministic
+    assert all(math.isfinite(value) for value in last["terms"].values())
+    assert Encoder.load(made.path, runtime="torch").sample(3).shape == (3, 32, 48, 3)
+    if FAMILY[name].deterministic:
+        logvar = read_artifact(made.path).build().encode_frames(dataset.frames([0, 1])).logvar
+        assert torch.equal(logvar, torch.zeros(2, 4))
+
+
+def test_beside_a_discriminator_the_last_epoch_is_kept(
+    dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a discriminator takes part in the loss, epochs do not compare: the last one counts."""
+    right, losses = module.evaluate_vae, iter([1.0, 5.0, 3.0])
+    monkeypatch.setattr(
+        module, "evaluate_vae", lambda *args: right(*args)._replace(loss=next(losses))
+    )
+    config = TrainConfig(epochs=3, batch_size=48, objective=FactorVAE(width=8))
+    assert train(dataset, tmp_path / "model", config).held_out.loss == 3.0
+
+
+def test_moving_pixels_are_learned_first(dataset: FrameDataset, tmp_path: Path) -> None:
+    """Weights on moving pixels are in the loss, and not in what is measured beside it."""
+    plain, weighted = (
+        train(dataset, tmp_path / f"{w}", TrainConfig(epochs=2, batch_size=48, moving_weight=w))
+        for w in (1.0, 10.0)
+    )
+    one = plain.held_out
+    assert one.loss == pytest.approx(one.distortion + one.rate, rel=1e-5)
+    other = weighted.held_out
+    assert other.loss != pytest.approx(other.distortion + other.rate, rel=1e-5)
+    assert other.elbo == pytest.approx(-other.distortion - other.rate, rel=1e-9)
+
+
+def test_bernoulli_and_gaussian_bounds_compare(dataset: FrameDataset, trained: Trained) -> None:
+    """Bernoulli's ELBO is of a density: its normaliser is not in the distortion, but in it."""
+    config = VAEConfig(latent_dim=4, likelihood="bernoulli")
+    vae = read_artifact(trained.path)._replace(vae_config=config).build()
+    held_out = module.evaluate_vae(vae, dataset, np.arange(20), Beta(), 20)
+    assert held_out.elbo is not None and held_out.bits_per_dimension is not None
+    values = 32 * 48 * 3
+    assert held_out.elbo > -held_out.distortion - held_out.rate + 0.6 * values  # log 2 and more
+    right = (math.log(255) - held_out.elbo / values) / math.log(2)
+    assert held_out.bits_per_dimension == pytest.approx(right)
 
 
 def test_evaluation_repeats_and_weighs_every_frame(trained: Trained, dataset: FrameDataset) -> None:
@@ -294,6 +372,21 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     made = train(dataset, tmp_path / "model")
     assert outcome(made) == reference
     assert not (tmp_path / "model.partial").exists()
+
+
+@pytest.mark.parametrize(("call", "where"), [(9, "_step"), (2, "save_checkpoint")])
+@pytest.mark.parametrize("name", ["masking", "beta-tc", "factor-vae", "adversarial", "mixture"])
+def test_a_resumed_run_of_any_objective_is_equal(
+    dataset: FrameDataset, tmp_path: Path, name: str, where: str, call: int
+) -> None:
+    """Discriminators, their optimizers and every draw of noise go on where they stopped."""
+    config = TrainConfig(epochs=3, batch_size=48, objective=FAMILY[name], moving_weight=3.0)
+    right = outcome(train(dataset, tmp_path / "whole", config))
+    interrupted(dataset, tmp_path / "model", where, call, config)
+    state = torch.load(io.BytesIO((tmp_path / "model.partial" / "checkpoint.pt").read_bytes()[32:]))
+    judged = name in ("factor-vae", "adversarial", "mixture")
+    assert ("critic" in state) == ("critic_optimizer" in state) == judged
+    assert outcome(train(dataset, tmp_path / "model", config)) == right
 
 
 def test_a_run_interrupted_again_and_again_ends_the_same(
@@ -379,7 +472,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     first: list[int] = []
     right = module._step
 
-    def step(state: Any, *rest: Any) -> float:
+    def step(state: Any, *rest: Any) -> Any:
         first.append(state.step)
         return right(state, *rest)
 
@@ -473,11 +566,13 @@ def test_a_finished_model_is_returned_as_it_is(
     "other",
     [
         {"vae": VAEConfig(latent_dim=5)},
+        {"config": TrainConfig(epochs=3, batch_size=48, moving_weight=5.0)},
+        {"config": TrainConfig(epochs=3, batch_size=48, objective=Autoencoder())},
         {"config": TrainConfig(epochs=3, batch_size=48, seed=1)},
         {"config": TrainConfig(epochs=4, batch_size=48)},
         {"config": TrainConfig(epochs=3, batch_size=48, objective=Beta(beta=2.0))},
     ],
-    ids=["latents", "seed", "epochs", "beta"],
+    ids=["latents", "moving", "objective", "seed", "epochs", "beta"],
 )
 @pytest.mark.parametrize("finished", [True, False], ids=["finished", "interrupted"])
 def test_other_settings_are_refused(
@@ -564,7 +659,7 @@ def test_one_episode_is_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["dataset"]
 
 
-@pytest.mark.parametrize("network", ["patch", "world_models", "burgess"])
+@pytest.mark.parametrize("network", ["patch", "world_models", "burgess", "mlp"])
 def test_gray_frames_of_an_odd_size_are_trained_on(tmp_path: Path, network: Any) -> None:
     """33 x 47 grayscale frames go all the way to a model that encodes and decodes them."""
     gray = collect_frames(
@@ -599,6 +694,13 @@ def test_steps_and_epochs_are_counted() -> None:
     assert TrainConfig(epochs=3, batch_size=100).total_steps(50) == 3
 
 
+def test_what_is_no_objective_is_refused() -> None:
+    """An objective must be one of ours."""
+    wrong: Any = "beta"
+    with refused(ConfigError, "objective", "'beta'"):
+        TrainConfig(objective=wrong)
+
+
 def test_two_writers_do_not_meet(dataset: FrameDataset, tmp_path: Path) -> None:
     """A run in a folder in which another is at work is refused, and disturbs nothing."""
     partial = tmp_path / "model.partial"
@@ -609,6 +711,86 @@ def test_two_writers_do_not_meet(dataset: FrameDataset, tmp_path: Path) -> None:
     ):
         train(dataset, tmp_path / "model")
     assert content(partial) == {".lock": b""}
+
+
+def test_updates_that_are_not_finite_are_skipped_and_counted(
+    dataset: FrameDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A loss of NaN changes no weight, is counted and raises an alarm; training goes on."""
+    right, calls = module._pass, 0
+    weights: list[list[torch.Tensor]] = []
+
+    def wrong(state: Any, *rest: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        weights.append([weight.detach().clone() for weight in state.vae.parameters()])
+        out = right(state, *rest)
+        return out._replace(distortion=out.distortion * math.nan) if calls == 7 else out
+
+    monkeypatch.setattr(module, "_pass", wrong)
+    made = train(dataset, tmp_path / "model")
+    assert all(map(torch.equal, weights[6], weights[7]))
+    assert not all(map(torch.equal, weights[7], weights[8]))
+    records = files.read_lines(made.path / "metrics.jsonl")
+    assert [record["skipped"] for record in records] == [0, 1, 1]
+    assert [[alarm["name"] for alarm in record["alarms"]] for record in records] == [
+        [],
+        ["not_finite"],
+        [],
+    ]
+    assert [alarm.name for alarm in made.alarms] == ["not_finite"]
+    assert made.steps == 15 and capsys.readouterr().out.count("ALARM not_finite") == 1
+
+
+def test_gradients_that_are_not_finite_are_skipped(
+    dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An infinite gradient of a finite loss leaves the weights alone, too."""
+    right = module._pass
+
+    def wrong(state: Any, *rest: Any) -> Any:
+        out = right(state, *rest)
+        if state.step == 3:
+            out.distortion.register_hook(lambda gradient: gradient * math.inf)
+        return out
+
+    monkeypatch.setattr(module, "_pass", wrong)
+    made = train(dataset, tmp_path / "model")
+    assert files.read_lines(made.path / "metrics.jsonl")[-1]["skipped"] == 1
+
+
+def test_nothing_but_skipped_updates_end_the_training(
+    dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where twenty updates in a row are not finite, training ends and says what to do."""
+    right = module._pass
+
+    def wrong(*arguments: Any) -> Any:
+        out = right(*arguments)
+        return out._replace(distortion=out.distortion * math.inf)
+
+    monkeypatch.setattr(module, "_pass", wrong)
+    config = TrainConfig(steps=60, batch_size=4)
+    with refused(TrainingError, "step 20", "learning_rate"):
+        train(dataset, tmp_path / "model", config)
+    assert not (tmp_path / "model.partial" / "checkpoint.pt").exists()
+
+
+def test_a_beta_far_from_what_anyone_uses_raises_an_alarm(
+    dataset: FrameDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beta 10,000 raises the alarm before the first epoch is over, and the cure is told."""
+    config = TrainConfig(steps=2, batch_size=48, objective=Beta(10_000.0))
+    made = train(dataset, tmp_path / "model", config)
+    (alarm,) = made.alarms
+    assert alarm.name == "beta_norm" and "8.7" in alarm.what and "plain VAE" in alarm.cure
+    assert str(alarm) in capsys.readouterr().out
+    assert train(dataset, tmp_path / "model", config).alarms == made.alarms  # finished: the same
+    first, *_ = files.read_lines(made.path / "metrics.jsonl")
+    assert first["alarms"][0]["name"] == "beta_norm"
 
 
 def test_a_loss_that_is_no_number_is_told(dataset: FrameDataset, tmp_path: Path) -> None:
@@ -626,7 +808,7 @@ def test_weights_that_are_no_numbers_are_not_saved(
     """A weight that becomes NaN in the last step is found, and no artifact is written."""
     right = module._step
 
-    def step(state: Any, *rest: Any) -> float:
+    def step(state: Any, *rest: Any) -> Any:
         loss = right(state, *rest)
         if state.step == 15:
             with torch.no_grad():
@@ -657,6 +839,8 @@ def test_weights_that_are_no_numbers_are_not_saved(
         {"held_out": math.nan},
         {"seed": -1},
         {"seed": 0.5},
+        {"moving_weight": 0.5},
+        {"moving_weight": math.inf},
     ],
     ids=str,
 )
@@ -668,6 +852,18 @@ def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
 
 # --------------------------------------------------------------------- what it leaves
 
+SHOWN = (
+    "loss",
+    "distortion",
+    "rate",
+    "elbo",
+    "bits_per_dimension",
+    "mse",
+    "active_units",
+    "gradient_norm",
+    "images_per_second",
+    "seconds_left",
+)
 FINISHED = {
     "README.md",
     "config.json",
@@ -690,15 +886,26 @@ def test_metrics_tell_every_epoch(trained: Trained) -> None:
     assert len(records) == TRAINING.epochs
     assert records[-1]["step"] == trained.steps
     for record in records:
-        assert {*HeldOut._fields, "step", "seconds", "train_loss"} == set(record)
+        assert {
+            *HeldOut._fields,
+            "step",
+            "seconds",
+            "train_loss",
+            "gradient_norm",
+            "weight",
+            "beta_norm",
+            "skipped",
+            "alarms",
+        } == set(record)
+        assert record["gradient_norm"] > 0 and record["skipped"] == 0 and record["alarms"] == []
+        assert record["elbo"] == pytest.approx(-record["distortion"] - record["rate"])
+        assert record["beta_norm"] == 4 / (32 * 48 * 3)
         assert len(record["kl_per_dimension"]) == CONFIG.latent_dim
     assert trained.held_out.loss == min(record["loss"] for record in records)
     board = EventAccumulator(str(trained.path / "tensorboard"))
     board.Reload()
     tags = board.Tags()
-    assert {f"vae/{name}" for name in ("loss", "rate", "mse", "active_units")} <= set(
-        tags["scalars"]
-    )
+    assert {f"vae/{name}" for name in SHOWN} <= set(tags["scalars"])
     assert tags["histograms"] == ["vae/kl_per_dimension"]
     shown = {event.step: event.value for event in board.Scalars("vae/loss")}
     assert shown == {r["step"]: pytest.approx(r["loss"]) for r in records}
