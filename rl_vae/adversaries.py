@@ -139,10 +139,13 @@ class Adversarial(Objective):
         check(whole and self.components >= 1, "components", self.components, "1 or more", "take 10")
         _check_width(self.width)
 
-    def critic(self, latent_dim: int) -> nn.Module:
-        """Tells draws of the prior from codes."""
+    def check_code(self, latent_dim: int) -> None:
+        """Refuse a mixture over a single latent."""
         least = 2 if self.prior == "mixture" else 1
         check(latent_dim >= least, "latent_dim", latent_dim, "2 or more", "or a gaussian prior")
+
+    def critic(self, latent_dim: int) -> nn.Module:
+        """Tells draws of the prior from codes."""
         return Critic(latent_dim, self.width, hidden=2)
 
     def terms(self, out: Pass, weight: float | Tensor, critic: nn.Module | None = None) -> Terms:

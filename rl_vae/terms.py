@@ -63,6 +63,9 @@ class Objective:
         """The largest weight that the rate, or a part of it, ever gets."""
         return 0.0
 
+    def check_code(self, latent_dim: int) -> None:
+        """Raise ConfigError where a code of that many latents cannot be had."""
+
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """What the encoder is shown in training, of frames (B, C, H, W)."""
         return x

@@ -205,6 +205,7 @@ def train_vae(
     """
     out, vae_config = Path(out), vae_config or VAEConfig()
     train_config = train_config or TrainConfig()
+    train_config.objective.check_code(vae_config.latent_dim)
     dataset.require_complete()
     dataset.verify()
     run = {

@@ -132,4 +132,4 @@ def test_impossible_settings_are_refused(kind: Any, wrong: dict[str, Any]) -> No
 def test_a_circle_needs_two_latents() -> None:
     """A mixture prior over one latent is refused."""
     with refused(ConfigError, "latent_dim", "1"):
-        Adversarial(prior="mixture").critic(1)
+        Adversarial(prior="mixture").check_code(1)

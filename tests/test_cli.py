@@ -19,10 +19,22 @@ import pytest
 from environments import IMAGES, STATES
 from little_games import LINE, PUSH
 
-from rl_vae import files
+from rl_vae import (
+    Adversarial,
+    Autoencoder,
+    Beta,
+    BetaTC,
+    Capacity,
+    Denoising,
+    FactorVAE,
+    TrainConfig,
+    files,
+)
 from rl_vae.cli import COMMANDS, main
 from rl_vae.dataset import FrameDataset
 from rl_vae.encoder import Encoder
+from rl_vae.errors import ConfigError
+from rl_vae.terms import Objective
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--size", "32", "32", "--workers", "1"]
@@ -166,6 +178,11 @@ BAD = [
     (f"{TRAIN} --beta nan", "nan"),
     (f"{TRAIN} --beta inf", "inf"),
     (f"{TRAIN} --latent-dim 0", "0"),
+    (f"{TRAIN} --gamma 2", "--gamma"),
+    (f"{TRAIN} --objective capacity --beta 2", "--beta"),
+    (f"{TRAIN} --objective capacity --rise 2", "rise"),
+    (f"{TRAIN} --objective adversarial --prior mixture --latent-dim 1", "latent_dim"),
+    (f"{TRAIN} --moving-weight 0.5", "moving_weight"),
     (f"{TRAIN} --latent-dim -3", "-3"),
     (f"{TRAIN} --sigma 0", "sigma"),
     (f"{TRAIN} --epochs 1 --steps 1", "epochs"),
@@ -178,6 +195,11 @@ BAD = [
     ("train-vae IN/data --out IN/other", "IN/other"),
     ("train-vae IN/data --out IN/model --seed 1", "IN/model"),
     # a missing or half-written model, one for other frames
+    ("show IN/nothing IN/data --out OUT", "IN/nothing"),
+    ("show IN/model IN/empty --out OUT", "IN/empty"),
+    ("show IN/model IN/data --out OUT --level 0.5", "0.5"),
+    ("classify IN/nothing IN/data --out OUT", "IN/nothing"),
+    ("classify IN/model IN/data --out OUT --label colour", "colour"),
     (f"train-agent {LINE} --encoder IN/nothing --out OUT", "IN/nothing"),
     (f"train-agent {LINE} --encoder IN/empty --out OUT", "IN/empty"),
     (f"train-agent {LINE} --encoder IN/model-unfinished --out OUT", "interrupted"),
@@ -304,6 +326,8 @@ def test_help_names_every_option_its_default_and_its_unit(
         "collect": ["in pixels", "Raw pixels", "half-ranges", "Steps", "How many"],
         "train-vae": ["Numbers in a code", "nats", "Updates", "Passes", "Frames of", "Share of"],
         "train-agent": ["Decisions", "Steps", "How many episodes", "Environments"],
+        "show": ["Quantile", "pictures", "figures"],
+        "classify": ["Passes", "factor", "figures"],
         "evaluate": ["0 to 999", ".gif or .mp4", "figures"],
         "demo": ["minutes", "figures"],
     }
@@ -311,10 +335,11 @@ def test_help_names_every_option_its_default_and_its_unit(
 
 
 def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
-    """rl-vae --help lists the five commands."""
+    """rl-vae --help lists the seven commands."""
     assert run("--help") == 0
     text = capfd.readouterr().out
-    assert list(COMMANDS) == ["collect", "train-vae", "train-agent", "evaluate", "demo"]
+    vae, agent = ["train-vae", "show", "classify"], ["train-agent", "evaluate", "demo"]
+    assert list(COMMANDS) == ["collect", *vae, *agent]
     assert all(command in text for command in COMMANDS)
 
 
@@ -365,6 +390,65 @@ def test_the_whole_way_by_commands(tmp_path: Path, capfd: pytest.CaptureFixture[
         "new",
         "film",
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "right"),
+    [
+        ("autoencoder", Autoencoder()),
+        ("denoising --noise masking --amount 0.2", Denoising("masking", 0.2)),
+        ("beta", Beta()),
+        (
+            "beta --beta 4 --warm-up 0.5 --cycles 3 --free-bits 0.1",
+            Beta(4.0, warm_up=0.5, cycles=3, free_bits=0.1),
+        ),
+        ("capacity --capacity 9 --gamma 3 --rise 0.1", Capacity(9.0, 3.0, 0.1)),
+        ("beta-tc --beta 2 --alpha 3 --gamma 4", BetaTC(2.0, 3.0, 4.0)),
+        ("factor-vae --gamma 5 --width 20", FactorVAE(5.0, width=20)),
+        (
+            "adversarial --adversary 9 --prior mixture --components 3 --width 7",
+            Adversarial(9.0, "mixture", 3, 7),
+        ),
+    ],
+    ids=str,
+)
+def test_every_objective_is_a_flag(
+    options: str, right: Objective, monkeypatch: pytest.MonkeyPatch, inputs: Path
+) -> None:
+    """--objective and its options make the objective that Python would."""
+    seen: list[TrainConfig] = []
+
+    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig) -> None:
+        seen.append(config)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("rl_vae.training.train_vae", stop)
+    command = ["train-vae", inputs / "data", "--out", "x", "--objective", *options.split()]
+    assert run(*command) == 2
+    assert seen[0].objective == right
+
+
+def test_a_model_shows_what_it_can_do(
+    inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """show draws its pictures and classify its matrix; both tell and write their figures."""
+    model, data = inputs / "model", inputs / "data"
+    assert run("show", model, data, "--out", tmp_path / "p", "--json", tmp_path / "s.json") == 0
+    assert "elbo" in capfd.readouterr().out
+    figures = json.loads((tmp_path / "s.json").read_bytes())["figures"]
+    assert set(figures) == {f"strange_{name}" for name in ("rate", "distortion", "elbo", "error")}
+    assert (tmp_path / "p" / "traversals.png").is_file()
+    for options in ([], ["--fine-tune"]):
+        picture = tmp_path / "new" / "c.png"
+        written = ["--out", picture, "--json", tmp_path / "c.json", "--epochs", "1"]
+        assert run("classify", model, data, *written, *options) == 0
+        out, err = capfd.readouterr()
+        assert ("fine-tuned" in out) == bool(options) and err == ""
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert set(json.loads((tmp_path / "c.json").read_bytes())["figures"]) == {
+            "accuracy",
+            "majority",
+        }
 
 
 def test_one_episode_is_evaluated_without_an_interval(

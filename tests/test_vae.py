@@ -197,7 +197,7 @@ def test_a_learned_sigma_begins_where_it_is_told() -> None:
     """A learned sigma is one weight, begins at the given one and has a gradient."""
     vae = make(likelihood="learned_gaussian", sigma=0.2)
     assert isinstance(vae.sigma, torch.Tensor)
-    assert float(vae.sigma) == pytest.approx(0.2, rel=1e-5)
+    assert float(vae.sigma.detach()) == pytest.approx(0.2, rel=1e-5)
     x = VAE.to_input(torch.from_numpy(some_frames()))
     lost, _ = vae.losses(x, vae.encode(x), torch.zeros(4, 6))
     lost.sum().backward()
