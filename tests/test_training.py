@@ -398,6 +398,17 @@ def test_a_run_interrupted_again_and_again_ends_the_same(
     assert outcome(train(dataset, tmp_path / "model")) == reference
 
 
+def test_twenty_interruptions_change_nothing(dataset: FrameDataset, tmp_path: Path) -> None:
+    """Interrupted twenty times at random updates, a run with a discriminator ends the same."""
+    config = TrainConfig(epochs=16, batch_size=72, objective=FactorVAE(width=8))
+    right = outcome(train(dataset, tmp_path / "whole", config))
+    calls = np.random.default_rng(0).integers(1, 7, 20)  # an epoch has four updates
+    for call in calls:
+        interrupted(dataset, tmp_path / "model", "_step", int(call), config)
+    assert len(files.read_lines(tmp_path / "model.partial" / "metrics.jsonl")) >= 4
+    assert outcome(train(dataset, tmp_path / "model", config)) == right
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
