@@ -15,6 +15,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import little_games
 import numpy as np
 import pytest
 import torch
@@ -268,17 +269,19 @@ def test_beside_a_discriminator_the_last_epoch_is_kept(
     assert train(dataset, tmp_path / "model", config).held_out.loss == 3.0
 
 
-def test_moving_pixels_are_learned_first(dataset: FrameDataset, tmp_path: Path) -> None:
+def test_moving_pixels_count_more_in_the_loss_alone(tmp_path: Path) -> None:
     """Weights on moving pixels are in the loss, and not in what is measured beside it."""
+    dataset = FrameDataset.open(little_games.dataset())  # little moves before a still background
     plain, weighted = (
-        train(dataset, tmp_path / f"{w}", TrainConfig(epochs=2, batch_size=48, moving_weight=w))
+        train(dataset, tmp_path / f"{w}", TrainConfig(steps=3, batch_size=32, moving_weight=w))
         for w in (1.0, 10.0)
     )
-    one = plain.held_out
+    one, other = plain.held_out, weighted.held_out
     assert one.loss == pytest.approx(one.distortion + one.rate, rel=1e-5)
-    other = weighted.held_out
-    assert other.loss != pytest.approx(other.distortion + other.rate, rel=1e-5)
+    assert other.loss > other.distortion + other.rate + 1
     assert other.elbo == pytest.approx(-other.distortion - other.rate, rel=1e-9)
+    weights = [read_artifact(made.path).weights["mean_frame"] for made in (plain, weighted)]
+    assert torch.equal(*weights)
 
 
 def test_bernoulli_and_gaussian_bounds_compare(dataset: FrameDataset, trained: Trained) -> None:
@@ -375,7 +378,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize(("call", "where"), [(9, "_step"), (2, "save_checkpoint")])
-@pytest.mark.parametrize("name", ["masking", "beta-tc", "factor-vae", "adversarial", "mixture"])
+@pytest.mark.parametrize("name", ["masking", "factor-vae", "mixture"])
 def test_a_resumed_run_of_any_objective_is_equal(
     dataset: FrameDataset, tmp_path: Path, name: str, where: str, call: int
 ) -> None:
@@ -384,7 +387,7 @@ def test_a_resumed_run_of_any_objective_is_equal(
     right = outcome(train(dataset, tmp_path / "whole", config))
     interrupted(dataset, tmp_path / "model", where, call, config)
     state = torch.load(io.BytesIO((tmp_path / "model.partial" / "checkpoint.pt").read_bytes()[32:]))
-    judged = name in ("factor-vae", "adversarial", "mixture")
+    judged = name != "masking"
     assert ("critic" in state) == ("critic_optimizer" in state) == judged
     assert outcome(train(dataset, tmp_path / "model", config)) == right
 
@@ -555,6 +558,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on(
         with refused(TrainingError, "model.partial", "No space left"):
             train(dataset, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+    age(tmp_path / "model.partial")
     assert outcome(train(dataset, tmp_path / "model")) == reference
 
 
