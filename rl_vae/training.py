@@ -321,9 +321,8 @@ def _train(
         for indices in batches:
             updates.append(_step(state, dataset, indices, plan))
             bar.update(len(indices))
-            if not any(_finite(update) for update in updates[-MOST_SKIPPED:]) and (
-                len(updates) >= MOST_SKIPPED
-            ):
+            recent = updates[-MOST_SKIPPED:]
+            if len(recent) == MOST_SKIPPED and not any(map(_finite, recent)):
                 raise _not_finite(state.step, updates[-1].loss)
             if state.step % per_epoch and state.step != total:
                 continue
@@ -404,14 +403,10 @@ def _pass(state: State, frames: torch.Tensor, plan: _Plan) -> Pass:
     """Frames (B, H, W, C) uint8 through the autoencoder, as its objective wants it."""
     vae, objective = state.vae, plan.config.objective
     x = VAE.to_input(frames)  # (B, C, H, W)
-    seen = objective.corrupt(x, state.noise)
-    if objective.deterministic:
-        posterior = vae.encode(seen)
-        z = posterior.mu  # (B, Z)
-    else:
-        noise = torch.randn(len(x), vae.config.latent_dim, generator=state.noise)  # (B, Z)
-        posterior = vae.encode(seen)
-        z = vae.reparameterise(posterior, noise)
+    posterior = vae.encode(objective.corrupt(x, state.noise))
+    z = posterior.mu  # (B, Z)
+    if not objective.deterministic:
+        z = vae.reparameterise(posterior, torch.randn(z.shape, generator=state.noise))
     weights = None
     if plan.usual is not None:
         weights = moving_weights(x, plan.usual, plan.config.moving_weight)
