@@ -97,8 +97,9 @@ def labels_of(dataset: FrameDataset, name: str) -> Labels:
     possible = values.ndim == 1 and (name != "action" or values.dtype.kind in "iu")
     if possible and len(np.unique(values)) > MOST_CLASSES:
         edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+        edges = np.append(edges[edges > values.min()], np.inf)  # no class is empty
         classes = np.digitize(values, edges)
-        named = [f"below {edges[0]:.3g}", *(f"from {edge:.3g}" for edge in edges)]
+        named = [f"below {edges[0]:.3g}", *(f"from {edge:.3g}" for edge in edges[:-1])]
     else:
         found, classes = np.unique(values, return_inverse=True)
         named = [f"{value:g}" for value in found]

@@ -76,6 +76,18 @@ def test_a_factor_of_many_values_is_cut(
     assert values[labels.classes == 0].max() < values[labels.classes == 4].min()
 
 
+def test_no_class_is_empty(dataset: FrameDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where most frames share a factor's lowest value, they are one class, and none is empty."""
+    values = np.maximum(0.0, np.arange(len(dataset)) - 0.7 * len(dataset))
+    monkeypatch.setattr(type(dataset), "factors", {"step": values})
+    labels = labels_of(dataset, "step")
+    assert len(labels.names) == 2 and labels.names[0].startswith("below")
+    assert (np.bincount(labels.classes, minlength=2) > 0).all()
+    monkeypatch.setattr(type(dataset), "factors", {"step": np.maximum(0.0, values - 70)})
+    with refused(ConfigError, "'step'"):
+        labels_of(dataset, "step")
+
+
 def test_what_is_no_label_is_refused(dataset: FrameDataset) -> None:
     """A name that is neither the action nor a factor is refused."""
     with refused(ConfigError, "'colour'", "action"):
