@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rl_vae.agent import Agent
     from rl_vae.collect import collect_frames, coverage
     from rl_vae.dataset import FrameDataset
+    from rl_vae.deployment import export_agent
     from rl_vae.encoder import Encoder
     from rl_vae.envs import make_env
     from rl_vae.evaluation import evaluate_agent, interval
@@ -47,6 +48,7 @@ _HOME = {
     "collect_frames": "collect",
     "coverage": "collect",
     "evaluate_agent": "evaluation",
+    "export_agent": "deployment",
     "interval": "evaluation",
     "make_env": "envs",
     "train_agent": "policy",
@@ -72,6 +74,7 @@ __all__ = [
     "coverage",
     "errors",
     "evaluate_agent",
+    "export_agent",
     "interval",
     "make_env",
     "train_agent",
