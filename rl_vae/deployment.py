@@ -45,7 +45,24 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
     """Write an agent as one ONNX file: raw observation and history in, action and history out.
 
     It acts as the agent does without noise. An agent with an action map has its environment
-    opened, for the bounds of its actions.
+    opened, for the bounds of its actions. To let the file act:
+
+        import gymnasium as gym
+        import numpy as np
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession("agent.onnx")
+        facts = session.get_modelmeta().custom_metadata_map
+        env = gym.make(facts["env_id"])
+        memory = {i.name: np.zeros([1, *i.shape[1:]], "f4") for i in session.get_inputs()[2:]}
+        image, total, step, over = env.reset(seed=0)[0], 0.0, 0, False
+        while not over:
+            if step % int(facts["frame_skip"]) == 0:
+                feed = {"observation": image[None], "first": np.array([step == 0]), **memory}
+                action, *new = session.run(None, feed)
+                memory = dict(zip(memory, new))
+            image, reward, terminated, truncated, _ = env.step(action[0])
+            over, total, step = terminated or truncated, total + float(reward), step + 1
 
     Args:
         agent: Folder of the agent.

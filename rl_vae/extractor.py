@@ -119,7 +119,7 @@ class LatentExtractor(NatureCNN):  # SB3 tells only NatureCNN's heirs whether it
         return self
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         for module in self._hidden:
             module._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self

@@ -11,8 +11,8 @@ import little_games
 import numpy as np
 import pytest
 import torch
-from environments import COUNTING, Counting, refused
-from little_games import LINE, PUSH
+from environments import Counting, refused
+from little_games import Line
 from numpy.typing import NDArray
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack
@@ -24,17 +24,17 @@ from rl_vae.sb3 import LatentExtractor
 from rl_vae.training import Trained
 
 ONCE = {"learning_starts": 8, "batch_size": 8, "train_freq": 12, "gradient_steps": 1}
-ALGORITHMS: dict[str, tuple[Any, str, dict[str, Any]]] = {
-    "PPO": (PPO, LINE, {"n_steps": 12, "batch_size": 12, "n_epochs": 1}),
-    "SAC": (SAC, PUSH, {**ONCE, "buffer_size": 300, "tau": 0.25}),
-    "DQN": (DQN, LINE, {**ONCE, "buffer_size": 300, "tau": 0.25, "target_update_interval": 12}),
+ALGORITHMS: dict[str, tuple[Any, bool, dict[str, Any]]] = {
+    "PPO": (PPO, False, {"n_steps": 12, "batch_size": 12, "n_epochs": 1}),
+    "SAC": (SAC, True, {**ONCE, "buffer_size": 300, "tau": 0.25}),
+    "DQN": (DQN, False, {**ONCE, "buffer_size": 300, "tau": 0.25, "target_update_interval": 12}),
 }
-"""Each with settings under which twelve steps make one update."""
+"""Each with whether it pushes, and settings under which twelve steps make one update."""
 
 
 def agent(name: str, path: Any = None, **changes: Any) -> Any:
     """An agent with a LatentExtractor; changes are arguments of that, or of the algorithm."""
-    kind, game, arguments = ALGORITHMS[name]
+    kind, push, arguments = ALGORITHMS[name]
     own = {key: changes.pop(key) for key in ("fine_tune", "learning_rate") if key in changes}
     rate = changes.pop("policy_rate", 1e-2)
     kwargs = {
@@ -44,7 +44,8 @@ def agent(name: str, path: Any = None, **changes: Any) -> Any:
         **changes.pop("policy_kwargs", {}),
     }
     arguments = {**arguments, "seed": 0, "device": "cpu", "learning_rate": rate, **changes}
-    return kind("CnnPolicy", arguments.pop("env", game), policy_kwargs=kwargs, **arguments)
+    env = arguments.pop("env", None) or DummyVecEnv([lambda: Line(push)])
+    return kind("CnnPolicy", env, policy_kwargs=kwargs, **arguments)
 
 
 def extractors(model: Any) -> dict[str, LatentExtractor]:
@@ -115,7 +116,7 @@ def test_stacked_images_are_encoded_one_by_one(trained: Trained, encoder: Encode
     right = np.concatenate([encoder.encode_observations(part) for part in parts], axis=1)
     made = features(model, images)
     assert made.shape == right.shape and np.abs(made - right).max() < 1e-5
-    assert np.abs(right[5, :4] - right[5, 8:]).max() > 1e-2
+    assert np.abs(right[5, :4] - right[5, 8:]).max() > 1e-3
 
 
 def test_frames_are_taken_as_they_are(
@@ -188,7 +189,6 @@ def test_fine_tuning_has_its_own_learning_rate(name: str, learning_rate: float |
     has one, though SB3 sets that of every parameter group; and each update is one step."""
     moved = changed(agent(name, fine_tune=True, learning_rate=learning_rate))
     assert moved["rest"] == pytest.approx(1e-2, rel=0.02)
-    trained = [value for place, value in moved.items() if place not in ("rest",)]
     trained = [value for place, value in moved.items() if place != "rest" and "target" not in place]
     assert len(trained) == (2 if name == "SAC" else 1)
     assert trained == pytest.approx([learning_rate or 1e-2] * len(trained), rel=0.02)
@@ -215,7 +215,10 @@ def test_a_target_follows_its_critic(name: str, learning_rate: float | None) -> 
     critic = found[target.replace("_target", "")]
     old = weights(found[target])
     model.learn(12)
-    trained, new = weights(critic), weights(found[target])
+    trained = weights(critic)
+    if name == "DQN":  # it averages before it trains
+        model.learn(12, reset_num_timesteps=False)
+    new = weights(found[target])
     assert not equal(trained, old)
     for key, value in new.items():
         assert torch.allclose(value, 0.75 * old[key] + 0.25 * trained[key], atol=1e-7)
@@ -347,8 +350,3 @@ def test_an_extractor_that_is_gone_trains_nothing() -> None:
     torch.optim.SGD(parameters, lr=0.5).step()
     for value, old in zip(parameters, before, strict=True):
         assert torch.allclose(value, old - 0.5)
-
-
-def test_counting_is_shown_as_sb3_sees_it() -> None:
-    """The toy is one that SB3 transposes."""
-    assert gym.make(COUNTING).observation_space.shape == (32, 32, 3)
