@@ -7,9 +7,9 @@ Inputs, N environments at once:
     latents       (N, stack, Z) float32: zeros at first, then what the graph gave last
     actions       (N, past actions, A) float32: the same; only where the recipe has past actions
 
-Outputs: `action`, (N, ...) for the environment, then `latents` and `actions` to be fed back. Where
-`first` is true, those that come in count for nothing: the graph fills the stack with the first
-latent and zeroes the actions, as every adapter does.
+Outputs: `action`, (N, ...) for the environment; `next_latents` and `next_actions`, to be fed back
+as `latents` and `actions`. Where `first` is true, those that come in count for nothing: the graph
+fills the stack with the first latent and zeroes the actions, as every adapter does.
 
 The file's metadata says what it was made from; `frame_skip` is for how many environment steps each
 action is to be held.
@@ -103,7 +103,9 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
         "encoder": loaded.encoder.digest,
         "versions": json.dumps(artifact.versions()),
     }
-    graph = export_graph(played, examples, ["action", *memory], metadata)
+    graph = export_graph(
+        played, examples, ["action", *(f"next_{name}" for name in memory)], metadata
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(out, graph)
     return out
