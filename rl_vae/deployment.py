@@ -2,7 +2,8 @@
 
 Inputs, N environments at once:
 
-    observation   (N, h, w, c) or (N, h, w) uint8, raw, as the environment gives them
+    observation   (N, h, w, c) or (N, h, w) uint8: raw images, as the environment gives them, or
+                  as it renders them where it gives none
     first         (N,) bool: whether an episode begins here
     latents       (N, stack, Z) float32: zeros at first, then what the graph gave last
     actions       (N, past actions, A) float32: the same; only where the recipe has past actions
