@@ -119,9 +119,9 @@ class LatentExtractor(NatureCNN):  # SB3 tells only NatureCNN's heirs whether it
         return self
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for module in self._hidden:
-            module._apply(fn, recurse)  # type: ignore[no-untyped-call]
+            module._apply(fn, recurse)
         return self
 
     def get_extra_state(self) -> Tensor:
