@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rl_vae.classifier import labels_of, train_classifier
     from rl_vae.collect import collect_frames, coverage
     from rl_vae.dataset import FrameDataset
+    from rl_vae.deployment import export_agent
     from rl_vae.encoder import Encoder
     from rl_vae.envs import make_env
     from rl_vae.evaluation import evaluate_agent, interval
@@ -59,6 +60,7 @@ _HOME = {
     "draw_gallery": "gallery",
     "evaluate_agent": "evaluation",
     "find_anomalies": "anomalies",
+    "export_agent": "deployment",
     "interval": "evaluation",
     "labels_of": "classifier",
     "make_env": "envs",
@@ -94,6 +96,7 @@ __all__ = [
     "errors",
     "evaluate_agent",
     "find_anomalies",
+    "export_agent",
     "interval",
     "labels_of",
     "make_env",

@@ -58,7 +58,7 @@ class Agent:
         self.image_key: str | None = config["image_key"]
         self.env_kwargs: dict[str, Any] = config["env_kwargs"]
         self.seed: int = config["seed"]
-        self._action_space: dict[str, Any] = config["action_space"]
+        self.action_space = _space_from_dict(config["action_space"])
         self.digest: str = config["files"]["policy.safetensors"]
         self._model = model
 
@@ -103,6 +103,12 @@ class Agent:
     def __reduce__(self) -> tuple[Any, ...]:
         return (Agent.load, (str(self.path),))
 
+    @property
+    def policy(self) -> torch.nn.Module:
+        """SB3's policy, in evaluation mode."""
+        policy: torch.nn.Module = self._model.policy
+        return policy
+
     def predict(self, observations: NDArray[Any], *, deterministic: bool = True) -> NDArray[Any]:
         """Choose actions for observations as VecLatent makes them, (N, D)."""
         actions: NDArray[Any] = self._model.predict(observations, deterministic=deterministic)[0]
@@ -141,11 +147,11 @@ class Agent:
             )
         if self.recipe.action_map is not None:
             self.recipe.action_map.check_space(scene.action_space)
-        elif space_to_dict(scene.action_space) != self._action_space:
+        elif space_to_dict(scene.action_space) != space_to_dict(self.action_space):
             raise ConfigError(
                 f"The agent {self.path} has other actions.",
                 expected=scene.action_space,
-                got=self._action_space,
+                got=self.action_space,
                 remedy=f"collect from the environment that it was trained in, {self.env_id}",
             )
         return _AgentActor(self, scene)

@@ -14,9 +14,7 @@ Shape letters: B batch, H W C frame, Z latents.
 from __future__ import annotations
 
 import json
-import logging
 import platform
-import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +29,7 @@ from rl_vae import files
 from rl_vae.dataset import FrameDataset
 from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.frames import FrameSpec
+from rl_vae.graph import export_graph
 from rl_vae.reference import Reference
 from rl_vae.vae import VAE, VAEConfig
 
@@ -186,38 +185,8 @@ class _OnnxEncoder(nn.Module):
 
 def export_onnx(vae: VAE) -> bytes:
     """The encoder as one ONNX file: frames uint8 (B, H, W, C) -> mu and logvar float32 (B, Z)."""
-    import onnx_ir
-
-    logger = logging.getLogger("torch.onnx")
-    level, training = logger.level, vae.training
     example = torch.zeros(2, *vae.shape, dtype=torch.uint8)
-    try:
-        logger.setLevel(logging.ERROR)  # it reports that torchvision is absent, which is right
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's own deprecations
-            program = torch.onnx.export(
-                _OnnxEncoder(vae).eval(),
-                (example,),
-                dynamo=True,
-                external_data=False,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                input_names=["frames"],
-                output_names=["mu", "logvar"],
-                verbose=False,
-            )
-    finally:
-        logger.setLevel(level)
-        vae.train(training)
-    assert program is not None
-    model = program.model
-    # The exporter notes where in whose source each node came from: not part of the function.
-    model.metadata_props.clear()
-    model.graph.metadata_props.clear()
-    for node in model.graph:
-        node.metadata_props.clear()
-        for value in node.outputs:
-            value.metadata_props.clear()
-    return bytes(onnx_ir.to_proto(model).SerializeToString(deterministic=True))
+    return export_graph(_OnnxEncoder(vae), {"frames": example}, ("mu", "logvar"))
 
 
 def _read_checked(path: Path, expected: object) -> bytes:

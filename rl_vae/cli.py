@@ -437,6 +437,22 @@ def evaluate(
         evaluation.write_figures(json, figures, [seed])
 
 
+def export(agent: Folder, out: Path) -> None:
+    """Write an agent as one ONNX file that runs with onnxruntime and numpy alone.
+
+    Args:
+        agent: What `rl-vae train-agent` wrote.
+        out: The file, NAME.onnx; an earlier export there is replaced.
+    """
+    from rl_vae.deployment import export_agent
+
+    path = export_agent(agent, out)
+    print(
+        f"{path}: raw observation and history in, action and history out, "
+        f"{path.stat().st_size / 1e6:.1f} MB"
+    )
+
+
 def demo(
     *,
     out: Path = Path("runs/demo"),
@@ -467,6 +483,7 @@ COMMANDS: dict[str, Any] = {
     "classify": classify,
     "train-agent": train_agent,
     "evaluate": evaluate,
+    "export": export,
     "demo": demo,
 }
 

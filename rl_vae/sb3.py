@@ -20,6 +20,7 @@ from rl_vae.encoder import Encoder
 from rl_vae.engines import Engine
 from rl_vae.envs import TRAINING_SEEDS, lane_seeds
 from rl_vae.errors import ConfigError, ObservationError
+from rl_vae.extractor import LatentExtractor as LatentExtractor
 from rl_vae.frames import FrameSpec
 from rl_vae.history import History
 

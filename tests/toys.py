@@ -1,14 +1,17 @@
 """More toy environments, and what an agent must see of them, written out plainly."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 from environments import Counting, Moment, frame_of, length_of, terminates
 from numpy.typing import NDArray
 
-from rl_vae import Encoder
+if TYPE_CHECKING:  # the environments run where there is no torch, too
+    from rl_vae import Encoder
 
 STEERED = "toys:Toy/Steered-v0"
 SHOWING = "toys:Toy/Showing-v0"

@@ -1,0 +1,190 @@
+"""Framing: FrameSpec.apply as torch operations, for graphs and GPUs, where OpenCV is not to be had.
+
+It gives the bytes that OpenCV gives, not nearly those: a pixel that is off by one moves a latent by
+more than a runtime does. So it follows OpenCV's arithmetic for uint8 to the order of the sums:
+INTER_AREA (imgproc/src/resize.cpp) in whole blocks, in fractional cells, or, where either side
+grows, between two pixels in fixed point; RGB2GRAY (imgproc/src/color_rgb.simd.hpp) in 15 bits.
+
+Shape letters: N images, h w c raw, H W C frame, T taps: raw pixels that one frame pixel is made of.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rl_vae.frames import FrameSpec
+
+_EDGE = 1e-3
+"""OpenCV leaves out what a cell covers of a raw pixel, where that is less."""
+_ONE = 2048
+"""1 in OpenCV's fixed point."""
+
+
+class Framing(nn.Module):
+    """What a FrameSpec does to raw observations: (N, h, w, c) or (N, h, w) uint8 -> (N, H, W, C).
+
+    Args:
+        spec: How a raw observation becomes a frame.
+        observation_shape: (h, w, c) or (h, w) of a raw observation.
+
+    Raises:
+        ObservationError: where the spec does not fit such observations.
+    """
+
+    def __init__(self, spec: FrameSpec, observation_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        spec.check_shape(observation_shape, np.uint8)
+        height, width, self.raw_channels = (*observation_shape, 1)[:3]
+        top, bottom, left, right = spec.crop
+        self.rows, self.columns = (top, height - bottom), (left, width - right)
+        self.gray = self.raw_channels == 3 and spec.channels == 1
+        source = (height - top - bottom, width - left - right)
+        self.resize = _resizer(source, (spec.height, spec.width))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """(N, h, w, c) or (N, h, w) uint8 -> (N, H, W, C) uint8."""
+        assert observations.dtype == torch.uint8
+        x = observations if observations.ndim == 4 else observations.unsqueeze(-1)
+        x = x[:, self.rows[0] : self.rows[1], self.columns[0] : self.columns[1]]
+        frames: Tensor = self.resize(x)
+        if self.gray:
+            red, green, blue = frames.float().unbind(
+                3
+            )  # whole numbers below 2^24: exact in float32
+            gray = (9798 * red + 19235 * green + 3735 * blue + 2**14) / 2**15
+            frames = gray.floor().byte().unsqueeze(3)
+        return frames
+
+
+def _resizer(source: tuple[int, int], target: tuple[int, int]) -> nn.Module:
+    if source == target:
+        return nn.Identity()
+    if source[0] % target[0] == 0 and source[1] % target[1] == 0:
+        return _Blocks(source, target)
+    if source[0] >= target[0] and source[1] >= target[1]:
+        return _Cells(source, target)
+    return _Between(source, target)
+
+
+class _Blocks(nn.Module):
+    """Each frame pixel is the mean of a whole block; ties go up in 2 x 2, else to even."""
+
+    def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
+        super().__init__()
+        self.target = target
+        self.block = (source[0] // target[0], source[1] // target[1])
+        scale = np.float32(1) / np.float32(self.block[0] * self.block[1])
+        self.scale: Tensor
+        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = self.target
+        blocks = x.reshape(-1, height, self.block[0], width, self.block[1], x.shape[3])
+        total = blocks.float().sum((2, 4))  # (N, H, W, c), whole numbers
+        if self.block == (2, 2):
+            return ((total + 2) / 4).floor().byte()
+        return (total * self.scale).round().byte()  # torch rounds ties to even
+
+
+class _Cells(nn.Module):
+    """Each frame pixel is the mean of a cell that cuts raw pixels, columns first, in float32."""
+
+    def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
+        super().__init__()
+        self.down = _Taps(*_cells(source[0], target[0]))
+        self.across = _Taps(*_cells(source[1], target[1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        columns = self.across(x.transpose(1, 2))  # (N, W, h, c)
+        out: Tensor = self.down(columns.transpose(1, 2)).round()  # (N, H, W, c)
+        return out.byte()
+
+
+class _Between(nn.Module):
+    """Each frame pixel lies between two raw ones, or on one, either way, in fixed point."""
+
+    def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
+        super().__init__()
+        self.down, self.across = (
+            _Taps(index, torch.from_numpy(weight).mul(_ONE).round().int().numpy())
+            for index, weight in (
+                _neighbours(source[0], target[0]),
+                _neighbours(source[1], target[1]),
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        columns = self.across(x.transpose(1, 2))  # (N, W, h, c), up to 255 * 2^11
+        part = _shift(columns.transpose(1, 2), 4)
+        above, below = (_shift(term, 16) for term in self.down.terms(part))
+        return _shift(above + below + 2, 2).byte()
+
+
+class _Taps(nn.Module):
+    """Weighted sums along the first side of an image: sum over T of weight[t] x[:, index[t]]."""
+
+    def __init__(self, index: NDArray[np.int64], weight: NDArray[np.float32 | np.int32]) -> None:
+        super().__init__()
+        self.index: Tensor
+        self.weight: Tensor
+        self.register_buffer("index", torch.from_numpy(index), persistent=False)  # (T, side)
+        self.register_buffer("weight", torch.from_numpy(weight), persistent=False)
+
+    def terms(self, x: Tensor) -> list[Tensor]:
+        """What is summed: T tensors (N, side, other side, c) of (N, raw side, other side, c)."""
+        return [
+            x.index_select(1, index).to(weight.dtype) * weight[:, None, None]
+            for index, weight in zip(self.index, self.weight, strict=True)
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        total, *rest = self.terms(x)
+        for term in rest:  # one after the other, not by matmul: the order decides the last bit
+            total = total + term
+        return total
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """X / 2^bits, rounded down, of whole numbers from 0 up."""
+    return torch.div(x, 2**bits, rounding_mode="trunc")
+
+
+def _cells(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(T, target) raw pixels under each cell and their shares of it."""
+    scale = 1 / (target / source)
+    cells: list[list[tuple[int, float]]] = []
+    for place in range(target):
+        start = place * scale
+        end, size = start + scale, min(scale, source - start)
+        last = min(math.floor(end), source - 1)
+        first = min(math.ceil(start), last)
+        cell = [(raw, 1 / size) for raw in range(first, last)]
+        if first - start > _EDGE:
+            cell.insert(0, (first - 1, (first - start) / size))
+        if end - last > _EDGE:
+            cell.append((last, min(end - last, 1.0, size) / size))
+        cells.append(cell)
+    taps = max(map(len, cells))
+    index = np.zeros((taps, target), np.int64)
+    weight = np.zeros((taps, target), np.float32)
+    for place, cell in enumerate(cells):
+        for tap, (raw, share) in enumerate(cell):
+            index[tap, place], weight[tap, place] = raw, share
+    return index, weight
+
+
+def _neighbours(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(2, target) raw pixels on either side of each place and their weights."""
+    growth = target / source
+    place = np.arange(target)
+    first = np.minimum(np.floor(place * (1 / growth)).astype(np.int64), source - 1)
+    over = (place + 1 - (first + 1) * growth).astype(np.float32)
+    over = np.where(over <= 0, np.float32(0), over - np.floor(over))
+    over[first == source - 1] = 0
+    second = np.minimum(first + 1, source - 1)
+    return np.stack([first, second]), np.stack([1 - over, over]).astype(np.float32)

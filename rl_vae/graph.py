@@ -1,0 +1,60 @@
+"""A torch module as one ONNX graph, in bytes that depend on nothing but the module."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def export_graph(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """Write a module as an ONNX file, weights included.
+
+    Args:
+        module: Called with the inputs in their order.
+        inputs: Examples by name, each (B, ...) with B of 2 or more; B may be any number later.
+        outputs: Names of what the module returns.
+        metadata: Words that the file carries beside the graph.
+    """
+    import onnx_ir
+
+    logger = logging.getLogger("torch.onnx")
+    level, modes = logger.level, [(part, part.training) for part in module.modules()]
+    batch = torch.export.Dim("batch")
+    try:
+        logger.setLevel(logging.ERROR)  # it reports that torchvision is absent, which is right
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's own deprecations
+            program = torch.onnx.export(
+                module.eval(),
+                tuple(inputs.values()),
+                dynamo=True,
+                external_data=False,
+                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                input_names=list(inputs),
+                output_names=list(outputs),
+                verbose=False,
+            )
+    finally:
+        logger.setLevel(level)
+        for part, mode in modes:
+            part.training = mode
+    assert program is not None
+    model = program.model
+    # The exporter notes where in whose source each node came from: not part of the function.
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for node in model.graph:
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    model.metadata_props.update(metadata or {})
+    return bytes(onnx_ir.to_proto(model).SerializeToString(deterministic=True))
