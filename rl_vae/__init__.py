@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rl_vae.agent import Agent
     from rl_vae.collect import collect_frames, coverage
     from rl_vae.dataset import FrameDataset
+    from rl_vae.drift import DriftWarning
     from rl_vae.encoder import Encoder
     from rl_vae.envs import make_env
     from rl_vae.evaluation import evaluate_agent, interval
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rl_vae.sb3 import ActionMap
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
+    from rl_vae.watching import WatchLatents
     from rl_vae.wrappers import LatentObservation
 
 __version__ = "0.1.0"
@@ -34,6 +36,7 @@ _HOME = {
     "Agent": "agent",
     "Beta": "objectives",
     "Correlated": "exploration",
+    "DriftWarning": "drift",
     "Encoder": "encoder",
     "FrameDataset": "dataset",
     "FrameSpec": "frames",
@@ -44,6 +47,7 @@ _HOME = {
     "Uniform": "exploration",
     "VAE": "vae",
     "VAEConfig": "vae",
+    "WatchLatents": "watching",
     "collect_frames": "collect",
     "coverage": "collect",
     "evaluate_agent": "evaluation",
@@ -58,6 +62,7 @@ __all__ = [
     "Agent",
     "Beta",
     "Correlated",
+    "DriftWarning",
     "Encoder",
     "FrameDataset",
     "FrameSpec",
@@ -68,6 +73,7 @@ __all__ = [
     "Uniform",
     "VAE",
     "VAEConfig",
+    "WatchLatents",
     "collect_frames",
     "coverage",
     "errors",
