@@ -66,7 +66,7 @@ class WatchLatents(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         self._seen: Drift | None = None
 
     @property
-    def render_mode(self) -> str:
+    def render_mode(self) -> str:  # type: ignore[override]
         """Always "rgb_array": what is drawn is made here."""
         return "rgb_array"
 
@@ -82,7 +82,7 @@ class WatchLatents(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, reward, terminated, truncated, self._look(observation, info)
 
-    def render(self) -> UInt8Array:  # type: ignore[override]
+    def render(self) -> UInt8Array:
         """Draw what was seen last: (192, w, 3) uint8.
 
         Raises:
