@@ -22,6 +22,7 @@ FLOW = (
     "workers",
     "engines",
     "dataset",
+    "joined",
     "exploration",
     "collect",
     "sprites",
