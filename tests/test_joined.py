@@ -59,7 +59,7 @@ def test_parts_must_be_of_one_kind(dataset: FrameDataset, tmp_path: Path) -> Non
         JoinedFrames([])
     out = tmp_path / "larger"
     larger = collect_frames(
-        COUNTING, out, n_frames=8, spec=FrameSpec(40, 40), workers=1, progress=False
+        COUNTING, out, n_frames=16, spec=FrameSpec(40, 40), workers=1, progress=False
     )
     with refused(ConfigError, str(out), "height=40"):
         JoinedFrames([dataset, larger])
