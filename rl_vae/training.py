@@ -214,8 +214,9 @@ def train_vae(
     parent = None if start is None else read_artifact(start)
     if parent is not None:
         vae_config = _same_kind(parent, dataset, vae_config)
-        warm = replace(train_config.objective, warm_up=0.0)
-        train_config = replace(train_config, objective=warm)
+        if hasattr(train_config.objective, "warm_up"):  # it has learned to use its code
+            warm = replace(train_config.objective, warm_up=0.0)
+            train_config = replace(train_config, objective=warm)
     vae_config = vae_config or VAEConfig()
     dataset.require_complete()
     dataset.verify()
