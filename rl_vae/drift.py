@@ -1,8 +1,9 @@
 """DriftMonitor: has the agent left what its VAE knows?
 
 A frame is strange where its rate, or the error of its reconstruction, lies above the 0.99 quantile
-of the training frames (`rl_vae.reference`). One in forty of those is, and of new episodes played
-alike about one in ten; where a quarter of the last frames is, the code is no longer to be trusted.
+of the training frames (`rl_vae.reference`). Of those about one in forty is, of new episodes played
+alike one in ten (scripts/bench_watch.py, CarRacing); where a quarter of the last frames is, what
+the agent sees is not what the code was made for.
 """
 
 from __future__ import annotations

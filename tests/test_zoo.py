@@ -47,7 +47,7 @@ def test_train_and_enjoy(
 ) -> None:
     """rl_zoo3's train runs with our YAML to the end, normalising; its enjoy loads the result."""
     frames = collect_frames(
-        env_id, tmp_path / "data", n_frames=128, spec=FrameSpec(32, 32), progress=False
+        env_id, tmp_path / "data", n_frames=128, spec=FrameSpec(32, 32), workers=1, progress=False
     )
     (tmp_path / "models").mkdir()
     train_vae(
