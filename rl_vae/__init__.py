@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rl_vae.collect import collect_frames, coverage
     from rl_vae.dataset import FrameDataset
     from rl_vae.deployment import export_agent
+    from rl_vae.drift import DriftWarning
     from rl_vae.encoder import Encoder
     from rl_vae.envs import make_env
     from rl_vae.evaluation import evaluate_agent, interval
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rl_vae.sb3 import ActionMap
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
+    from rl_vae.watching import WatchLatents
     from rl_vae.wrappers import LatentObservation
 
 __version__ = "0.1.0"
@@ -44,6 +46,7 @@ _HOME = {
     "Capacity": "objectives",
     "Correlated": "exploration",
     "Denoising": "objectives",
+    "DriftWarning": "drift",
     "Encoder": "encoder",
     "FactorVAE": "adversaries",
     "FrameDataset": "dataset",
@@ -55,6 +58,7 @@ _HOME = {
     "Uniform": "exploration",
     "VAE": "vae",
     "VAEConfig": "vae",
+    "WatchLatents": "watching",
     "collect_frames": "collect",
     "coverage": "collect",
     "draw_gallery": "gallery",
@@ -79,6 +83,7 @@ __all__ = [
     "Capacity",
     "Correlated",
     "Denoising",
+    "DriftWarning",
     "Encoder",
     "FactorVAE",
     "FrameDataset",
@@ -90,6 +95,7 @@ __all__ = [
     "Uniform",
     "VAE",
     "VAEConfig",
+    "WatchLatents",
     "collect_frames",
     "coverage",
     "draw_gallery",

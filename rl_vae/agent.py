@@ -36,7 +36,7 @@ from rl_vae.recipe import Recipe, check_actions
 from rl_vae.sb3 import MapActions, PixelVecEnv, ScaleRewards, VecLatent
 
 FORMAT = 1
-_RUN = ("env_id", "env_kwargs", "image_key", "engine", "encoder", "recipe", "seed")
+_RUN = ("env_id", "env_kwargs", "image_key", "engine", "encoder", "recipe", "seed", "start")
 _MADE = ("format", "kind", "action_space", "steps", "seconds", "versions", "files", "digest")
 _FIELDS = frozenset(_RUN + _MADE)
 ALGORITHMS: dict[str, type[PPO | SAC | DQN]] = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
@@ -63,11 +63,17 @@ class Agent:
         self._model = model
 
     @classmethod
-    def load(cls, path: str | Path) -> Agent:
+    def load(cls, path: str | Path, *, encoder: str | Path | None = None) -> Agent:
         """Read an agent's folder; nothing in it is run, agent.zip is not opened.
+
+        Args:
+            path: The folder that `train_agent` wrote.
+            encoder: Folder of a model to see through instead of the agent's own, of the same
+                frames and as many latents: one that `train_vae` went on to from the agent's.
 
         Raises:
             ArtifactError: where it is missing, damaged or of another kind.
+            ConfigError: where that model shows other frames, or has more or fewer latents.
         """
         path = Path(path)
         config = read_agent_config(path)
@@ -84,12 +90,11 @@ class Agent:
         if files.digest(content) != promised:
             got = files.digest(content)
             raise files.damaged(path / "policy.safetensors", f"SHA-256 {promised}", got)
-        encoder = Encoder.load(path / "encoder")
-        if encoder.digest != config["encoder"]:
-            raise files.damaged(
-                path / "encoder", f"the encoder {config['encoder']}", encoder.digest
-            )
-        history = History(1, encoder.latent_dim, recipe.stack, recipe.actions, space)
+        own = Encoder.load(path / "encoder")
+        if own.digest != config["encoder"]:
+            raise files.damaged(path / "encoder", f"the encoder {config['encoder']}", own.digest)
+        seeing = own if encoder is None else _instead_of(own, Encoder.load(encoder))
+        history = History(1, seeing.latent_dim, recipe.stack, recipe.actions, space)
         model = _bare_model(recipe, history.observation_space, space)
         try:
             model.policy.load_state_dict(safetensors.torch.load(content))
@@ -98,10 +103,10 @@ class Agent:
                 path / "policy.safetensors", "weights that fit the recipe", error
             ) from error
         model.policy.set_training_mode(False)
-        return cls(path, config, recipe, encoder, model)
+        return cls(path, config, recipe, seeing, model)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Agent.load, (str(self.path),))
+        return (_reload, (str(self.path), str(self.encoder.path)))
 
     @property
     def policy(self) -> torch.nn.Module:
@@ -113,6 +118,11 @@ class Agent:
         """Choose actions for observations as VecLatent makes them, (N, D)."""
         actions: NDArray[Any] = self._model.predict(observations, deterministic=deterministic)[0]
         return actions
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The policy's, by name."""
+        weights: dict[str, torch.Tensor] = self._model.policy.state_dict()
+        return weights
 
     def make_venv(self, n_envs: int, *, engine: EngineName | None = None) -> VecEnv:
         """Environments as it saw them in training, rewards not scaled."""
@@ -155,6 +165,24 @@ class Agent:
                 remedy=f"collect from the environment that it was trained in, {self.env_id}",
             )
         return _AgentActor(self, scene)
+
+
+def _reload(path: str, encoder: str) -> Agent:
+    return Agent.load(path, encoder=encoder)
+
+
+def _instead_of(own: Encoder, other: Encoder) -> Encoder:
+    kinds = [
+        (encoder.spec, encoder.observation_shape, encoder.latent_dim) for encoder in (own, other)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ConfigError(
+            f"The agent cannot see through {other.path}.",
+            expected="{}, made of observations {}, {} latents".format(*kinds[0]),
+            got="{}, made of observations {}, {} latents".format(*kinds[1]),
+            remedy="give a model that went on from the agent's own: rl-vae train-vae --from",
+        )
+    return other
 
 
 class _AgentActor:

@@ -119,9 +119,10 @@ def collect(
 
 
 def train_vae(
-    dataset: Folder,
+    dataset: Annotated[tuple[Path, ...], tyro.conf.Positional],
     out: Path,
     *,
+    start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     latent_dim: int = 32,
     network: Literal["patch", "world_models", "burgess", "mlp"] = "patch",
     likelihood: Literal["gaussian", "learned_gaussian", "bernoulli"] = "gaussian",
@@ -145,15 +146,16 @@ def train_vae(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int = 64,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
     held_out: float = 0.1,
     seed: int = 0,
 ) -> None:
     """Train a VAE on a dataset and write the encoder as a folder; the same command resumes.
 
     Args:
-        dataset: What `rl-vae collect` wrote.
+        dataset: What `rl-vae collect` wrote; several are trained on together.
         out: The model's folder.
+        start: The folder of a model to go on from, on what its agent saw; what it is made of stays.
         latent_dim: Numbers in a code.
         network: "patch" (fast on a CPU), "world_models", "burgess" or "mlp" (400 units).
         likelihood: "gaussian", "learned_gaussian" or "bernoulli".
@@ -179,13 +181,19 @@ def train_vae(
         steps: Updates, instead of epochs.
         batch_size: Frames of one update.
         learning_rate: Adam's, at its highest: it rises first and falls to 0 towards the end.
+            None: 0.001, or 0.0003 where it goes on from a model.
         held_out: Share of frames, in whole episodes, that is never trained on.
         seed: Of weights, noise, order and split.
     """
     from rl_vae import training
     from rl_vae.dataset import FrameDataset
+    from rl_vae.joined import JoinedFrames
     from rl_vae.vae import VAEConfig
 
+    parts = [FrameDataset.open(path) for path in dataset]
+    config = VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma)
+    if learning_rate is None:
+        learning_rate = 1e-3 if start is None else 3e-4
     chosen = _objective(
         objective,
         beta=beta,
@@ -204,9 +212,9 @@ def train_vae(
         width=width,
     )
     trained = training.train_vae(
-        FrameDataset.open(dataset),
+        parts[0] if len(parts) == 1 else JoinedFrames(parts),
         out,
-        VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma),
+        None if config == VAEConfig() else config,
         training.TrainConfig(
             objective=chosen,
             epochs=epochs,
@@ -217,6 +225,7 @@ def train_vae(
             moving_weight=moving_weight,
             seed=seed,
         ),
+        start=start,
     )
     best = trained.held_out
     bound = (
@@ -226,7 +235,7 @@ def train_vae(
         f"{trained.path}: {trained.steps:,} updates in {trained.seconds:.0f} s. Held out, nats a "
         f"frame: loss {best.loss:.1f}, distortion {best.distortion:.1f}, KL {best.rate:.2f}"
         f"{bound}; root mean square error {best.mse**0.5:.1f} of 255; {best.active_units} of "
-        f"{latent_dim} latents active"
+        f"{len(best.kl_per_dimension)} latents active"
     )
 
 
@@ -317,7 +326,8 @@ def train_agent(
     encoder: Path,
     out: Path,
     *,
-    agent: str = "ppo",
+    agent: str | None = None,
+    start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     steps: int | None = None,
     n_envs: int | None = None,
     frame_skip: int | None = None,
@@ -335,6 +345,8 @@ def train_agent(
         encoder: The folder of the model.
         out: The agent's folder.
         agent: A recipe: ppo, sac, dqn, ppo_car_racing, or a Python file with a RECIPE. It is run.
+            None: ppo, or that of the agent to go on from.
+        start: The folder of an agent to go on from; its encoder may have been another one.
         steps: Decisions in all, instead of the recipe's.
         n_envs: Environments at once, instead of the recipe's.
         frame_skip: Steps that each decision is held, instead of the recipe's.
@@ -346,9 +358,13 @@ def train_agent(
         seed: Of policy, noise and environments.
     """
     from rl_vae import policy
+    from rl_vae.agent import Agent
     from rl_vae.recipe import load_recipe
 
-    recipe = load_recipe(agent)
+    if agent is None and start is not None:
+        recipe = Agent.load(start).recipe
+    else:
+        recipe = load_recipe(agent or "ppo")
     changes = {"total_steps": steps, "n_envs": n_envs, "frame_skip": frame_skip}
     recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
     trained = policy.train_agent(
@@ -362,6 +378,7 @@ def train_agent(
         env_kwargs=_json_object(env_kwargs),
         evaluations=evaluations,
         evaluation_episodes=evaluation_episodes,
+        start=start,
     )
     print(
         f"{trained.path}: {recipe.algorithm}, {trained.steps:,} decisions, {trained.frames:,} "
@@ -372,6 +389,7 @@ def train_agent(
 def evaluate(
     agent: Folder,
     *,
+    encoder: Path | None = None,
     episodes: int = 20,
     stochastic: bool = False,
     engine: EngineName | None = None,
@@ -383,6 +401,7 @@ def evaluate(
 
     Args:
         agent: What `rl-vae train-agent` wrote.
+        encoder: A model to see through instead of its own, such as one that went on from that.
         episodes: How many, for either.
         stochastic: Sample actions instead of playing the mean or likeliest one.
         engine: None: the one it was trained with.
@@ -400,7 +419,7 @@ def evaluate(
             got=repr(str(video)),
             remedy="rename it",
         )
-    loaded = Agent.load(agent)
+    loaded = Agent.load(agent, encoder=encoder)
     played = evaluation.evaluate_agent(
         loaded, episodes=episodes, deterministic=not stochastic, seed=seed, engine=engine
     )

@@ -169,6 +169,53 @@ def side_by_side(left: UInt8Array, right: UInt8Array, *, height: int = 192) -> U
     return np.concatenate([_at_height(left, height), _at_height(right, height)], axis=1)
 
 
+_INSIDE, _OUTSIDE = (0, 114, 178), (213, 94, 0)  # blue and vermilion: told apart by everybody
+
+
+def bars(
+    values: NDArray[np.float32],
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+    *,
+    height: int = 192,
+    reach: float = 4.0,
+) -> UInt8Array:
+    """One bar a latent, from the middle (0) up or down to -/+ `reach`.
+
+    Args:
+        values: (Z,), of which the first 512 are drawn.
+        low: (Z,) below which a bar is vermilion instead of blue.
+        high: (Z,) above which it is.
+        height: In pixels.
+        reach: What the edges stand for; longer bars are cut.
+    """
+    shown = values[:512]
+    step = max(1, 192 // len(shown))
+    picture = np.full((height, step * len(shown), 3), 255, np.uint8)
+    middle = height // 2
+    ends = np.clip(middle - shown / reach * middle, 0, height).round().astype(int)
+    strange = (shown < low[:512]) | (shown > high[:512])
+    for k, end in enumerate(ends):
+        # A white line between two bars, where there is room for one.
+        columns = slice(k * step, (k + 1) * step - (step > 2))
+        picture[min(middle, end) : max(middle, end), columns] = _OUTSIDE if strange[k] else _INSIDE
+    picture[middle] = 160
+    return picture
+
+
+def watched(
+    frame: UInt8Array,
+    reconstruction: UInt8Array,
+    latents: UInt8Array,
+    *,
+    height: int = 192,
+) -> UInt8Array:
+    """A frame, its reconstruction and its latents' bars beside each other, of even width."""
+    both = side_by_side(frame, reconstruction, height=height)
+    gap = np.full((height, 2 + both.shape[1] % 2, 3), 255, np.uint8)  # video codecs want it even
+    return np.concatenate([both, gap, latents], axis=1)
+
+
 def _at_height(image: UInt8Array, height: int) -> UInt8Array:
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     shrinks = height < image.shape[0]

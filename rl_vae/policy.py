@@ -28,6 +28,7 @@ from rl_vae import artifact, files
 from rl_vae.agent import (
     ALGORITHMS,
     FORMAT,
+    Agent,
     algorithm_arguments,
     open_pixels,
     read_agent_config,
@@ -70,6 +71,7 @@ def train_agent(
     env_kwargs: Mapping[str, Any] | None = None,
     evaluations: int = 4,
     evaluation_episodes: int = 5,
+    start: str | Path | None = None,
     progress: bool = True,
 ) -> TrainedAgent:
     """Train an agent on latents and write its folder, or go on with an interrupted run.
@@ -87,6 +89,9 @@ def train_agent(
         evaluations: How often, during training, the agent plays without noise.
         evaluation_episodes: How many episodes each time; from seeds that are never trained on,
             nor used by `evaluate_agent` unless it is told to (evaluation set 999).
+        start: Folder of an agent to go on from, instead of fresh weights: of the same algorithm,
+            networks and observations; its encoder may have been another one. Noise that the
+            recipe shrinks goes on from where it was.
         progress: Whether to show a progress bar, where there is a terminal.
 
     Raises:
@@ -101,6 +106,7 @@ def train_agent(
     _check_range("evaluation_episodes", evaluation_episodes, 1, 1_000_000)
     out = Path(out)
     loaded = Encoder.load(encoder)
+    started = None if start is None else Agent.load(start)
     run = {
         "env_id": env_id,
         "env_kwargs": dict(env_kwargs or {}),
@@ -109,6 +115,7 @@ def train_agent(
         "encoder": loaded.digest,
         "recipe": recipe.to_dict(),
         "seed": seed,
+        "start": None if started is None else started.digest,
     }
     try:
         files.canonical_json(run)
@@ -137,6 +144,8 @@ def train_agent(
     try:
         action_space = space_to_dict(venv.action_space)
         model = _model(recipe, venv, seed)  # may refuse the recipe: nothing is written yet
+        if started is not None:
+            _go_on(model, started)
         partial.mkdir(parents=True, exist_ok=True)
         with files.locked(partial, ArtifactError):
             files.write_json(partial / "run.json", run)
@@ -393,6 +402,21 @@ def _model(recipe: Recipe, venv: VecEnv, seed: int) -> BaseAlgorithm:
             got=error,
             remedy="correct the recipe",
         ) from error
+
+
+def _go_on(model: Any, started: Agent) -> None:
+    """Take an agent's weights into a fresh model."""
+    try:
+        model.policy.load_state_dict(started.weights())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"The agent {started.path} cannot go on here.",
+            expected="the same algorithm, networks, stack, past actions and latents",
+            got=error,
+            remedy="leave the recipe out, or train a new agent",
+        ) from error
+    if started.recipe.final_log_std is not None:
+        model.policy.log_std_init = started.recipe.final_log_std
 
 
 def _finished(out: Path, run: Mapping[str, Any]) -> TrainedAgent:

@@ -192,9 +192,9 @@ class VecLatent(VecEnvWrapper):
         return self._history.observation(), rewards, dones, infos
 
     def _encode(self, images: Any) -> NDArray[np.float32]:
-        if self._frames:
-            return self.encoder.encode(images)
-        return self.encoder.encode_observations(images)
+        frames = images if self._frames else self.encoder.spec.apply_batch(images)
+        self.frames = frames[: self.num_envs]  # for who watches
+        return self.encoder.encode(frames)
 
 
 @dataclass(frozen=True)

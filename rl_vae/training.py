@@ -14,7 +14,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from rl_vae import files, pictures
 from rl_vae.adversaries import CRITIC_BETAS
-from rl_vae.artifact import read_config, save_artifact
+from rl_vae.artifact import Artifact, read_artifact, read_config, save_artifact
 from rl_vae.checkpoint import State, load_checkpoint, save_checkpoint
 from rl_vae.dataset import FrameDataset, Split
 from rl_vae.densities import kl_per_dimension, moving_weights
@@ -181,6 +181,7 @@ def train_vae(
     vae_config: VAEConfig | None = None,
     train_config: TrainConfig | None = None,
     *,
+    start: str | Path | None = None,
     progress: bool = True,
 ) -> Trained:
     """Train a VAE on a dataset and write it as an artifact, or go on with an interrupted run.
@@ -191,20 +192,30 @@ def train_vae(
     out and counted. Alarms are printed, and kept in metrics.jsonl and in the result.
 
     Args:
-        dataset: What `collect_frames` made.
+        dataset: What `collect_frames` made; `JoinedFrames` makes one of several.
         out: The model's folder. A finished model of the same dataset and settings is returned as
             it is; an interrupted run (FOLDER.partial) goes on and ends as if it had not been.
         vae_config: What is trained.
         train_config: How.
+        start: Folder of a model to go on from, instead of fresh weights: its codes change little
+            where they were right, so that an agent can go on with the new ones. Its VAEConfig is
+            taken over; beta does not rise again.
         progress: Whether to show a progress bar, where there is a terminal.
 
     Raises:
         DatasetError: where the dataset is incomplete or damaged.
         ArtifactError: where the folder holds something else, or is in use.
+        ConfigError: where `start` is of another kind.
         TrainingError: where the loss stops being a number, or the folder cannot be written.
     """
-    out, vae_config = Path(out), vae_config or VAEConfig()
-    train_config = train_config or TrainConfig()
+    out, train_config = Path(out), train_config or TrainConfig()
+    parent = None if start is None else read_artifact(start)
+    if parent is not None:
+        vae_config = _same_kind(parent, dataset, vae_config)
+        objective: Any = train_config.objective
+        if hasattr(objective, "warm_up"):  # it has learned to use its code
+            train_config = replace(train_config, objective=replace(objective, warm_up=0.0))
+    vae_config = vae_config or VAEConfig()
     train_config.objective.check_code(vae_config.latent_dim)
     dataset.require_complete()
     dataset.verify()
@@ -212,6 +223,7 @@ def train_vae(
         "dataset": dataset.digest,
         "vae": vae_config.to_dict(),
         "train": train_config.to_dict(),
+        "parent": None if parent is None else parent.digest,
     }
     if out.exists():
         return _finished(out, run)
@@ -224,7 +236,7 @@ def train_vae(
             files.write_json(partial / "run.json", run)
             for left in partial.glob(".*.tmp"):  # of a write that was killed
                 left.unlink()
-            state = _fresh_state(vae_config, train_config, dataset, split)
+            state = _fresh_state(vae_config, train_config, dataset, split, parent)
             load_checkpoint(partial, state)
             held_out, alarms = _train(dataset, split, partial, state, train_config, progress)
             best = _best(state.vae, partial)
@@ -258,18 +270,39 @@ def train_vae(
     return Trained(out, held_out, state.step, state.seconds, alarms)
 
 
+def _same_kind(parent: Artifact, dataset: FrameDataset, vae_config: VAEConfig | None) -> VAEConfig:
+    """The VAEConfig of a model to go on from, where frames and settings are of its kind."""
+    its = (parent.spec, parent.observation_shape, parent.vae_config)
+    ours = (dataset.spec, tuple(dataset.header.raw_shape), vae_config or parent.vae_config)
+    if ours != its:
+        raise ConfigError(
+            f"{parent.path} cannot go on with these frames or settings.",
+            expected=f"{its[0]} of observations {its[1]}, {its[2]}",
+            got=f"{ours[0]} of observations {ours[1]}, {ours[2]}",
+            remedy="collect frames as its were, leave its settings out, or train a new one",
+        )
+    return parent.vae_config
+
+
 def _fresh_state(
-    vae_config: VAEConfig, config: TrainConfig, dataset: FrameDataset, split: Split
+    vae_config: VAEConfig,
+    config: TrainConfig,
+    dataset: FrameDataset,
+    split: Split,
+    parent: Artifact | None,
 ) -> State:
     objective = config.objective
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         vae = VAE(vae_config, dataset.spec.shape)
         critic = objective.critic(vae_config.latent_dim)
+    if parent is not None:
+        vae.load_state_dict(parent.weights)
+    else:
+        few = np.linspace(0, len(split.train) - 1, min(len(split.train), 2000)).astype(np.int64)
+        vae.centre(dataset.frames(split.train[few]))
     if objective.deterministic:
         vae.still()
-    few = np.linspace(0, len(split.train) - 1, min(len(split.train), 2000)).astype(np.int64)
-    vae.centre(dataset.frames(split.train[few]))
     vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     state = State(vae, optimizer, torch.Generator().manual_seed(config.seed), critic)

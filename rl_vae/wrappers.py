@@ -69,4 +69,5 @@ class LatentObservation(
         return self._history.observation()[0], reward, terminated, truncated, info
 
     def _encode(self, image: Any) -> NDArray[np.float32]:
-        return self.encoder.encode_observations(image[None])
+        self.frames = self.encoder.spec.apply_batch(image[None])  # (1, H, W, C), for who watches
+        return self.encoder.encode(self.frames)

@@ -193,6 +193,10 @@ BAD = [
     (f"{TRAIN} --held-out 1", "held_out"),
     (f"{TRAIN} --seed -1", "seed"),
     ("train-vae IN/data --out IN/other", "IN/other"),
+    ("train-vae --out OUT", "one or more"),
+    ("train-vae IN/data IN/nothing --out OUT", "IN/nothing"),
+    ("train-vae IN/data --from IN/nothing --out OUT", "IN/nothing"),
+    ("train-vae IN/data --from IN/model --latent-dim 9 --out OUT", "latent_dim=9"),
     ("train-vae IN/data --out IN/model --seed 1", "IN/model"),
     # a missing or half-written model, one for other frames
     ("show IN/nothing IN/data --out OUT", "IN/nothing"),
@@ -224,6 +228,7 @@ BAD = [
     (f"{AGENT} --evaluations -1", "evaluations"),
     (f"{AGENT} --evaluation-episodes 0", "evaluation_episodes"),
     (f"{AGENT} --seed -1", "seed"),
+    (f"{AGENT} --from IN/nothing", "IN/nothing"),
     (f"{AGENT} --seed 1073741824", "1073741824"),
     (f"train-agent {LINE} --encoder IN/model --out IN/other", "IN/other"),
     (f"train-agent {LINE} --encoder IN/model --out IN/agent", "IN/agent"),
@@ -231,6 +236,7 @@ BAD = [
     ("evaluate IN/nothing", "IN/nothing"),
     ("evaluate IN/empty", "IN/empty"),
     ("evaluate IN/model", "IN/model"),
+    ("evaluate IN/agent --encoder IN/nothing", "IN/nothing"),
     ("evaluate IN/agent-unfinished", "interrupted"),
     ("evaluate IN/agent-without-policy", "policy.safetensors"),
     ("evaluate IN/agent-without-encoder", "encoder"),
@@ -313,7 +319,8 @@ def test_help_names_every_option_its_default_and_its_unit(
     parameters = inspect.signature(COMMANDS[command]).parameters.values()
     options = [p for p in parameters if p.kind is p.KEYWORD_ONLY or p.name in ("out", "encoder")]
     assert len(options) >= 4
-    starts = [text.index(f" --{p.name.replace('_', '-')}") for p in options]
+    typed = [{"start": "from"}.get(p.name, p.name).replace("_", "-") for p in options]
+    starts = [text.index(f" --{name}") for name in typed]
     assert starts == sorted(starts)
     for option, start, end in zip(options, starts, [*starts[1:], len(text)], strict=True):
         said = text[start:end]

@@ -171,3 +171,25 @@ def test_side_by_side_brings_images_to_one_height() -> None:
     assert both.shape == (64, 32 + 64, 3)
     assert (both[:, :32] == (255, 0, 0)).all()
     assert (both[:, 32:] == 100).all()
+
+
+def test_bars_show_sign_size_and_strangeness() -> None:
+    """A bar goes up for plus and down for minus, is cut at the edge, and changes colour outside."""
+    values = np.array([2.0, -1.0, 9.0, 0.0], np.float32)
+    low, high = np.full(4, -1.5, np.float32), np.full(4, 1.5, np.float32)
+    picture = pictures.bars(values, low, high, height=80, reach=4.0)
+    assert picture.shape == (80, 192, 3) and picture.dtype == np.uint8
+    lengths = []
+    for k, outside in enumerate([True, False, True, False]):
+        column = picture[:, 48 * k + 3]
+        drawn = (column != 255).any(-1) & (np.arange(80) != 40)
+        lengths.append((int(drawn[:40].sum()), int(drawn[41:].sum())))
+        for colour in column[drawn]:
+            assert (colour[0] > colour[2]) == outside
+    assert lengths == [(20, 0), (0, 9), (40, 0), (0, 0)]
+
+
+def test_bars_of_many_latents_stay_narrow() -> None:
+    """Of more than 512 latents the first 512 are drawn, a pixel each."""
+    zeros = np.zeros(600, np.float32)
+    assert pictures.bars(zeros, zeros, zeros).shape == (192, 512, 3)
