@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rl_vae.sb3 import ActionMap
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
-    from rl_vae.wrappers import LatentObservation
+    from rl_vae.wrappers import LatentObservation, VectorLatentObservation
 
 __version__ = "0.1.0"
 
@@ -44,6 +44,7 @@ _HOME = {
     "Uniform": "exploration",
     "VAE": "vae",
     "VAEConfig": "vae",
+    "VectorLatentObservation": "wrappers",
     "collect_frames": "collect",
     "coverage": "collect",
     "evaluate_agent": "evaluation",
@@ -68,6 +69,7 @@ __all__ = [
     "Uniform",
     "VAE",
     "VAEConfig",
+    "VectorLatentObservation",
     "collect_frames",
     "coverage",
     "errors",
