@@ -40,6 +40,7 @@ FLOW = (
     "observer",
     "wrappers",
     "sb3",
+    "conformance",
     "recipe",
     "agent",
     "policy",
