@@ -25,6 +25,9 @@ Runtime = Literal["auto", "onnx", "torch"]
 _CHUNK = 256
 """Frames encoded in one call at most, so that memory stays small."""
 
+_INHERITED: list[Any] = []
+"""Sessions that came by fork: never used, never ended."""
+
 
 class Gaussians(NamedTuple):
     """The posteriors of some frames, each (N, Z) float32."""
@@ -249,7 +252,9 @@ class Encoder:
                 remedy="encode all environments in the parent, by VectorLatentObservation or "
                 "VecLatent; or give the child the path, and it will use the CPU",
             )
-        self._session = None  # the threads of an inherited session did not come along
+        # The threads of an inherited session did not come along, and its end would wait for them.
+        _INHERITED.append(self._session)
+        self._session = None
         self._process = os.getpid()
 
     def _read(self) -> Artifact:
