@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,6 +176,14 @@ class VecLatent(VecEnvWrapper):
         self._actions = np.zeros((venv.num_envs, *(venv.action_space.shape or ())))
         self._lane_seeds: Sequence[int | None] = [None] * venv.num_envs
         super().__init__(venv, self._observer.observation_space)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # SB3 keeps the class's own members in there, which cannot be pickled.
+        return {name: value for name, value in vars(self).items() if name != "class_attributes"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.class_attributes = dict(inspect.getmembers(type(self)))
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the next reset."""

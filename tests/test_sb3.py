@@ -344,7 +344,7 @@ def test_a_pickled_adapter_costs_a_path(encoder: Encoder) -> None:
     venv.reset()
     venv.step(np.ones(2, np.int64))
     pickled = cloudpickle.dumps(venv)
-    assert len(pickled) < 50_000  # two raw images of 3 kB each are in the environments
+    assert len(pickled) < len(cloudpickle.dumps(venv.venv)) + 10_000
     copy = cloudpickle.loads(pickled)
     assert np.array_equal(copy.step(np.ones(2, np.int64))[0], venv.step(np.ones(2, np.int64))[0])
 

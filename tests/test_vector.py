@@ -208,11 +208,11 @@ def test_one_call_of_the_encoder_a_step(
         return right(self, frames)
 
     monkeypatch.setattr(Encoder, "encode", encode)
-    watched = watch(adapter, lambda: gym.make(COUNTING), encoder, steps=12)
-    ends = len(watched.shown[0]) + len(watched.shown[1]) - 2 * 13
+    watched = watch(adapter, lambda: gym.make(COUNTING), encoder, steps=24)
+    ends = len(watched.shown[0]) + len(watched.shown[1]) - 2 * 25
     assert ends > 2
-    assert sum(sizes) == 2 * 13 + ends
-    assert len(sizes) == (2 * 13 + ends if adapter == "single" else 13)
+    assert sum(sizes) == 2 * 25 + ends
+    assert len(sizes) == (2 * 25 + ends if adapter == "single" else 25)
 
 
 def test_no_mode_is_guessed(encoder: Encoder) -> None:

@@ -63,8 +63,8 @@ def test_every_observation_is_what_it_should_be(
 
 
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
-    (COUNTING, {}),
-    (COUNTING, {"stack": 4, "actions": 2, "code": "mu_logvar", "standardise": True}),
+    (STEERED, {}),
+    (STEERED, {"stack": 4, "actions": 2, "code": "mu_logvar", "standardise": True}),
     (STEERED, {"stack": 2, "actions": 1, "code": "sample", "seed": 3}),
     (MIXED, {"stack": 2, "actions": 1, "keep_frame": True}),
     (MIXED, {"others": "dict", "image_key": "camera_0", "code": "sample", "seed": 0}),
@@ -198,12 +198,13 @@ def test_the_environment_can_be_closed_twice(trained: Trained) -> None:
 
 
 def test_a_pickled_environment_costs_a_path(trained: Trained) -> None:
-    """Its pickle is below 10 kB, before and after its first step, and goes on where it was."""
+    """Its pickle is that of what it wraps and less than 10 kB, at work or not; its copy goes on."""
     env = wrap(trained, STEERED, stack=3, actions=2)
-    assert len(pickle.dumps(env)) < 10_000
-    play(env)
+    for _ in range(2):
+        pickled = pickle.dumps(env)
+        assert len(pickled) < len(pickle.dumps(env.env)) + 10_000
+        play(env)
     pickled = pickle.dumps(env)
-    assert len(pickled) < 10_000
     copy = pickle.loads(pickled)
     action = np.array([0.5, -0.5], np.float32)
     assert np.array_equal(copy.step(action)[0], env.step(action)[0])

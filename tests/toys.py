@@ -66,7 +66,7 @@ class Mixed(Counting):
         image: Any = self.observation_space
         entries: dict[str, gym.Space[Any]] = {
             "speed": gym.spaces.Box(-1, 1, (2,), np.float32),
-            "gear": gym.spaces.Discrete(3, start=1),
+            "gear": gym.spaces.Discrete(3),
             "lamps": gym.spaces.MultiBinary(2),
         }
         if deep:
@@ -87,7 +87,7 @@ class Mixed(Counting):
         seen = {f"camera_{i}": image[:: 1 - 2 * i] for i in range(self._cameras)}
         seen |= {
             "speed": np.array([step / 16, -step / 16], np.float32),
-            "gear": np.int64(1 + step % 3),
+            "gear": np.int64(step % 3),
             "lamps": np.array([step % 2, 1], np.int8),
         }
         return {**seen, "deep": {"a": np.array([step / 32], np.float32)}} if self._deep else seen
@@ -188,11 +188,11 @@ def watch(
     adapter: str,
     make: Callable[[], gym.Env[Any, Any]],
     encoder: Any,
-    seed: int = 5,
+    start: int = 5,
     steps: int = 12,
     **options: Any,
 ) -> Watched:
-    """Step two lanes of an environment, seeded by `seed` and `seed` + 1, through an adapter."""
+    """Step two lanes of an environment, seeded by `start` and `start` + 1, through an adapter."""
     env = adapt(adapter, make, encoder, **options)
     rng = np.random.default_rng(1)
     actions = rng.integers(0, 2, (steps, 2))
@@ -204,7 +204,7 @@ def watch(
 
     if adapter == "single":
         for lane in range(2):
-            observation, info = env.reset(seed=seed + lane)
+            observation, info = env.reset(seed=start + lane)
             note(lane, observation, info.get("frame"))
             for action in actions[:, lane]:
                 observation, _, terminated, truncated, info = env.step(action)
@@ -214,7 +214,7 @@ def watch(
                     note(lane, observation, info.get("frame"))
         return watched
     if adapter == "vector":
-        seen, infos = env.reset(seed=seed)
+        seen, infos = env.reset(seed=start)
         for lane in range(2):
             note(lane, row(seen, lane), infos["frame"][lane] if "frame" in infos else None)
         for chosen in actions:
@@ -225,7 +225,7 @@ def watch(
                     note(lane, infos["final_obs"][lane], last)
                 note(lane, row(seen, lane), infos["frame"][lane] if "frame" in infos else None)
         return watched
-    env.seed(seed)
+    env.seed(start)
     seen = env.reset()
     for lane in range(2):
         note(lane, row(seen, lane), env.reset_infos[lane].get("frame"))
