@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -102,7 +102,7 @@ class Moment(NamedTuple):
 class Clock(gym.Env[Any, Any]):
     """Shows lane, episode and step as a picture; episodes last two to four steps."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, shape: tuple[int, ...], lane: int, space: str, end: str) -> None:
         self._shape, self._mixed, self._end = shape, space != "Box", end
@@ -213,7 +213,7 @@ class Audit:
         stacked = [*[moments[0]] * (self._cell.stack - 1), *moments][-self._cell.stack :]
         nothing = np.zeros(2, np.float32)
         past = [*[nothing] * n, *(action / 2 for action in self._actions[lane])]
-        parts = [*map(self._latent, stacked), *past[len(past) - n :]]
+        parts: list[NDArray[Any]] = [*map(self._latent, stacked), *past[len(past) - n :]]
         if self._cell.space == "Dict":
             parts += [np.eye(3)[gear(moments[-1])], speed(moments[-1])]
         return np.concatenate(parts).astype(np.float32)
