@@ -212,7 +212,8 @@ class Audit:
         moments, n = self._moments[lane], self._cell.actions
         stacked = [*[moments[0]] * (self._cell.stack - 1), *moments][-self._cell.stack :]
         nothing = np.zeros(2, np.float32)
-        past = [*[nothing] * n, *(action / 2 for action in self._actions[lane])]
+        past: list[NDArray[Any]] = [nothing] * n
+        past += [action / 2 for action in self._actions[lane]]
         parts: list[NDArray[Any]] = [*map(self._latent, stacked), *past[len(past) - n :]]
         if self._cell.space == "Dict":
             parts += [np.eye(3)[gear(moments[-1])], speed(moments[-1])]

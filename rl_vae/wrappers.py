@@ -1,6 +1,6 @@
 """Gymnasium environments that are observed through an encoder: a single one, and many in step.
 
-What they show is the same to the bit of the batch size; `rl_vae.observer` makes it.
+Both show the same numbers, and so does `rl_vae.sb3.VecLatent`: `rl_vae.observer` makes them.
 """
 
 from __future__ import annotations
