@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
     from rl_vae.watching import WatchLatents
-    from rl_vae.wrappers import LatentObservation
+    from rl_vae.wrappers import LatentObservation, VectorLatentObservation
 
 __version__ = "0.1.0"
 
@@ -58,6 +58,7 @@ _HOME = {
     "Uniform": "exploration",
     "VAE": "vae",
     "VAEConfig": "vae",
+    "VectorLatentObservation": "wrappers",
     "WatchLatents": "watching",
     "collect_frames": "collect",
     "coverage": "collect",
@@ -95,6 +96,7 @@ __all__ = [
     "Uniform",
     "VAE",
     "VAEConfig",
+    "VectorLatentObservation",
     "WatchLatents",
     "collect_frames",
     "coverage",

@@ -39,8 +39,8 @@ _MADE = ("reference", "provenance", "files", "digest")
 _FIELDS = frozenset(("format", "kind", "spec", "observation_shape", "vae", *_MADE))
 
 
-class Artifact(NamedTuple):
-    """A model folder whose every byte has been checked."""
+class Description(NamedTuple):
+    """What the config.json of a model folder says; the other files have not been looked at."""
 
     path: Path
     spec: FrameSpec
@@ -51,10 +51,24 @@ class Artifact(NamedTuple):
     """What it makes of the frames that it was trained on."""
     provenance: dict[str, Any]
     """Dataset digest and environment, settings, seed, versions, held-out figures."""
+    files: dict[str, Any]
+    """Name of each other file -> its SHA-256."""
+    digest: str
+    """SHA-256 of what it computes: FrameSpec, VAEConfig and weights."""
+
+
+class Artifact(NamedTuple):
+    """A model folder whose every byte has been checked. The fields are Description's."""
+
+    path: Path
+    spec: FrameSpec
+    observation_shape: tuple[int, ...]
+    vae_config: VAEConfig
+    reference: Reference
+    provenance: dict[str, Any]
     weights: dict[str, Tensor]
     onnx: bytes
     digest: str
-    """SHA-256 of what it computes: FrameSpec, VAEConfig and weights."""
 
     def build(self) -> VAE:
         """The VAE with its weights, in evaluation mode, frozen."""
@@ -129,11 +143,11 @@ def read_config(path: Path) -> dict[str, Any]:
     return files.read_described(path, "rl_vae encoder", FORMAT, "train-vae", _FIELDS)
 
 
-def read_artifact(path: str | Path) -> Artifact:
-    """Read a model folder, checking every byte, key, shape and number in it.
+def read_description(path: str | Path) -> Description:
+    """Read and check the config.json of a model folder, and nothing else.
 
     Raises:
-        ArtifactError: naming the file and what is wrong with it.
+        ArtifactError: where there is none, or a value in it is out of its range.
     """
     path = Path(path)
     config = read_config(path)
@@ -155,19 +169,39 @@ def read_artifact(path: str | Path) -> Artifact:
         raise files.damaged(where, "settings in their range", error) from error
     if set(digests) != set(FILES):
         raise files.damaged(where, f"the files {list(FILES)}", sorted(digests))
-    content = {name: _read_checked(path / name, digests[name]) for name in FILES}
-    weights = _weights(path / "model.safetensors", content["model.safetensors"], vae_config, spec)
     identity = {"spec": config["spec"], "vae": config["vae"], "weights": digests[FILES[0]]}
-    return Artifact(
+    return Description(
         path=path,
         spec=spec,
         observation_shape=tuple(shape),
         vae_config=vae_config,
         reference=reference,
         provenance=provenance,
-        weights=weights,
-        onnx=content["encoder.onnx"],
+        files=digests,
         digest=files.digest(identity),
+    )
+
+
+def read_artifact(path: str | Path) -> Artifact:
+    """Read a model folder, checking every byte, key, shape and number in it.
+
+    Raises:
+        ArtifactError: naming the file and what is wrong with it.
+    """
+    said = read_description(path)
+    content = {name: _read_checked(said.path / name, said.files[name]) for name in FILES}
+    return Artifact(
+        path=said.path,
+        spec=said.spec,
+        observation_shape=said.observation_shape,
+        vae_config=said.vae_config,
+        reference=said.reference,
+        provenance=said.provenance,
+        weights=_weights(
+            said.path / FILES[0], content["model.safetensors"], said.vae_config, said.spec
+        ),
+        onnx=content["encoder.onnx"],
+        digest=said.digest,
     )
 
 

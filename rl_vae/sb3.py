@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from rl_vae.codes import Code
+from rl_vae.contract import Others
 from rl_vae.encoder import Encoder
 from rl_vae.engines import Engine
 from rl_vae.envs import TRAINING_SEEDS, lane_seeds
-from rl_vae.errors import ConfigError, ObservationError
+from rl_vae.errors import ConfigError
 from rl_vae.extractor import LatentExtractor as LatentExtractor
-from rl_vae.frames import FrameSpec
-from rl_vae.history import History
+from rl_vae.observer import FINAL_FRAME, FRAME, Observer
 
 VecObservation = NDArray[Any]
 
@@ -114,59 +116,93 @@ class PixelVecEnv(VecEnv):
 
 
 class VecLatent(VecEnvWrapper):
-    """Replaces image observations by stacked mean latents and, if wanted, past actions.
+    """Replaces image observations by stacked codes and, if wanted, past actions.
 
     Encodes all environments, with the terminal observations of those that ended, in one call in
     this process. Observations are float32 (N, stack Z + actions A), as `rl_vae.history` lays them
     out; `infos[i]["terminal_observation"]` is of the same kind.
 
     Args:
-        venv: Observes raw images (N, h, w, c) uint8, or frames, where it says so by an attribute
-            `frame_spec` that equals the encoder's.
-        encoder: Folder of the artifact, or the loaded Encoder.
-        stack: How many latents, the current one included; a single frame holds no velocity.
+        venv: Observes raw images (N, h, w, c) uint8, or a Dict with such, or frames, where it says
+            so by an attribute `frame_spec` that equals the encoder's.
+        encoder: Folder of the artifact, read at the first reset; or the loaded Encoder.
+        stack: How many codes, the current one included; a single frame holds no velocity.
         actions: How many past actions.
+        code: "mu", "mu_logvar" or "sample"; see `rl_vae.codes`.
+        seed: Of the noise of code="sample"; it begins anew where the environments are seeded.
+        standardise: Scale latents by their mean and deviation over the training frames.
+        others: What becomes of a Dict's other entries: "flatten" suits MlpPolicy, "dict"
+            MultiInputPolicy; see `rl_vae.contract`.
+        image_key: Which entry of a Dict is the image; needed where there are several.
+        keep_frame: Put the frame that was encoded, (H, W, C) uint8, into infos[i]["frame"], an
+            ended episode's last one into infos[i]["final_frame"], first ones also into
+            `reset_infos`.
 
     Raises:
         ArtifactError: where the artifact is missing or damaged.
         ObservationError: where the observations are not the encoder's.
-        ConfigError: where `stack` or `actions` is out of range.
+        ConfigError: where an option is out of its range.
     """
 
     def __init__(
-        self, venv: VecEnv, encoder: str | Path | Encoder, *, stack: int = 1, actions: int = 0
+        self,
+        venv: VecEnv,
+        encoder: str | Path | Encoder,
+        *,
+        stack: int = 1,
+        actions: int = 0,
+        code: Code = "mu",
+        seed: int | None = None,
+        standardise: bool = False,
+        others: Others = "flatten",
+        image_key: str | None = None,
+        keep_frame: bool = False,
     ) -> None:
-        self.encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
-        applied: FrameSpec | None = getattr(venv, "frame_spec", None)
-        self._frames = applied is not None
-        space = venv.observation_space
-        if applied is None:
-            self.encoder.check_space(space)
-        elif applied != self.encoder.spec:
-            raise ObservationError(
-                "These frames were made for another encoder.",
-                expected=self.encoder.spec,
-                got=applied,
-                remedy="open the environments with the encoder's spec",
-            )
-        elif space.shape != applied.shape or space.dtype != np.uint8:
-            raise ObservationError(
-                "A wrapper has changed the frames.",
-                expected=f"uint8 of shape {applied.shape}",
-                got=f"{space.dtype} of shape {space.shape}",
-                remedy="wrap images in VecLatent first: stack with stack=, scale nothing",
-            )
-        self._history = History(
-            venv.num_envs, self.encoder.latent_dim, stack, actions, venv.action_space
+        self.encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder, lazy=True)
+        self._observer = Observer(
+            self.encoder,
+            venv.observation_space,
+            venv.action_space,
+            venv.num_envs,
+            applied=getattr(venv, "frame_spec", None),
+            stack=stack,
+            actions=actions,
+            code=code,
+            seed=seed,
+            standardise=standardise,
+            others=others,
+            image_key=image_key,
         )
+        self._keep_frame = keep_frame
         self._actions = np.zeros((venv.num_envs, *(venv.action_space.shape or ())))
-        super().__init__(venv, self._history.observation_space)
+        self._lane_seeds: Sequence[int | None] = [None] * venv.num_envs
+        super().__init__(venv, self._observer.observation_space)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # SB3 keeps the class's own members in there, which cannot be pickled.
+        return {name: value for name, value in vars(self).items() if name != "class_attributes"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.class_attributes = dict(inspect.getmembers(type(self)))
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the next reset."""
+        self._lane_seeds = self.venv.seed(seed)
+        return self._lane_seeds
 
     def reset(self) -> VecEnvObs:
-        """Begin episodes; stacks are filled with the first latents."""
-        mu = self._encode(self.venv.reset())
-        self._history.restart(np.arange(self.num_envs), mu)
-        return self._history.observation()
+        """Begin episodes; stacks are filled with the first codes."""
+        raw = self._observer.contract.take(self.venv.reset())
+        seen = self._observer.reset(raw, self._lane_seeds)
+        self.frames = seen.frames  # (N, H, W, C), for who watches
+        self._lane_seeds = [None] * self.num_envs
+        self.reset_infos = [dict(info) for info in self.venv.reset_infos]
+        if self._keep_frame:
+            for info, frame in zip(self.reset_infos, seen.frames, strict=True):
+                info[FRAME] = frame.copy()
+        now: VecEnvObs = seen.now
+        return now
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Hand the actions on."""
@@ -175,26 +211,24 @@ class VecLatent(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Encode what every environment shows, and how ended episodes ended, in one call."""
-        images, rewards, dones, infos = self.venv.step_wait()
-        ended = np.flatnonzero(dones)
-        if not len(ended):
-            self._history.push(self._encode(images), self._actions)
-            return self._history.observation(), rewards, dones, infos
-        last = np.asarray(images).copy()
-        last[ended] = [infos[lane]["terminal_observation"] for lane in ended]
-        mu = self._encode(np.concatenate([last, np.asarray(images)[ended]]))
-        self._history.push(mu[: self.num_envs], self._actions)
-        final = self._history.observation()
-        self._history.restart(ended, mu[self.num_envs :])
-        infos = list(infos)
-        for lane in ended:
-            infos[lane] = {**infos[lane], "terminal_observation": final[lane]}
-        return self._history.observation(), rewards, dones, infos
-
-    def _encode(self, images: Any) -> NDArray[np.float32]:
-        frames = images if self._frames else self.encoder.spec.apply_batch(images)
-        self.frames = frames[: self.num_envs]  # for who watches
-        return self.encoder.encode(frames)
+        raw, rewards, dones, infos = self.venv.step_wait()
+        contract, ended = self._observer.contract, np.flatnonzero(dones)
+        finals = None
+        if len(ended):
+            finals = contract.take_each([infos[lane]["terminal_observation"] for lane in ended])
+        seen = self._observer.step(contract.take(raw), self._actions, ended=ended, finals=finals)
+        self.frames = seen.frames
+        infos = [dict(info) for info in infos]
+        for lane, last in zip(ended, seen.finals, strict=True):
+            infos[lane]["terminal_observation"] = last
+            self.reset_infos[lane] = dict(self.venv.reset_infos[lane])
+        if self._keep_frame:
+            for info, frame in zip(infos, seen.frames, strict=True):
+                info[FRAME] = frame.copy()
+            for lane, frame in zip(ended, seen.final_frames, strict=True):
+                infos[lane][FINAL_FRAME] = frame.copy()
+                self.reset_infos[lane][FRAME] = infos[lane][FRAME]
+        return seen.now, rewards, dones, infos
 
 
 @dataclass(frozen=True)

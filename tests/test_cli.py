@@ -425,7 +425,7 @@ def test_every_objective_is_a_flag(
     """--objective and its options make the objective that Python would."""
     seen: list[TrainConfig] = []
 
-    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig) -> None:
+    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig, start: Any) -> None:
         seen.append(config)
         raise ConfigError("enough")
 

@@ -1,5 +1,8 @@
 """The encoder: one answer for one frame, whatever computes it and however it comes in."""
 
+import json
+import multiprocessing
+import os
 import pickle
 import shutil
 import subprocess
@@ -14,7 +17,8 @@ import torch
 from environments import refused
 from numpy.typing import NDArray
 
-from rl_vae import Encoder, FrameDataset
+from rl_vae import Encoder, FrameDataset, files
+from rl_vae.artifact import read_description
 from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.training import Trained
 
@@ -281,3 +285,51 @@ def test_loading_needs_no_stable_baselines3(trained: Trained) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_lazy_encoder_reads_the_weights_when_it_works(model: Path) -> None:
+    """Lazily, config.json alone is read, and it tells all but latents; damage is told later."""
+    eager, lazy = Encoder.load(model), Encoder.load(model, lazy=True)
+    shape = lazy.spec.shape
+    assert (lazy.digest, lazy.reference) == (eager.digest, eager.reference)
+    frames = noise(3, shape)
+    assert np.array_equal(lazy.encode(frames), eager.encode(frames))
+    (model / "encoder.onnx").write_bytes(b"nothing")
+    with refused(ArtifactError, "encoder.onnx"):
+        Encoder.load(model, lazy=True).encode(frames)
+    shutil.rmtree(model)
+    with refused(ArtifactError, str(model)):
+        Encoder.load(model, lazy=True)
+
+
+def test_another_model_in_the_folder_is_noticed(model: Path) -> None:
+    """A model that was replaced between opening and use is refused, not mixed up."""
+    lazy = Encoder.load(model, lazy=True)
+    config = json.loads((model / "config.json").read_text())
+    config["spec"]["crop"] = [0, 0, 0, 0]
+    del config["digest"]
+    config["digest"] = files.digest(config)
+    (model / "config.json").write_text(json.dumps(config))
+    with refused(ArtifactError, lazy.digest, "changed"):
+        lazy.encode(noise(1, lazy.spec.shape))
+
+
+def test_no_child_process_touches_the_gpu(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An encoder on a GPU that another process loaded is refused before the GPU is looked at."""
+
+    def touched(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the GPU was touched")
+
+    said = read_description(trained.path)
+    gpu = Encoder(said, device="cuda", runtime="torch", threads=1)
+    frames = noise(1, gpu.spec.shape)
+    monkeypatch.setattr(torch, "empty", touched)
+    monkeypatch.setattr(torch.nn.Module, "to", touched)
+    pickled = pickle.dumps(gpu)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: multiprocessing)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    for inherited in (gpu, pickle.loads(pickled)):
+        with refused(ConfigError, "cuda", "VectorLatentObservation"):
+            inherited.encode(frames)

@@ -5,14 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cloudpickle
 import gymnasium as gym
 import numpy as np
 import pytest
 from environments import (
-    CAMERAS,
     COUNTING,
-    IMAGES,
-    STATES,
     Moment,
     frame_of,
     length_of,
@@ -31,7 +29,7 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
     VecTransposeImage,
 )
-from toys import SHOWING, STEERED, after, reborn, seen
+from toys import MIXED, SHOWING, STEERED, after, reborn, seen
 
 from rl_vae import Encoder, FrameSpec, LatentObservation, files
 from rl_vae.engines import make_engine
@@ -232,42 +230,6 @@ def test_sb3s_wrappers_go_around_it(encoder: Encoder) -> None:
 # ------------------------------------------------------------------------ refusals
 
 
-@pytest.mark.parametrize(
-    ("env_id", "kwargs", "word"),
-    [
-        (IMAGES, {"shape": (64, 64, 3)}, "(64, 64, 3)"),
-        (IMAGES, {"shape": (32, 48, 3)}, "(32, 48, 3)"),
-        (IMAGES, {"shape": (32, 32, 1)}, "(32, 32, 1)"),
-        (IMAGES, {"shape": (32, 32)}, "(32, 32"),
-        (IMAGES, {"shape": (3, 32, 32)}, "(3, 32, 32)"),
-        (IMAGES, {"shape": (32, 32, 12)}, "(32, 32, 12)"),
-        (IMAGES, {"shape": (32, 32, 3), "dtype": "float32"}, "float32"),
-        (IMAGES, {"shape": (32, 32, 3), "dtype": "int16"}, "int16"),
-        (CAMERAS, {}, "Dict"),
-        (STATES, {}, "float32"),
-    ],
-    ids=[
-        "size",
-        "frame",
-        "channels",
-        "gray",
-        "first",
-        "stacked",
-        "float",
-        "int16",
-        "dict",
-        "state",
-    ],
-)
-def test_other_environments_are_refused(
-    encoder: Encoder, env_id: str, kwargs: dict[str, Any], word: str
-) -> None:
-    """Environments of other observations are refused before the first step, saying which."""
-    venv = dummy(env_id, 2, **kwargs)
-    with refused(ObservationError, word):
-        VecLatent(venv, encoder)
-
-
 def test_frames_of_another_spec_are_refused(encoder: Encoder) -> None:
     """Frames that an engine made by another FrameSpec are refused, even of the same shape."""
     other = FrameSpec(height=32, width=48)
@@ -361,6 +323,30 @@ def test_the_same_seed_gives_the_same_agent(trained: Trained, name: str) -> None
     """Two agents with one seed end with the same weights, to the bit."""
     first, second = (weights_of(make_agent(name, trained.path).learn(300)) for _ in range(2))
     assert all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("name", ["PPO", "DQN"])
+def test_agents_learn_from_a_dict(encoder: Encoder, name: str) -> None:
+    """MultiInputPolicy learns from latents beside a Dict's other entries, ends included."""
+    _, algorithm, settings = AGENTS[name]
+    venv = VecLatent(dummy(MIXED, 2), encoder, stack=2, actions=1, others="dict")
+    arguments: dict[str, Any] = {"seed": 0, "policy_kwargs": {"net_arch": [8]}, **settings}
+    start = weights_of(algorithm("MultiInputPolicy", venv, **arguments))
+    agent = algorithm("MultiInputPolicy", venv, **arguments).learn(200)
+    assert not all(np.array_equal(*pair) for pair in zip(start, weights_of(agent), strict=True))
+    observation: Any = venv.reset()
+    assert agent.predict(observation)[0].shape == (2,)
+
+
+def test_a_pickled_adapter_costs_a_path(encoder: Encoder) -> None:
+    """The pickle of a VecLatent holds no weights, and its copy goes on where it was."""
+    venv: Any = VecLatent(DummyVecEnv([lambda: gym.make(COUNTING)] * 2), encoder, stack=3)
+    venv.reset()
+    venv.step(np.ones(2, np.int64))
+    pickled = cloudpickle.dumps(venv)
+    assert len(pickled) < len(cloudpickle.dumps(venv.venv)) + 10_000
+    copy = cloudpickle.loads(pickled)
+    assert np.array_equal(copy.step(np.ones(2, np.int64))[0], venv.step(np.ones(2, np.int64))[0])
 
 
 # ----------------------------------------------------------------------- PixelVecEnv
