@@ -179,8 +179,9 @@ class VecLatent(VecEnvWrapper):
         super().__init__(venv, self._observer.observation_space)
 
     def __getstate__(self) -> dict[str, Any]:
-        # SB3 keeps the class's own members in there, which cannot be pickled.
-        return {name: value for name, value in vars(self).items() if name != "class_attributes"}
+        # SB3 keeps the class's own members in there, which cannot be pickled; frames are large.
+        left_out = ("class_attributes", "frames")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
