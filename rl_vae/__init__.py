@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
+
 if TYPE_CHECKING:
     from rl_vae import errors
     from rl_vae.agent import Agent
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from rl_vae.policy import train_agent
     from rl_vae.recipe import Recipe
     from rl_vae.sb3 import ActionMap
+    from rl_vae.sprites import Sprites, collect_sprites
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
     from rl_vae.wrappers import LatentObservation
@@ -40,11 +43,13 @@ _HOME = {
     "LatentObservation": "wrappers",
     "Mixture": "exploration",
     "Recipe": "recipe",
+    "Sprites": "sprites",
     "TrainConfig": "training",
     "Uniform": "exploration",
     "VAE": "vae",
     "VAEConfig": "vae",
     "collect_frames": "collect",
+    "collect_sprites": "sprites",
     "coverage": "collect",
     "evaluate_agent": "evaluation",
     "interval": "evaluation",
@@ -64,11 +69,13 @@ __all__ = [
     "LatentObservation",
     "Mixture",
     "Recipe",
+    "Sprites",
     "TrainConfig",
     "Uniform",
     "VAE",
     "VAEConfig",
     "collect_frames",
+    "collect_sprites",
     "coverage",
     "errors",
     "evaluate_agent",
@@ -77,6 +84,13 @@ __all__ = [
     "train_agent",
     "train_vae",
 ]
+
+
+# Registering imports nothing: whoever makes one imports it. A reloaded module finds it registered.
+if "rl_vae/Sprites-v0" not in gym.registry:
+    gym.register(
+        "rl_vae/Sprites-v0", "rl_vae.sprites.environment:SpritesEnv", max_episode_steps=50
+    )
 
 
 def __getattr__(name: str) -> Any:
