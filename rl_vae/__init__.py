@@ -88,9 +88,7 @@ __all__ = [
 
 # Registering imports nothing: whoever makes one imports it. A reloaded module finds it registered.
 if "rl_vae/Sprites-v0" not in gym.registry:
-    gym.register(
-        "rl_vae/Sprites-v0", "rl_vae.sprites.environment:SpritesEnv", max_episode_steps=50
-    )
+    gym.register("rl_vae/Sprites-v0", "rl_vae.sprites.environment:SpritesEnv", max_episode_steps=50)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,9 @@
 """Procedural sprites on the dSprites factor grid: pictures whose every cause is known.
 
-    shapes       which pixels a sprite covers
-    sampler      Sprites: draw factors or set them, and draw pictures of them
-    frames       collect_sprites: a FrameDataset of them
-    environment  rl_vae/Sprites-v0: bring the sprite to the target
+shapes       which pixels a sprite covers
+sampler      Sprites: draw factors or set them, and draw pictures of them
+frames       collect_sprites: a FrameDataset of them
+environment  rl_vae/Sprites-v0: bring the sprite to the target
 """
 
 from rl_vae.sprites.environment import SpritesEnv

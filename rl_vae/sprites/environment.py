@@ -102,7 +102,7 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
         reward = 0.05 * (before - self._distance()) + float(arrived)
         return self._draw(), reward, arrived, False, {}
 
-    def render(self) -> UInt8Array | None:  # type: ignore[override]
+    def render(self) -> UInt8Array | None:
         """The observation, where the render mode is "rgb_array"."""
         return self._draw() if self.render_mode == "rgb_array" else None
 
@@ -119,7 +119,7 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
         return int(np.abs(self._away()).sum())
 
     def _draw(self) -> UInt8Array:
-        picture = self._surroundings.paint(draw_sprites(self._factors[None]))[0]
+        picture: UInt8Array = self._surroundings.paint(draw_sprites(self._factors[None]))[0]
         away = (np.arange(SIDE) + 0.5 - centre(self._target)[:, None]) ** 2  # (2, 64)
         picture[away[0] + away[1][:, None] <= _TARGET_RADIUS**2] = (255, 0, 0)
         return picture

@@ -136,6 +136,7 @@ class Sprites:
             )
         return Surroundings.draw(len(shapes), self.distractors, rng).paint(shapes)
 
+
 def check_interventions(do: Mapping[str, int] | None) -> dict[str, int]:
     """Return interventions as a dict of plain whole numbers.
 

@@ -100,11 +100,11 @@ def _window(
 
 
 def _square(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.maximum(np.abs(u), np.abs(v)) <= 9.6  # type: ignore[no-any-return]
+    return np.maximum(np.abs(u), np.abs(v)) <= 9.6
 
 
 def _ellipse(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (u / 12.8) ** 2 + (v / 7.2) ** 2 <= 1  # type: ignore[no-any-return]
+    return (u / 12.8) ** 2 + (v / 7.2) ** 2 <= 1
 
 
 def _heart(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -114,7 +114,7 @@ def _heart(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     c = 1 - np.cbrt((u / 9.6) ** 2)
     y = (v + 9.3) * _HEART + _TIP
-    return (y - (4 - 2 * c - 8 * c * c)) ** 2 <= c * (19 - 8 * c) ** 2  # type: ignore[no-any-return]
+    return (y - (4 - 2 * c - 8 * c * c)) ** 2 <= c * (19 - 8 * c) ** 2
 
 
 _INSIDE = (_square, _ellipse, _heart)
@@ -141,4 +141,3 @@ def check_factors(factors: NDArray[np.integer]) -> NDArray[np.int64]:
         got=got,
         remedy="draw them with Sprites().sample_factors",
     )
-
