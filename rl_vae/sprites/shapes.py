@@ -114,7 +114,8 @@ def _heart(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     c = 1 - np.cbrt((u / 9.6) ** 2)
     y = (v + 9.3) * _HEART + _TIP
-    return (y - (4 - 2 * c - 8 * c * c)) ** 2 <= c * (19 - 8 * c) ** 2
+    inside: NDArray[np.bool_] = (y - (4 - 2 * c - 8 * c * c)) ** 2 <= c * (19 - 8 * c) ** 2
+    return inside
 
 
 _INSIDE = (_square, _ellipse, _heart)
