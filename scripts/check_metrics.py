@@ -1,4 +1,4 @@
-"""Ceilings and floors: every metric of disentanglement on codes that are made up, on the sprites' grid.
+"""Ceilings and floors: every metric of disentanglement on made-up codes of the sprites' factors.
 
 perfect   five latents, each a factor, scaled to mean 0 and variance 1
 spare     perfect, and five that are off (noise of standard deviation .02)
