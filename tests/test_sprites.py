@@ -209,7 +209,7 @@ def test_a_dataset_is_its_seed_and_goes_on_where_it_stopped(tmp_path: Path) -> N
     "settings", [{"n_frames": 8}, {"n_frames": 6 * 40 * 32 * 32 + 1}, {"seed": -1}]
 )
 def test_a_dataset_out_of_range_is_refused(settings: Any, tmp_path: Path) -> None:
-    """More frames than the grid has combinations, or too few, raise ConfigError; nothing is left."""
+    """More frames than there are combinations, or too few, raise ConfigError and leave nothing."""
     with pytest.raises(ConfigError, match="out of range"):
         collect_sprites(tmp_path / "x", **{"n_frames": 16, "do": {"shape": 0}, **settings})
     assert not (tmp_path / "x").exists()

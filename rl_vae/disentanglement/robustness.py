@@ -65,10 +65,12 @@ def irs(mu: ArrayLike, factors: ArrayLike, *, resamples: int = 50, seed: int = 0
     codes, table = check_pairs(mu, factors)
     classes = classes_of(table)
     values = np.stack([equal_width(column.astype(np.float64)) for column in classes.values.T], 1)
-    moving = np.flatnonzero(codes.var(axis=0) > 0)
+    # Not by the variance, as the original does: of equal numbers it may come out as 1e-33.
+    still = np.ptp(codes, axis=0) == 0
+    moving = np.flatnonzero(~still)
     matrix = np.zeros((codes.shape[1], table.shape[1]))
     weights = np.abs(codes - codes.mean(axis=0)).max(axis=0)
-    weights[codes.var(axis=0) == 0] = 0
+    weights[still] = 0
     matrix[np.ix_(moving, classes.varying)] = _robustness(
         codes[:, moving], values[:, classes.varying]
     )
