@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
+
 if TYPE_CHECKING:
     from rl_vae import errors
     from rl_vae.adversaries import Adversarial, FactorVAE
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from rl_vae.policy import train_agent
     from rl_vae.recipe import Recipe
     from rl_vae.sb3 import ActionMap
+    from rl_vae.sprites import Sprites, collect_sprites
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
     from rl_vae.watching import WatchLatents
@@ -54,6 +57,7 @@ _HOME = {
     "LatentObservation": "wrappers",
     "Mixture": "exploration",
     "Recipe": "recipe",
+    "Sprites": "sprites",
     "TrainConfig": "training",
     "Uniform": "exploration",
     "VAE": "vae",
@@ -61,6 +65,7 @@ _HOME = {
     "VectorLatentObservation": "wrappers",
     "WatchLatents": "watching",
     "collect_frames": "collect",
+    "collect_sprites": "sprites",
     "coverage": "collect",
     "draw_gallery": "gallery",
     "evaluate_agent": "evaluation",
@@ -92,6 +97,7 @@ __all__ = [
     "LatentObservation",
     "Mixture",
     "Recipe",
+    "Sprites",
     "TrainConfig",
     "Uniform",
     "VAE",
@@ -99,6 +105,7 @@ __all__ = [
     "VectorLatentObservation",
     "WatchLatents",
     "collect_frames",
+    "collect_sprites",
     "coverage",
     "draw_gallery",
     "errors",
@@ -112,6 +119,11 @@ __all__ = [
     "train_classifier",
     "train_vae",
 ]
+
+
+# Registering imports nothing: whoever makes one imports it. A reloaded module finds it registered.
+if "rl_vae/Sprites-v0" not in gym.registry:
+    gym.register("rl_vae/Sprites-v0", "rl_vae.sprites.environment:SpritesEnv", max_episode_steps=50)
 
 
 def __getattr__(name: str) -> Any:
