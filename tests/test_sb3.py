@@ -338,6 +338,30 @@ def test_agents_learn_from_a_dict(encoder: Encoder, name: str) -> None:
     assert agent.predict(observation)[0].shape == (2,)
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [
+        (PPO, {"n_steps": 200, "batch_size": 100, "n_epochs": 1}),
+        (SAC, {"train_freq": 20, "gradient_steps": 1, "batch_size": 32, "buffer_size": 2_000}),
+    ],
+)
+def test_an_agent_does_not_change_its_encoder(
+    algorithm: Any, options: dict[str, Any], trained: Trained, frames: NDArray[np.uint8]
+) -> None:
+    """After 2,000 steps of learning through an adapter the artifact and its codes are the same."""
+    encoder = Encoder.load(trained.path)
+    before, digest, config = (
+        encoder.encode(frames),
+        encoder.digest,
+        files.file_digest(trained.path / "config.json"),
+    )
+    venv = VecLatent(DummyVecEnv([lambda: gym.make(STEERED)] * 2), encoder, stack=2, actions=1)
+    algorithm("MlpPolicy", venv, seed=0, device="cpu", **options).learn(2_000)
+    assert np.array_equal(encoder.encode(frames), before)
+    assert Encoder.load(trained.path).digest == digest == encoder.digest
+    assert files.file_digest(trained.path / "config.json") == config
+
+
 def test_a_pickled_adapter_costs_a_path(encoder: Encoder) -> None:
     """The pickle of a VecLatent holds no weights, and its copy goes on where it was."""
     venv: Any = VecLatent(DummyVecEnv([lambda: gym.make(COUNTING)] * 2), encoder, stack=3)
