@@ -1,6 +1,7 @@
 """What many tests share: a tiny dataset and a tiny model of it, made once a session."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from rl_vae import Encoder, FrameDataset, FrameSpec, TrainConfig, VAEConfig, col
 from rl_vae import train_vae as train
 from rl_vae.training import Trained
 
+# A shell's background jobs, and what they start, ignore Ctrl-C: tests that press it would wait.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 SPEC = FrameSpec(height=32, width=48, crop=(2, 0, 0, 4))  # crops, and changes the shape
 torch.set_num_threads(1)  # tiny tensors; two threads on two busy cores take five times as long
 CONFIG = VAEConfig(latent_dim=4)
