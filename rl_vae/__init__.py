@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rl_vae.recipe import Recipe
     from rl_vae.sb3 import ActionMap
     from rl_vae.sprites import Sprites, collect_sprites
+    from rl_vae.scorecard import Scorecard, score_encoder
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
     from rl_vae.watching import WatchLatents
@@ -58,6 +59,7 @@ _HOME = {
     "Mixture": "exploration",
     "Recipe": "recipe",
     "Sprites": "sprites",
+    "Scorecard": "scorecard",
     "TrainConfig": "training",
     "Uniform": "exploration",
     "VAE": "vae",
@@ -74,6 +76,7 @@ _HOME = {
     "interval": "evaluation",
     "labels_of": "classifier",
     "make_env": "envs",
+    "score_encoder": "scorecard",
     "train_agent": "policy",
     "train_classifier": "classifier",
     "train_vae": "training",
@@ -98,6 +101,7 @@ __all__ = [
     "Mixture",
     "Recipe",
     "Sprites",
+    "Scorecard",
     "TrainConfig",
     "Uniform",
     "VAE",
@@ -115,6 +119,7 @@ __all__ = [
     "interval",
     "labels_of",
     "make_env",
+    "score_encoder",
     "train_agent",
     "train_classifier",
     "train_vae",

@@ -62,6 +62,8 @@ FLOW = (
     "policy",
     "evaluation",
     "disentanglement",
+    "probes",
+    "baselines",
     "scorecard",
     "comparison",
     "report",
