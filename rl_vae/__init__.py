@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from rl_vae.policy import train_agent
     from rl_vae.recipe import Recipe
     from rl_vae.sb3 import ActionMap
-    from rl_vae.sprites import Sprites, collect_sprites
     from rl_vae.scorecard import Scorecard, score_encoder
+    from rl_vae.sprites import Sprites, collect_sprites
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
     from rl_vae.watching import WatchLatents
@@ -58,8 +58,8 @@ _HOME = {
     "LatentObservation": "wrappers",
     "Mixture": "exploration",
     "Recipe": "recipe",
-    "Sprites": "sprites",
     "Scorecard": "scorecard",
+    "Sprites": "sprites",
     "TrainConfig": "training",
     "Uniform": "exploration",
     "VAE": "vae",
@@ -100,8 +100,8 @@ __all__ = [
     "LatentObservation",
     "Mixture",
     "Recipe",
-    "Sprites",
     "Scorecard",
+    "Sprites",
     "TrainConfig",
     "Uniform",
     "VAE",

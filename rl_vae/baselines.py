@@ -22,7 +22,7 @@ from torch.nn import functional
 from rl_vae.dataset import FrameDataset
 from rl_vae.encoder import Encoder
 from rl_vae.frames import UInt8Array
-from rl_vae.probes import Probed, resampled
+from rl_vae.resampling import Probed, resampled
 from rl_vae.vae import VAE
 
 SIDE = 8
@@ -151,5 +151,4 @@ def _most(dataset: FrameDataset) -> int:
 
 def _flat(frames: UInt8Array) -> NDArray[np.float32]:
     """(N, H, W, C) uint8 -> (N, H W C) in [0, 1]."""
-    flat: NDArray[np.float32] = frames.reshape(len(frames), -1).astype(np.float32) / 255
-    return flat
+    return frames.reshape(len(frames), -1).astype(np.float32) / np.float32(255)

@@ -1,11 +1,9 @@
 """Probes: what can be read from a code, measured on episodes that the probe never saw.
 
 A probe is a ridge regression or a small MLP from codes to one number or class. Every target is
-read from whole episodes that were held out; intervals are percentiles over resampled held-out
-episodes, the same resamples for every code, so that two codes are compared episode by episode.
+read from whole episodes that were held out.
 
-Shape letters: N frames, Z latents, S stack, D numbers that a probe sees, K classes, E episodes,
-R resamples.
+Shape letters: N frames, Z latents, S stack, D numbers that a probe sees, K classes.
 """
 
 from __future__ import annotations
@@ -18,18 +16,20 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPRegressor
 
+from rl_vae.resampling import Probed, balanced_accuracy, r_squared
+
 ProbeName = Literal["linear", "mlp"]
 PROBES: tuple[ProbeName, ...] = ("linear", "mlp")
 
-RESAMPLES = 1000
 MOST_CLASSES = 10
 """A target of whole numbers with at most so many values is taken as classes."""
 FEWEST = 5
 """A value that is to be learned is seen at least so often, in training and in test episodes."""
 CHECK = 0.2
 """Share of the training episodes on which penalty and number of epochs are chosen."""
-PENALTIES = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
-"""Of the ridge regression, for standardised inputs summed over the training frames."""
+PENALTIES = (1e-4, 1e-2, 1.0, 100.0, 1e3, 1e4, 1e5)
+"""Of the ridge regression, for standardised inputs summed over the training frames.
+Small ones matter: a velocity is a small difference of two numbers that are nearly the same."""
 HIDDEN, BATCH, EPOCHS, PATIENCE = 64, 128, 60, 6
 """The MLP: units, frames of an update, passes at most, passes without gain when checked."""
 DECAYS = 0.01, 1.0
@@ -64,29 +64,6 @@ class Halves(NamedTuple):
         """The same without the rows where `rows` (N,) is False."""
         fit, check, test = (half[rows[half]] for half in self[:3])
         return Halves(fit, check, test, self.episode)
-
-
-class Probed(NamedTuple):
-    """How well a target is read: R^2, or balanced accuracy for classes, from held-out episodes."""
-
-    score: float
-    low: float
-    """95 % interval over held-out episodes; NaN where there is one alone."""
-    high: float
-    draws: NDArray[np.float64]
-    """(R,) the score of every resample, the same resamples for every code."""
-
-    def compare(self, other: Probed) -> str:
-        """Whether this is "better", "worse" or "not told apart", by 95 % of the resamples."""
-        difference = self.draws - other.draws
-        difference = difference[np.isfinite(difference)]
-        if not len(difference):
-            return "not told apart"
-        low, high = np.quantile(difference, [0.025, 0.975])
-        return "better" if low > 0 else "worse" if high < 0 else "not told apart"
-
-    def __repr__(self) -> str:
-        return f"Probed({self.score:.3f}, {self.low:.3f} to {self.high:.3f})"
 
 
 def halve(
@@ -213,61 +190,6 @@ def probe(
             right = target.values[kept.test]
             found[target.name] = balanced_accuracy(right, said, kept.episode[kept.test], seed)
     return {target.name: found[target.name] for target in targets}
-
-
-def r_squared(
-    right: NDArray[np.float64], said: NDArray[Any], episode: NDArray[np.int64], seed: int = 0
-) -> Probed:
-    """1 - sum (y - said)^2 / sum (y - mean y)^2 over frames (N,), with its interval."""
-    y = right - right.mean()
-    parts = np.stack([np.ones_like(y), y, y**2, (right - said) ** 2], axis=1)  # (N, 4)
-
-    def score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        n, total, squares, lost = np.moveaxis(sums, -1, 0)
-        return np.asarray(1 - lost / (squares - total**2 / n))
-
-    return resampled(parts, episode, score, seed)
-
-
-def balanced_accuracy(
-    right: NDArray[np.int64], said: NDArray[np.int64], episode: NDArray[np.int64], seed: int = 0
-) -> Probed:
-    """The mean over classes of the share of their frames that is told right; chance is 1 / K."""
-    one_hot = np.eye(int(right.max()) + 1)[right]  # (N, K)
-    parts = np.stack([one_hot, one_hot * (said == right)[:, None]], axis=1)  # (N, 2, K)
-
-    def score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        there, told = sums[..., 0, :], sums[..., 1, :]
-        recall = np.divide(told, there, out=np.zeros_like(told), where=there > 0)
-        return np.asarray(recall.sum(-1) / (there > 0).sum(-1))
-
-    return resampled(parts, episode, score, seed)
-
-
-def resampled(
-    parts: NDArray[np.float64], episode: NDArray[np.int64], score: Any, seed: int
-) -> Probed:
-    """A score of sums over frames, and its 95 % percentile interval over resampled episodes.
-
-    Args:
-        parts: (N, ...) what is summed over the frames.
-        episode: (N,) the number of each frame's episode.
-        score: From sums (R, ...) to scores (R,).
-        seed: Of the resamples.
-    """
-    numbers, place = np.unique(episode, return_inverse=True)
-    sums = np.zeros((len(numbers), *parts.shape[1:]))
-    np.add.at(sums, place, parts)  # (E, ...)
-    rng, n = np.random.default_rng([seed, 0xB007]), len(numbers)
-    counts = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)  # (R, E)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        draws = score(np.tensordot(counts, sums, axes=1))
-        whole = float(score(sums.sum(0)[None])[0])
-    usable = draws[np.isfinite(draws)]
-    if n < 2 or not len(usable):
-        return Probed(whole, float("nan"), float("nan"), np.full(RESAMPLES, np.nan))
-    low, high = np.quantile(usable, [0.025, 0.975])
-    return Probed(whole, float(low), float(high), draws)
 
 
 def _read(

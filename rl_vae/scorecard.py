@@ -25,7 +25,6 @@ from rl_vae.objectives import Autoencoder, Beta
 from rl_vae.probes import (
     PROBES,
     Halves,
-    Probed,
     Target,
     as_target,
     followed,
@@ -34,6 +33,7 @@ from rl_vae.probes import (
     stacked,
     with_next,
 )
+from rl_vae.resampling import Probed
 
 HELD_OUT = 0.3
 """Share of the frames, in whole episodes, on which everything is measured."""

@@ -1,4 +1,4 @@
-"""Baselines: codes beside the model's: each is what it says, and errors are counted where pixels move."""
+"""Baselines: each code is what it says, and errors are counted where pixels move."""
 
 import numpy as np
 import pytest

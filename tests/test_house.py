@@ -62,6 +62,7 @@ FLOW = (
     "policy",
     "evaluation",
     "disentanglement",
+    "resampling",
     "probes",
     "baselines",
     "scorecard",

@@ -4,21 +4,17 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from rl_vae.history import History
 from rl_vae.probes import (
     PROBES,
-    RESAMPLES,
     Halves,
     ProbeName,
     Target,
     as_target,
-    balanced_accuracy,
     followed,
     halve,
     probe,
-    r_squared,
     stacked,
     with_next,
 )
@@ -168,32 +164,3 @@ def test_what_cannot_be_probed_is_said(halves: Halves) -> None:
     whole = as_target("x", np.where(spike > 0, 7.0, np.arange(N) % 3), halves)
     assert isinstance(whole, Target) and whole.classes == 3
     assert (whole.values[:3] == -1).all() and set(whole.values[3:]) == {0, 1, 2}
-
-
-def test_scores_are_scikit_learns() -> None:
-    """R^2 and balanced accuracy, of the whole and of each resample, are what scikit-learn gives."""
-    rng = np.random.default_rng(0)
-    right, episode = 1e3 + rng.normal(size=60), np.repeat(np.arange(6), 10)
-    said, labels = right + rng.normal(size=60), rng.integers(0, 3, 60)
-    answers = np.where(rng.random(60) < 0.7, labels, 0)
-    numbers, told = (
-        r_squared(right, said, episode, 5),
-        balanced_accuracy(labels, answers, episode, 5),
-    )
-    counts = np.random.default_rng([5, 0xB007]).multinomial(6, np.full(6, 1 / 6), size=RESAMPLES)
-    for draw in (None, 0, 7, 999):
-        rows = np.arange(60)
-        if draw is not None:
-            rows = np.concatenate(
-                [np.tile(np.flatnonzero(episode == e), c) for e, c in enumerate(counts[draw])]
-            )
-        got = [f.score if draw is None else f.draws[draw] for f in (numbers, told)]
-        assert got[0] == pytest.approx(r2_score(right[rows], said[rows]))
-        assert got[1] == pytest.approx(balanced_accuracy_score(labels[rows], answers[rows]))
-    assert numbers.low < numbers.score < numbers.high
-
-
-def test_one_episode_has_no_interval() -> None:
-    """Where a single episode was held out, the score has no interval."""
-    found = r_squared(np.arange(5.0), np.arange(5.0), np.zeros(5, np.int64))
-    assert found.score == 1.0 and np.isnan([found.low, found.high]).all()

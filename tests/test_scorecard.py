@@ -13,8 +13,9 @@ import rl_vae.scorecard
 from rl_vae import Encoder, FrameDataset, FrameSpec, Scorecard, collect_frames, score_encoder
 from rl_vae.cli import main
 from rl_vae.errors import ConfigError, ObservationError
-from rl_vae.probes import PROBES, Probed, probe
+from rl_vae.probes import PROBES, probe
 from rl_vae.reference import score_frames
+from rl_vae.resampling import Probed
 
 CODES = ("vae", "one frame", "random", "pca", "pixels")
 
