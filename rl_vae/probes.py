@@ -61,8 +61,13 @@ class Halves(NamedTuple):
     """(N,) the number of each row's episode."""
 
     def of(self, rows: NDArray[np.bool_]) -> Halves:
-        """The same without the rows where `rows` (N,) is False."""
+        """The same without the rows where `rows` (N,) is False.
+
+        Where nothing is left to fit or to check, the training rows are cut anew.
+        """
         fit, check, test = (half[rows[half]] for half in self[:3])
+        if not (len(fit) and len(check)):
+            fit, check = _cut(np.concatenate([fit, check]))
         return Halves(fit, check, test, self.episode)
 
 
@@ -81,11 +86,15 @@ def halve(
     """
     numbers = np.unique(episode[train])
     if len(numbers) == 1:
-        cut = round((1 - CHECK) * len(train))
-        return Halves(train[:cut], train[cut:], test, episode)
+        return Halves(*_cut(train), test, episode)
     order = np.random.default_rng([seed, 0xC4EC]).permutation(numbers)
     checking = np.isin(episode[train], order[: max(1, round(CHECK * len(numbers)))])
     return Halves(train[~checking], train[checking], test, episode)
+
+
+def _cut(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    place = round((1 - CHECK) * len(rows))
+    return rows[:place], rows[place:]
 
 
 def stacked(

@@ -92,7 +92,7 @@ class Scorecard:
         """Each velocity by name: best R^2 from one frame, from the stack, and whether recoverable.
 
         Velocities are the factors named so ("velocity", "speed", "qvel"). One is recoverable where
-        the lower end of a probe's interval from the stack is above RECOVERED.
+        the lower end of the better probe's interval from the stack is above RECOVERED.
         """
         names = [
             target.name
@@ -101,37 +101,39 @@ class Scorecard:
         ]
         return {
             name: (
-                max(self.probes[kind, ONE, name].score for kind in PROBES),
-                max(self.probes[kind, "vae", name].score for kind in PROBES),
-                any(self.probes[kind, "vae", name].low > RECOVERED for kind in PROBES),
+                self.best(ONE, name).score,
+                self.best("vae", name).score,
+                self.best("vae", name).low > RECOVERED,
             )
             for name in names
         }
 
+    def best(self, code: str, target: str) -> Probed:
+        """The better probe of a code."""
+        return max((self.probes[kind, code, target] for kind in PROBES), key=lambda p: p.score)
+
     def verdicts(self) -> list[str]:
         """Where the model beats another code and where it does not, one sentence a comparison.
 
-        By the differences over the same resampled held-out episodes: better or worse where 95 %
-        of them say so. A target is read by neither where no interval lies above chance.
+        The better probe of each, over the same resampled held-out episodes: better or worse where
+        95 % of them say so. A target is read by neither where no interval lies above chance.
         """
         sentences = []
         for code in ("random", "pca", "pixels"):
-            for kind in PROBES:
-                said: dict[str, list[str]] = {}
-                for target in self.targets:
-                    mine, other = (self.probes[kind, c, target.name] for c in ("vae", code))
-                    read = max(mine.low, other.low) > target.chance
-                    word = mine.compare(other) if read else "read by neither"
-                    said.setdefault(word, []).append(target.name)
-                told = "; ".join(
-                    f"{word}: {', '.join(said[word])}"
-                    for word in ("better", "worse", "not told apart", "read by neither")
-                    if word in said
-                )
-                sentences.append(f"{kind} probe, vae against {code}: {told}")
-        for code in ("random", "pca", "pixels"):
-            word = self.moving[code].compare(self.moving["vae"])  # less error is better
-            sentences.append(f"moving pixels, vae against {code}: {word}")
+            said: dict[str, list[str]] = {}
+            for target in self.targets:
+                mine, other = self.best("vae", target.name), self.best(code, target.name)
+                read = max(mine.low, other.low) > target.chance
+                word = mine.compare(other) if read else "read by neither"
+                said.setdefault(word, []).append(target.name)
+            error = self.moving[code].compare(self.moving["vae"])  # less error is better
+            said.setdefault(error, []).append("moving pixels")
+            told = "; ".join(
+                f"{word}: {', '.join(said[word])}"
+                for word in ("better", "worse", "not told apart", "read by neither")
+                if word in said
+            )
+            sentences.append(f"vae against {code}: {told}")
         return sentences
 
     def __str__(self) -> str:

@@ -133,6 +133,16 @@ def test_halves_share_no_episode(episodes: int) -> None:
     assert shared == ({0} if episodes == 1 else set())
 
 
+def test_there_is_always_something_to_check_on(halves: Halves) -> None:
+    """Where the rows that are kept leave nothing to check on, those of training are cut."""
+    kept = np.ones(N, np.bool_)
+    kept[halves.check] = False
+    made = halves.of(kept)
+    assert np.array_equal(np.concatenate([made.fit, made.check]), halves.fit)
+    assert len(made.check) == pytest.approx(0.2 * len(halves.fit), abs=1)
+    assert np.array_equal(made.test, halves.test)
+
+
 def test_a_stack_is_what_an_agent_sees(code: NDArray[np.float32]) -> None:
     """Stacked codes equal those of History, episode by episode."""
     few, episode = code[:12], np.repeat([3, 4, 9], [1, 7, 4])
