@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm.auto import tqdm
 
 from rl_vae.adversaries import objective_of
 from rl_vae.baselines import Moving, encode_all, encodings
@@ -37,10 +38,11 @@ from rl_vae.resampling import Probed
 
 HELD_OUT = 0.3
 """Share of the frames, in whole episodes, on which everything is measured."""
-MOST_FRAMES = 20_000
+MOST_FRAMES = 10_000
 """Of a larger dataset, whole episodes of about so many frames are taken."""
 RECOVERED = 0.5
 """A velocity is recoverable where a probe's R^2 is surely above this."""
+BASELINES = ("random", "pca", "pixels")
 ONE = "one frame"
 """The column of the model's code without a stack."""
 
@@ -119,7 +121,7 @@ class Scorecard:
         95 % of them say so. A target is read by neither where no interval lies above chance.
         """
         sentences = []
-        for code in ("random", "pca", "pixels"):
+        for code in BASELINES:
             said: dict[str, list[str]] = {}
             for target in self.targets:
                 mine, other = self.best("vae", target.name), self.best(code, target.name)
@@ -141,7 +143,12 @@ class Scorecard:
 
 
 def score_encoder(
-    encoder: Encoder, dataset: FrameDataset, *, stack: int = 4, seed: int = 0
+    encoder: Encoder,
+    dataset: FrameDataset,
+    *,
+    stack: int = 4,
+    seed: int = 0,
+    progress: bool = True,
 ) -> Scorecard:
     """Say what an encoder's code holds, beside a random encoder, PCA and small gray pixels.
 
@@ -155,6 +162,7 @@ def score_encoder(
         dataset: Frames of the same FrameSpec, best not those that it was trained on.
         stack: S, how many codes a probe sees, from 1 up.
         seed: Of the split, the random encoder, the probes and the intervals.
+        progress: Whether to show a progress bar, where there is a terminal.
 
     Raises:
         ObservationError: where the frames are of another FrameSpec.
@@ -184,18 +192,25 @@ def score_encoder(
     halves = halve(np.searchsorted(indices, train), np.searchsorted(indices, test), episode, seed)
     states, actions, dropped = _targets(dataset, indices, halves)
     moving = Moving(dataset, indices, np.searchsorted(indices, train), halves.test, episode, seed)
-    errors = {"still": moving.still()}
+    errors = {"still": moving.still(), "vae": moving.decoded(encoder)}
     probes: dict[tuple[str, str, str], Probed] = {}
-    for name, encoding in encodings(encoder, dataset, train, seed).items():
-        codes = encode_all(encoding, dataset, indices)
-        errors[name] = moving.decoded(encoder) if name == "vae" else moving.linear(codes)
-        for column, depth in ((name, stack), *([(ONE, 1)] if name == "vae" else [])):
-            seen = stacked(codes, episode, depth)
-            for kind in PROBES:
-                found = probe(kind, seen, states, halves, seed)
-                after = halves.of(followed(episode))
-                found |= probe(kind, with_next(codes, seen), actions, after, seed)
-                probes |= {(kind, column, target): value for target, value in found.items()}
+    after = halves.of(followed(episode))
+    # The model's code comes twice: as an agent would see it, and from one frame alone.
+    columns = (("vae", "vae", stack), ("vae", ONE, 1), *((c, c, stack) for c in BASELINES))
+    bar = tqdm(total=len(columns) * len(PROBES), desc="probes", disable=None if progress else True)
+    made = encodings(encoder, dataset, train, seed)
+    for name, column, depth in columns:
+        codes = encode_all(made[name], dataset, indices)
+        if column in BASELINES:
+            errors[column] = moving.linear(codes)
+        seen = stacked(codes, episode, depth)
+        for kind in PROBES:
+            bar.set_postfix_str(f"{kind}, {column}")
+            found = probe(kind, seen, states, halves, seed)
+            found |= probe(kind, with_next(codes, seen), actions, after, seed)
+            probes |= {(kind, column, target): value for target, value in found.items()}
+            bar.update()
+    bar.close()
     return Scorecard(
         held_out=_measure(encoder, dataset, test),
         latents=encoder.latent_dim,
@@ -259,7 +274,7 @@ def _notes(encoder: Encoder, dataset: FrameDataset) -> Iterator[str]:
 
 
 def _lines(card: Scorecard) -> Iterator[str]:
-    held, columns = card.held_out, ("vae", ONE, "random", "pca", "pixels")
+    held, columns = card.held_out, ("vae", ONE, *BASELINES)
     elbo = "none" if held.elbo is None else f"{held.elbo:.1f}"
     yield (
         f"{card.test[0]:,} frames of {card.test[1]} held-out episodes; probes fitted on "

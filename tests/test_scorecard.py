@@ -22,7 +22,7 @@ CODES = ("vae", "one frame", "random", "pca", "pixels")
 
 @pytest.fixture(scope="module")
 def card(encoder: Encoder, dataset: FrameDataset) -> Scorecard:
-    return score_encoder(encoder, dataset, stack=2, seed=1)
+    return score_encoder(encoder, dataset, stack=2, seed=1, progress=False)
 
 
 def test_every_target_is_probed_by_every_code(card: Scorecard, dataset: FrameDataset) -> None:
@@ -58,7 +58,7 @@ def test_no_episode_is_on_both_sides(
 
     monkeypatch.setattr(rl_vae.scorecard, "probe", watch)
     monkeypatch.setattr(rl_vae.scorecard, "PROBES", ("linear",))
-    score_encoder(encoder, dataset, stack=1)
+    score_encoder(encoder, dataset, stack=1, progress=False)
     starts = np.array([episode.start for episode in dataset.episodes])
     assert len(seen) == 10
     for halves in seen:
@@ -73,7 +73,7 @@ def test_large_datasets_are_cut_by_whole_episodes(
     """Of more frames than are needed, whole episodes are taken."""
     monkeypatch.setattr(rl_vae.scorecard, "MOST_FRAMES", 200)
     monkeypatch.setattr(rl_vae.scorecard, "PROBES", ("linear",))
-    small = score_encoder(encoder, dataset, stack=1)
+    small = score_encoder(encoder, dataset, stack=1, progress=False)
     assert 150 < small.train[0] + small.test[0] < 250
     assert 0 < small.test[1] < small.train[1] < len(dataset.episodes)
 
@@ -156,7 +156,7 @@ def test_without_state_the_rest_is_scored(
     bare = FrameDataset.open(dataset.path)
     bare.header = replace(bare.header, engine="envpool", factor_names=())
     monkeypatch.setattr(rl_vae.scorecard, "PROBES", ("linear",))
-    card = score_encoder(encoder, bare, stack=1)
+    card = score_encoder(encoder, bare, stack=1, progress=False)
     assert [target.name for target in card.targets] == ["reward", "done", "action"]
     assert "No state: the engine envpool gave no factors" in str(card)
     assert not any("trained on" in note for note in card.notes)
@@ -174,7 +174,7 @@ def test_the_command_prints_the_table_and_writes_the_figures(
     path = tmp_path / "figures.json"
     arguments = ["--stack", "1", "--seed", "3", "--json", str(path)]
     main(["score", str(encoder.path), str(dataset.path), *arguments])
-    card = score_encoder(encoder, dataset, stack=1, seed=3)
+    card = score_encoder(encoder, dataset, stack=1, seed=3, progress=False)
     assert capfd.readouterr().out == f"{card}\n"
     written = json.loads(path.read_bytes())
     assert written["figures"] == card.figures() and written["seeds"] == [3]
