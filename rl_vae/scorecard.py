@@ -38,7 +38,7 @@ from rl_vae.resampling import Probed
 
 HELD_OUT = 0.3
 """Share of the frames, in whole episodes, on which everything is measured."""
-MOST_FRAMES = 10_000
+MOST_FRAMES = 20_000
 """Of a larger dataset, whole episodes of about so many frames are taken."""
 RECOVERED = 0.5
 """A velocity is recoverable where a probe's R^2 is surely above this."""
