@@ -155,7 +155,11 @@ def score_encoder(
     Probes read, on held-out episodes: the simulator's state, reward and done (the episode ends by
     its own rules) from the last `stack` codes; the action from these and the code of the next
     frame. R^2 for numbers, balanced accuracy for classes. Inputs are standardised, so a latent
-    counts however small it is. It does not say how well an agent will learn.
+    counts however small it is.
+
+    What it misses: how well an agent will learn; an action that shows only two frames later, as
+    CartPole's does; state that no picture shows, such as a car's place in the world. An episode's
+    first frames count too, though no stack knows their velocity.
 
     Args:
         encoder: The model.
