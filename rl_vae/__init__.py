@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rl_vae.policy import train_agent
     from rl_vae.recipe import Recipe
     from rl_vae.sb3 import ActionMap
+    from rl_vae.scorecard import Scorecard, score_encoder
     from rl_vae.sprites import Sprites, collect_sprites
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
@@ -57,6 +58,7 @@ _HOME = {
     "LatentObservation": "wrappers",
     "Mixture": "exploration",
     "Recipe": "recipe",
+    "Scorecard": "scorecard",
     "Sprites": "sprites",
     "TrainConfig": "training",
     "Uniform": "exploration",
@@ -74,6 +76,7 @@ _HOME = {
     "interval": "evaluation",
     "labels_of": "classifier",
     "make_env": "envs",
+    "score_encoder": "scorecard",
     "train_agent": "policy",
     "train_classifier": "classifier",
     "train_vae": "training",
@@ -97,6 +100,7 @@ __all__ = [
     "LatentObservation",
     "Mixture",
     "Recipe",
+    "Scorecard",
     "Sprites",
     "TrainConfig",
     "Uniform",
@@ -115,6 +119,7 @@ __all__ = [
     "interval",
     "labels_of",
     "make_env",
+    "score_encoder",
     "train_agent",
     "train_classifier",
     "train_vae",

@@ -321,6 +321,34 @@ def classify(
         evaluation.write_figures(json, figures, [seed])
 
 
+def score(
+    model: Folder,
+    dataset: Folder,
+    *,
+    stack: int = 4,
+    json: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Say what a model's code holds, before any RL, beside PCA and a random encoder.
+
+    Args:
+        model: What `rl-vae train-vae` wrote.
+        dataset: Frames of the same size and crop; with --engine gymnasium they know the state.
+        stack: Codes that a probe sees at once, as an agent would.
+        json: A file to write the figures to.
+        seed: Of the held-out episodes, the random encoder, the probes and the intervals.
+    """
+    from rl_vae import evaluation
+    from rl_vae.dataset import FrameDataset
+    from rl_vae.encoder import Encoder
+    from rl_vae.scorecard import score_encoder
+
+    card = score_encoder(Encoder.load(model), FrameDataset.open(dataset), stack=stack, seed=seed)
+    print(card)
+    if json is not None:
+        evaluation.write_figures(json, card.figures(), [seed])
+
+
 def train_agent(
     env_id: EnvId,
     encoder: Path,
@@ -500,6 +528,7 @@ COMMANDS: dict[str, Any] = {
     "train-vae": train_vae,
     "show": show,
     "classify": classify,
+    "score": score,
     "train-agent": train_agent,
     "evaluate": evaluate,
     "export": export,

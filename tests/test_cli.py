@@ -204,6 +204,9 @@ BAD = [
     ("show IN/model IN/data --out OUT --level 0.5", "0.5"),
     ("classify IN/nothing IN/data --out OUT", "IN/nothing"),
     ("classify IN/model IN/data --out OUT --label colour", "colour"),
+    ("score IN/nothing IN/data --json OUT", "IN/nothing"),
+    ("score IN/model IN/empty --json OUT", "IN/empty"),
+    ("score IN/model IN/data --stack 0 --json OUT", "stack"),
     (f"train-agent {LINE} --encoder IN/nothing --out OUT", "IN/nothing"),
     (f"train-agent {LINE} --encoder IN/empty --out OUT", "IN/empty"),
     (f"train-agent {LINE} --encoder IN/model-unfinished --out OUT", "interrupted"),
@@ -335,6 +338,7 @@ def test_help_names_every_option_its_default_and_its_unit(
         "train-agent": ["Decisions", "Steps", "How many episodes", "Environments"],
         "show": ["Quantile", "pictures", "figures"],
         "classify": ["Passes", "factor", "figures"],
+        "score": ["Codes that a probe sees", "figures", "intervals"],
         "export": ["NAME.onnx", "onnxruntime and numpy"],
         "evaluate": ["0 to 999", ".gif or .mp4", "figures"],
         "demo": ["minutes", "figures"],
@@ -346,7 +350,10 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     """rl-vae --help lists every command."""
     assert run("--help") == 0
     text = capfd.readouterr().out
-    vae, agent = ["train-vae", "show", "classify"], ["train-agent", "evaluate", "export", "demo"]
+    vae, agent = (
+        ["train-vae", "show", "classify", "score"],
+        ["train-agent", "evaluate", "export", "demo"],
+    )
     assert list(COMMANDS) == ["collect", *vae, *agent]
     assert all(command in text for command in COMMANDS)
 
