@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import safetensors.torch
@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 
 from rl_vae import files, pictures
 from rl_vae.adversaries import CRITIC_BETAS
+from rl_vae.arithmetic import Arithmetic, Engine, choose_arithmetic
 from rl_vae.artifact import read_config, save_artifact
 from rl_vae.checkpoint import State, load_checkpoint, save_checkpoint
 from rl_vae.dataset import FrameDataset, Split
@@ -84,6 +85,9 @@ class TrainConfig:
     others; weights then have mean 1 over a frame. For small things such as Pong's ball."""
     seed: int = 0
     """Of the weights, the noise, the order of the frames and the split."""
+    engine: Engine = "fast"
+    """"fast" (bfloat16 where the processor multiplies it, see rl_vae.arithmetic) or "reference"
+    (float32, layer by layer), to compare with. Runs repeat to the bit on the same machine."""
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.steps is not None:
@@ -117,6 +121,13 @@ class TrainConfig:
                 expected="a number from 1 up",
                 got=repr(self.moving_weight),
                 remedy="1 weighs all pixels the same, 20 brings out small moving things",
+            )
+        if self.engine not in get_args(Engine):
+            raise ConfigError(
+                "There is no such engine.",
+                expected=" or ".join(get_args(Engine)),
+                got=repr(self.engine),
+                remedy="leave engine out for the default",
             )
         if not isinstance(self.objective, Objective):
             raise ConfigError(
@@ -166,6 +177,7 @@ class _Plan(NamedTuple):
     """Updates in all."""
     usual: torch.Tensor | None
     """(C, H, W) median frame, where moving pixels count more."""
+    arithmetic: Arithmetic
 
 
 class _Update(NamedTuple):
@@ -241,6 +253,7 @@ def train_vae(
                     "held_out": held_out._asdict(),
                     "beta_norm": beta_norm(train_config.objective, best),
                     "skipped": state.skipped,
+                    "arithmetic": choose_arithmetic(train_config.engine)._asdict(),
                     "alarms": [alarm._asdict() for alarm in alarms],
                     "seed": train_config.seed,
                 },
@@ -270,7 +283,7 @@ def _fresh_state(
         vae.still()
     few = np.linspace(0, len(split.train) - 1, min(len(split.train), 2000)).astype(np.int64)
     vae.centre(dataset.frames(split.train[few]))
-    vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    choose_arithmetic(config.engine).prepare(vae)
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     state = State(vae, optimizer, torch.Generator().manual_seed(config.seed), critic)
     if critic is not None:
@@ -297,7 +310,7 @@ def _train(
 ) -> tuple[HeldOut, tuple[Alarm, ...]]:
     total, objective = config.total_steps(len(split.train)), config.objective
     usual = _usual(dataset, split) if config.moving_weight > 1 else None
-    plan = _Plan(config, split, total, usual)
+    plan = _Plan(config, split, total, usual, choose_arithmetic(config.engine))
     metrics = partial / "metrics.jsonl"
     history = _read_metrics(metrics, state.step)
     batches = _batches(split.train, config, state.step, total)
@@ -403,14 +416,16 @@ def _pass(state: State, frames: torch.Tensor, plan: _Plan) -> Pass:
     """Frames (B, H, W, C) uint8 through the autoencoder, as its objective wants it."""
     vae, objective = state.vae, plan.config.objective
     x = VAE.to_input(frames)  # (B, C, H, W)
-    posterior = vae.encode(objective.corrupt(x, state.noise))
-    z = posterior.mu  # (B, Z)
-    if not objective.deterministic:
-        z = vae.reparameterise(posterior, torch.randn(z.shape, generator=state.noise))
+    with plan.arithmetic.autocast():
+        posterior = vae.encode(objective.corrupt(x, state.noise))
+        z = posterior.mu  # (B, Z)
+        if not objective.deterministic:
+            z = vae.reparameterise(posterior, torch.randn(z.shape, generator=state.noise))
+        logits = vae.decode_logits(z)
     weights = None
     if plan.usual is not None:
         weights = moving_weights(x, plan.usual, plan.config.moving_weight)
-    lost = vae.distortion(vae.decode_logits(z), x, weights)
+    lost = vae.distortion(logits, x, weights)
     kl = kl_per_dimension(posterior.mu, posterior.logvar)
     return Pass(lost, kl, posterior.mu, posterior.logvar, z, len(plan.split.train))
 

@@ -36,6 +36,7 @@ FLOW = (
     "pictures",
     "artifact",
     "checkpoint",
+    "arithmetic",
     "training",
     "sweep",
     "encoder",
