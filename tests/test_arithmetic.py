@@ -1,7 +1,7 @@
 """Arithmetic: the fast form computes the same function, in float32 where it matters."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from rl_vae import FrameDataset, TrainConfig, VAEConfig, arithmetic, train_vae, 
 from rl_vae.arithmetic import Arithmetic, choose_arithmetic
 from rl_vae.artifact import read_config
 from rl_vae.errors import ConfigError
-from rl_vae.networks import LAYOUTS, NetworkName, Upsampling
+from rl_vae.networks import LAYOUTS, Form, NetworkName, Upsampling
 from rl_vae.vae import VAE
 
 
@@ -24,28 +24,32 @@ def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 0), (2, 1), (4, 2), (3, 1)])
-def test_folded_is_the_same_function(stride: int, padding: int) -> None:
-    """A transposed convolution and its gradients do not change when it is folded."""
+def test_every_form_is_the_same_function(stride: int, padding: int) -> None:
+    """A transposed convolution and its gradients are the same in each of its forms."""
     torch.manual_seed(0)
     layer = Upsampling(5, 3, 2 * stride, stride, padding).double()
     x = torch.randn(2, 5, 4, 6, dtype=torch.float64, requires_grad=True)
     results = []
-    for layer.folded in (False, True):
+    for layer.form in get_args(Form):
         out = layer(x)
         loss = (out * torch.arange(out.numel()).reshape(out.shape).cos()).sum()
         results.append([out, *torch.autograd.grad(loss, [x, *layer.parameters()])])
-    for plain, folded in zip(*results, strict=True):
-        torch.testing.assert_close(folded, plain)
+    assert len(results) == 3
+    for plain, *others in zip(*results, strict=True):
+        for other in others:
+            torch.testing.assert_close(other, plain)
 
 
+@pytest.mark.parametrize("bfloat16", [True, False])
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_only_the_last_layer_is_folded(name: NetworkName) -> None:
-    """Only a decoder's last layer is folded, where its kernel is two strides wide."""
+def test_which_form_a_layer_has(name: NetworkName, bfloat16: bool) -> None:
+    """Layers are mirrored in bfloat16; the last is folded, where its kernel is two strides wide."""
     vae = VAE(VAEConfig(latent_dim=4, network=name), (32, 32, 3))
-    Arithmetic(bfloat16=False, folded=True).prepare(vae)
-    layers = [layer for layer in vae.modules() if isinstance(layer, Upsampling)]
-    folded = [layer for layer in layers if layer.folded]
-    assert folded == (layers[-1:] if name in ("patch", "burgess") else [])
+    Arithmetic(bfloat16, reshaped=True).prepare(vae)
+    forms = [layer.form for layer in vae.modules() if isinstance(layer, Upsampling)]
+    usual: Form = "mirrored" if bfloat16 else "plain"
+    last: Form = "folded" if name in ("patch", "burgess") else usual
+    assert forms == ([usual] * (len(forms) - 1) + [last] if name != "mlp" else [])
 
 
 @pytest.mark.parametrize(
@@ -57,8 +61,8 @@ def test_bfloat16_is_for_processors_that_have_it(
 ) -> None:
     """The fast engine takes bfloat16 where the processor multiplies it; the reference never."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
-    assert choose_arithmetic("fast") == Arithmetic(bfloat16, folded=True)
-    assert choose_arithmetic("reference") == Arithmetic(bfloat16=False, folded=False)
+    assert choose_arithmetic("fast") == Arithmetic(bfloat16, reshaped=True)
+    assert choose_arithmetic("reference") == Arithmetic(bfloat16=False, reshaped=False)
 
 
 def test_what_is_no_engine_is_refused() -> None:
@@ -98,7 +102,7 @@ def test_networks_compute_in_bfloat16_and_losses_in_float32(
     assert layers == {torch.bfloat16 if fast else torch.float32}
     assert losses == {torch.float32}
     said = read_config(made.path)["provenance"]["arithmetic"]
-    assert said == {"bfloat16": fast, "folded": fast}
+    assert said == {"bfloat16": fast, "reshaped": fast}
 
 
 def test_the_fast_engine_learns_what_the_reference_learns(
