@@ -218,6 +218,20 @@ class FrameDataset:
         empty = np.empty((0, *self.spec.shape), np.uint8)
         return self._gather(self._frames, empty, indices)
 
+    @property
+    def shard_starts(self) -> NDArray[np.int64]:
+        """(S + 1,): the index of each shard's first frame, and the number of frames."""
+        return self._starts
+
+    def shard(self, which: int) -> UInt8Array:
+        """The frames of one shard, read into memory: (rows, H, W, C) uint8."""
+        frames: UInt8Array = np.load(self._shard(self._lines[which]) / "frames.npy")
+        return frames
+
+    def release(self) -> None:
+        """Let go of the memory that reading frames has mapped; they can be read again."""
+        self._frames = [_map(self._shard(line) / "frames.npy") for line in self._lines]
+
     def steps(self, indices: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[Any]:
         """What happened from some frames on (all, where none are named): a structured array.
 

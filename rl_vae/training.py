@@ -45,6 +45,7 @@ from rl_vae.diagnostics import (
 from rl_vae.errors import ArtifactError, ConfigError, TrainingError
 from rl_vae.objectives import Beta
 from rl_vae.reference import measure_reference
+from rl_vae.streaming import Source, Stream, epoch_order, shards_at_once
 from rl_vae.terms import Objective, Pass
 from rl_vae.vae import VAE, VAEConfig
 
@@ -83,6 +84,9 @@ class TrainConfig:
     moving_weight: float = 1.0
     """How much a pixel that differs from its usual value counts in the loss, against 1 for the
     others; weights then have mean 1 over a frame. For small things such as Pong's ball."""
+    memory: float = 4.0
+    """GiB of frames that are held at once. A larger dataset is streamed in whole shards, in a
+    random order, and shuffled within as many as that holds."""
     seed: int = 0
     """Of the weights, the noise, the order of the frames and the split."""
     engine: Engine = "fast"
@@ -114,6 +118,13 @@ class TrainConfig:
                 expected="a number above 0",
                 got=repr(self.learning_rate),
                 remedy="choose one such as 0.001",
+            )
+        if not (math.isfinite(self.memory) and self.memory > 0):
+            raise ConfigError(
+                "memory is out of range.",
+                expected="a number of GiB above 0",
+                got=repr(self.memory),
+                remedy="leave memory out for the default",
             )
         if not (math.isfinite(self.moving_weight) and self.moving_weight >= 1):
             raise ConfigError(
@@ -283,6 +294,7 @@ def _fresh_state(
         vae.still()
     few = np.linspace(0, len(split.train) - 1, min(len(split.train), 2000)).astype(np.int64)
     vae.centre(dataset.frames(split.train[few]))
+    dataset.release()
     choose_arithmetic(config.engine).prepare(vae)
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     state = State(vae, optimizer, torch.Generator().manual_seed(config.seed), critic)
@@ -313,7 +325,9 @@ def _train(
     plan = _Plan(config, split, total, usual, choose_arithmetic(config.engine))
     metrics = partial / "metrics.jsonl"
     history = _read_metrics(metrics, state.step)
-    batches = _batches(split.train, config, state.step, total)
+    at_once = shards_at_once(dataset, int(config.memory * 2**30))
+    source: Source = dataset if at_once is None else Stream(dataset, at_once)
+    batches = _batches(dataset, split.train, config, state.step, total, at_once)
     per_epoch = max(1, len(split.train) // config.batch_size)
     size = min(config.batch_size, len(split.train))
     began = time.perf_counter() - state.seconds
@@ -332,7 +346,7 @@ def _train(
         ) as bar,
     ):
         for indices in batches:
-            updates.append(_step(state, dataset, indices, plan))
+            updates.append(_step(state, source, indices, plan))
             bar.update(len(indices))
             recent = updates[-MOST_SKIPPED:]
             if len(recent) == MOST_SKIPPED and not any(map(_finite, recent)):
@@ -349,6 +363,8 @@ def _train(
                 usual,
                 config.moving_weight,
             )
+            if at_once is not None:
+                dataset.release()
             good = [update for update in updates if _finite(update)]
             if not (math.isfinite(held_out.loss) and good):
                 raise _not_finite(state.step, held_out.loss)
@@ -388,7 +404,7 @@ def _train(
     return HeldOut.of(kept), tuple(raised.values())
 
 
-def _step(state: State, dataset: FrameDataset, indices: NDArray[np.int64], plan: _Plan) -> _Update:
+def _step(state: State, source: Source, indices: NDArray[np.int64], plan: _Plan) -> _Update:
     """One update; counts itself, and leaves out what is not finite."""
     config, objective = plan.config, plan.config.objective
     share = state.step / plan.total
@@ -397,7 +413,7 @@ def _step(state: State, dataset: FrameDataset, indices: NDArray[np.int64], plan:
     )
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    out = _pass(state, torch.from_numpy(dataset.frames(indices)), plan)
+    out = _pass(state, torch.from_numpy(source.frames(indices)), plan)
     loss = objective.terms(out, objective.weight(share), state.critic).loss
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -453,7 +469,12 @@ def _tell(alarms: list[Alarm], told: set[str]) -> None:
 
 
 def _batches(
-    indices: NDArray[np.int64], config: TrainConfig, first: int, total: int
+    dataset: FrameDataset,
+    indices: NDArray[np.int64],
+    config: TrainConfig,
+    first: int,
+    total: int,
+    shards: int | None,
 ) -> Iterator[NDArray[np.int64]]:
     """Batches number `first` to `total`: each epoch is a permutation of its own seed."""
     size = min(config.batch_size, len(indices))
@@ -462,7 +483,7 @@ def _batches(
     for step in range(first, total):
         epoch, within = divmod(step, per_epoch)
         if epoch != epoch_drawn:
-            order = np.random.default_rng([config.seed, epoch]).permutation(indices)
+            order = epoch_order(dataset, indices, shards, config.seed, epoch)
             epoch_drawn = epoch
         # Sorted within the batch, so that memory maps are read forwards.
         yield np.sort(order[within * size : (within + 1) * size])

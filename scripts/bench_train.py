@@ -160,7 +160,7 @@ def ours(
     state = training._fresh_state(VAEConfig(network=network), config, dataset, split)
     arithmetic = choose_arithmetic(config.engine)
     plan = training._Plan(config, split, steps, None, arithmetic)
-    batches = training._batches(split.train, config, 0, steps)
+    batches = training._batches(dataset, split.train, config, 0, steps, None)
     return state.vae, lambda: training._step(state, dataset, next(batches), plan)
 
 

@@ -24,6 +24,7 @@ FLOW = (
     "dataset",
     "exploration",
     "collect",
+    "streaming",
     "sprites",
     "networks",
     "densities",
