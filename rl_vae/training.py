@@ -238,6 +238,8 @@ def train_vae(
     }
     if out.exists():
         return _finished(out, run)
+    if _shards_at_once(dataset, train_config) is not None:
+        dataset = dataset.unmapped()
     split = dataset.split(train_config.held_out, train_config.seed)
     partial = out.with_name(out.name + ".partial")
     files.check_run(partial, run, ArtifactError)
@@ -294,7 +296,6 @@ def _fresh_state(
         vae.still()
     few = np.linspace(0, len(split.train) - 1, min(len(split.train), 2000)).astype(np.int64)
     vae.centre(dataset.frames(split.train[few]))
-    dataset.release()
     choose_arithmetic(config.engine).prepare(vae)
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     state = State(vae, optimizer, torch.Generator().manual_seed(config.seed), critic)
@@ -325,7 +326,7 @@ def _train(
     plan = _Plan(config, split, total, usual, choose_arithmetic(config.engine))
     metrics = partial / "metrics.jsonl"
     history = _read_metrics(metrics, state.step)
-    at_once = shards_at_once(dataset, int(config.memory * 2**30))
+    at_once = _shards_at_once(dataset, config)
     source: Source = dataset if at_once is None else Stream(dataset, at_once)
     batches = _batches(dataset, split.train, config, state.step, total, at_once)
     per_epoch = max(1, len(split.train) // config.batch_size)
@@ -363,8 +364,6 @@ def _train(
                 usual,
                 config.moving_weight,
             )
-            if at_once is not None:
-                dataset.release()
             good = [update for update in updates if _finite(update)]
             if not (math.isfinite(held_out.loss) and good):
                 raise _not_finite(state.step, held_out.loss)
@@ -466,6 +465,10 @@ def _tell(alarms: list[Alarm], told: set[str]) -> None:
         if alarm.name not in told:
             told.add(alarm.name)
             tqdm.write(str(alarm))
+
+
+def _shards_at_once(dataset: FrameDataset, config: TrainConfig) -> int | None:
+    return shards_at_once(dataset, int(config.memory * 2**30))
 
 
 def _batches(

@@ -76,7 +76,16 @@ def main() -> None:
 
 def start(out: Path, steps: int, die: int) -> bool:
     """One sitting in a process of its own; whether it was killed."""
-    command = [sys.executable, __file__, "--child", out, "--steps", str(steps), "--die", str(die)]
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        str(out),
+        "--steps",
+        str(steps),
+        "--die",
+        str(die),
+    ]
     done = subprocess.run(command, stdout=subprocess.DEVNULL)
     if done.returncode not in (0, -signal.SIGKILL):
         sys.exit(f"a sitting ended with status {done.returncode}")
@@ -85,7 +94,8 @@ def start(out: Path, steps: int, die: int) -> bool:
 
 def sitting(out: Path, steps: int, die: int) -> None:
     """Train; die in this sitting's update number `die`, 0: never. Note every checkpoint."""
-    save, count = training.save_checkpoint, 0
+    names = vars(training)
+    save, count = names["save_checkpoint"], 0
 
     def save_and_note(partial: Path, state: Any) -> None:
         save(partial, state)
@@ -98,7 +108,7 @@ def sitting(out: Path, steps: int, die: int) -> None:
         if count == die:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    training.save_checkpoint = save_and_note
+    names["save_checkpoint"] = save_and_note
     # Between an update's gradients and its optimizer.
     torch.optim.optimizer.register_optimizer_step_pre_hook(die_in_time)
     dataset = FrameDataset.open(out.with_name("frames"))

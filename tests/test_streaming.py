@@ -79,11 +79,14 @@ def test_a_stream_gives_the_same_frames_from_few_shards(
     assert sorted(read) == list(range(10))
 
 
-def test_released_frames_can_be_read_again(many: FrameDataset) -> None:
-    """Letting go of mapped memory changes no frame."""
-    before = many.frames(np.arange(5))
-    many.release()
-    np.testing.assert_array_equal(many.frames(np.arange(5)), before)
+def test_frames_come_without_a_map(many: FrameDataset) -> None:
+    """A dataset that maps nothing gives the same frames, by index, in turn, and none for none."""
+    unmapped = many.unmapped()
+    for indices in ([319, 0, 33, 31, 32], [5], []):
+        some = np.array(indices, np.int64)
+        np.testing.assert_array_equal(unmapped.frames(some), many.frames(some))
+    np.testing.assert_array_equal(np.stack(list(unmapped)), many.frames(np.arange(320)))
+    np.testing.assert_array_equal(unmapped[-1], many[-1])
 
 
 def test_memory_is_checked() -> None:
@@ -109,6 +112,7 @@ def test_a_streamed_run_resumes_to_the_bit(
         nonlocal calls
         calls += 1
         assert isinstance(source, Stream) and source.shards == 3
+        assert not any(isinstance(part, np.memmap) for part in source.dataset._frames)
         if calls == 9:
             raise Interruption
         return right(state, source, *rest)
