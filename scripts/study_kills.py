@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from rl_vae import Correlated, FrameDataset, FrameSpec, TrainConfig, collect_frames, files, training
 from rl_vae import train_vae as train
@@ -61,7 +62,7 @@ def main() -> None:
         start(whole, arguments.steps, 0)
         kills = 0
         while not killed.is_dir():
-            # An epoch is 14 updates: some sittings come to a checkpoint, some to none.
+            # An epoch is 13 updates: some sittings come to a checkpoint, some to none.
             die = chance.randint(1, 28) if kills < arguments.kills else 0
             kills += start(killed, arguments.steps, die)
         differences = compare(whole, killed)
@@ -110,7 +111,7 @@ def sitting(out: Path, steps: int, die: int) -> None:
 
     names["save_checkpoint"] = save_and_note
     # Between an update's gradients and its optimizer.
-    torch.optim.optimizer.register_optimizer_step_pre_hook(die_in_time)
+    register_optimizer_step_pre_hook(die_in_time)
     dataset = FrameDataset.open(out.with_name("frames"))
     train(dataset, out, train_config=TrainConfig(steps=steps, batch_size=BATCH), progress=False)
 
