@@ -148,6 +148,7 @@ def train_vae(
     batch_size: int = 64,
     learning_rate: float | None = None,
     held_out: float = 0.1,
+    memory: float = 4.0,
     seed: int = 0,
 ) -> None:
     """Train a VAE on a dataset and write the encoder as a folder; the same command resumes.
@@ -183,6 +184,7 @@ def train_vae(
         learning_rate: Adam's, at its highest: it rises first and falls to 0 towards the end.
             None: 0.001, or 0.0003 where it goes on from a model.
         held_out: Share of frames, in whole episodes, that is never trained on.
+        memory: GiB of frames that are held at once; a larger dataset is streamed in whole shards.
         seed: Of weights, noise, order and split.
     """
     from rl_vae import training
@@ -222,6 +224,7 @@ def train_vae(
             batch_size=batch_size,
             learning_rate=learning_rate,
             held_out=held_out,
+            memory=memory,
             moving_weight=moving_weight,
             seed=seed,
         ),

@@ -150,7 +150,7 @@ class FrameDataset:
         self._lines = sorted(lines, key=lambda line: int(line["shard"]))
         rows = [int(line["rows"]) for line in self._lines]
         self._starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
-        self._frames = [_map(self._shard(line) / "frames.npy") for line in self._lines]
+        self._frames: list[Any] = [_map(self._shard(line) / "frames.npy") for line in self._lines]
         self._steps = [_map(self._shard(line) / "steps.npy") for line in self._lines]
         for line, frames, steps in zip(self._lines, self._frames, self._steps, strict=True):
             shape = (int(line["rows"]), *header.spec.shape)
@@ -217,6 +217,23 @@ class FrameDataset:
         """The frames at some indices, (N, H, W, C) uint8, in the order asked for."""
         empty = np.empty((0, *self.spec.shape), np.uint8)
         return self._gather(self._frames, empty, indices)
+
+    @property
+    def shard_starts(self) -> NDArray[np.int64]:
+        """(S + 1,): the index of each shard's first frame, and the number of frames."""
+        return self._starts
+
+    def shard(self, which: int) -> UInt8Array:
+        """The frames of one shard, read into memory: (rows, H, W, C) uint8."""
+        frames: UInt8Array = np.load(self._shard(self._lines[which]) / "frames.npy")
+        return frames
+
+    def unmapped(self) -> FrameDataset:
+        """The same dataset, whose frames are read from the files and never mapped into memory."""
+        dataset = FrameDataset(self.path, self.header, self._lines)
+        paths = [self._shard(line) / "frames.npy" for line in self._lines]
+        dataset._frames = [_FileRows(*pair) for pair in zip(paths, dataset._frames, strict=True)]
+        return dataset
 
     def steps(self, indices: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[Any]:
         """What happened from some frames on (all, where none are named): a structured array.
@@ -323,9 +340,7 @@ class FrameDataset:
     def _no_steps(self) -> NDArray[Any]:
         return np.empty(0, self.header.step_dtype)
 
-    def _gather(
-        self, shards: Sequence[NDArray[Any]], empty: NDArray[Any], indices: Any
-    ) -> NDArray[Any]:
+    def _gather(self, shards: Sequence[Any], empty: NDArray[Any], indices: Any) -> NDArray[Any]:
         wanted = np.asarray(indices)
         if not wanted.size:
             return empty
@@ -339,6 +354,31 @@ class FrameDataset:
             here = of_shard == which
             out[here] = shards[which][wanted[here] - self._starts[which]]
         return out
+
+
+class _FileRows:
+    """Rows of an array in a file, read when they are asked for.
+
+    A memory map keeps every page that was ever read through it, and the 2 MiB around it where the
+    system caches files in such pieces, until memory runs short.
+    """
+
+    def __init__(self, path: Path, mapped: NDArray[Any]) -> None:
+        assert isinstance(mapped, np.memmap)
+        self._path, self._offset = path, mapped.offset
+        self.shape, self.dtype = mapped.shape, mapped.dtype
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        with self._path.open("rb", buffering=0) as file:
+            for into, row in zip(out, rows.tolist(), strict=True):
+                file.seek(self._offset + row * into.nbytes)
+                if file.readinto(into.data) != into.nbytes:
+                    raise _damaged(self._path, self.shape, f"an end in row {row}")
+        return out
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return iter(np.load(self._path))
 
 
 def shard_path(folder: Path, shard: int) -> Path:

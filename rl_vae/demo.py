@@ -93,7 +93,9 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
         dataset,
         out / "vae",
         VAEConfig(latent_dim=32),
-        TrainConfig(steps=VAE_STEPS, batch_size=BATCH, learning_rate=1.5e-3, seed=seed),
+        TrainConfig(
+            steps=VAE_STEPS, batch_size=BATCH, learning_rate=1.5e-3, seed=seed, engine="reference"
+        ),
     )
     seconds_vae = time.perf_counter() - began - seconds_collect
     print(

@@ -9,6 +9,7 @@ import numpy as np
 from rl_vae import files
 from rl_vae.dataset import Episode, FrameDataset
 from rl_vae.errors import ConfigError
+from rl_vae.frames import UInt8Array
 
 
 class JoinedFrames(FrameDataset):
@@ -70,6 +71,19 @@ class JoinedFrames(FrameDataset):
                 for episode in part.episodes
             ]
         return self._episodes
+
+    def shard(self, which: int) -> UInt8Array:
+        """The frames of one shard, counted through all parts, read into memory."""
+        for part in self.parts:
+            count = len(part.shard_starts) - 1
+            if which < count:
+                return part.shard(which)
+            which -= count
+        raise IndexError(which)
+
+    def unmapped(self) -> JoinedFrames:
+        """The same datasets, read from their files and never mapped into memory."""
+        return JoinedFrames([part.unmapped() for part in self.parts])
 
     def verify(self) -> None:
         """Read every byte of every part."""

@@ -10,13 +10,14 @@ surplus is cropped evenly.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 NetworkName = Literal["patch", "world_models", "burgess", "mlp"]
+Form = Literal["plain", "mirrored", "folded"]
 
 
 class Conv(NamedTuple):
@@ -109,6 +110,94 @@ class ConvEncoder(nn.Module):
         return out
 
 
+class Upsampling(nn.ConvTranspose2d):
+    """A transposed convolution in any of three forms: the same function, not as fast to train.
+
+    "plain" is torch's. "mirrored" calls it what it is, the gradient of a convolution, and so uses
+    that one's code: faster in bfloat16. "folded", for kernels two strides wide: every s x s block
+    of the output, s the stride, is made of 2 x 2 inputs, so that a plain convolution of 2 x 2 to
+    s s C channels gives it, to be laid out as s x s pixels. Faster where C is small, as in a
+    decoder's last layer: libraries compute channels in groups of 16, and 3 of them waste most.
+    """
+
+    form: Form = "plain"
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, I, h, w) -> (B, C, H, W)."""
+        if self.form == "folded":
+            return self._folded(input)
+        return self._mirrored(input) if self.form == "mirrored" else super().forward(input)
+
+    def _mirrored(self, x: Tensor) -> Tensor:
+        assert not isinstance(self.padding, str) and self.bias is not None
+        kernel, bias = self.weight, self.bias
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
+            x, kernel, bias = x.to(dtype), kernel.to(dtype), bias.to(dtype)
+        apply: Callable[..., Tensor] = _Mirrored.apply
+        out = apply(x, kernel, self.stride, self.padding)
+        return out + bias.view(1, -1, 1, 1)
+
+    def _folded(self, x: Tensor) -> Tensor:
+        assert not isinstance(self.padding, str) and self.bias is not None
+        s, p, (n, _, h, w) = self.stride[0], self.padding[0], x.shape
+        channels = self.out_channels
+        # Tap k of the kernel reaches output i s + k of input i: k = a s + b is pixel b of block
+        # i + a, so that block j gets tap a from input j - a: the taps run backwards.
+        taps = self.weight.unflatten(2, (2, s)).unflatten(4, (2, s))  # (I, C, 2, s, 2, s)
+        kernel = taps.flip(2, 4).permute(3, 5, 1, 0, 2, 4).flatten(0, 2)  # (s s C, I, 2, 2)
+        kernel = kernel.contiguous(memory_format=torch.channels_last)
+        out = nn.functional.conv2d(x, kernel, padding=1)  # (B, s s C, h + 1, w + 1)
+        h, w = h + 1, w + 1
+        blocks = out.permute(0, 2, 3, 1).reshape(n, h, w, s, s, channels)
+        pixels = blocks.transpose(2, 3).reshape(n, h * s, w * s, channels)
+        pixels = pixels[:, p : h * s - p, p : w * s - p] + self.bias
+        return pixels.permute(0, 3, 1, 2)
+
+
+class _Mirrored(torch.autograd.Function):
+    """(B, I, h, w), (I, C, k, k) -> (B, C, H, W): what conv2d's gradient is to its input."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, kernel: Tensor, stride: Sequence[int], padding: Sequence[int]
+    ) -> Tensor:
+        ctx.save_for_backward(x, kernel)
+        ctx.stride, ctx.padding = stride, padding
+        height, width = (
+            (x.shape[2 + d] - 1) * stride[d] + kernel.shape[2 + d] - 2 * padding[d] for d in (0, 1)
+        )
+        shape = (x.shape[0], kernel.shape[1], height, width)
+        only_shape = x.new_empty(shape).to(memory_format=torch.channels_last)
+        return _gradients(ctx, x, only_shape, kernel, (True, False, False))[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (x, kernel), (gradient,) = ctx.saved_tensors, gradients
+        of_x = nn.functional.conv2d(gradient, kernel, None, ctx.stride, ctx.padding)
+        return of_x, _gradients(ctx, x, gradient, kernel, (False, True, False))[1], None, None
+
+
+def _gradients(
+    ctx: Any, of_output: Tensor, input: Tensor, kernel: Tensor, wanted: tuple[bool, bool, bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a convolution's input, kernel and bias, those that are wanted."""
+    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        of_output,
+        input,
+        kernel,
+        None,
+        ctx.stride,
+        ctx.padding,
+        (1, 1),
+        False,
+        (0, 0),
+        1,
+        wanted,
+    )
+    return found
+
+
 class ConvDecoder(nn.Module):
     """(B, Z) -> (B, C, H, W): logits of the pixels."""
 
@@ -125,11 +214,20 @@ class ConvDecoder(nn.Module):
         for conv in layout.decoder:
             after = conv.channels or channels
             layers += [
-                nn.ConvTranspose2d(before, after, conv.kernel, conv.stride, conv.padding),
+                Upsampling(before, after, conv.kernel, conv.stride, conv.padding),
                 nn.ReLU(),
             ]
             before = after
         self.maps = nn.Sequential(*layers[:-1])
+
+    def quicken(self, *, bfloat16: bool) -> None:
+        """Compute each layer in the form that trains fastest (rl_vae.arithmetic)."""
+        layers = [layer for layer in self.maps if isinstance(layer, Upsampling)]
+        for layer in layers:
+            layer.form = "mirrored" if bfloat16 else "plain"
+        for layer in layers[-1:]:
+            if layer.kernel_size[0] == 2 * layer.stride[0]:
+                layer.form = "folded"
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, Z) -> (B, C, H, W)."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import safetensors.torch
@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 
 from rl_vae import files, pictures
 from rl_vae.adversaries import CRITIC_BETAS
+from rl_vae.arithmetic import Arithmetic, Engine, choose_arithmetic
 from rl_vae.artifact import Artifact, read_artifact, read_config, save_artifact
 from rl_vae.checkpoint import State, load_checkpoint, save_checkpoint
 from rl_vae.dataset import FrameDataset, Split
@@ -44,6 +45,7 @@ from rl_vae.diagnostics import (
 from rl_vae.errors import ArtifactError, ConfigError, TrainingError
 from rl_vae.objectives import Beta
 from rl_vae.reference import measure_reference
+from rl_vae.streaming import Source, Stream, epoch_order, shards_at_once
 from rl_vae.terms import Objective, Pass
 from rl_vae.vae import VAE, VAEConfig
 
@@ -82,8 +84,14 @@ class TrainConfig:
     moving_weight: float = 1.0
     """How much a pixel that differs from its usual value counts in the loss, against 1 for the
     others; weights then have mean 1 over a frame. For small things such as Pong's ball."""
+    memory: float = 4.0
+    """GiB of frames that are held at once. A larger dataset is streamed in whole shards, in a
+    random order, and shuffled within as many as that holds."""
     seed: int = 0
     """Of the weights, the noise, the order of the frames and the split."""
+    engine: Engine = "fast"
+    """"fast" (bfloat16 where the processor multiplies it, see rl_vae.arithmetic) or "reference"
+    (float32, layer by layer), to compare with. Runs repeat to the bit on the same machine."""
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.steps is not None:
@@ -111,12 +119,26 @@ class TrainConfig:
                 got=repr(self.learning_rate),
                 remedy="choose one such as 0.001",
             )
+        if not (math.isfinite(self.memory) and self.memory > 0):
+            raise ConfigError(
+                "memory is out of range.",
+                expected="a number of GiB above 0",
+                got=repr(self.memory),
+                remedy="leave memory out for the default",
+            )
         if not (math.isfinite(self.moving_weight) and self.moving_weight >= 1):
             raise ConfigError(
                 "moving_weight is out of range.",
                 expected="a number from 1 up",
                 got=repr(self.moving_weight),
                 remedy="1 weighs all pixels the same, 20 brings out small moving things",
+            )
+        if self.engine not in get_args(Engine):
+            raise ConfigError(
+                "There is no such engine.",
+                expected=" or ".join(get_args(Engine)),
+                got=repr(self.engine),
+                remedy="leave engine out for the default",
             )
         if not isinstance(self.objective, Objective):
             raise ConfigError(
@@ -166,6 +188,7 @@ class _Plan(NamedTuple):
     """Updates in all."""
     usual: torch.Tensor | None
     """(C, H, W) median frame, where moving pixels count more."""
+    arithmetic: Arithmetic
 
 
 class _Update(NamedTuple):
@@ -227,6 +250,8 @@ def train_vae(
     }
     if out.exists():
         return _finished(out, run)
+    if _shards_at_once(dataset, train_config) is not None:
+        dataset = dataset.unmapped()
     split = dataset.split(train_config.held_out, train_config.seed)
     partial = out.with_name(out.name + ".partial")
     files.check_run(partial, run, ArtifactError)
@@ -253,6 +278,7 @@ def train_vae(
                     "held_out": held_out._asdict(),
                     "beta_norm": beta_norm(train_config.objective, best),
                     "skipped": state.skipped,
+                    "arithmetic": choose_arithmetic(train_config.engine)._asdict(),
                     "alarms": [alarm._asdict() for alarm in alarms],
                     "seed": train_config.seed,
                 },
@@ -303,7 +329,7 @@ def _fresh_state(
         vae.centre(dataset.frames(split.train[few]))
     if objective.deterministic:
         vae.still()
-    vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    choose_arithmetic(config.engine).prepare(vae)
     optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
     state = State(vae, optimizer, torch.Generator().manual_seed(config.seed), critic)
     if critic is not None:
@@ -330,10 +356,12 @@ def _train(
 ) -> tuple[HeldOut, tuple[Alarm, ...]]:
     total, objective = config.total_steps(len(split.train)), config.objective
     usual = _usual(dataset, split) if config.moving_weight > 1 else None
-    plan = _Plan(config, split, total, usual)
+    plan = _Plan(config, split, total, usual, choose_arithmetic(config.engine))
     metrics = partial / "metrics.jsonl"
     history = _read_metrics(metrics, state.step)
-    batches = _batches(split.train, config, state.step, total)
+    at_once = _shards_at_once(dataset, config)
+    source: Source = dataset if at_once is None else Stream(dataset, at_once)
+    batches = _batches(dataset, split.train, config, state.step, total, at_once)
     per_epoch = max(1, len(split.train) // config.batch_size)
     size = min(config.batch_size, len(split.train))
     began = time.perf_counter() - state.seconds
@@ -352,7 +380,7 @@ def _train(
         ) as bar,
     ):
         for indices in batches:
-            updates.append(_step(state, dataset, indices, plan))
+            updates.append(_step(state, source, indices, plan))
             bar.update(len(indices))
             recent = updates[-MOST_SKIPPED:]
             if len(recent) == MOST_SKIPPED and not any(map(_finite, recent)):
@@ -408,7 +436,7 @@ def _train(
     return HeldOut.of(kept), tuple(raised.values())
 
 
-def _step(state: State, dataset: FrameDataset, indices: NDArray[np.int64], plan: _Plan) -> _Update:
+def _step(state: State, source: Source, indices: NDArray[np.int64], plan: _Plan) -> _Update:
     """One update; counts itself, and leaves out what is not finite."""
     config, objective = plan.config, plan.config.objective
     share = state.step / plan.total
@@ -417,7 +445,7 @@ def _step(state: State, dataset: FrameDataset, indices: NDArray[np.int64], plan:
     )
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    out = _pass(state, torch.from_numpy(dataset.frames(indices)), plan)
+    out = _pass(state, torch.from_numpy(source.frames(indices)), plan)
     loss = objective.terms(out, objective.weight(share), state.critic).loss
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -436,14 +464,16 @@ def _pass(state: State, frames: torch.Tensor, plan: _Plan) -> Pass:
     """Frames (B, H, W, C) uint8 through the autoencoder, as its objective wants it."""
     vae, objective = state.vae, plan.config.objective
     x = VAE.to_input(frames)  # (B, C, H, W)
-    posterior = vae.encode(objective.corrupt(x, state.noise))
-    z = posterior.mu  # (B, Z)
-    if not objective.deterministic:
-        z = vae.reparameterise(posterior, torch.randn(z.shape, generator=state.noise))
+    with plan.arithmetic.autocast():
+        posterior = vae.encode(objective.corrupt(x, state.noise))
+        z = posterior.mu  # (B, Z)
+        if not objective.deterministic:
+            z = vae.reparameterise(posterior, torch.randn(z.shape, generator=state.noise))
+        logits = vae.decode_logits(z)
     weights = None
     if plan.usual is not None:
         weights = moving_weights(x, plan.usual, plan.config.moving_weight)
-    lost = vae.distortion(vae.decode_logits(z), x, weights)
+    lost = vae.distortion(logits, x, weights)
     kl = kl_per_dimension(posterior.mu, posterior.logvar)
     return Pass(lost, kl, posterior.mu, posterior.logvar, z, len(plan.split.train))
 
@@ -470,8 +500,17 @@ def _tell(alarms: list[Alarm], told: set[str]) -> None:
             tqdm.write(str(alarm))
 
 
+def _shards_at_once(dataset: FrameDataset, config: TrainConfig) -> int | None:
+    return shards_at_once(dataset, int(config.memory * 2**30))
+
+
 def _batches(
-    indices: NDArray[np.int64], config: TrainConfig, first: int, total: int
+    dataset: FrameDataset,
+    indices: NDArray[np.int64],
+    config: TrainConfig,
+    first: int,
+    total: int,
+    shards: int | None,
 ) -> Iterator[NDArray[np.int64]]:
     """Batches number `first` to `total`: each epoch is a permutation of its own seed."""
     size = min(config.batch_size, len(indices))
@@ -480,7 +519,7 @@ def _batches(
     for step in range(first, total):
         epoch, within = divmod(step, per_epoch)
         if epoch != epoch_drawn:
-            order = np.random.default_rng([config.seed, epoch]).permutation(indices)
+            order = epoch_order(dataset, indices, shards, config.seed, epoch)
             epoch_drawn = epoch
         # Sorted within the batch, so that memory maps are read forwards.
         yield np.sort(order[within * size : (within + 1) * size])

@@ -34,6 +34,18 @@ def test_the_frames_of_all_parts(dataset: FrameDataset, other: FrameDataset) -> 
     assert sorted([*split.train, *split.held_out]) == list(range(len(both)))
 
 
+def test_shards_are_those_of_the_parts(dataset: FrameDataset, other: FrameDataset) -> None:
+    """A joined dataset is streamed like any other: its shards are its parts', mapped or not."""
+    both = JoinedFrames([dataset, other])
+    shards = [both.shard(which) for which in range(len(both.shard_starts) - 1)]
+    right = both.frames(np.arange(len(both)))
+    np.testing.assert_array_equal(np.concatenate(shards), right)
+    where = np.array([len(both) - 1, 3, len(dataset)])
+    np.testing.assert_array_equal(both.unmapped().frames(where), right[where])
+    with pytest.raises(IndexError):
+        both.shard(len(shards))
+
+
 def test_the_digest_is_of_all_parts(dataset: FrameDataset, other: FrameDataset) -> None:
     """Other parts, or another order, are another dataset."""
     joined = ([dataset, other], [other, dataset], [dataset], [other])

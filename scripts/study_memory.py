@@ -1,0 +1,138 @@
+"""Training on a dataset four times larger than a memory limit: does it work within it?
+
+A dataset of --limit x 4 GiB of coloured noise and ramps is written (no environment is asked for so
+many frames). A process of its own then trains on it, with a quarter of the limit for frames; the
+rest is for Python, torch and the network. Its resident memory is what Linux reports: VmHWM is the
+most it ever was, file pages that reading mapped included; RssAnon, sampled twenty times a second,
+is what cannot be given back. Private writable memory beyond the limit is refused to that process
+(RLIMIT_DATA); address space for thread stacks counts there, too.
+
+peak_resident_of_limit    VmHWM / limit
+peak_anonymous_of_limit   the largest RssAnon / limit
+dataset_of_limit          bytes of frames / limit
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from rl_vae import FrameDataset, FrameSpec, TrainConfig, files, train_vae
+from rl_vae.dataset import DatasetHeader, ShardRows, commit_shard
+from rl_vae.evaluation import write_figures
+
+ROWS = 4096
+LENGTH = 256  # frames of an episode
+GIB = 2**30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--limit", type=float, default=1.0, help="GiB (default 1)")
+    parser.add_argument("--steps", type=int, default=800, help="updates of 64 frames")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    arguments = parser.parse_args()
+    if arguments.child:
+        train(arguments.child, arguments.limit, arguments.steps)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        size = write_dataset(Path(folder) / "data", int(4 * arguments.limit * GIB))
+        command = [sys.executable, __file__, "--child", folder]
+        for name in ("limit", "steps"):
+            command += [f"--{name}", str(getattr(arguments, name))]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    peaks = json.loads(done.stdout.splitlines()[-1])
+    limit = arguments.limit * GIB
+    figures = {
+        "peak_resident_of_limit": peaks["resident"] / limit,
+        "peak_anonymous_of_limit": peaks["anonymous"] / limit,
+        "dataset_of_limit": size / limit,
+    }
+    print(f"held-out root mean square error {peaks['error']:.1f} of 255")
+    for name, value in figures.items():
+        print(f"{name} {value:.3g}")
+    if arguments.json:
+        write_figures(arguments.json, figures, [0])
+
+
+def write_dataset(folder: Path, size: int) -> int:
+    """Write a dataset of at least so many bytes of frames; returns how many."""
+    spec = FrameSpec()
+    frames = -(-size // int(np.prod(spec.shape)))
+    header = DatasetHeader(
+        env_id="none",
+        engine="gymnasium",
+        env_kwargs={},
+        frame_skip=1,
+        image_key=None,
+        spec=spec,
+        raw_shape=spec.shape,
+        seed=0,
+        n_frames=frames,
+        shard_rows=ROWS,
+        lanes=1,
+        policy={},
+        action_shape=(),
+        action_dtype="<i8",
+        factor_names=(),
+    )
+    folder.mkdir(parents=True)
+    files.write_json(folder / "dataset.json", header.to_dict())
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 200, spec.shape[0], dtype=np.uint8)[:, None]
+    shard = None
+    for number in range(header.shards):
+        shard = ShardRows(header, number, shard)
+        colours = rng.integers(0, 56, (shard.rows, 1, 1, 3), np.uint8)
+        turned = rng.random(shard.rows) < 0.5
+        shard.frames[:] = np.where(turned[:, None, None, None], ramp[:, None], ramp[None]) + colours
+        shard.steps["episode"] = np.arange(shard.rows) // LENGTH
+        shard.steps["step"] = np.arange(shard.rows) % LENGTH
+        line = shard.write(folder / ".tmp-0")
+        commit_shard(folder, number, folder / ".tmp-0", line)
+    return frames * int(np.prod(spec.shape))
+
+
+def train(folder: Path, limit: float, steps: int) -> None:
+    """Train within the limit and print the peaks of resident memory as JSON."""
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit * GIB), int(limit * GIB)))
+    peak, over = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.is_set():
+            peak = max(peak, status("RssAnon"))
+            time.sleep(0.05)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        config = TrainConfig(steps=steps, memory=limit / 4, held_out=0.01)
+        dataset = FrameDataset.open(folder / "data")
+        trained = train_vae(dataset, folder / "model", train_config=config, progress=False)
+    finally:
+        over.set()
+        watcher.join()
+    error = trained.held_out.mse**0.5
+    print(json.dumps({"resident": status("VmHWM"), "anonymous": peak, "error": error}))
+
+
+def status(name: str) -> int:
+    """A figure of /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(name + ":")]
+    return 1024 * int(line.split()[1])
+
+
+if __name__ == "__main__":
+    main()
