@@ -47,7 +47,8 @@ class JoinedFrames(FrameDataset):
         self._lines = [line for part in parts for line in part._lines]
         self._frames = [shard for part in parts for shard in part._frames]
         self._steps = [shard for part in parts for shard in part._steps]
-        self._starts = np.cumsum([0, *(len(shard) for shard in self._frames)]).astype(np.int64)
+        rows = [np.diff(part.shard_starts) for part in parts]
+        self._starts = np.concatenate([[0], np.cumsum(np.concatenate(rows))]).astype(np.int64)
         self._episodes: list[Episode] | None = None
 
     @property
