@@ -97,11 +97,28 @@ def collect_frames(
     settings = {"spec": spec, "frame_skip": frame_skip, "env_kwargs": env_kwargs or {}}
     settings |= {"image_key": image_key, "engine": chosen}
     header = _make_header(env_id, settings, policy, seed, n_frames)
+    with missing_shards(out, header) as missing:
+        _collect(out, header, missing, policy, workers, progress)
+    return FrameDataset.open(out)
+
+
+@contextlib.contextmanager
+def missing_shards(out: Path, header: DatasetHeader) -> Iterator[list[int]]:
+    """Hold a dataset's folder to write into it, begun anew or gone on with: yields what is missing.
+
+    Raises:
+        DatasetError: where the folder holds something else, is in use, or cannot be written.
+    """
     check_folder(out, header)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with files.locked(out, DatasetError):
-            _collect(out, header, policy, workers, progress)
+            if check_folder(out, header) is None:
+                files.write_json(out / "dataset.json", header.to_dict())
+            drop_torn_line(out)
+            _remove_temporaries(out)
+            done = {int(line["shard"]) for line in read_manifest(out, header)}
+            yield [shard for shard in range(header.shards) if shard not in done]
     except OSError as error:
         raise DatasetError(
             f"The folder {out} cannot be written: {error}",
@@ -109,21 +126,19 @@ def collect_frames(
             got=type(error).__name__,
             remedy="choose another folder",
         ) from error
-    return FrameDataset.open(out)
 
 
 def _collect(
-    out: Path, header: DatasetHeader, policy: Exploration, workers: int | None, progress: bool
+    out: Path,
+    header: DatasetHeader,
+    missing: list[int],
+    policy: Exploration,
+    workers: int | None,
+    progress: bool,
 ) -> None:
-    if check_folder(out, header) is None:
-        files.write_json(out / "dataset.json", header.to_dict())
-    drop_torn_line(out)
-    _remove_temporaries(out)
-    done = {int(line["shard"]) for line in read_manifest(out, header)}
-    missing = [shard for shard in range(header.shards) if shard not in done]
     bar = tqdm(
         total=header.n_frames,
-        initial=sum(map(header.rows_of, done)),
+        initial=header.n_frames - sum(map(header.rows_of, missing)),
         unit="frames",
         desc=f"collecting {header.env_id}",
         disable=None if progress else True,

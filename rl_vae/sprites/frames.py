@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from rl_vae import files
-from rl_vae.collect import check_folder
+from rl_vae.collect import missing_shards
 from rl_vae.dataset import (
     DatasetHeader,
     FrameDataset,
     ShardRows,
     commit_shard,
-    drop_torn_line,
-    read_manifest,
     shard_rows_for,
 )
-from rl_vae.errors import ConfigError, DatasetError
+from rl_vae.errors import ConfigError
 from rl_vae.sprites.sampler import Sprites, check_interventions
 from rl_vae.sprites.shapes import FACTOR_NAMES, FACTOR_SIZES
 
@@ -60,35 +57,21 @@ def collect_sprites(
                 remedy=f"choose {name}={low}",
             )
     header = _header(sprites, n_frames, seed, do)
-    check_folder(out, header)
     # numpy promises shuffles to stay what they are, across machines if not for ever.
     places = np.random.default_rng([seed, 0x5B17]).permutation(most)[:n_frames]
     factors = np.stack(np.unravel_index(places, sizes), axis=1)
     for name, value in do.items():
         factors[:, FACTOR_NAMES.index(name)] = value
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with files.locked(out, DatasetError):
-            if check_folder(out, header) is None:
-                files.write_json(out / "dataset.json", header.to_dict())
-            drop_torn_line(out)
-            done = {int(line["shard"]) for line in read_manifest(out, header)}
-            for shard in sorted(set(range(header.shards)) - done):
-                rows = ShardRows(header, shard)
-                here = factors[shard * header.shard_rows :][: rows.rows]
-                rows.frames[:] = sprites.draw(here, np.random.default_rng([seed, shard]))
-                rows.steps["factors"] = here
-                rows.steps["truncated"] = True
-                rows.steps["episode"] = np.arange(rows.rows)
-                temporary = out / f".tmp-{shard:05d}"
-                commit_shard(out, shard, temporary, rows.write(temporary))
-    except OSError as error:
-        raise DatasetError(
-            f"The folder {out} cannot be written: {error}",
-            expected="a folder to write to",
-            got=type(error).__name__,
-            remedy="choose another folder",
-        ) from error
+    with missing_shards(out, header) as missing:
+        for shard in missing:
+            rows = ShardRows(header, shard)
+            here = factors[shard * header.shard_rows :][: rows.rows]
+            rows.frames[:] = sprites.draw(here, np.random.default_rng([seed, shard]))
+            rows.steps["factors"] = here
+            rows.steps["truncated"] = True
+            rows.steps["episode"] = np.arange(rows.rows)
+            temporary = out / f".tmp-{shard:05d}"
+            commit_shard(out, shard, temporary, rows.write(temporary))
     return FrameDataset.open(out)
 
 
