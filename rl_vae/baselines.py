@@ -76,8 +76,7 @@ def encode_all(
     encoding: Encoding, dataset: FrameDataset, indices: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """(N, Z) codes of some frames of a dataset, in parts of 256."""
-    parts = range(0, len(indices), 256)
-    return np.concatenate([encoding(dataset.frames(indices[i : i + 256])) for i in parts])
+    return np.concatenate([encoding(few) for few in dataset.in_parts(indices)])
 
 
 class Moving:

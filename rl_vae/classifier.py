@@ -153,7 +153,10 @@ def train_classifier(
         tuned = list(classifier.vae.encoder.requires_grad_(True).parameters())
         groups.append({"params": tuned, "lr": learning_rate / 10})
     optimizer = torch.optim.Adam(groups)
-    codes = None if fine_tune else torch.from_numpy(_encode(encoder, dataset, split.train))
+    codes = None
+    if not fine_tune:
+        parts = [encoder.encode(few) for few in dataset.in_parts(split.train)]
+        codes = torch.from_numpy(np.concatenate(parts))
     targets = torch.from_numpy(labels.classes)
     order = np.random.default_rng(seed)
     for _ in range(epochs):
@@ -171,20 +174,8 @@ def train_classifier(
             optimizer.step()
     classifier.requires_grad_(False)
     right = labels.classes[split.held_out]
-    said = np.concatenate(
-        [
-            classifier.predict(dataset.frames(split.held_out[i : i + 256]))
-            for i in range(0, len(right), 256)
-        ]
-    )
+    said = np.concatenate([classifier.predict(few) for few in dataset.in_parts(split.held_out)])
     confusion = np.zeros((len(labels.names),) * 2, np.int64)
     np.add.at(confusion, (right, said), 1)
     majority = float(confusion.sum(1).max() / len(right))
     return Classified(classifier, float((said == right).mean()), majority, confusion)
-
-
-def _encode(
-    encoder: Encoder, dataset: FrameDataset, indices: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    parts = range(0, len(indices), 256)
-    return np.concatenate([encoder.encode(dataset.frames(indices[i : i + 256])) for i in parts])

@@ -218,6 +218,11 @@ class FrameDataset:
         empty = np.empty((0, *self.spec.shape), np.uint8)
         return self._gather(self._frames, empty, indices)
 
+    def in_parts(self, indices: NDArray[np.int64], size: int = 256) -> Iterator[UInt8Array]:
+        """Some frames in their order, `size` at a time and the rest: (N, H, W, C) uint8 each."""
+        for start in range(0, len(indices), size):
+            yield self.frames(indices[start : start + size])
+
     @property
     def shard_starts(self) -> NDArray[np.int64]:
         """(S + 1,): the index of each shard's first frame, and the number of frames."""

@@ -98,10 +98,8 @@ def draw_gallery(
 def _search(encoder: Encoder, dataset: FrameDataset, level: float) -> Anomalies:
     """Every frame of a dataset, in parts that fit into memory."""
     parts = [
-        find_anomalies(
-            encoder, dataset.frames(np.arange(i, min(i + 256, len(dataset)))), level=level
-        )
-        for i in range(0, len(dataset), 256)
+        find_anomalies(encoder, frames, level=level)
+        for frames in dataset.in_parts(np.arange(len(dataset)))
     ]
     scores, strange = (
         Scores(*(np.concatenate(columns) for columns in zip(*group, strict=True)))

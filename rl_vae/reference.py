@@ -104,10 +104,7 @@ def score_frames(vae: VAE, frames: UInt8Array) -> Scores:
 def measure_reference(vae: VAE, dataset: FrameDataset, indices: NDArray[np.int64]) -> Reference:
     """Score some of a dataset's frames and keep their quantiles."""
     few = np.linspace(0, len(indices) - 1, min(len(indices), MOST_FRAMES)).astype(np.int64)
-    scored = [
-        _score(vae, dataset.frames(indices[few[start : start + 256]]))
-        for start in range(0, len(few), 256)
-    ]
+    scored = [_score(vae, frames) for frames in dataset.in_parts(indices[few])]
     mu = np.concatenate([codes for _, codes in scored])  # (N, Z)
     quantiles = {
         name: tuple(
