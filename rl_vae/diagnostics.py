@@ -88,8 +88,8 @@ def evaluate_vae(
     kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64)
     codes = []
     with torch.no_grad():
-        for start in range(0, n, batch_size):
-            x = VAE.to_input(torch.from_numpy(dataset.frames(indices[start : start + batch_size])))
+        for frames in dataset.in_parts(indices, batch_size):
+            x = VAE.to_input(torch.from_numpy(frames))
             mu, logvar = posterior = vae.encode(x)
             z = mu
             if not objective.deterministic:
