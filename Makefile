@@ -20,6 +20,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
+	@test -e runs/demo || $(MAKE) demo  # bench_watch measures its agent
 	@set -e; for script in scripts/bench_*.py; do \
 		test -e "$$script" || { echo "no scripts/bench_*.py yet"; break; }; \
 		echo "== $$script"; $(BIN)/python "$$script"; \
