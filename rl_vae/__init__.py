@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rl_vae.sb3 import ActionMap
     from rl_vae.scorecard import Scorecard, score_encoder
     from rl_vae.sprites import Sprites, collect_sprites
+    from rl_vae.sweep import train_sweep
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
     from rl_vae.watching import WatchLatents
@@ -79,6 +80,7 @@ _HOME = {
     "score_encoder": "scorecard",
     "train_agent": "policy",
     "train_classifier": "classifier",
+    "train_sweep": "sweep",
     "train_vae": "training",
 }
 
@@ -122,6 +124,7 @@ __all__ = [
     "score_encoder",
     "train_agent",
     "train_classifier",
+    "train_sweep",
     "train_vae",
 ]
 

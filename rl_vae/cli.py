@@ -242,6 +242,93 @@ def train_vae(
     )
 
 
+def sweep(
+    dataset: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    out: Path,
+    *,
+    beta: tuple[float, ...] = (1.0, 4.0),
+    seed: tuple[int, ...] = (0, 1, 2),
+    latent_dim: int = 32,
+    network: Literal["patch", "world_models", "burgess", "mlp"] = "patch",
+    likelihood: Literal["gaussian", "learned_gaussian", "bernoulli"] = "gaussian",
+    sigma: float = 0.1,
+    moving_weight: float = 1.0,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 64,
+    learning_rate: float = 1e-3,
+    held_out: float = 0.1,
+    memory: float = 4.0,
+    workers: int | None = None,
+    json: Path | None = None,
+) -> None:
+    """Train a beta-VAE for each beta and each seed, several at once; the same command resumes.
+
+    Args:
+        dataset: What `rl-vae collect` wrote; several are trained on together.
+        out: The folder of the models, which are called such as OUT/beta4-seed0.
+        beta: Weights of the KL, sums over pixels and latents, in nats.
+        seed: Seeds, from 0 up: of weights, noise, order and split.
+        latent_dim: Numbers in a code.
+        network: "patch" (fast on a CPU), "world_models", "burgess" or "mlp" (400 units).
+        likelihood: "gaussian", "learned_gaussian" or "bernoulli".
+        sigma: Standard deviation of the Gaussian likelihood, pixels being from 0 to 1.
+        moving_weight: How much pixels that differ from their usual value count, others 1.
+        epochs: Passes over the frames. With neither epochs nor steps: 10.
+        steps: Updates, instead of epochs.
+        batch_size: Frames of one update.
+        learning_rate: Adam's, at its highest: it rises first and falls to 0 towards the end.
+        held_out: Share of frames, in whole episodes, that is never trained on.
+        memory: GiB of frames that each process holds; a larger dataset is streamed.
+        workers: Models that are trained at once. None: the number of cores.
+        json: A file to write the figures to.
+    """
+    from rl_vae import evaluation
+    from rl_vae.dataset import FrameDataset
+    from rl_vae.joined import JoinedFrames
+    from rl_vae.objectives import Beta
+    from rl_vae.sweep import train_sweep
+    from rl_vae.training import TrainConfig
+    from rl_vae.vae import VAEConfig
+
+    parts = [FrameDataset.open(path) for path in dataset]
+    runs = {
+        f"beta{weight:g}-seed{number}": TrainConfig(
+            objective=Beta(weight),
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            held_out=held_out,
+            memory=memory,
+            moving_weight=moving_weight,
+            seed=number,
+        )
+        for weight in beta
+        for number in seed
+    }
+    made = train_sweep(
+        parts[0] if len(parts) == 1 else JoinedFrames(parts),
+        out,
+        runs,
+        VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma),
+        workers=workers,
+    )
+    figures: dict[str, float] = {}
+    print(f"{out}, held out, nats a frame:")
+    for name, trained in made.items():
+        best = trained.held_out
+        print(
+            f"  {name:16} distortion {best.distortion:9.1f}  KL {best.rate:7.2f}  "
+            f"{best.active_units:3} of {latent_dim} latents active"
+        )
+        figures[f"{name}_distortion"] = best.distortion
+        figures[f"{name}_kl"] = best.rate
+        figures[f"{name}_active_units"] = best.active_units
+    if json is not None:
+        evaluation.write_figures(json, figures, seed)
+
+
 def show(
     model: Folder,
     dataset: Folder,
@@ -529,6 +616,7 @@ def demo(
 COMMANDS: dict[str, Any] = {
     "collect": collect,
     "train-vae": train_vae,
+    "sweep": sweep,
     "show": show,
     "classify": classify,
     "score": score,
@@ -558,7 +646,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"rl-vae: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, _Terminated) as stop:
-        resumes = arguments[0] in ("collect", "train-vae", "train-agent")
+        resumes = arguments[0] in ("collect", "train-vae", "sweep", "train-agent")
         then = "; the same command goes on where it stopped" if resumes else ""
         print(f"rl-vae: stopped{then}", file=sys.stderr)
         sys.exit(143 if isinstance(stop, _Terminated) else 130)
