@@ -512,6 +512,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
         " hyperparameters={'n_steps': 50, 'batch_size': 50, 'n_epochs': 1})\n"
     )
     agent = ["--encoder", str(little_games.model()), "--agent", str(recipe)]
+    one = ["--beta", "1", "--seed", "0", "--workers", "1"]
     return {
         "collect": (
             ["collect", LINE, "--out", str(at / "out"), "--frames", "20000", "--size", "64", "64"],
@@ -522,8 +523,15 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
             at / "out.partial" / "checkpoint.pt",
         ),
         "sweep": (
-            ["sweep", str(little_games.dataset()), "--out", str(at / "out"), "--epochs", "25"]
-            + ["--beta", "1", "--seed", "0", "--workers", "1"],
+            [
+                "sweep",
+                str(little_games.dataset()),
+                "--out",
+                str(at / "out"),
+                "--epochs",
+                "25",
+                *one,
+            ],
             at / "out" / "beta1-seed0.partial" / "checkpoint.pt",
         ),
         "train-agent": (
