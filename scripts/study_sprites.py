@@ -7,8 +7,8 @@ each with all betas, so that a study that was stopped compares betas on the seed
 
 recon, KL    nats a frame, of frames that are not trained on
 active       latents whose mean varies over frames
-others       rl_vae.disentanglement: 10,000 rows to train on and 5,000 to test, as many votes for
-             FactorVAE and BetaVAE; DCI of --trees rows and half as many, for its trees are slow
+others       rl_vae.disentanglement: 10,000 rows to train on and 5,000 to test; of FactorVAE and
+             BetaVAE --votes and half as many, of DCI, whose trees are slow, --trees and half
 """
 
 import argparse
@@ -59,7 +59,8 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-4, help="Adam's, at its highest")
     parser.add_argument("--warm-up", type=float, default=0.0, help="share in which beta rises")
     parser.add_argument("--frames", type=int, default=100_000, help="of the grid's 737,280")
-    parser.add_argument("--trees", type=int, default=2_000, help="rows for DCI")
+    parser.add_argument("--votes", type=int, default=1_000, help="of FactorVAE and BetaVAE")
+    parser.add_argument("--trees", type=int, default=1_000, help="rows for DCI")
     parser.add_argument("--workers", type=int, help="processes; as many as cores if not given")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write a Markdown table there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
@@ -111,11 +112,12 @@ def score(job: tuple[Path, Path, argparse.Namespace]) -> None:
     if path.is_file():
         return
     held_out = read_config(model)["provenance"]["held_out"]
-    grid = dis.tabulate(Sprites(), Encoder.load(model, threads=1).encode)
+    world, encode = Sprites(), Encoder.load(model, threads=1).encode
     rng = np.random.default_rng(0)  # the same draws for every model
-    factors, tests = (Sprites().sample_factors(n, rng) for n in (10_000, 5_000))
-    z, z_test = grid.draw(factors, rng), grid.draw(tests, rng)
+    factors, tests = (world.sample_factors(n, rng) for n in (10_000, 5_000))
+    z, z_test = encode(world.draw(factors)), encode(world.draw(tests))
     n, settings = arguments.trees, {"resamples": 0}
+    most, half = arguments.votes, arguments.votes // 2
     gap = dis.mig(z, factors, **settings)
     trees = dis.dci(z[:n], factors[:n], z_test[: n // 2], tests[: n // 2], **settings)
     values = (
@@ -126,8 +128,8 @@ def score(job: tuple[Path, Path, argparse.Namespace]) -> None:
         gap.pruned,
         trees.disentanglement,
         dis.sap(z, factors, z_test, tests, **settings).score,
-        dis.factor_vae(grid, **settings).score,
-        dis.beta_vae(grid, **settings).score,
+        dis.factor_vae(world, encode, train_votes=most, test_votes=half, **settings).score,
+        dis.beta_vae(world, encode, train_points=most, test_points=half, **settings).score,
         dis.modularity(z, factors, **settings).score,
         dis.irs(z, factors, **settings).score,
     )
@@ -168,7 +170,8 @@ def table(
         f"Sprites, {arguments.frames:,} frames of the grid, Burgess' network, 10 latents, "
         f"Bernoulli, {arguments.steps:,} updates of 64 frames, Adam at most "
         f"{arguments.learning_rate:g}, float32. Means, and Student's 95 % intervals over seeds. "
-        f"DCI of {arguments.trees:,} rows. {here['processor']}, {here['cores']} cores, commit "
+        f"DCI of {arguments.trees:,} rows, FactorVAE and BetaVAE of {arguments.votes:,} votes. "
+        f"{here['processor']}, {here['cores']} cores, commit "
         f"{commit()}. The public checkpoints are of full-length training, some 300,000 updates."
     )
     return "\n".join([about, "", *lines, ""]), figures
