@@ -65,7 +65,7 @@ def sweeping(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
     this = Sweeping(dataset, tmp_path_factory.mktemp("sweep") / "models")
 
     def wait_and_interrupt(*arguments: Any, **options: Any) -> None:
-        if (this.out / "beta4.partial" / "checkpoint.pt").exists():
+        if (this.out / "beta4.partial" / "checkpoint.bin").exists():
             raise KeyboardInterrupt
 
     def make(*arguments: Any) -> Worker:
