@@ -77,7 +77,7 @@ def save_checkpoint(partial: Path, state: State) -> None:
 
 
 def load_checkpoint(partial: Path, state: State) -> None:
-    """Load the newest checkpoint that is whole, if any."""
+    """Load the newest checkpoint that is whole, if any, and say which."""
     for name in ("checkpoint.pt", "checkpoint.old.pt"):
         path = partial / name
         if path.is_file():
@@ -94,5 +94,6 @@ def load_checkpoint(partial: Path, state: State) -> None:
                         remedy=f"delete {partial}",
                     ) from error
                 state.load(saved)
+                tqdm.write(f"{path}: going on from the checkpoint of update {state.step}")
                 return
             tqdm.write(f"{path} is not whole: taking an older state")
