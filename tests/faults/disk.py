@@ -87,7 +87,8 @@ class _File:
 
     def write(self, content: Any) -> Any:
         if self._disk.strikes("write"):
-            self._stream.write(content[: len(content) // 2])
+            whole = memoryview(content).cast("B") if not isinstance(content, str) else content
+            self._stream.write(whole[: len(whole) // 2])
             self._stream.flush()
             self._disk.fail()
         return self._stream.write(content)

@@ -197,14 +197,16 @@ def kl_overflow(n: int, seed: int, folder: Path) -> Figure:
             ended += 1
         finally:
             training._fresh_state = fresh
-        for path in [*folder.glob(f"run-{trial}*/*.safetensors")]:
-            looked += 1
-            bad += not _finite(safetensors.torch.load(path.read_bytes()))
-        for path in [*folder.glob(f"run-{trial}*/checkpoint*.pt")]:
-            looked += 1
-            bad += not _finite(
-                torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)["vae"]
-            )
+        for at in (out, out.with_name(f"{out.name}.partial")):
+            for path in at.glob("*.safetensors"):
+                looked += 1
+                bad += not _finite(safetensors.torch.load(path.read_bytes()))
+            if any(at.glob("checkpoint*")):
+                saved = state_of(0)
+                with contextlib.redirect_stdout(io.StringIO()):
+                    load_checkpoint(at, saved)
+                looked += 1
+                bad += not _finite(saved.vae.state_dict())
     got = f"{bad} bad of {looked} files, {n} trainings, {ended} ended with an error"
     return Figure(got, bad == 0 and looked + ended > 0, {"bad": bad, "files": looked})
 

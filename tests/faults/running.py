@@ -1,6 +1,7 @@
 """Faults of what runs: environments that fail in a worker, signals in a command, memory."""
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from little_games import LINE
 from faults import Figure, counted
 from faults.collecting import ROWS, collect, lines
 from faults.processes import children
+from rl_vae.collect import collect_frames
 from rl_vae.dataset import FrameDataset
 from rl_vae.engines import make_engine
 from rl_vae.envs import lane_seeds
@@ -42,14 +44,11 @@ def failing_environment(n: int, seed: int, folder: Path) -> Figure:
     In turn while collecting, while stepping an engine, and while collecting with a restart.
     """
     rng = np.random.default_rng(seed)
-    right = collect(folder / "right", FAULTY, env_kwargs=_kwargs("raise", folder, 1, 1)).digest
     before, good, told_of = children(), 0, dict.fromkeys(WAYS, 0)
     wrong = []
     for trial in range(n):
         how, where = list(WAYS)[trial % 5], trial // 5 % 3 if n > 5 else trial % 3
-        told, whole = [_collected, _stepped, _restarted][where](
-            how, folder / str(trial), rng, right
-        )
+        told, whole = [_collected, _stepped, _restarted][where](how, folder / str(trial), rng)
         orphans = children() - before
         good += told and whole and not orphans
         told_of[how] += told
@@ -63,10 +62,7 @@ def failing_environment(n: int, seed: int, folder: Path) -> Figure:
 def _kwargs(how: str, folder: Path, at: int, share: int) -> dict[str, Any]:
     """An environment of which nothing is wrong any more once it has failed."""
     folder.mkdir(exist_ok=True)
-    once = folder / "once"
-    if how == "raise" and share == 1:
-        once.touch()  # healthy from the beginning
-    return {"how": how, "at": at, "share": share, "once": str(once)}
+    return {"how": how, "at": at, "share": share, "once": str(folder / "once")}
 
 
 def _words(error: EnvironmentFault, how: str, seed: int, step: int) -> bool:
@@ -77,7 +73,7 @@ def _words(error: EnvironmentFault, how: str, seed: int, step: int) -> bool:
     return not missing
 
 
-def _collected(how: str, folder: Path, rng: np.random.Generator, right: str) -> tuple[bool, bool]:
+def _collected(how: str, folder: Path, rng: np.random.Generator) -> tuple[bool, bool]:
     bad, step = lane_seeds(4, 7, int(rng.integers(3, 7)))[int(rng.integers(4))], 2
     settings = {"env_kwargs": _kwargs(how, folder, step, bad), "workers": 3, "timeout": TIMEOUT}
     out, told = folder / "frames", False
@@ -94,7 +90,7 @@ def _collected(how: str, folder: Path, rng: np.random.Generator, right: str) -> 
     return told, healthy and committed >= 1 and len(kept) >= ROWS - 1
 
 
-def _stepped(how: str, folder: Path, rng: np.random.Generator, right: str) -> tuple[bool, bool]:
+def _stepped(how: str, folder: Path, rng: np.random.Generator) -> tuple[bool, bool]:
     seeds = [int(seed) for seed in rng.choice(np.arange(1000, 1999), 5, replace=False)]
     bad, step = seeds[int(rng.integers(5))], int(rng.integers(1, 4))
     engine = make_engine(
@@ -116,7 +112,7 @@ def _stepped(how: str, folder: Path, rng: np.random.Generator, right: str) -> tu
     return False, False
 
 
-def _restarted(how: str, folder: Path, rng: np.random.Generator, right: str) -> tuple[bool, bool]:
+def _restarted(how: str, folder: Path, rng: np.random.Generator) -> tuple[bool, bool]:
     bad = lane_seeds(4, 7, int(rng.integers(0, 8)))[int(rng.integers(4))]
     kwargs = _kwargs(how, folder, 2, bad)
     settings = {"workers": 1 + int(rng.integers(3)), "timeout": TIMEOUT}
@@ -131,7 +127,15 @@ def _restarted(how: str, folder: Path, rng: np.random.Generator, right: str) -> 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def commands(at: Path) -> dict[str, tuple[list[str], Path | None]]:
+@functools.cache
+def many_frames() -> str:
+    """A dataset that some commands take seconds for."""
+    out = little_games.folder() / "many"
+    collect_frames(LINE, out, n_frames=20_000, spec=FrameSpec(32, 32), progress=False)
+    return str(out)
+
+
+def commands(at: Path, slow: bool) -> dict[str, tuple[list[str], Path | None]]:
     """Every long command, for more than some seconds; where there is one, the file that shows that
     it is in the middle, which the same command goes on from."""
     recipe = at / "mine.py"
@@ -141,6 +145,7 @@ def commands(at: Path) -> dict[str, tuple[list[str], Path | None]]:
     )
     model, data, out = str(little_games.model()), str(little_games.dataset()), str(at / "out")
     agent = ["--encoder", model, "--agent", str(recipe), "--evaluations", "0"]
+    many = many_frames() if slow else data
     small = ["--frames", "100000", "--size", "64", "64", "--out", out]
     played = ["--episodes", "100000"]
     return {
@@ -151,11 +156,11 @@ def commands(at: Path) -> dict[str, tuple[list[str], Path | None]]:
         ),
         "train-vae": (
             ["train-vae", data, "--out", out, "--epochs", "2000"],
-            at / "out.partial" / "checkpoint.pt",
+            at / "out.partial" / "metrics.jsonl",
         ),
         "train-agent": (
             ["train-agent", LINE, "--out", out, *agent],
-            at / "out.partial" / "checkpoint" / "state.json",
+            at / "out.partial" / "progress.jsonl",
         ),
         "collect, 1 worker": (
             ["collect", LINE, *small, "--workers", "1"],
@@ -163,8 +168,8 @@ def commands(at: Path) -> dict[str, tuple[list[str], Path | None]]:
         ),
         "collect, EnvPool": (["collect", "CarRacing-v3", *small], at / "out" / "manifest.jsonl"),
         "classify": (["classify", model, data, "--out", out + ".png", "--epochs", "100000"], None),
-        "score": (["score", model, data], None),
-        "show": (["show", model, data, "--out", out], None),
+        "score": (["score", model, many], None),
+        "show": (["show", model, many, "--out", out], None),
         "demo": (["demo", "--out", out], at / "out" / "data" / "manifest.jsonl"),
     }
 
@@ -176,7 +181,7 @@ def signals(n: int, seed: int, folder: Path) -> Figure:
     for trial in range(n):
         at = folder / str(trial)
         at.mkdir()
-        table = commands(at)
+        table = commands(at, slow=n > 6)  # the last ones need many frames
         name = list(table)[trial % len(table)]
         arguments, sign = table[name]
         number = (signal.SIGINT, signal.SIGTERM)[(trial + trial // len(table)) % 2]
@@ -186,7 +191,7 @@ def signals(n: int, seed: int, folder: Path) -> Figure:
                 while _cpu_seconds(process.pid) < 4 + rng.uniform(0, 2) and process.poll() is None:
                     time.sleep(0.02)
             else:
-                while not sign.exists() and process.poll() is None:
+                while not _written(sign) and process.poll() is None:
                     time.sleep(0.02)
                 time.sleep(rng.uniform(0, 0.5))
             ended_before = process.poll() is not None
@@ -211,6 +216,10 @@ def signals(n: int, seed: int, folder: Path) -> Figure:
         print(line)
     figure = counted(good, n, f"slowest {slowest:.1f} s")
     return figure._replace(seconds=slowest)
+
+
+def _written(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 RESUMABLE = ("collect", "train-vae", "train-agent")
