@@ -281,6 +281,11 @@ def test_an_empty_folder_is_free(tmp_path: Path, expected: FrameDataset) -> None
         ({"workers": 0}, ConfigError),
         ({"workers": -1}, ConfigError),
         ({"workers": 1.5}, ConfigError),
+        ({"timeout": 0}, ConfigError),
+        ({"timeout": float("nan")}, ConfigError),
+        ({"timeout": "60"}, ConfigError),
+        ({"restarts": -1}, ConfigError),
+        ({"restarts": 1, "env_id": "CarRacing-v3", "engine": "envpool"}, ConfigError),
         ({"frame_skip": 0}, ConfigError),
         ({"engine": "unity"}, ConfigError),
         ({"engine": "envpool"}, EnvironmentFault),
@@ -326,6 +331,19 @@ def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
             workers=2,
         )
     FrameDataset.open(tmp_path / "frames").verify()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_restarts_end(tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shard whose environment fails every time is made anew as often as told to, each time said
+    with its fault, and then the fault is raised; one worker is a process then, too."""
+    seed = lane_seeds(4, 7, 1)[0]
+    faulty = {"how": "exit", "at": 2, "share": seed}
+    with pytest.raises(EnvironmentFault, match=f"exit status 7.*seed {seed}.*step 2"):
+        collect(tmp_path / "frames", FAULTY, env_kwargs=faulty, workers=workers, restarts=2)
+    said = capsys.readouterr().out
+    assert said.count("exit status 7") == 2 and "1 restarts left" in said
+    assert seed not in FrameDataset.open(tmp_path / "frames").factors["seed"]
 
 
 class Failing:

@@ -10,13 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from faults.table import ROWS
-from rl_vae.envs import quiet
-from rl_vae.evaluation import write_figures
-
 
 def main() -> None:
     """Run rows and print the table."""
+    # Here, for every process that a row starts imports this file.
+    from faults.table import ROWS
+    from rl_vae.envs import quiet
+    from rl_vae.evaluation import write_figures
+
     parser = argparse.ArgumentParser(
         prog="python -m faults",
         description=__doc__,

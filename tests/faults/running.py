@@ -306,7 +306,7 @@ def memory(n: int, seed: int, folder: Path) -> Figure:
         "--memory",
         "0.5",
         "--steps",
-        str(min(2000, max(40, n // 64))),
+        str(min(2000, max(12, n // 64))),
     ]
     peaks, seconds = [], []
     for name, command in (("collecting", collecting), ("training", training)):
