@@ -228,7 +228,7 @@ RESUMABLE = ("collect", "train-vae", "train-agent")
 def _whole(folder: Path) -> bool:
     opened = FrameDataset.open(folder)
     opened.verify()
-    return len(opened) > 0 and not list(folder.glob(".tmp*"))
+    return len(opened) > 0
 
 
 @contextlib.contextmanager
