@@ -42,11 +42,11 @@ LANES = {"gymnasium": 4, "envpool": 16}
 
 
 class _Crew(NamedTuple):
-    """Who makes the shards."""
+    """Who makes the shards: as `collect_frames` takes them."""
 
-    workers: int | None = None
-    timeout: float = TIMEOUT
-    restarts: int = 0
+    workers: int | None
+    timeout: float
+    restarts: int
 
 
 class Coverage(NamedTuple):
