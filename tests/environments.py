@@ -118,7 +118,6 @@ class Faulty(Counting):
         at: At which step of an episode; 0 is the reset.
         share: Of the seeds, those that are a multiple of it.
         once: A file to write then; where it is there already, nothing goes wrong.
-        delay: Seconds that every step takes.
     """
 
     def __init__(
@@ -127,10 +126,9 @@ class Faulty(Counting):
         at: int = 2,
         share: int = 1,
         once: str | None = None,
-        delay: float = 0.0,
         render_mode: str | None = None,
     ) -> None:
-        super().__init__(delay, render_mode=render_mode)
+        super().__init__(render_mode=render_mode)
         self._how, self._at, self._share, self._once = how, at, share, once
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:

@@ -27,7 +27,8 @@ from rl_vae.envs import lane_seeds
 from rl_vae.errors import EnvironmentFault
 from rl_vae.frames import FrameSpec
 
-TIMEOUT = 3.0
+TIMEOUT = 8.0
+"""Seconds, of which a healthy step takes a thousandth also where many processes want the cores."""
 WAYS: dict[str, tuple[str, ...]] = {
     "raise": ("ZeroDivisionError", "Traceback"),
     "hang": ("hangs", "_spoil"),
