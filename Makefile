@@ -6,7 +6,7 @@ DEBIAN_PACKAGES := libgl1 libglib2.0-0
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench faults clean
 
 demo: $(STAMP)
 	$(BIN)/rl-vae demo --out runs/demo
@@ -25,6 +25,9 @@ bench: $(STAMP)
 		test -e "$$script" || { echo "no scripts/bench_*.py yet"; break; }; \
 		echo "== $$script"; $(BIN)/python "$$script"; \
 	done
+
+faults: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m faults --full --json runs/faults.json
 
 clean:
 	rm -rf .venv build dist runs *.egg-info

@@ -155,6 +155,8 @@ def read_description(path: str | Path) -> Description:
     try:
         spec = FrameSpec.from_dict(config["spec"])
         vae_config = VAEConfig(**config["vae"])
+        if set(config["vae"]) != set(vae_config.to_dict()):  # no default stands in for one
+            raise ValueError(f"vae has the fields {sorted(config['vae'])}")
         shape, provenance = config["observation_shape"], config["provenance"]
         reference = Reference.from_dict(config["reference"])
         if len(reference.latent_mean) != vae_config.latent_dim:

@@ -81,7 +81,7 @@ def save_checkpoint(partial: Path, state: State) -> None:
 
 
 def load_checkpoint(partial: Path, state: State) -> None:
-    """Load the newest checkpoint that is whole, if any.
+    """Load the newest checkpoint that is whole, if any, and say which.
 
     Raises:
         TrainingError: where one is whole, but of another training.
@@ -103,6 +103,7 @@ def load_checkpoint(partial: Path, state: State) -> None:
                 got=error,
                 remedy=f"delete {partial}",
             ) from error
+        tqdm.write(f"{path}: going on from the checkpoint of update {state.step}")
         return
 
 

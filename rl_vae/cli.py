@@ -46,6 +46,8 @@ def collect(
     workers: int | None = None,
     image_key: str | None = None,
     env_kwargs: str = "{}",
+    timeout: float = 60.0,
+    restarts: int = 0,
     seed: int = 0,
 ) -> None:
     """Collect frames of an environment into a folder; the same command resumes.
@@ -67,6 +69,8 @@ def collect(
         workers: Processes or threads. None: the number of cores. The frames are the same.
         image_key: Which entry of a Dict observation is the image.
         env_kwargs: JSON object, handed to the environment.
+        timeout: Seconds for one step of an environment in a worker process; longer is a hang.
+        restarts: How often a worker whose environment failed, hung or died is begun anew.
         seed: From 0 up; the same seed gives the same dataset.
     """
     from rl_vae.collect import collect_frames, coverage
@@ -107,6 +111,8 @@ def collect(
         frame_skip=1 if frame_skip is None else frame_skip,
         image_key=image_key,
         env_kwargs=_json_object(env_kwargs),
+        timeout=timeout,
+        restarts=restarts,
     )
     seen = coverage(dataset)
     print(

@@ -30,15 +30,23 @@ from rl_vae.dataset import (
     read_manifest,
     shard_rows_for,
 )
-from rl_vae.engines import Engine, EngineName, make_engine, resolve_engine
+from rl_vae.engines import Engine, EngineName, check_timeout, make_engine, resolve_engine
 from rl_vae.envs import lane_seeds, quiet
-from rl_vae.errors import ConfigError, DatasetError
+from rl_vae.errors import ConfigError, DatasetError, EnvironmentFault
 from rl_vae.exploration import Correlated, Exploration, Scene
 from rl_vae.frames import FrameSpec, UInt8Array
-from rl_vae.workers import ParentLink, Worker
+from rl_vae.workers import TIMEOUT, ParentLink, Worker
 
 LANES = {"gymnasium": 4, "envpool": 16}
 """Environments that step together within one shard; part of what defines a dataset."""
+
+
+class _Crew(NamedTuple):
+    """Who makes the shards: as `collect_frames` takes them."""
+
+    workers: int | None
+    timeout: float
+    restarts: int
 
 
 class Coverage(NamedTuple):
@@ -66,6 +74,8 @@ def collect_frames(
     frame_skip: int = 1,
     image_key: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    timeout: float = TIMEOUT,
+    restarts: int = 0,
     progress: bool = True,
 ) -> FrameDataset:
     """Collect frames into a folder, or go on with what an interrupted run left there.
@@ -82,6 +92,10 @@ def collect_frames(
         frame_skip: Steps that each action is held; one frame is kept for each action.
         image_key: Which entry of a Dict observation is the image.
         env_kwargs: Handed to the environment.
+        timeout: Seconds for one step of an environment in a worker process, as in `make_engine`.
+        restarts: How many times, in all, a worker process whose environment raised, hung or died
+            is begun anew with the shard that it was making; then the fault is raised. Gymnasium's
+            only: EnvPool's environments are no processes.
         progress: Whether to show a progress bar, where there is a terminal.
 
     Raises:
@@ -92,13 +106,22 @@ def collect_frames(
     """
     out, spec, policy = Path(out), spec or FrameSpec(), policy or Correlated()
     at_least = {"n_frames": (n_frames, 16), "seed": (seed, 0)}
+    at_least["restarts"] = (restarts, 0)
     _check_numbers(**at_least, workers=(1 if workers is None else workers, 1))
+    check_timeout(timeout)
     chosen = resolve_engine(env_id, engine, env_kwargs or image_key)
+    if restarts and chosen == "envpool":
+        raise ConfigError(
+            "EnvPool's environments cannot be begun anew one by one.",
+            expected="restarts=0",
+            got=restarts,
+            remedy="leave restarts out, or choose the engine 'gymnasium'",
+        )
     settings = {"spec": spec, "frame_skip": frame_skip, "env_kwargs": env_kwargs or {}}
     settings |= {"image_key": image_key, "engine": chosen}
     header = _make_header(env_id, settings, policy, seed, n_frames)
     with missing_shards(out, header) as missing:
-        _collect(out, header, missing, policy, workers, progress)
+        _collect(out, header, missing, policy, _Crew(workers, timeout, restarts), progress)
     return FrameDataset.open(out)
 
 
@@ -133,7 +156,7 @@ def _collect(
     header: DatasetHeader,
     missing: list[int],
     policy: Exploration,
-    workers: int | None,
+    crew: _Crew,
     progress: bool,
 ) -> None:
     bar = tqdm(
@@ -143,7 +166,7 @@ def _collect(
         desc=f"collecting {header.env_id}",
         disable=None if progress else True,
     )
-    shards = _make_shards(out, header, missing, policy, workers, bar)
+    shards = _make_shards(out, header, missing, policy, crew, bar)
     try:
         # Closing ends the workers at once, also where committing fails.
         with bar, contextlib.closing(shards):
@@ -288,18 +311,37 @@ def _make_shards(
     header: DatasetHeader,
     missing: list[int],
     policy: Exploration,
-    workers: int | None,
+    crew: _Crew,
     bar: Any,
 ) -> Generator[tuple[int, Path, dict[str, Any]]]:
     """Make shards in any order; yield each when its files are written under their other name."""
-    workers = workers or os.cpu_count() or 1
+    workers = crew.workers or os.cpu_count() or 1
     processes = min(workers, len(missing)) if header.engine == "gymnasium" else 1
-    if processes <= 1:
+    if processes > 1 or (missing and crew.restarts):
+        crew = crew._replace(workers=processes)
+        yield from _make_in_processes(out, header, missing, policy, crew, bar.update)
+    else:
         threads = workers if header.engine == "envpool" else 1
         engine = _open_engine(header, threads) if missing else None
         yield from _fill_all(out, header, engine, iter(missing), policy, bar.update)
-    else:
-        yield from _make_in_processes(out, header, missing, policy, processes, bar.update)
+
+
+class _Collector:
+    """A worker process that makes one shard after the other."""
+
+    def __init__(self, name: str, *arguments: Any) -> None:
+        self.worker = Worker(name, _serve, *arguments)
+        self.shard: int | None = None
+        """What it is making."""
+        self.busy = True
+        """Whether it has something to do: first of all, to open its environments."""
+        self.rows = 0
+        """Of that shard, as far as it has told."""
+
+    def begin(self, shard: int | None) -> None:
+        """Give it a shard to make, or none."""
+        self.shard, self.rows, self.busy = shard, 0, shard is not None
+        self.worker.send(shard)
 
 
 def _make_in_processes(
@@ -307,31 +349,47 @@ def _make_in_processes(
     header: DatasetHeader,
     missing: list[int],
     policy: Exploration,
-    processes: int,
+    crew: _Crew,
     update: Callable[[int], Any],
 ) -> Iterator[tuple[int, Path, dict[str, Any]]]:
-    waiting = list(reversed(missing))
-    left = len(missing)
-    workers = []
+    def hire(i: int) -> _Collector:
+        return _Collector(f"collector {i} of {header.env_id}", out, header, policy)
+
+    waiting, left, restarts = list(reversed(missing)), len(missing), crew.restarts
+    collectors: list[_Collector] = []
     try:
-        for i in range(processes):
-            worker = Worker(f"collector {i} of {header.env_id}", _serve, out, header, policy)
-            workers.append(worker)
-        by_connection = {worker.connection: worker for worker in workers}
+        collectors.extend(map(hire, range(crew.workers or 1)))
         while left:
-            for connection in wait(list(by_connection)):
-                worker = by_connection[connection]  # type: ignore[index]
-                kind, value = worker.recv()
+            ready = wait([one.worker.connection for one in collectors], min(1.0, crew.timeout))
+            for i, one in enumerate(collectors):
+                try:
+                    if one.worker.connection not in ready:
+                        if one.busy:
+                            one.worker.check(crew.timeout)
+                        continue
+                    kind, value = one.worker.recv()
+                except EnvironmentFault as fault:
+                    if not restarts:
+                        raise
+                    restarts -= 1
+                    tqdm.write(f"{fault} Begun anew; {restarts} restarts left")
+                    one.worker.close()
+                    if one.shard is not None:
+                        waiting.append(one.shard)
+                        update(-one.rows)
+                    collectors[i] = hire(i)
+                    continue
                 if kind == "rows":
+                    one.rows += value
                     update(value)
                 elif kind == "idle":
-                    worker.send(waiting.pop() if waiting else None)
+                    one.begin(waiting.pop() if waiting else None)
                     if value is not None:
                         left -= 1
                         yield value
     finally:
-        for worker in workers:
-            worker.close()
+        for one in collectors:
+            one.worker.close()
 
 
 def _serve(parent: ParentLink, out: Path, header: DatasetHeader, policy: Exploration) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rl_vae.envs import check_frame_skip, is_image, make_env, quiet, read_factors
 from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
-from rl_vae.workers import ParentLink, Worker
+from rl_vae.workers import TIMEOUT, ParentLink, Worker, note
 
 EngineName = Literal["auto", "gymnasium", "envpool"]
 
@@ -85,6 +85,7 @@ def make_engine(
     frame_skip: int = 1,
     image_key: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    timeout: float = TIMEOUT,
 ) -> Engine:
     """Open N environments that step together.
 
@@ -100,6 +101,8 @@ def make_engine(
         frame_skip: How many steps each action is held.
         image_key: As in `make_env`.
         env_kwargs: Handed to the environment; "auto" then takes Gymnasium.
+        timeout: Seconds for one step of an environment in a worker process; one that takes longer
+            hangs. In this process (one worker, or EnvPool) that is not found.
 
     Raises:
         EnvironmentFault: where the environment cannot be opened.
@@ -117,6 +120,7 @@ def make_engine(
                 remedy=f"choose {name}=1",
             )
     check_frame_skip(frame_skip)
+    check_timeout(timeout)
     if resolve_engine(env_id, engine, env_kwargs or image_key) == "envpool":
         if image_key is not None:
             raise ConfigError(
@@ -130,7 +134,19 @@ def make_engine(
     workers = min(workers or os.cpu_count() or 1, n_lanes)
     if workers == 1:
         return InlineEngine(n_lanes, *arguments)
-    return ProcessEngine(n_lanes, workers, *arguments)
+    return ProcessEngine(n_lanes, workers, *arguments, timeout=timeout)
+
+
+def check_timeout(timeout: float) -> None:
+    """Raise ConfigError where this is no number of seconds above 0."""
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not (number and timeout > 0):
+        raise ConfigError(
+            "timeout is out of range.",
+            expected="seconds, above 0",
+            got=repr(timeout),
+            remedy=f"leave timeout out for {TIMEOUT:g}",
+        )
 
 
 def resolve_engine(env_id: str, engine: EngineName, gymnasium_only: object = None) -> str:
@@ -236,6 +252,7 @@ class InlineEngine:
         truncated = np.zeros(self.n_lanes, np.bool_)
         for lane, env in enumerate(self._envs):
             self._steps[lane] += 1
+            note(self._where(lane))
             try:
                 image, reward, terminated[lane], truncated[lane], _ = env.step(actions[lane])
                 rewards[lane] = float(reward)
@@ -267,6 +284,7 @@ class InlineEngine:
 
     def _restart(self, lane: int, seed: int | None) -> UInt8Array:
         self._steps[lane] = 0
+        note(self._where(lane))
         try:
             image, _ = self._envs[lane].reset(seed=seed)
         except Exception:
@@ -287,10 +305,12 @@ class InlineEngine:
         return np.array(image) if self.spec is None else self.spec.apply(image)
 
     def _fault(self, lane: int, what: str) -> EnvironmentFault:
-        return EnvironmentFault(
-            f"{self.env_id} failed in lane {self._first_lane + lane} "
-            f"(seed {self._seeds[lane]}, episode "
-            f"{self._episodes[lane]}, step {self._steps[lane]}): {what}"
+        return EnvironmentFault(f"{self.env_id} failed in {self._where(lane)}: {what}")
+
+    def _where(self, lane: int) -> str:
+        return (
+            f"lane {self._first_lane + lane} (seed {self._seeds[lane]}, episode "
+            f"{self._episodes[lane]}, step {self._steps[lane]})"
         )
 
 
@@ -308,8 +328,10 @@ class ProcessEngine:
         frame_skip: int,
         image_key: str | None,
         env_kwargs: Mapping[str, Any],
+        timeout: float = TIMEOUT,
     ) -> None:
         self.env_id, self.n_lanes, self.frame_skip, self.spec = env_id, n_lanes, frame_skip, spec
+        self._timeout = timeout
         self._lanes = np.array_split(np.arange(n_lanes), workers)
         arguments = (env_id, spec, frame_skip, image_key, env_kwargs)
         self._workers = [
@@ -317,7 +339,7 @@ class ProcessEngine:
             for i, lanes in enumerate(self._lanes)
         ]
         try:
-            told = [worker.recv() for worker in self._workers]
+            told = [worker.recv(timeout) for worker in self._workers]
         except BaseException:
             self.close()
             raise
@@ -347,7 +369,7 @@ class ProcessEngine:
         try:
             for worker, argument in zip(self._workers, arguments, strict=True):
                 worker.send((what, argument))
-            return [worker.recv() for worker in self._workers]
+            return [worker.recv(self._timeout) for worker in self._workers]
         except BaseException:
             self.close()
             raise

@@ -3,16 +3,24 @@
 The child is a fresh interpreter that never imports the caller's main module, so a plain script
 may start workers at its top level, and it never imports torch unless the function does. It dies
 with its parent.
+
+Both share a black box, a file without a name: the child notes there what it is about to do, and
+Python writes there where it was when it crashed, or when the parent asks one that hangs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import mmap
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -22,7 +30,12 @@ import cloudpickle
 
 from rl_vae.errors import EnvironmentFault, RlVaeError
 
-_CHILD = "import sys; from rl_vae.workers import _child; _child(int(sys.argv[1]))"
+TIMEOUT = 60.0
+"""Seconds after which a worker that does not get on is taken to hang, unless told otherwise."""
+
+_CHILD = "import sys; from rl_vae.workers import _child; _child(*map(int, sys.argv[1:]))"
+_NOTE = struct.Struct("<QH")  # how many notes there were, and the length of the last one
+_NOTE_BYTES = 512
 
 
 class Worker:
@@ -33,12 +46,16 @@ class Worker:
 
     def __init__(self, name: str, function: Callable[..., None], *arguments: Any) -> None:
         self.name = name
+        self._box = tempfile.TemporaryFile()  # noqa: SIM115
+        self._box.truncate(_NOTE_BYTES)
+        self._box.seek(_NOTE_BYTES)  # the child writes its traceback behind the note
+        self._seen, self._since = (0, ""), time.monotonic()
         ours, theirs = socket.socketpair()
         with theirs:
             # An interrupt at the terminal reaches the whole group: the parent alone answers it.
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-c", _CHILD, str(theirs.fileno()), str(self._box.fileno())],
+                pass_fds=[theirs.fileno(), self._box.fileno()],
                 start_new_session=True,
                 env={
                     **os.environ,
@@ -50,29 +67,79 @@ class Worker:
 
     def send(self, message: Any) -> None:
         """Give the child a message; a dead child is reported by the next `recv`."""
+        self._since = time.monotonic()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(cloudpickle.dumps(message))
 
-    def recv(self) -> Any:
+    def recv(self, timeout: float | None = None) -> Any:
         """Wait for the child's next message.
+
+        Args:
+            timeout: Seconds without a new note after which the child hangs; None: wait for ever.
 
         Raises:
             RlVaeError: the child's own, where it raised one.
-            EnvironmentFault: where it raised anything else, or died, with its traceback.
+            EnvironmentFault: where it raised anything else, died or hangs, with its traceback and
+                what it noted last.
         """
+        while timeout is not None and not self.connection.poll(min(1.0, timeout)):
+            self.check(timeout)
         try:
             kind, value = self.connection.recv()
         except (EOFError, ConnectionError):
             code = self._process.wait()
-            raise EnvironmentFault(
-                f"{self.name} died without a word (exit status {code}).",
-                remedy="look for a crash or a lack of memory in the environment",
+            raise self._fault(
+                f"died without a word (exit status {code})",
+                "look for a crash or a lack of memory in the environment",
             ) from None
+        self._since = time.monotonic()
         if kind == "message":
             return value
         if isinstance(value, RlVaeError):
             raise value
         raise EnvironmentFault(f"{self.name} failed:\n{value}")
+
+    def check(self, timeout: float) -> None:
+        """Raise EnvironmentFault where the child, which is at work, has not got on for so long.
+
+        Until its first note it may take a minute at least: it imports what it needs.
+        """
+        if self.connection.poll():
+            return
+        now, noted = time.monotonic(), self._noted()
+        if noted != self._seen:
+            self._seen, self._since = noted, now
+        elif now - self._since > (timeout if noted[0] else max(timeout, TIMEOUT)):
+            self._ask_where_it_is()
+            raise self._fault(
+                f"hangs: nothing for {timeout:g} s",
+                "look for what it waits for, or allow more time with timeout=SECONDS",
+            )
+
+    def _noted(self) -> tuple[int, str]:
+        content = os.pread(self._box.fileno(), _NOTE_BYTES, 0)
+        count, length = _NOTE.unpack_from(content)
+        return count, content[_NOTE.size : _NOTE.size + length].decode(errors="replace")
+
+    def _ask_where_it_is(self) -> None:
+        """Let a child that hangs write its traceback into the box; one that is stopped cannot."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGUSR1)
+        for _ in range(50):
+            if os.fstat(self._box.fileno()).st_size > _NOTE_BYTES:
+                break
+            time.sleep(0.01)
+        time.sleep(0.05)  # the rest of its lines
+
+    def _fault(self, what: str, remedy: str) -> EnvironmentFault:
+        _, where = self._noted()
+        size = os.fstat(self._box.fileno()).st_size
+        trace = os.pread(self._box.fileno(), size, _NOTE_BYTES).decode(errors="replace")
+        return EnvironmentFault(
+            f"{self.name} {what}{f', last seen in {where}' if where else ''}."
+            + (f"\n{trace.rstrip()}\n" if trace else ""),
+            remedy=remedy,
+        )
 
     def close(self) -> None:
         """End the child now; safe to call twice."""
@@ -80,6 +147,7 @@ class Worker:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        self._box.close()
 
 
 class ParentLink:
@@ -97,8 +165,25 @@ class ParentLink:
         return self._connection.recv()
 
 
-def _child(descriptor: int) -> None:
+_page: mmap.mmap | None = None
+_notes = 0
+
+
+def note(what: str) -> None:
+    """In a worker: say what is about to be done, for the case that it never ends; else nothing."""
+    global _notes
+    if _page is not None:
+        _notes += 1
+        text = what.encode()[: _NOTE_BYTES - _NOTE.size]
+        _page[: _NOTE.size + len(text)] = _NOTE.pack(_notes, len(text)) + text
+
+
+def _child(descriptor: int, box: int) -> None:
+    global _page
     _die_with_parent()
+    _page = mmap.mmap(box, _NOTE_BYTES)
+    faulthandler.enable(box)
+    faulthandler.register(signal.SIGUSR1, box)
     connection = Connection(descriptor)
     try:
         parent, function, arguments = connection.recv()

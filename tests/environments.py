@@ -4,6 +4,7 @@ Their ids are "environments:Toy/NAME-v0": whoever opens one imports this file, w
 """
 
 import os
+import signal
 import struct
 import time
 from typing import Any, ClassVar, NamedTuple
@@ -112,16 +113,23 @@ class Faulty(Counting):
     """Counting that goes wrong at one step of the episodes of some seeds.
 
     Args:
-        how: raise, exit, nan, inf, float, shape, none (no image).
+        how: raise, exit, kill, crash, hang; nan, inf, words (for a reward); float, double, half,
+            nan frame, inf frame, shape, none (no image).
         at: At which step of an episode; 0 is the reset.
         share: Of the seeds, those that are a multiple of it.
+        once: A file to write then; where it is there already, nothing goes wrong.
     """
 
     def __init__(
-        self, how: str, at: int = 2, share: int = 1, render_mode: str | None = None
+        self,
+        how: str,
+        at: int = 2,
+        share: int = 1,
+        once: str | None = None,
+        render_mode: str | None = None,
     ) -> None:
         super().__init__(render_mode=render_mode)
-        self._how, self._at, self._share = how, at, share
+        self._how, self._at, self._share, self._once = how, at, share, once
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = super().reset(**kwargs)
@@ -135,11 +143,22 @@ class Faulty(Counting):
     def _spoil(self, observation: NDArray[np.uint8], reward: float) -> tuple[Any, Any]:
         if self.moment.step != self._at or self.moment.seed % self._share:
             return observation, reward
+        if self._once is not None:
+            if os.path.exists(self._once):
+                return observation, reward
+            with open(self._once, "w"):
+                pass
         match self._how:
             case "raise":
                 raise ZeroDivisionError("the wheel came off")
             case "exit":
                 os._exit(7)
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "hang":
+                time.sleep(3600)
             case "nan":
                 return observation, float("nan")
             case "inf":
@@ -148,6 +167,14 @@ class Faulty(Counting):
                 return observation, "much"
             case "float":
                 return observation / np.float32(255), reward
+            case "double":
+                return observation / 255, reward
+            case "half":
+                return observation.astype(np.float16), reward
+            case "nan frame":
+                return np.full(observation.shape, np.nan, np.float32), reward
+            case "inf frame":
+                return np.full(observation.shape, np.inf, np.float32), reward
             case "shape":
                 return np.zeros((2 * SIDE, SIDE, 3), np.uint8), reward
             case "none":

@@ -497,6 +497,7 @@ def _drop(*path: str) -> Callable[[dict[str, Any]], None]:
         _set("vae", "sigma", value=-1.0),
         _set("vae", "sigma", value="0.1"),
         _set("vae", "more", value=1),
+        _drop("vae", "likelihood"),
         _set("observation_shape", value="123"),
         _set("observation_shape", value=None),
         _set("observation_shape", value=[]),

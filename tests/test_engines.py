@@ -268,6 +268,19 @@ def test_a_killed_worker_is_reported() -> None:
             engine.step(np.zeros(2, np.int64))
 
 
+def test_an_environment_that_hangs_is_found() -> None:
+    """A worker whose environment does not get on in time is told with the line where it waits, and
+    all are ended."""
+    hanging = {"how": "hang", "at": 3, "share": 5}
+    engine = make_engine(FAULTY, 2, workers=2, spec=SPEC, env_kwargs=hanging, timeout=4.0)
+    engine.reset((1, 5))
+    with pytest.raises(EnvironmentFault, match=r"worker 1 of .* hangs: nothing for 4 s") as caught:
+        for _ in range(3):
+            engine.step(np.zeros(2, np.int64))
+    for word in ("lane 1 (seed 5, episode 0, step 3)", "in _spoil", "timeout=SECONDS"):
+        assert word in str(caught.value)
+
+
 def test_closing_twice_is_safe() -> None:
     """An engine may be closed twice."""
     for workers in (1, 2):

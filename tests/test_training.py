@@ -6,11 +6,8 @@ import math
 import os
 import pickle
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -210,23 +207,6 @@ def test_held_out_frames_are_never_trained_on(
     assert epochs[0] != epochs[1]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_beta_is_wired(dataset: FrameDataset, tmp_path: Path, seed: int) -> None:
-    """With beta 0, 1, 4 and 16 the KL falls strictly, and the distortion rises."""
-    made = [
-        train(
-            dataset,
-            tmp_path / f"beta-{beta}",
-            TrainConfig(steps=40, batch_size=24, objective=Beta(beta, warm_up=0.0), seed=seed),
-            vae=VAEConfig(latent_dim=4, likelihood="gaussian"),
-        ).held_out
-        for beta in (0.0, 1.0, 4.0, 16.0)
-    ]
-    for less, more in pairwise(made):
-        assert less.rate > more.rate
-        assert less.distortion < more.distortion
-
-
 FAMILY: dict[str, Objective] = {
     "autoencoder": Autoencoder(),
     "denoising": Denoising("gaussian", 0.1),
@@ -410,47 +390,6 @@ def test_twenty_interruptions_change_nothing(dataset: FrameDataset, tmp_path: Pa
         interrupted(dataset, tmp_path / "model", "_step", int(call), config)
     assert len(files.read_lines(tmp_path / "model.partial" / "metrics.jsonl")) >= 4
     assert outcome(train(dataset, tmp_path / "model", config)) == right
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-sys.path[:0] = {path!r}
-import rl_vae.artifact, rl_vae.training as training
-from conftest import CONFIG
-from test_training import SHORT
-rl_vae.artifact.export_onnx = lambda vae: b"left out"
-right, calls = getattr(training, {name!r}), 0
-def deadly(*args, **kwargs):
-    global calls
-    calls += 1
-    if calls == {call}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return right(*args, **kwargs)
-setattr(training, {name!r}, deadly)
-dataset = rl_vae.FrameDataset.open({dataset!r})
-training.train_vae(dataset, {out!r}, CONFIG, SHORT, progress=False)
-"""
-
-
-def test_a_killed_run_goes_on(dataset: FrameDataset, tmp_path: Path, reference: Outcome) -> None:
-    """After a SIGKILL in the second epoch, going on ends as if nothing had been."""
-    out = tmp_path / "model"
-    code = KILLED.format(
-        path=[str(Path(__file__).parent)],
-        name="_step",
-        call=9,
-        dataset=str(dataset.path),
-        out=str(out),
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not out.exists()
-    assert len(files.read_lines(tmp_path / "model.partial" / "metrics.jsonl")) == 1
-    age(tmp_path / "model.partial")
-    assert outcome(train(dataset, out)) == reference
 
 
 def cut(path: Path) -> None:

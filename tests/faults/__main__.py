@@ -1,0 +1,64 @@
+"""Faults, injected for real, and what came out of each: one line a row.
+
+The exit status is 1 where a row's figure is not what it should be.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Run rows and print the table."""
+    # Here, for every process that a row starts imports this file.
+    from faults.table import ROWS
+    from rl_vae.envs import quiet
+    from rl_vae.evaluation import write_figures
+
+    parser = argparse.ArgumentParser(
+        prog="python -m faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--full", action="store_true", help="as often as the table asks")
+    parser.add_argument("--only", default="", metavar="WORDS", help="rows whose name holds them")
+    parser.add_argument("--but", action="append", default=[], metavar="WORDS", help="rows left out")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where there is room; removed at the end")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    arguments = parser.parse_args()
+    quiet()
+    figures: dict[str, float] = {}
+    failed, began = 0, time.perf_counter()
+    chosen = [row for row in ROWS if arguments.only in row.name]
+    for row in chosen:
+        if any(words in row.name for words in arguments.but):
+            continue
+        folder, start = Path(tempfile.mkdtemp(dir=arguments.folder)), time.perf_counter()
+        try:
+            figure = row.inject(row.full if arguments.full else row.small, arguments.seed, folder)
+            got, holds = figure.got, figure.holds
+            holds &= figure.seconds <= row.most_seconds or not arguments.full
+            numbers = {**figure.numbers, "holds": holds}
+        except Exception as error:  # a row that cannot be run does not hold; the others are run
+            got, holds, numbers = f"{type(error).__name__}: {error}", False, {"holds": 0.0}
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        failed += not holds
+        key = "_".join(row.name.replace(",", "").replace("(", "").replace(")", "").split())
+        figures |= {f"{key}_{name}": float(value) for name, value in numbers.items()}
+        verdict = "holds" if holds else f"FAILS, asked for {row.asked}"
+        took = time.perf_counter() - start
+        print(f"{row.name:38} {got} [{verdict}, {took:.0f} s]", flush=True)
+    figures |= {"rows": len(chosen), "failed": failed}
+    print(f"{failed} rows do not hold; {time.perf_counter() - began:.0f} s")
+    if arguments.json:
+        write_figures(arguments.json, figures, [arguments.seed])
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

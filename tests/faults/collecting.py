@@ -1,0 +1,277 @@
+"""Faults while frames are collected: kills, refused operations, full disks, a second writer."""
+
+import errno
+import resource
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from environments import COUNTING, FAULTY, Moment, length_of, moment_of, terminates
+
+from faults import Figure, counted
+from faults.disk import Disk, refuse
+from faults.processes import Sitting, sitting
+from rl_vae import collect as module
+from rl_vae import dataset as shards
+from rl_vae.collect import collect_frames
+from rl_vae.dataset import FrameDataset, read_manifest
+from rl_vae.envs import lane_seeds, quiet
+from rl_vae.errors import DatasetError
+from rl_vae.frames import FrameSpec
+
+ROWS = 60
+N_FRAMES = 40 * ROWS
+DELAY = 0.001
+
+
+def collect(out: Path, env_id: str = COUNTING, **changes: Any) -> FrameDataset:
+    """Collect small frames in shards of 60, so that there are many in little time."""
+    quiet()
+    settings = {"n_frames": 8 * ROWS - 5, "spec": FrameSpec(32, 32), "seed": 7, "workers": 1}
+    before, shards.SHARD_ROWS = shards.SHARD_ROWS, 96
+    try:
+        return collect_frames(env_id, out, progress=False, **{**settings, **changes})
+    finally:
+        shards.SHARD_ROWS = before
+
+
+def collect_long(out: Path, workers: int, n_frames: int = N_FRAMES) -> FrameDataset:
+    """Collect long enough to be interrupted."""
+    return collect(out, workers=workers, n_frames=n_frames, env_kwargs={"delay": DELAY})
+
+
+def lines(folder: Path) -> int:
+    """How many manifest lines there are."""
+    try:
+        return (folder / "manifest.jsonl").read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+def await_lines(folder: Path, n: int, one: Sitting) -> None:
+    """Wait until a collection has so many manifest lines, or has ended."""
+    while lines(folder) < n and one.running:
+        time.sleep(0.002)
+
+
+def kill(out: Path, rng: np.random.Generator, workers: int) -> list[int]:
+    """Collect and be killed at some moment; returns the processes that were left.
+
+    The moment is from before there is a folder to after some shards, and anywhere between two.
+    """
+    awaited = lines(out) + int(rng.integers(-1, 9))
+    with sitting(out.with_suffix(".said"), collect_long, out, workers) as one:
+        await_lines(out, awaited, one)
+        time.sleep(rng.uniform(0, 0.05 if awaited > 0 else 1.5))
+        one.kill()
+        return one.orphans()
+
+
+def kill_collecting(n: int, seed: int, folder: Path) -> Figure:
+    """SIGKILL while three workers collect: every frame whose manifest line was written stays."""
+    rng = np.random.default_rng(seed)
+    whole = collect_long(folder / "whole", 2)
+    right = {line["shard"]: line for line in read_manifest(whole.path, whole.header)}
+    acknowledged: set[int] = set()
+    good = kept = lost = run = 0
+    for _ in range(n):
+        out = folder / f"run-{run}"
+        orphans = kill(out, rng, 3)
+        found: dict[int, Any] = {}
+        if (out / "dataset.json").exists():
+            opened = FrameDataset.open(out)
+            opened.verify()
+            found = {line["shard"]: line for line in read_manifest(out, opened.header)}
+        # A line has the SHA-256 of its shard, which verify has just computed anew.
+        missing = sum(whole.header.rows_of(shard) for shard in acknowledged - set(found))
+        missing += sum(line["rows"] for shard, line in found.items() if line != right[shard])
+        lost += missing
+        kept += sum(line["rows"] for line in found.values())
+        good += not missing and not orphans
+        acknowledged = set(found)
+        if len(found) > 30:
+            acknowledged, run = set(), run + 1
+    figure = counted(good, n, lost=lost, acknowledged=kept)
+    return figure._replace(
+        got=f"{lost} lost of {kept:,}, {figure.got}", holds=figure.holds and kept > 0
+    )
+
+
+def kill_and_resume(n: int, seed: int, folder: Path) -> Figure:
+    """SIGKILL, then on to the end with another number of workers: the same digest."""
+    rng = np.random.default_rng([seed, 1])
+    right = collect_long(folder / "whole", 2, N_FRAMES // 2).digest
+    good = 0
+    for trial in range(n):
+        out = folder / f"run-{trial}"
+        with sitting(folder / "said", collect_long, out, 3, N_FRAMES // 2) as one:
+            await_lines(out, int(rng.integers(0, 18)), one)
+            time.sleep(rng.uniform(0, 0.05))
+            one.kill()
+        good += collect_long(out, 1 + trial % 3, N_FRAMES // 2).digest == right
+        shutil.rmtree(out)
+    return counted(good, n)
+
+
+def failing_operations(n: int, seed: int, folder: Path) -> Figure:
+    """Each write, fsync and rename fails in turn: never half a shard in the manifest."""
+    expected = collect(folder / "expected", n_frames=ROWS)
+    frames = expected.frames(range(ROWS))
+    good = trials = 0
+    counts: dict[str, int] = {}
+    for kind in (errno.EIO, errno.ENOSPC)[:n]:
+        for at in range(1, 1000):
+            out = folder / f"{kind}-{at}"
+            disk, refused = Disk(at, refuse(kind)), False
+            try:
+                with disk.watching():
+                    collect(out, n_frames=ROWS)
+            except DatasetError as error:
+                refused = str(out) in str(error)
+            if disk.total < at:
+                counts = disk.counts
+                break
+            trials += 1
+            right = refused and not list(out.glob(".tmp-*"))
+            if (out / "dataset.json").exists():
+                opened = FrameDataset.open(out)
+                opened.verify()
+                right &= bool(
+                    np.array_equal(opened.frames(range(len(opened))), frames[: len(opened)])
+                )
+            good += right and collect(out, n_frames=ROWS).digest == expected.digest
+    found = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return counted(good, trials, f"every one of {found}")
+
+
+def full_disk(n: int, seed: int, folder: Path) -> Figure:
+    """Files may not grow any more after some shards: told, and what was committed stays."""
+    rng = np.random.default_rng([seed, 2])
+    expected = collect(folder / "expected")
+    size = ROWS * (32 * 32 * 3 + expected.header.step_dtype.itemsize)
+    good = 0
+    for trial in range(n):
+        out, workers = folder / f"run-{trial}", 1 + trial % 2
+        committed, limit = int(rng.integers(1, 5)), int(rng.integers(10_000, size - 10_000))
+        with sitting(folder / f"said-{trial}", _fill, out, workers, committed, limit) as one:
+            status, said = one.wait(), one.text()
+        opened = FrameDataset.open(out)
+        opened.verify()
+        right = status == 0 and str(out) in said and f"{size:,} bytes" in said
+        right &= committed * (ROWS - 1) <= len(opened) < len(expected)
+        right &= not list(out.glob(".tmp*"))
+        good += right and collect(out).digest == expected.digest
+    return counted(good, n)
+
+
+def _fill(out: Path, workers: int, shards: int, limit: int) -> None:
+    """Collect until so many shards are committed, then let no file grow beyond the limit."""
+    commit, left = module.commit_shard, shards
+
+    def commit_shard(*arguments: Any) -> None:
+        nonlocal left
+        commit(*arguments)
+        left -= 1
+        if left == 0:
+            pids = [
+                int(pid)
+                for path in Path("/proc/self/task").glob("*/children")
+                for pid in path.read_text().split()
+            ]
+            for pid in [0, *pids]:
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, limit))
+
+    module.commit_shard = commit_shard
+    try:
+        collect(out, workers=workers)
+    except DatasetError as error:
+        print(error, flush=True)
+    else:
+        raise AssertionError("the disk was never full")
+
+
+def two_writers(n: int, seed: int, folder: Path) -> Figure:
+    """While one collects, a second one into the same folder is refused; the first one ends well."""
+    rng = np.random.default_rng([seed, 3])
+    out = folder / "frames"
+    right = collect_long(folder / "alone", 2).digest
+    refusals = 0
+    with sitting(folder / "said", collect_long, out, 2) as first:
+        await_lines(out, 1, first)
+        for _ in range(n):
+            time.sleep(rng.uniform(0, 0.02))
+            first.signal(signal.SIGSTOP)  # it cannot end while the second one tries
+            try:
+                collect_long(out, int(rng.integers(1, 4)))
+            except DatasetError as error:
+                refusals += "another process" in str(error) and str(out) in str(error)
+            first.signal(signal.SIGCONT)
+        status = first.wait()
+    whole = status == 0 and FrameDataset.open(out).digest == right
+    figure = counted(refusals, n, "the first one ends as if alone" if whole else "the first FAILED")
+    return figure._replace(holds=figure.holds and whole)
+
+
+def worker_counts(n: int, seed: int, folder: Path) -> Figure:
+    """1, 2, 4, 8 workers collect the same episodes, byte for byte."""
+    settings = {"seed": seed, "n_frames": 16 * ROWS}
+    datasets = [collect(folder / str(k), workers=2**k, **settings) for k in range(n)]
+    for dataset in datasets:
+        dataset.verify()
+    return counted(sum(dataset.digest == datasets[0].digest for dataset in datasets), n)
+
+
+def wrong_rows(dataset: FrameDataset, frame_skip: int = 1) -> tuple[int, int]:
+    """Hold every row against what Counting must have done.
+
+    Returns:
+        How many rows do not show the moment that they belong to; how many episodes ended.
+    """
+    header, ended, wrong = dataset.header, 0, 0
+    frames, steps = dataset.frames(range(len(dataset))), dataset.steps()
+    at = 0
+    for shard in range(header.shards):
+        share, more = divmod(header.rows_of(shard), header.lanes)
+        for lane, seed in enumerate(lane_seeds(header.lanes, header.seed, shard)):
+            now = Moment(seed, 0, 0)
+            for _ in range(share + (lane < more)):
+                row = steps[at]
+                length = length_of(now.seed, now.episode)
+                after = min(now.step + frame_skip, length)
+                held = range(now.step, after)
+                over = after == length
+                right = moment_of(frames[at]) == now and tuple(row["factors"]) == now
+                right &= row["step"] * frame_skip == now.step
+                right &= row["reward"] == sum(held) + row["action"] / 4 * len(held)
+                right &= row["terminated"] == (over and terminates(now.seed, now.episode))
+                right &= row["truncated"] == (over and not row["terminated"])
+                wrong += not right
+                now = Moment(seed, now.episode + 1, 0) if over else Moment(seed, now.episode, after)
+                ended += over
+                at += 1
+    assert at == len(dataset)
+    return wrong, ended
+
+
+def bad_frames(n: int, seed: int, folder: Path) -> Figure:
+    """NaN, Inf and float frames are refused with environment, episode and step."""
+    rng = np.random.default_rng([seed, 4])
+    kinds = ("nan frame", "inf frame", "float", "double", "half")
+    good = 0
+    for trial in range(n):
+        bad = lane_seeds(4, 7, int(rng.integers(2, 8)))[int(rng.integers(4))]
+        step, out = int(rng.integers(1, 3)), folder / str(trial)
+        kwargs = {"how": kinds[trial % 5], "at": step, "share": bad}
+        told = ""
+        try:
+            collect(out, FAULTY, workers=1 + trial // 5 % 2, env_kwargs=kwargs)
+        except Exception as error:
+            told = f"{type(error).__name__} {error}"
+        words = ("EnvironmentFault", FAULTY, f"seed {bad}", "episode ", f"step {step}", "uint8")
+        opened = FrameDataset.open(out)
+        opened.verify()
+        good += all(word in told for word in words) and bad not in opened.factors["seed"]
+    return counted(good, n)

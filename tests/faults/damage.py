@@ -1,0 +1,475 @@
+"""Files that a stranger, or a disk, has changed: bits, lengths, shapes, names, and code in them."""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import shutil
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import little_games
+import numpy as np
+import safetensors.torch
+import torch
+
+from faults import Figure, counted
+from faults.collecting import collect
+from faults.learning import SMALL, train, without_onnx
+from rl_vae import Encoder, FrameDataset, cli, files, training
+from rl_vae.agent import Agent
+from rl_vae.artifact import read_artifact
+from rl_vae.dataset import shard_path
+from rl_vae.errors import ArtifactError, DatasetError, RlVaeError
+from rl_vae.policy import train_agent
+
+FILES = ("config.json", "model.safetensors", "encoder.onnx", "README.md")
+RUNS_CODE = (
+    "pickle.find_class",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "os.forkpty",
+    "subprocess.Popen",
+    "socket.connect",
+    "ctypes.dlopen",
+    "marshal.loads",
+    "exec",
+)
+_watching: list[tuple[str, str]] | None = None
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching is None:
+        return
+    if event in RUNS_CODE:
+        _watching.append((event, str(arguments)[:200]))
+    elif event == "open" and "secret" in str(arguments[0]):
+        _watching.append((event, str(arguments[0])))
+
+
+sys.addaudithook(_audit)  # cannot be taken back, so it looks only while it is told to
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[list[tuple[str, str]]]:
+    """Note every event by which a file could have had code run, or led to the file `secret`."""
+    global _watching
+    _watching = seen = []
+    try:
+        yield seen
+    finally:
+        _watching = None
+
+
+class Payload:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.mark),))
+
+
+def flip(path: Path, bit: int) -> None:
+    """Flip one bit of a file; twice is not at all."""
+    with path.open("r+b") as file:
+        file.seek(bit // 8)
+        byte = file.read(1)[0]
+        file.seek(bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+def verify(folder: Path) -> str:
+    """What `rl-vae verify` says of a folder that is damaged; nothing where it finds nothing."""
+    if "verify" not in cli.COMMANDS:
+        try:
+            FrameDataset.open(folder).verify()
+        except DatasetError as error:
+            return str(error)
+        return ""
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        try:
+            cli.main(["verify", str(folder)])
+        except SystemExit as end:
+            if end.code:
+                return told.getvalue()
+    return ""
+
+
+def flipped_bits(n: int, seed: int, folder: Path) -> Figure:
+    """One bit of a shard flips: `rl-vae verify` names the shard, training refuses."""
+    rng = np.random.default_rng(seed)
+    dataset = collect(folder / "frames")
+    named = refused = 0
+    for trial in range(n):
+        shard = int(rng.integers(dataset.header.shards))
+        path = shard_path(dataset.path, shard) / ("steps.npy" if trial % 4 == 3 else "frames.npy")
+        bit = int(rng.integers(8 * path.stat().st_size))
+        flip(path, bit)
+        named += path.parent.name in verify(dataset.path)
+        try:
+            train(FrameDataset.open(dataset.path), folder / "model")
+        except DatasetError as error:
+            refused += str(path) in str(error) and not list(folder.glob("model*"))
+        flip(path, bit)
+    healthy = not verify(dataset.path)
+    figure = counted(min(named, refused), n, f"{named} named, {refused} refused by training")
+    return figure._replace(holds=figure.holds and healthy)
+
+
+def torn(n: int, seed: int, folder: Path) -> Figure:
+    """The manifest's tail, or a shard, is cut anywhere: ignored, or refused by its name."""
+    rng = np.random.default_rng([seed, 1])
+    dataset = collect(folder / "frames")
+    manifest, frames = dataset.path / "manifest.jsonl", dataset.frames(range(len(dataset)))
+    tails = refused = 0
+    for trial in range(n):
+        if trial % 2:
+            shard = shard_path(dataset.path, int(rng.integers(dataset.header.shards)))
+            path = shard / ("frames.npy", "steps.npy")[trial // 2 % 2]
+        else:
+            path = manifest
+        whole = path.read_bytes()
+        cut = whole[: int(rng.integers(len(whole)))]
+        path.write_bytes(cut)
+        try:
+            opened = FrameDataset.open(dataset.path)
+            opened.verify()
+        except DatasetError as error:
+            refused += path != manifest and str(path) in str(error)
+        else:
+            rows = sum(json.loads(line)["rows"] for line in cut.split(b"\n")[:-1])
+            same = len(opened) == rows
+            if rows:  # shards of one worker are written in their order
+                same &= bool(np.array_equal(opened.frames(range(rows)), frames[:rows]))
+            tails += path == manifest and same
+        path.write_bytes(whole)
+    return counted(tails + refused, n, f"{tails} tails ignored, {refused} shards refused")
+
+
+def seal(folder: Path, change: Callable[[dict[str, Any]], None] = lambda config: None) -> None:
+    """Make all digests of a model right again, after changing config.json: a forger would."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["files"] = {name: files.file_digest(folder / name) for name in config["files"]}
+    change(config)
+    config.pop("digest")
+    config["digest"] = files.digest(config)
+    path.write_bytes(files.canonical_json(config))
+
+
+def _truncated(folder: Path, rng: np.random.Generator) -> None:
+    path = folder / FILES[rng.integers(3)]
+    path.write_bytes(path.read_bytes()[: int(rng.integers(path.stat().st_size))])
+
+
+def _header_flip(folder: Path, rng: np.random.Generator) -> None:
+    path = folder / FILES[1 + rng.integers(2)]
+    flip(path, int(rng.integers(8 * 200)))
+
+
+def _payload_flip(folder: Path, rng: np.random.Generator) -> None:
+    path = folder / FILES[1 + rng.integers(2)]
+    flip(path, int(rng.integers(8 * 2000, 8 * path.stat().st_size)))
+
+
+def _weights(
+    change: Callable[[dict[str, torch.Tensor], str, np.random.Generator], Any],
+) -> Callable[[Path, np.random.Generator], None]:
+    def damage(folder: Path, rng: np.random.Generator) -> None:
+        path = folder / "model.safetensors"
+        weights = safetensors.torch.load(path.read_bytes())
+        many = [name for name, weight in sorted(weights.items()) if weight.numel() > 8]
+        change(weights, many[int(rng.integers(len(many)))], rng)
+        path.write_bytes(safetensors.torch.save(weights))
+        seal(folder)
+
+    return damage
+
+
+def _reshape(weights: dict[str, torch.Tensor], name: str, rng: np.random.Generator) -> None:
+    whole = weights[name]
+    weights[name] = whole[:-1].clone() if rng.integers(2) else whole.flatten()[:7].clone()
+
+
+def _poison(weights: dict[str, torch.Tensor], name: str, rng: np.random.Generator) -> None:
+    at = int(rng.integers(weights[name].numel()))
+    weights[name].view(-1)[at] = (np.nan, np.inf, -np.inf)[rng.integers(3)]
+
+
+_RANGES: list[tuple[tuple[str, ...], list[Any]]] = [
+    (("spec", "height"), [0, -64, 10**9, "64", 64.5, None]),
+    (("spec", "channels"), [0, 2, 4, 10**6, "3"]),
+    (("spec", "crop"), [[0, 0, 0], [-1, 0, 0, 0], [500, 0, 0, 0], None, "0000"]),
+    (("vae", "latent_dim"), [0, -1, 5, 2**31, "4", 4.5, True]),
+    (("vae", "network"), ["os.system", ["patch"], None, "burgess", "../patch"]),
+    (("vae", "likelihood"), [{}, "poisson", 1]),
+    (("vae", "sigma"), [-1.0, 0, "0.1", 1e400]),
+    (("observation_shape",), ["123", None, [], [3, 64, 64], [-64, 64, 3], [64.5, 64, 3]]),
+    (("reference", "latent_std"), [[1.0], [-1.0] * 4, None, "x"]),
+    (("format",), [0, 2, "1", None, [1]]),
+    (("kind",), ["rl_vae agent", None, 5]),
+    (("files", "encoder.onnx"), [None, "0" * 64, 5]),
+]
+
+
+def _range(folder: Path, rng: np.random.Generator) -> None:
+    path, values = _RANGES[int(rng.integers(len(_RANGES)))]
+    value = values[int(rng.integers(len(values)))]
+
+    def change(config: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            config = config[key]
+        config[path[-1]] = value
+
+    if value == 1e400:  # no JSON number: the text says so
+        text = (folder / "config.json").read_text()
+        (folder / "config.json").write_text(text.replace('"sigma": 0.1', '"sigma": 1e400'))
+        return
+    seal(folder, change)
+
+
+def _key(folder: Path, rng: np.random.Generator) -> None:
+    def change(config: dict[str, Any]) -> None:
+        inner = [config, config["spec"], config["vae"], config["reference"]][rng.integers(4)]
+        if rng.integers(2):
+            inner["more"] = 1
+        else:
+            keys = sorted(set(inner) - {"digest"})
+            del inner[keys[int(rng.integers(len(keys)))]]
+
+    seal(folder, change)
+
+
+def _traversal(folder: Path, rng: np.random.Generator) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    names = ("../secret", "secret/../../secret", str(folder.parent / "secret"), "..\\secret", "./a")
+    name = names[int(rng.integers(len(names)))]
+
+    def change(config: dict[str, Any]) -> None:
+        if rng.integers(2):
+            del config["files"]["model.safetensors"]
+        config["files"][name] = files.digest(content)
+
+    seal(folder, change)
+
+
+def _giant_header(folder: Path, rng: np.random.Generator) -> None:
+    lengths = (2**63, 2**40, 200_000_000, 10**8 + 1, 2**31, 2**64 - 1)
+    text = (b"{}", b"[" * 100_000, b'{"a":' * 50_000, b" " * 1000)[rng.integers(4)]
+    length = lengths[int(rng.integers(len(lengths)))]
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", length) + text)
+    seal(folder)
+
+
+def _giant_config(folder: Path, rng: np.random.Generator) -> None:
+    text = (b" " * 5_000_000, b"[" * 1_000_000, b'{"a":' * 200_000, b"1" * 100_000)[rng.integers(4)]
+    (folder / "config.json").write_bytes(text)
+
+
+def _renamed_pickle(folder: Path, rng: np.random.Generator) -> None:
+    name, protocol = FILES[rng.integers(3)], int((0, 2, 5)[rng.integers(3)])
+    payload = Payload(folder.parent / "mark")
+    if rng.integers(2):
+        torch.save({"weights": payload}, folder / name, pickle_protocol=max(2, protocol))
+    else:
+        (folder / name).write_bytes(pickle.dumps(payload, protocol))
+    if name != "config.json" and rng.integers(2):
+        seal(folder)
+
+
+MALFORMED: dict[str, Callable[[Path, np.random.Generator], None]] = {
+    "truncated": _truncated,
+    "header flip": _header_flip,
+    "payload flip": _payload_flip,
+    "wrong shape": _weights(_reshape),
+    "missing tensor": _weights(lambda weights, name, rng: weights.pop(name)),
+    "extra tensor": _weights(lambda weights, name, rng: weights.update(extra=torch.zeros(1))),
+    "renamed tensor": _weights(
+        lambda weights, name, rng: weights.update({f"module.{name}": weights.pop(name)})
+    ),
+    "NaN weight": _weights(_poison),
+    "config out of range": _range,
+    "missing or extra key": _key,
+    "path traversal": _traversal,
+    "giant header": _giant_header,
+    "giant config": _giant_config,
+    "pickle renamed": _renamed_pickle,
+}
+
+
+def malformed(n: int, seed: int, folder: Path) -> Figure:
+    """Artifacts that are not what was saved: a typed error with file and reason, nothing run."""
+    rng = np.random.default_rng([seed, 2])
+    good, (at, model, mark) = (
+        little_games.model(),
+        (folder / "at", folder / "at/model", folder / "at/mark"),
+    )
+    refused = loaded = 0
+    slowest, executed, wrong = 0.0, 0, []
+    with watching():
+        use(good)  # what is imported late is imported now
+    for trial in range(n):
+        name = list(MALFORMED)[trial % len(MALFORMED)]
+        shutil.copytree(good, model)
+        (at / "secret").write_bytes((model / "model.safetensors").read_bytes())
+        MALFORMED[name](model, rng)
+        began = time.perf_counter()
+        with watching() as seen:
+            try:
+                use(model)
+            except ArtifactError as error:
+                parts = (error.what, error.expected, error.got, error.remedy)
+                told = str(model) in str(error) and None not in parts
+                refused += told
+                wrong += [] if told else [f"{name}: {error}"]
+            except Exception as error:
+                wrong.append(f"{name}: {type(error).__name__}: {error}")
+            else:
+                loaded += 1
+                wrong.append(f"{name}: loaded")
+        slowest = max(slowest, time.perf_counter() - began)
+        executed += bool(seen) or mark.exists()
+        wrong += [f"{name}: {event}" for event in seen]
+        shutil.rmtree(at)
+    for line in wrong[:10]:
+        print(line)
+    figure = counted(refused, n, f"{loaded} loaded, {executed} executed", loaded=loaded)
+    holds = figure.holds and not loaded and not executed
+    got = f"{figure.got}, slowest {slowest:.2f} s"
+    return figure._replace(got=got, holds=holds, seconds=slowest)
+
+
+def use(folder: Path) -> None:
+    """Load a model in every way, and use it."""
+    shape = read_artifact(folder).spec.shape
+    for runtime in ("onnx", "torch"):
+        Encoder.load(folder, runtime=runtime).encode(np.zeros((1, *shape), np.uint8))
+
+
+def pickles(mark: Path) -> dict[str, bytes]:
+    """Files that make the folder `mark` where they are unpickled."""
+    payload, made = (
+        Payload(mark),
+        {f"protocol {p}": pickle.dumps(Payload(mark), p) for p in (0, 2, 5)},
+    )
+    for name, save in (
+        ("torch", lambda file: torch.save({"vae": payload, "weights": payload}, file)),
+        ("npy", lambda file: np.save(file, np.array([payload], object), allow_pickle=True)),
+        ("npz", lambda file: np.savez(file, pos=np.array([payload], object))),
+    ):
+        file = io.BytesIO()
+        save(file)  # type: ignore[no-untyped-call]
+        made[name] = file.getvalue()
+    for name in ("torch", "protocol 2"):  # as a checkpoint of ours begins
+        made[f"{name}, digest right"] = bytes.fromhex(files.digest(made[name])) + made[name]
+    return made
+
+
+def markers(n: int, seed: int, folder: Path) -> Figure:
+    """A pickle in the place of every file that any loader reads: no marker appears."""
+    mark = folder / "mark"
+    corpus = dict(list(pickles(mark).items())[:n])
+    runs = ran = planted = 0
+    wrong = []
+    for what, (source, load) in loaders(folder).items():
+        for path in sorted(source.rglob("*")):
+            if (
+                path.is_dir()
+                or path.name == ".lock"
+                or "tfevents" in path.name
+                or path.suffix == ".png"
+            ):
+                continue
+            for kind, content in corpus.items():
+                copy = Path(shutil.copytree(source, folder / "copies" / source.name))
+                (copy / path.relative_to(source)).write_bytes(content)
+                planted += 1
+                with watching() as seen, without_onnx(), contextlib.redirect_stdout(io.StringIO()):
+                    try:
+                        load(copy)
+                        runs += 1
+                    except RlVaeError:
+                        pass
+                    except Exception as error:
+                        wrong.append(
+                            f"{what}, {path.name}, {kind}: {type(error).__name__}: {error}"
+                        )
+                if mark.exists() or any(event == "os.system" for event, _ in seen):
+                    ran += 1
+                    wrong.append(f"{what}, {path.name}, {kind}: RAN")
+                    shutil.rmtree(mark, ignore_errors=True)
+                shutil.rmtree(folder / "copies")
+    for line in wrong[:10]:
+        print(line)
+    got = f"{ran} markers of {planted} planted, {planted - runs - len(wrong)} refused"
+    return Figure(got, not ran and not wrong and planted > 0, {"markers": ran, "planted": planted})
+
+
+def loaders(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
+    """Every way to read a folder: a whole one of its kind, and how it is loaded."""
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    data = FrameDataset.open(little_games.dataset())
+    training_part, agent_part = folder / "vae.partial", folder / "agent.partial"
+    save, calls = training.save_checkpoint, 0
+
+    def save_twice(*arguments: Any) -> None:
+        nonlocal calls
+        save(*arguments)
+        calls += 1
+        if calls == 2:
+            interrupted()
+
+    def go_on(copy: Path) -> None:
+        train(data, copy.with_suffix(""), vae=SMALL, epochs=3, steps=None)
+
+    training.save_checkpoint = save_twice
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            train(data, training_part.with_suffix(""), vae=SMALL, epochs=3, steps=None)
+        finally:
+            training.save_checkpoint = save
+    recipe = little_games.DQN
+
+    def go_on_acting(copy: Path) -> None:
+        train_agent(
+            little_games.game_of(recipe),
+            little_games.model(),
+            copy.with_suffix(""),
+            recipe,
+            evaluations=0,
+            progress=False,
+        )
+
+    from rl_vae import policy
+
+    saved, policy.save_agent = policy.save_agent, interrupted
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            go_on_acting(agent_part)
+        finally:
+            policy.save_agent = saved
+
+    def read_frames(copy: Path) -> None:
+        opened = FrameDataset.open(copy)
+        opened.frames(range(8)), opened.episodes, opened.verify()
+
+    return {
+        "FrameDataset.open": (little_games.dataset(), read_frames),
+        "Encoder.load": (little_games.model(), use),
+        "Agent.load": (little_games.agent("PPO"), Agent.load),
+        "train_vae, resumed": (training_part, go_on),
+        "train_agent, resumed": (agent_part, go_on_acting),
+    }

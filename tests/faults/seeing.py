@@ -1,0 +1,132 @@
+"""What an agent sees: terminal observations, ghosts, mismatches, colours."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import little_games
+import numpy as np
+import onnxruntime
+import torch
+from environments import SIDE
+from test_contract import MISMATCHES
+from toys import ADAPTERS, SHOWING, adapt, watch
+
+from faults import Figure, counted
+from faults.collecting import collect, wrong_rows
+from rl_vae import Encoder, conformance
+from rl_vae.deployment import export_agent
+from rl_vae.errors import RlVaeError
+from rl_vae.sb3 import LatentExtractor
+
+TWELVE = (
+    "larger",
+    "gray",
+    "one channel",
+    "rgba",
+    "channels first",
+    "float32",
+    "float64",
+    "int16",
+    "channels stacked",
+    "frames stacked",
+    "Dict without image",
+    "Dict without that key",
+)
+
+
+def terminal_observation(n: int, seed: int, folder: Path) -> Figure:
+    """Adapters x autoreset modes x observations x ends x stacks: encode(true last frame)."""
+    encoder = Encoder.load(little_games.model())
+    cells = conformance.cells()
+    chosen = [cells[i] for i in np.linspace(0, len(cells) - 1, min(n, len(cells))).astype(int)]
+    results = [conformance.check(cell, encoder) for cell in chosen]
+    worst = max(result.error for result in results)
+    finals = sum(result.finals for result in results)
+    figure = counted(sum(result.passed for result in results), len(chosen), error=worst)
+    return figure._replace(got=f"{figure.got} cells <= 1e-6: {worst:.1e}, {finals} terminal")
+
+
+def ghosts(n: int, seed: int, folder: Path) -> Figure:
+    """No row of a dataset, and no step of an adapter in NEXT_STEP mode, is a restart."""
+    dataset = collect(folder / "frames", n_frames=n, seed=seed)
+    wrong, ended = wrong_rows(dataset)
+    encoder = Encoder.load(little_games.model())
+    cells = [cell for cell in conformance.cells() if cell.mode == "NEXT_STEP" and cell.stack == 4]
+    made_up = sum(conformance.check(cell, encoder).ghosts for cell in cells)
+    got = f"{wrong} of {len(dataset):,} ({ended:,} ends), {made_up} in {len(cells)} NEXT_STEP cells"
+    return Figure(got, not wrong and not made_up and ended > n // 20, {"ghosts": wrong + made_up})
+
+
+def mismatches(n: int, seed: int, folder: Path) -> Figure:
+    """Observations of another kind are an error before the first step, in every adapter."""
+    path = little_games.model()
+    encoder, good = Encoder.load(path), 0
+    for name in TWELVE[:n]:
+        make, options, came, remedy = MISMATCHES[name]
+        told = 0
+        for adapter in ADAPTERS:
+            try:
+                adapt(adapter, make, path if adapter == "single" else encoder, **options)
+            except RlVaeError as error:
+                parts = all(str(part) in str(error) for part in (error.expected, error.remedy))
+                told += parts and came in str(error.got) and remedy in str(error.remedy)
+        good += told == len(ADAPTERS)
+    return counted(good, n, f"through {len(ADAPTERS)} adapters")
+
+
+def canary(n: int, seed: int, folder: Path) -> Figure:
+    """One red pixel, one value 255: the same latent everywhere, another one for BGR."""
+    path, rng = little_games.model(), np.random.default_rng(seed)
+    right_of, trials, same, apart, worst = Encoder.load(path), 0, 0, 0, 0.0
+    exported = _exported(folder)
+    for _ in range(n):
+        row, column = rng.integers(SIDE, size=2)
+        for value in ((255, 0, 0), (0, 0, 255)):
+            image = np.full((SIDE, SIDE, 3), 40, np.uint8)
+            image[row, column] = value
+            right = right_of.encode_observations(image[None])[0]
+            swapped = image[..., ::-1].copy()
+            seen: list[Any] = []
+            for runtime in ("onnx", "torch"):
+                encoder = Encoder.load(path, runtime=runtime)
+                seen.append(encoder.encode_observations(image[None])[0])
+                for adapter in ADAPTERS[runtime == "torch" :]:  # the single one takes a path
+                    used = path if adapter == "single" else encoder
+                    shown = watch(adapter, _showing(image), used, steps=3).shown
+                    seen += [latent for lane in shown for latent in lane]
+            seen += [_extracted(path, image), exported(image)]
+            worst = max(worst, *(float(np.abs(latent - right).max()) for latent in seen))
+            trials += len(seen)
+            same += sum(float(np.abs(latent - right).max()) <= 1e-5 for latent in seen)
+            other = right_of.encode_observations(swapped[None])[0]
+            apart += float(np.abs(other - right).max()) > 1e-4
+    figure = counted(same, trials, f"within {worst:.0e}; {apart} of {2 * n} another one for BGR")
+    return figure._replace(holds=figure.holds and apart == 2 * n)
+
+
+def _showing(image: Any) -> Any:
+    return lambda: gym.make(SHOWING, image=image)
+
+
+def _extracted(path: Path, image: Any) -> Any:
+    """What the extractor of a policy that sees pixels makes of an image."""
+    channels_first = gym.spaces.Box(0, 255, (3, SIDE, SIDE), np.uint8)
+    extractor = LatentExtractor(channels_first, encoder=str(path))
+    with torch.no_grad():
+        pixels = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
+        return extractor(pixels.float() / 255)[0].numpy()
+
+
+def _exported(folder: Path) -> Callable[[Any], Any]:
+    """The encoder inside an exported agent: image -> latent."""
+    file = export_agent(little_games.agent("PPO"), folder / "agent.onnx")
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    memory = {i.name: np.zeros([1, *i.shape[1:]], np.float32) for i in session.get_inputs()[2:]}
+
+    def latent(image: Any) -> Any:
+        inputs = {"observation": image[None], "first": np.ones(1, np.bool_), **memory}
+        return session.run(["next_latents"], inputs)[0][0, -1]
+
+    return latent
