@@ -40,6 +40,9 @@ _RUN = ("env_id", "env_kwargs", "image_key", "engine", "encoder", "recipe", "see
 _MADE = ("format", "kind", "action_space", "steps", "seconds", "versions", "files", "digest")
 _FIELDS = frozenset(_RUN + _MADE)
 ALGORITHMS: dict[str, type[PPO | SAC | DQN]] = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
+MOST_POLICY = 2**30
+"""Bytes that a policy's weights have at most."""
+_MOST_HISTORY, _MOST_LAYERS, _MOST_UNITS = 1024, 64, 2**16
 _ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "elu": torch.nn.ELU}
 
 
@@ -78,30 +81,22 @@ class Agent:
         path = Path(path)
         config = read_agent_config(path)
         try:
+            files.check_inside(path, path / "encoder")
             recipe = Recipe.from_dict(config["recipe"])
             space = _space_from_dict(config["action_space"])
             promised = config["files"]["policy.safetensors"]
-        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            _check_settings(config, recipe)
+        except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise files.damaged(path / "config.json", "settings in their range", error) from error
-        try:
-            content = (path / "policy.safetensors").read_bytes()
-        except OSError as error:
-            raise files.damaged(path / "policy.safetensors", "a readable file", error) from error
-        if files.digest(content) != promised:
-            got = files.digest(content)
-            raise files.damaged(path / "policy.safetensors", f"SHA-256 {promised}", got)
+        content = files.read_checked(path / "policy.safetensors", promised, MOST_POLICY)
         own = Encoder.load(path / "encoder")
         if own.digest != config["encoder"]:
             raise files.damaged(path / "encoder", f"the encoder {config['encoder']}", own.digest)
         seeing = own if encoder is None else _instead_of(own, Encoder.load(encoder))
         history = History(1, seeing.latent_dim, recipe.stack, recipe.actions, space)
+        weights = _policy_weights(path, content, recipe, history.observation_space, space)
         model = _bare_model(recipe, history.observation_space, space)
-        try:
-            model.policy.load_state_dict(safetensors.torch.load(content))
-        except Exception as error:
-            raise files.damaged(
-                path / "policy.safetensors", "weights that fit the recipe", error
-            ) from error
+        model.policy.load_state_dict(weights)
         model.policy.set_training_mode(False)
         return cls(path, config, recipe, seeing, model)
 
@@ -321,15 +316,16 @@ def save_agent(
             remedy="train with a lower learning_rate",
         )
     # Cloned, for safetensors refuses tensors that share memory (an actor's and a critic's).
-    safetensors.torch.save_file(
-        {name: value.clone() for name, value in weights.items()}, folder / "policy.safetensors"
-    )
-    model.save(folder / "agent.zip")
+    packed = safetensors.torch.save({name: value.clone() for name, value in weights.items()})
+    files.write_whole(folder / "policy.safetensors", packed)
+    with files.whole_file(folder / "agent.zip") as temporary:
+        model.save(temporary)
     shutil.rmtree(folder / "encoder", ignore_errors=True)
     (folder / "encoder").mkdir()
     for name in ("config.json", *artifact.FILES):
-        shutil.copyfile(encoder.path / name, folder / "encoder" / name)
-    digests = {"policy.safetensors": files.file_digest(folder / "policy.safetensors")}
+        files.write_whole(folder / "encoder" / name, (encoder.path / name).read_bytes())
+    made = ("policy.safetensors", "agent.zip")
+    digests = {name: files.file_digest(folder / name) for name in made}
     body = {**config, "files": digests}
     files.write_json(folder / "config.json", {**body, "digest": files.digest(body)})
 
@@ -343,15 +339,63 @@ def read_agent_config(path: Path) -> dict[str, Any]:
     return files.read_described(path, "rl_vae agent", FORMAT, "train-agent", _FIELDS)
 
 
-def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> Any:
+def _check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
+    """Raise ValueError where a value of an agent's config.json is none that `train_agent` writes.
+
+    The recipe may be a stranger's: what it asks for must not cost more than a policy's weights do.
+    """
+    kinds = {"env_id": str, "engine": str, "env_kwargs": dict, "seed": int, "steps": int}
+    for name, kind in {**kinds, "files": dict, "encoder": str}.items():
+        if type(config[name]) is not kind:
+            raise ValueError(f"{name} {config[name]!r}")
+    if not isinstance(config["image_key"], str | None):
+        raise ValueError(f"image_key {config['image_key']!r}")
+    if max(recipe.stack, recipe.actions) > _MOST_HISTORY:
+        raise ValueError(f"a history longer than {_MOST_HISTORY}")
+    waiting: list[Any] = [recipe.hyperparameters.get("policy_kwargs", {})]
+    while waiting:
+        value = waiting.pop()
+        inside = list(value.values()) if isinstance(value, dict) else value
+        if isinstance(inside, list):
+            if len(inside) > _MOST_LAYERS:
+                raise ValueError(f"policy_kwargs with more than {_MOST_LAYERS} parts")
+            waiting += inside
+        elif isinstance(value, int | float) and abs(value) > _MOST_UNITS:
+            raise ValueError(f"policy_kwargs with a number beyond {_MOST_UNITS:,}")
+
+
+def _policy_weights(
+    path: Path, content: bytes, recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]
+) -> dict[str, torch.Tensor]:
+    """The weights in a policy.safetensors, checked against the policy that the recipe makes."""
+    where = path / "policy.safetensors"
+    try:
+        weights: dict[str, torch.Tensor] = safetensors.torch.load(content)
+    except Exception as error:  # its own exception type has no public base
+        raise files.damaged(where, "a safetensors file", error) from error
+    try:
+        with torch.device("meta"):  # shapes alone: a giant network costs nothing
+            right = _bare_model(recipe, seen, acts, device="meta").policy.state_dict()
+    except Exception as error:  # SB3 and torch refuse strange arguments in their own ways
+        raise files.damaged(path / "config.json", "a recipe that makes a policy", error) from error
+    artifact.match_weights(where, weights, right)
+    return weights
+
+
+def _bare_model(
+    recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any], device: str = "cpu"
+) -> Any:
     """A model without environments, for its policy alone; made as SB3's own `load` makes it."""
     arguments = algorithm_arguments(recipe)
-    if recipe.algorithm != "PPO":
+    # Only training uses these; a buffer would be made, and "auto" asks environments.
+    if recipe.algorithm == "PPO":
+        arguments |= {"n_steps": 2, "batch_size": 2}
+    else:
         arguments["buffer_size"] = 1
     if recipe.algorithm == "SAC":
-        arguments["target_entropy"] = 0.0  # only training uses it, and "auto" asks environments
+        arguments["target_entropy"] = 0.0
     kind: Any = ALGORITHMS[recipe.algorithm]  # its annotation forbids env=None, its code does not
-    model = kind(policy="MlpPolicy", env=None, device="cpu", _init_setup_model=False, **arguments)
+    model = kind(policy="MlpPolicy", env=None, device=device, _init_setup_model=False, **arguments)
     model.observation_space, model.action_space, model.n_envs = seen, acts, 1
     with torch.random.fork_rng(devices=[]):
         model._setup_model()
@@ -378,6 +422,13 @@ def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
 
 def _space_from_dict(values: Mapping[str, Any]) -> gym.Space[Any]:
     if values["kind"] == "Discrete":
-        return gym.spaces.Discrete(values["n"], start=values["start"])
+        n, start = values["n"], values["start"]
+        if type(n) is not int or type(start) is not int or not 1 <= n <= _MOST_UNITS:
+            raise ValueError(f"Discrete({n!r}, start={start!r})")
+        return gym.spaces.Discrete(n, start=start)
+    if values["kind"] != "Box":
+        raise ValueError(f"an action space of kind {values['kind']!r}")
     low, high = np.float32(values["low"]), np.float32(values["high"])
+    if low.shape != high.shape or not np.all(low <= high) or low.size > _MOST_UNITS:
+        raise ValueError("bounds of actions that are none")
     return gym.spaces.Box(low, high, dtype=np.float32)

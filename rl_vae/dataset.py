@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,15 +27,27 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from rl_vae import files
-from rl_vae.errors import ConfigError, DatasetError
+from rl_vae.errors import ConfigError, DatasetError, RlVaeError
 from rl_vae.frames import FrameSpec, UInt8Array
 
 FORMAT = 1
 SHARD_ROWS = 4096
 SHARD_BYTES = 64 * 2**20
+MOST_MANIFEST = 256 * 2**20
+"""Bytes that a manifest has at most: some million shards."""
 _AGAIN = (
-    "delete that shard's line in manifest.jsonl, then collect again: only that shard is made anew"
+    "take that shard out by rl-vae verify FOLDER --repair, then collect again: only it is made anew"
 )
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Filters of warnings belong to all threads."""
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("env_id", "engine", "action_dtype"), str),
+    **dict.fromkeys(("frame_skip", "seed", "n_frames", "shard_rows", "lanes"), int),
+    **dict.fromkeys(("spec", "env_kwargs", "policy"), dict),
+    **dict.fromkeys(("raw_shape", "action_shape", "factor_names"), list),
+}
 
 
 @dataclass(frozen=True)
@@ -101,8 +114,16 @@ class DatasetHeader:
         values = dict(values)
         if values.pop("format") != FORMAT:
             raise ValueError(f"the format number is not {FORMAT}")
+        for name, kind in _KINDS.items():
+            if type(values[name]) is not kind:
+                raise ValueError(f"{name} is {values[name]!r}")
+        if not isinstance(values["image_key"], str | None):
+            raise ValueError(f"image_key is {values['image_key']!r}")
         for name in ("frame_skip", "n_frames", "shard_rows", "lanes"):
-            if not isinstance(values[name], int) or values[name] < 1:
+            if values[name] < 1:
+                raise ValueError(f"{name} is {values[name]!r}")
+        for name, kind in (("raw_shape", int), ("action_shape", int), ("factor_names", str)):
+            if any(type(part) is not kind for part in values[name]):
                 raise ValueError(f"{name} is {values[name]!r}")
         header = cls(
             **{
@@ -113,7 +134,11 @@ class DatasetHeader:
                 "factor_names": tuple(values["factor_names"]),
             }
         )
-        _ = header.step_dtype  # raises where action_dtype or action_shape is none
+        header.spec.check_shape(header.raw_shape, np.uint8)
+        # Raises where action_dtype or action_shape is none.
+        if header.step_dtype["action"].base.kind not in "biuf":
+            raise ValueError(f"action_dtype is {header.action_dtype!r}")
+        files.digest(header.to_dict())  # raises where a number is not finite
         return header
 
 
@@ -147,17 +172,12 @@ class FrameDataset:
 
     def __init__(self, path: Path, header: DatasetHeader, lines: Sequence[dict[str, Any]]) -> None:
         self.path, self.header = path, header
-        self._lines = sorted(lines, key=lambda line: int(line["shard"]))
-        rows = [int(line["rows"]) for line in self._lines]
+        self._lines = sorted(lines, key=lambda line: line["shard"])
+        rows = [line["rows"] for line in self._lines]
         self._starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
-        self._frames: list[Any] = [_map(self._shard(line) / "frames.npy") for line in self._lines]
-        self._steps = [_map(self._shard(line) / "steps.npy") for line in self._lines]
-        for line, frames, steps in zip(self._lines, self._frames, self._steps, strict=True):
-            shape = (int(line["rows"]), *header.spec.shape)
-            if frames.shape != shape or frames.dtype != np.uint8:
-                raise _damaged(self._shard(line) / "frames.npy", shape, frames.shape)
-            if steps.shape != shape[:1] or steps.dtype != header.step_dtype:
-                raise _damaged(self._shard(line) / "steps.npy", shape[:1], steps.shape)
+        mapped = [_map_shard(path, header, line) for line in self._lines]
+        self._frames: list[Any] = [frames for frames, _ in mapped]
+        self._steps = [steps for _, steps in mapped]
         self._episodes: list[Episode] | None = None
 
     @classmethod
@@ -318,16 +338,7 @@ class FrameDataset:
             DatasetError: naming the first file that is not what was written.
         """
         for line in self._lines:
-            for name in ("frames", "steps"):
-                path = self._shard(line) / f"{name}.npy"
-                got = files.file_digest(path)
-                if got != line[f"{name}_sha256"]:
-                    raise DatasetError(
-                        f"{path} is damaged.",
-                        expected=f"SHA-256 {line[f'{name}_sha256']}",
-                        got=got,
-                        remedy=_AGAIN,
-                    )
+            check_shard(self.path, self.header, line)
 
     def require_complete(self) -> None:
         """Raise DatasetError where the collection was interrupted or holds nothing."""
@@ -340,7 +351,7 @@ class FrameDataset:
             )
 
     def _shard(self, line: Mapping[str, Any]) -> Path:
-        return shard_path(self.path, int(line["shard"]))
+        return shard_path(self.path, line["shard"])
 
     def _no_steps(self) -> NDArray[Any]:
         return np.empty(0, self.header.step_dtype)
@@ -401,8 +412,9 @@ def read_header(folder: Path) -> DatasetHeader | None:
     if not path.is_file():
         return None
     try:
-        return DatasetHeader.from_dict(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        content = files.parse_json(files.read_bounded(path, files.MOST_JSON))
+        return DatasetHeader.from_dict(content)
+    except (RlVaeError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise DatasetError(
             f"{path} is damaged.",
             expected="the header of a dataset",
@@ -417,37 +429,68 @@ def read_manifest(folder: Path, header: DatasetHeader) -> list[dict[str, Any]]:
     Raises:
         DatasetError: where a whole line is damaged.
     """
+    lines = []
+    for _, line in scan_manifest(folder, header):
+        if isinstance(line, DatasetError):
+            raise line
+        lines.append(line)
+    return lines
+
+
+def scan_manifest(
+    folder: Path, header: DatasetHeader
+) -> Iterator[tuple[bytes, dict[str, Any] | DatasetError]]:
+    """Every whole line of the manifest as it is written, and what it says or what is wrong with it.
+
+    Raises:
+        DatasetError: where the file cannot be read.
+    """
     path = folder / "manifest.jsonl"
     if not path.is_file():
-        return []
-    *whole, _torn = path.read_bytes().split(b"\n")
+        return
+    try:
+        *whole, _torn = files.read_bounded(path, MOST_MANIFEST).split(b"\n")
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path} cannot be read.",
+            expected="the manifest that rl-vae collect wrote",
+            got=error,
+            remedy="bring it back, or collect anew",
+        ) from error
     header_sha256 = files.digest(header.to_dict())
-    lines: dict[int, dict[str, Any]] = {}
+    seen: set[int] = set()
     for number, text in enumerate(whole, 1):
         try:
-            line = json.loads(text)
-            shard, rows = int(line["shard"]), int(line["rows"])
-            right = 0 <= shard < header.shards and rows == header.rows_of(shard)
-            right &= shard not in lines
+            line = files.parse_json(text)
+            shard, rows = line["shard"], line["rows"]
+            right = type(shard) is int and type(rows) is int and shard not in seen
+            right &= 0 <= shard < header.shards and rows == header.rows_of(shard)
             right &= all(len(line[f"{part}_sha256"]) == 64 for part in ("frames", "steps"))
-        except (ValueError, KeyError, TypeError, OverflowError):
+        except (ValueError, KeyError, TypeError):
             right = False
         if not right:
-            raise DatasetError(
-                f"{path} is damaged in line {number}.",
-                expected="a JSON object that names a shard of this dataset, each once",
-                got=repr(text[:80]),
-                remedy="delete that line; collecting again makes its shard anew",
+            yield (
+                text,
+                DatasetError(
+                    f"{path} is damaged in line {number}.",
+                    expected="a JSON object that names a shard of this dataset, each once",
+                    got=repr(text[:80]),
+                    remedy="delete that line; collecting again makes its shard anew",
+                ),
             )
-        if line.get("header_sha256") != header_sha256:
-            raise DatasetError(
-                f"{folder / 'dataset.json'} is not what it was when shard {shard} was written.",
-                expected=f"SHA-256 {line.get('header_sha256')} of its content",
-                got=header_sha256,
-                remedy="bring back the dataset.json that was written there, or collect anew",
+        elif line.get("header_sha256") != header_sha256:
+            yield (
+                text,
+                DatasetError(
+                    f"{folder / 'dataset.json'} is not what it was when shard {shard} was written.",
+                    expected=f"SHA-256 {line.get('header_sha256')} of its content",
+                    got=header_sha256,
+                    remedy="bring back the dataset.json that was written there, or collect anew",
+                ),
             )
-        lines[shard] = line
-    return list(lines.values())
+        else:
+            seen.add(shard)
+            yield text, line
 
 
 def drop_torn_line(folder: Path) -> None:
@@ -530,11 +573,53 @@ def commit_shard(folder: Path, shard: int, temporary: Path, line: Mapping[str, A
         ) from error
 
 
-def _map(path: Path) -> NDArray[Any]:
+def check_shard(folder: Path, header: DatasetHeader, line: Mapping[str, Any]) -> None:
+    """Read every byte of a shard and compare it with its line in the manifest.
+
+    Raises:
+        DatasetError: naming the first file that is not what was written, or holds no episodes.
+    """
+    _, steps = _map_shard(folder, header, line)
+    for name in ("frames", "steps"):
+        path = shard_path(folder, line["shard"]) / f"{name}.npy"
+        got = files.file_digest(path)
+        if got != line[f"{name}_sha256"]:
+            raise DatasetError(
+                f"{path} is damaged.",
+                expected=f"SHA-256 {line[f'{name}_sha256']}",
+                got=got,
+                remedy=_AGAIN,
+            )
+    begins, step, episode = steps["step"] == 0, steps["step"], steps["episode"]
+    goes_on = (step[1:] == step[:-1] + 1) & (episode[1:] == episode[:-1])
+    goes_on &= ~(steps["terminated"] | steps["truncated"])[:-1]
+    if not (begins[0] and np.all(begins[1:] | goes_on)):
+        raise DatasetError(
+            f"{path} is damaged.",
+            expected="episodes, each from step 0 on, that end where they end",
+            got="steps in another order",
+            remedy=_AGAIN,
+        )
+
+
+def _map_shard(
+    folder: Path, header: DatasetHeader, line: Mapping[str, Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Frames and steps of a shard as memory maps, of the right shapes and types."""
+    at, rows = shard_path(folder, line["shard"]), line["rows"]
+    frames = _map(folder, at / "frames.npy", (rows, *header.spec.shape), np.dtype(np.uint8))
+    return frames, _map(folder, at / "steps.npy", (rows,), header.step_dtype)
+
+
+def _map(folder: Path, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
-        with warnings.catch_warnings():
+        if not path.is_file():  # a pipe would never end
+            raise FileNotFoundError("no such file")
+        files.check_inside(folder, path)
+        with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what numpy guesses about a damaged header
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            # Not np.load, which opens zips and pickles too.
+            array = npy_format.open_memmap(path, mode="r")
     except Exception as error:  # numpy's parser of headers raises anything
         raise DatasetError(
             f"{path} is missing or damaged: {error}",
@@ -542,6 +627,10 @@ def _map(path: Path) -> NDArray[Any]:
             got=type(error).__name__,
             remedy=_AGAIN,
         ) from error
+    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+        raise _damaged(path, shape, array.shape)
+    if path.stat().st_size != array.offset + array.nbytes:
+        raise _damaged(path, shape, f"{shape} and bytes behind it")
     return array
 
 

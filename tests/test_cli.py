@@ -515,7 +515,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
         ),
         "train-vae": (
             ["train-vae", str(little_games.dataset()), "--out", str(at / "out"), "--epochs", "25"],
-            at / "out.partial" / "checkpoint.pt",
+            at / "out.partial" / "checkpoint.bin",
         ),
         "train-agent": (
             ["train-agent", LINE, "--out", str(at / "out"), "--evaluations", "0", *agent],
@@ -570,14 +570,14 @@ def _content(path: Path) -> bytes | None:
 def test_what_begins_anew_does_not_promise_to_go_on(
     command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A command that cannot resume says only that it was stopped."""
+    """A command that cannot resume says that the same command begins anew."""
 
     def interrupted(**_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setitem(COMMANDS, command, interrupted)
     assert run(command) == 130
-    assert capfd.readouterr().err == "rl-vae: stopped\n"
+    assert capfd.readouterr().err == "rl-vae: stopped; the same command begins anew\n"
 
 
 def test_a_disk_that_refuses_is_told_in_one_line(

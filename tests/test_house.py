@@ -39,6 +39,7 @@ FLOW = (
     "reference",
     "pictures",
     "artifact",
+    "states",
     "checkpoint",
     "arithmetic",
     "training",
@@ -70,7 +71,11 @@ FLOW = (
     "scorecard",
     "comparison",
     "report",
+    "inspection",
+    "verification",
+    "repair",
     "demo",
+    "stopping",
     "cli",
 )
 

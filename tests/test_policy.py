@@ -403,7 +403,7 @@ def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
 def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
     """A checkpoint that cannot be read is an ArtifactError, not a training from the beginning."""
     interrupt(tmp_path / "agent", PPO, after=190)
-    (tmp_path / "agent.partial" / "checkpoint" / "model.zip").write_bytes(b"PK nothing")
+    (tmp_path / "agent.partial" / "checkpoint" / "model.bin").write_bytes(b"PK nothing")
     with pytest.raises(ArtifactError) as caught:
         train(tmp_path / "agent", PPO)
     assert "checkpoint" in str(caught.value) and caught.value.remedy
