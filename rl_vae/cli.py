@@ -554,7 +554,7 @@ def demo(
     """CarRacing from nothing: collect, train a VAE and PPO, evaluate, write a page (minutes).
 
     Args:
-        out: A new or empty folder for everything.
+        out: A new or empty folder for everything; the same command goes on with an interrupted one.
         engine: "envpool", "gymnasium" (about ten times slower), or "auto".
         json: A file to write the figures to, besides OUT/result.json.
         seed: Of everything.
@@ -583,7 +583,7 @@ COMMANDS: dict[str, Any] = {
 
 _GOES_ON = {
     name: "the same command goes on where it stopped"
-    for name in ("collect", "train-vae", "train-agent")
+    for name in ("collect", "train-vae", "train-agent", "demo")
 }
 
 

@@ -8,8 +8,8 @@ import pytest
 from conftest import SPEC
 from environments import COUNTING
 from test_artifact import rewrite
-from test_verification import comparison, flip, tree
 from test_verification import agent as agent
+from test_verification import comparison, flip, tree
 from test_verification import data as data
 
 from rl_vae import Encoder, FrameDataset, collect_frames, repair_folder
