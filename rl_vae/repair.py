@@ -117,18 +117,18 @@ def _repair_model(folder: Path, names: set[str]) -> list[str]:
     try:
         said = artifact.read_description(folder)
         weights = artifact.parse_weights(said, artifact.read_file(said, "model.safetensors"))
-    except ArtifactError:
-        return []
-    with files.locked(folder, ArtifactError):
         config = artifact.read_config(folder)
+        made = {"README.md": artifact.make_card(config).encode()}
+    except (ArtifactError, KeyError, TypeError, ValueError):  # a card of a stranger's words
+        return []
+    if "encoder.onnx" in names:
+        vae = VAE.of(said.vae_config, said.spec.shape, weights).eval()
+        made["encoder.onnx"] = artifact.export_onnx(vae)
+    with files.locked(folder, ArtifactError):
         before = dict(config["files"])
         for name in sorted(names):
-            content = artifact.make_card(config).encode()
-            if name == "encoder.onnx":
-                vae = VAE.of(said.vae_config, said.spec.shape, weights).eval()
-                content = artifact.export_onnx(vae)
-            files.write_whole(folder / name, content)
-            config["files"][name] = files.digest(content)
+            files.write_whole(folder / name, made[name])
+            config["files"][name] = files.digest(made[name])
         if config["files"] != before:  # another torch writes another file for the same graph
             del config["digest"]
             files.write_json(folder / "config.json", {**config, "digest": files.digest(config)})
