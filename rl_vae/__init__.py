@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from rl_vae.objectives import Autoencoder, Beta, BetaTC, Capacity, Denoising
     from rl_vae.policy import train_agent
     from rl_vae.recipe import Recipe
+    from rl_vae.repair import repair_folder
     from rl_vae.sb3 import ActionMap
     from rl_vae.scorecard import Scorecard, score_encoder
     from rl_vae.sprites import Sprites, collect_sprites
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
+    from rl_vae.verification import verify_folder
     from rl_vae.watching import WatchLatents
     from rl_vae.wrappers import LatentObservation, VectorLatentObservation
 
@@ -76,10 +78,12 @@ _HOME = {
     "interval": "evaluation",
     "labels_of": "classifier",
     "make_env": "envs",
+    "repair_folder": "repair",
     "score_encoder": "scorecard",
     "train_agent": "policy",
     "train_classifier": "classifier",
     "train_vae": "training",
+    "verify_folder": "verification",
 }
 
 __all__ = [
@@ -119,10 +123,12 @@ __all__ = [
     "interval",
     "labels_of",
     "make_env",
+    "repair_folder",
     "score_encoder",
     "train_agent",
     "train_classifier",
     "train_vae",
+    "verify_folder",
 ]
 
 

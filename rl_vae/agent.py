@@ -15,7 +15,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -41,6 +41,9 @@ _RUN = ("env_id", "env_kwargs", "image_key", "engine", "encoder", "recipe", "see
 _MADE = ("format", "kind", "action_space", "steps", "seconds", "versions", "files", "digest")
 _FIELDS = frozenset(_RUN + _MADE)
 ALGORITHMS: dict[str, type[PPO | SAC | DQN]] = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
+MOST_POLICY = 2**30
+"""Bytes that a policy's weights have at most."""
+_MOST_HISTORY, _MOST_LAYERS, _MOST_UNITS = 1024, 64, 2**16
 _ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "elu": torch.nn.ELU}
 
 
@@ -79,34 +82,28 @@ class Agent:
         path = Path(path)
         config = read_agent_config(path)
         try:
+            files.check_inside(path, path / "encoder")
             recipe = Recipe.from_dict(config["recipe"])
             space = _space_from_dict(config["action_space"])
             promised = config["files"]["policy.safetensors"]
-            _check_environment(config)
-        except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
+            _check_settings(config, recipe)
+        except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise files.damaged(path / "config.json", "settings in their range", error) from error
-        try:
-            content = (path / "policy.safetensors").read_bytes()
-        except OSError as error:
-            raise files.damaged(path / "policy.safetensors", "a readable file", error) from error
-        if files.digest(content) != promised:
-            got = files.digest(content)
-            raise files.damaged(path / "policy.safetensors", f"SHA-256 {promised}", got)
+        content = files.read_checked(path / "policy.safetensors", promised, MOST_POLICY)
         own = Encoder.load(path / "encoder")
         if own.digest != config["encoder"]:
             raise files.damaged(path / "encoder", f"the encoder {config['encoder']}", own.digest)
         seeing = own if encoder is None else _instead_of(own, Encoder.load(encoder))
+        where = path / "policy.safetensors"
         try:
             weights = safetensors.torch.load(content)
             history = History(1, seeing.latent_dim, recipe.stack, recipe.actions, space)
             _check_size(recipe, history.observation_space, space, weights)
             model = _bare_model(recipe, history.observation_space, space)
-            _check_weights(model.policy.state_dict(), weights)
-            model.policy.load_state_dict(weights)
         except Exception as error:  # SB3 refuses a recipe's values in any way
-            raise files.damaged(
-                path / "policy.safetensors", "weights that fit the recipe", error
-            ) from error
+            raise files.damaged(where, "weights that fit the recipe", error) from error
+        artifact.match_weights(where, weights, model.policy.state_dict())
+        model.policy.load_state_dict(weights)
         model.policy.set_training_mode(False)
         return cls(path, config, recipe, seeing, model)
 
@@ -326,15 +323,16 @@ def save_agent(
             remedy="train with a lower learning_rate",
         )
     # Cloned, for safetensors refuses tensors that share memory (an actor's and a critic's).
-    safetensors.torch.save_file(
-        {name: value.clone() for name, value in weights.items()}, folder / "policy.safetensors"
-    )
-    model.save(folder / "agent.zip")
+    packed = safetensors.torch.save({name: value.clone() for name, value in weights.items()})
+    files.write_whole(folder / "policy.safetensors", packed)
+    with files.whole_file(folder / "agent.zip") as temporary:
+        model.save(temporary)
     shutil.rmtree(folder / "encoder", ignore_errors=True)
     (folder / "encoder").mkdir()
     for name in ("config.json", *artifact.FILES):
-        shutil.copyfile(encoder.path / name, folder / "encoder" / name)
-    digests = {"policy.safetensors": files.file_digest(folder / "policy.safetensors")}
+        files.write_whole(folder / "encoder" / name, (encoder.path / name).read_bytes())
+    made = ("policy.safetensors", "agent.zip")
+    digests = {name: files.file_digest(folder / name) for name in made}
     body = {**config, "files": digests}
     files.write_json(folder / "config.json", {**body, "digest": files.digest(body)})
 
@@ -348,19 +346,29 @@ def read_agent_config(path: Path) -> dict[str, Any]:
     return files.read_described(path, "rl_vae agent", FORMAT, "train-agent", _FIELDS)
 
 
-def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> Any:
-    """A model without environments, for its policy alone; made as SB3's own `load` makes it."""
-    arguments = algorithm_arguments(recipe)
-    # As little memory as can be for what only training fills.
-    arguments |= {"n_steps": 2} if recipe.algorithm == "PPO" else {"buffer_size": 1}
-    if recipe.algorithm == "SAC":
-        arguments["target_entropy"] = 0.0  # only training uses it, and "auto" asks environments
-    kind: Any = ALGORITHMS[recipe.algorithm]  # its annotation forbids env=None, its code does not
-    model = kind(policy="MlpPolicy", env=None, device="cpu", _init_setup_model=False, **arguments)
-    model.observation_space, model.action_space, model.n_envs = seen, acts, 1
-    with torch.random.fork_rng(devices=[]):
-        model._setup_model()
-    return model
+def _check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
+    """Raise ValueError where a value of an agent's config.json is none that `train_agent` writes.
+
+    The recipe may be a stranger's: what it asks for must not cost more than a policy's weights do.
+    """
+    kinds = {"env_id": str, "engine": str, "env_kwargs": dict, "seed": int, "steps": int}
+    for name, kind in {**kinds, "files": dict, "encoder": str}.items():
+        if type(config[name]) is not kind:
+            raise ValueError(f"{name} {config[name]!r}")
+    if not isinstance(config["image_key"], str | None):
+        raise ValueError(f"image_key {config['image_key']!r}")
+    if max(recipe.stack, recipe.actions) > _MOST_HISTORY:
+        raise ValueError(f"a history longer than {_MOST_HISTORY}")
+    waiting: list[Any] = [recipe.hyperparameters.get("policy_kwargs", {})]
+    while waiting:
+        value = waiting.pop()
+        inside = list(value.values()) if isinstance(value, dict) else value
+        if isinstance(inside, list):
+            if len(inside) > _MOST_LAYERS:
+                raise ValueError(f"policy_kwargs with more than {_MOST_LAYERS} parts")
+            waiting += inside
+        elif isinstance(value, int | float) and abs(value) > _MOST_UNITS:
+            raise ValueError(f"policy_kwargs with a number beyond {_MOST_UNITS:,}")
 
 
 def _check_size(
@@ -371,9 +379,11 @@ def _check_size(
 ) -> None:
     """Raise ValueError where a recipe's networks need more memory than there are weights for."""
     policy = recipe.hyperparameters.get("policy_kwargs", {})
-    layers, critics = policy.get("net_arch", []), policy.get("n_critics", 1)
+    layers, critics = policy.get("net_arch"), policy.get("n_critics", 1)
+    if layers is None:
+        layers = [16]  # SB3's own are wider
     actor, critic = (
-        layers.get(part, []) if isinstance(layers, dict) else layers or []
+        layers.get(part, []) if isinstance(layers, dict) else layers
         for part in ("pi", "qf" if recipe.algorithm == "SAC" else "vf")
     )
     if any(type(width) is not int or width < 1 for width in (*actor, *critic, critics)):
@@ -385,32 +395,26 @@ def _check_size(
         chains.append([seen_by_critic, *critic, 1])
     least = sum(before * after for chain in chains for before, after in itertools.pairwise(chain))
     there = sum(weight.numel() for weight in weights.values())
-    if max(len(actor), len(critic), critics) > len(weights) or (layers and least > there):
+    if max(len(actor), len(critic), critics) > len(weights) or least > there:
         raise ValueError(f"networks of {least:,} weights or more, where there are {there:,}")
-    if max(seen.shape[0], n) > there:
-        raise ValueError(f"{seen.shape[0]:,} observed numbers and {n:,} actions")
 
 
-def _check_weights(right: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
-    """Raise ValueError where a weight has another type or is no finite number."""
-    for name, value in weights.items():
-        if name in right and value.dtype != right[name].dtype:
-            raise ValueError(f"{name} is of {value.dtype}, not {right[name].dtype}")
-        if not torch.isfinite(value).all():
-            raise ValueError(f"NaN or infinity in {name}")
-
-
-def _check_environment(config: Mapping[str, Any]) -> None:
-    """Raise ValueError where an agent's environment or seed is not named as we name them."""
-    right = {
-        "env_id": isinstance(config["env_id"], str),
-        "engine": config["engine"] in get_args(EngineName),
-        "image_key": config["image_key"] is None or isinstance(config["image_key"], str),
-        "env_kwargs": isinstance(config["env_kwargs"], dict),
-        "seed": type(config["seed"]) is int,
-    }
-    if wrong := [name for name in right if not right[name]]:
-        raise ValueError(f"{wrong[0]} is {str(config[wrong[0]])[:80]!r}")
+def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> Any:
+    """A model without environments, for its policy alone; made as SB3's own `load` makes it."""
+    arguments = algorithm_arguments(recipe)
+    # Only training uses these; a buffer would be made, and "auto" asks environments.
+    if recipe.algorithm == "PPO":
+        arguments |= {"n_steps": 2, "batch_size": 2}
+    else:
+        arguments["buffer_size"] = 1
+    if recipe.algorithm == "SAC":
+        arguments["target_entropy"] = 0.0
+    kind: Any = ALGORITHMS[recipe.algorithm]  # its annotation forbids env=None, its code does not
+    model = kind(policy="MlpPolicy", env=None, device="cpu", _init_setup_model=False, **arguments)
+    model.observation_space, model.action_space, model.n_envs = seen, acts, 1
+    with torch.random.fork_rng(devices=[]):
+        model._setup_model()
+    return model
 
 
 def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
@@ -438,6 +442,8 @@ def _space_from_dict(values: Mapping[str, Any]) -> gym.Space[Any]:
         if not (type(n) is type(start) is int and 1 <= n < 2**31 and abs(start) < 2**31):
             raise ValueError(f"{n} actions from {start}")
         return gym.spaces.Discrete(n, start=start)
+    if values["kind"] != "Box":
+        raise ValueError(f"a space of kind {str(values['kind'])[:80]!r}")
     low, high = (np.asarray(values[side]) for side in ("low", "high"))
     if low.shape != high.shape or not {low.dtype.kind, high.dtype.kind} <= {"i", "f"}:
         raise ValueError(f"bounds {str(values)[:80]}")

@@ -35,8 +35,6 @@ from rl_vae.vae import VAE, VAEConfig
 
 FORMAT = 1
 FILES = ("model.safetensors", "encoder.onnx", "README.md")
-_ROOM = 2**24
-"""Bytes that a file may have beside the weights: names, the graph, the card."""
 _MADE = ("reference", "provenance", "files", "digest")
 _FIELDS = frozenset(("format", "kind", "spec", "observation_shape", "vae", *_MADE))
 
@@ -119,8 +117,8 @@ def save_artifact(
         "frames": len(dataset),
         "versions": versions(),
     }
-    (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
-    (folder / "encoder.onnx").write_bytes(export_onnx(vae))
+    files.write_whole(folder / "model.safetensors", safetensors.torch.save(weights))
+    files.write_whole(folder / "encoder.onnx", export_onnx(vae))
     config: dict[str, Any] = {
         "format": FORMAT,
         "kind": "rl_vae encoder",
@@ -130,7 +128,7 @@ def save_artifact(
         "reference": reference.to_dict(),
         "provenance": json.loads(files.canonical_json(provenance)),
     }
-    (folder / "README.md").write_text(_card(config))
+    files.write_whole(folder / "README.md", make_card(config).encode())
     config["files"] = {name: files.file_digest(folder / name) for name in FILES}
     config["digest"] = files.digest(config)
     files.write_json(folder / "config.json", config)
@@ -193,13 +191,7 @@ def read_artifact(path: str | Path) -> Artifact:
         ArtifactError: naming the file and what is wrong with it.
     """
     said = read_description(path)
-    with torch.device("meta"):
-        right = VAE(said.vae_config, said.spec.shape).state_dict()
-    size = sum(value.numel() * value.element_size() for value in right.values())
-    most = dict(zip(FILES, (size + _ROOM, 2 * size + _ROOM, _ROOM), strict=True))
-    content = {
-        name: _read_checked(said.path / name, said.files[name], most[name]) for name in FILES
-    }
+    content = {name: read_file(said, name) for name in FILES}
     return Artifact(
         path=said.path,
         spec=said.spec,
@@ -207,10 +199,21 @@ def read_artifact(path: str | Path) -> Artifact:
         vae_config=said.vae_config,
         reference=said.reference,
         provenance=said.provenance,
-        weights=_weights(said.path / FILES[0], content["model.safetensors"], right),
+        weights=parse_weights(said, content["model.safetensors"]),
         onnx=content["encoder.onnx"],
         digest=said.digest,
     )
+
+
+def read_file(said: Description, name: str) -> bytes:
+    """The content of one of FILES, checked against its SHA-256.
+
+    Raises:
+        ArtifactError: where it is missing, damaged, or far larger than such a model.
+    """
+    right = _shapes(said).values()
+    most = 2 * sum(value.numel() * value.element_size() for value in right) + 16 * 2**20
+    return files.read_checked(said.path / name, said.files[name], most)
 
 
 class _OnnxEncoder(nn.Module):
@@ -231,26 +234,33 @@ def export_onnx(vae: VAE) -> bytes:
     return export_graph(_OnnxEncoder(vae), {"frames": example}, ("mu", "logvar"))
 
 
-def _read_checked(path: Path, expected: object, most: int) -> bytes:
-    try:
-        if not path.is_file():  # a pipe or a device would never end
-            raise FileNotFoundError("no such file")
-        if path.stat().st_size > most:
-            raise files.damaged(path, f"at most {most:,} bytes", f"{path.stat().st_size:,}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise files.damaged(path, "a readable file", error) from error
-    got = files.digest(content)
-    if got != expected:
-        raise files.damaged(path, f"SHA-256 {expected}", got)
-    return content
+def parse_weights(said: Description, content: bytes) -> dict[str, Tensor]:
+    """The weights in a model.safetensors, by name.
 
-
-def _weights(path: Path, content: bytes, right: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    Raises:
+        ArtifactError: where a name, a shape or a number is not what it must be.
+    """
+    path = said.path / "model.safetensors"
     try:
         weights: dict[str, Tensor] = safetensors.torch.load(content)
     except Exception as error:  # its own exception type has no public base
         raise files.damaged(path, "a safetensors file", error) from error
+    match_weights(path, weights, _shapes(said))
+    return weights
+
+
+def _shapes(said: Description) -> dict[str, Tensor]:
+    """The weights that a model must have, without numbers."""
+    with torch.device("meta"):
+        return VAE(said.vae_config, said.spec.shape).state_dict()
+
+
+def match_weights(path: Path, weights: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None:
+    """Check what was read from a file against weights of the names, shapes and types it must hold.
+
+    Raises:
+        ArtifactError: where they are others, or a number is not finite.
+    """
     if set(weights) != set(right):
         raise files.damaged(path, f"the tensors {sorted(right)}", sorted(weights))
     for name, value in weights.items():
@@ -262,7 +272,6 @@ def _weights(path: Path, content: bytes, right: Mapping[str, Tensor]) -> dict[st
             )
         if not _finite(value):
             raise files.damaged(path, "finite weights", f"NaN or infinity in {name}")
-    return weights
 
 
 def _finite(value: Tensor) -> bool:
@@ -271,7 +280,8 @@ def _finite(value: Tensor) -> bool:
     return bool(np.isfinite(value.numpy()).all())
 
 
-def _card(config: dict[str, Any]) -> str:
+def make_card(config: dict[str, Any]) -> str:
+    """The model card, from a config.json."""
     spec, provenance = config["spec"], config["provenance"]
     held_out = provenance["held_out"]
     return f"""# Encoder of {provenance["env_id"]}

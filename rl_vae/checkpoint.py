@@ -1,14 +1,12 @@
 """Checkpoint: all that a resumed training needs, in a file that is whole or not taken.
 
-A file is the SHA-256 of its content, then what torch.save made of the state.
+FOLDER.partial/checkpoint.bin is the newest one, checkpoint.old.bin the one before; both as
+`rl_vae.states` packs them. Nothing in them is code.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from tqdm.auto import tqdm
 
 from rl_vae import files
 from rl_vae.errors import TrainingError
+from rl_vae.states import is_whole, pack_state, unpack_state
 from rl_vae.vae import VAE
 
 
@@ -35,22 +34,29 @@ class State:
     seconds: float = 0.0
     best: float = math.inf
     skipped: int = 0
+    best_sha256: str = ""
+    """Of best.safetensors, the weights with the lowest held-out loss so far."""
 
     def to_dict(self) -> dict[str, Any]:
-        """What torch.save writes and torch.load reads without running code."""
+        """What `pack_state` takes."""
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         parts = {name: part.state_dict() for name, part in self._parts()}
         return {**parts, **numbers, "noise": self.noise.get_state()}
 
     def load(self, saved: dict[str, Any]) -> None:
-        """Take over what `to_dict` gave; raises anything where it is something else."""
-        for name in _NUMBERS:
-            right = type(saved[name]) is type(getattr(self, name))
-            if not right or (name != "best" and saved[name] < 0):
-                raise ValueError(f"{name} is {saved[name]!r}")
+        """Take over what `to_dict` gave.
+
+        Raises:
+            KeyError, RuntimeError, TypeError, ValueError: where it is of another training.
+        """
         for name, part in self._parts():
             part.load_state_dict(saved[name])
+            if isinstance(part, torch.optim.Adam):
+                _check_moments(part)
         for name in _NUMBERS:
+            kind = type(getattr(self, name))
+            if type(saved[name]) is not kind:
+                raise TypeError(f"{name} {saved[name]!r}")
             setattr(self, name, saved[name])
         self.noise.set_state(saved["noise"])
 
@@ -59,43 +65,51 @@ class State:
         return [(name, getattr(self, name)) for name in names if getattr(self, name) is not None]
 
 
-_NUMBERS = ("step", "seconds", "best", "skipped")
+_NUMBERS = ("step", "seconds", "best", "skipped", "best_sha256")
+NAMES = ("checkpoint.bin", "checkpoint.old.bin")
+"""The newest checkpoint, and the one before."""
 
 
 def save_checkpoint(partial: Path, state: State) -> None:
-    """Write a new checkpoint; the one before stays as checkpoint.old.pt until it is whole."""
-    path, new = partial / "checkpoint.pt", partial / "checkpoint.new.pt"
-    content = io.BytesIO()
-    torch.save(state.to_dict(), content)
-    # torch.load does not look at the checksums in its files: a flipped bit would be trained on.
-    with new.open("wb") as file:
-        file.write(hashlib.sha256(content.getbuffer()).digest())
-        file.write(content.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a new checkpoint; the one before stays as checkpoint.old.bin until it is whole."""
+    path, new = partial / NAMES[0], partial / "checkpoint.new.bin"
+    files.write_whole(new, pack_state(state.to_dict()))
     if path.is_file():
-        path.replace(partial / "checkpoint.old.pt")
+        path.replace(partial / NAMES[1])
     new.replace(path)
     files.sync_directory(partial)
 
 
 def load_checkpoint(partial: Path, state: State) -> None:
-    """Load the newest checkpoint that is whole, if any."""
-    for name in ("checkpoint.pt", "checkpoint.old.pt"):
+    """Load the newest checkpoint that is whole, if any.
+
+    Raises:
+        TrainingError: where one is whole, but of another training.
+    """
+    for name in NAMES:
         path = partial / name
-        if path.is_file():
-            written = path.read_bytes()
-            digest, content = written[:32], written[32:]
-            if hashlib.sha256(content).digest() == digest:
-                try:
-                    # Runs no code.
-                    state.load(torch.load(io.BytesIO(content), weights_only=True))
-                except Exception as error:  # torch refuses a file in any way
-                    raise TrainingError(
-                        f"{path} is no checkpoint.",
-                        expected="what rl-vae train-vae wrote",
-                        got="something else",
-                        remedy=f"delete {partial}",
-                    ) from error
-                return
+        if not path.is_file():
+            continue
+        packed = path.read_bytes()
+        if not is_whole(packed):
             tqdm.write(f"{path} is not whole: taking an older state")
+            continue
+        try:
+            state.load(unpack_state(packed))
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise TrainingError(
+                f"{path} is no checkpoint of this training.",
+                expected="what rl-vae train-vae wrote",
+                got=error,
+                remedy=f"delete {partial}",
+            ) from error
+        return
+
+
+def _check_moments(optimizer: torch.optim.Adam) -> None:
+    """Raise ValueError where Adam's moments do not fit its weights: its kernels do not look."""
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            for name, value in optimizer.state.get(weight, {}).items():
+                if name != "step" and value.shape != weight.shape:
+                    raise ValueError(f"{name} of shape {tuple(value.shape)}")

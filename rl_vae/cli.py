@@ -8,12 +8,10 @@ everything saved that had been acknowledged.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -21,6 +19,7 @@ import tyro
 from rl_vae import envs
 from rl_vae.engines import EngineName
 from rl_vae.errors import ConfigError, RlVaeError
+from rl_vae.stopping import Terminated, say, stoppable
 
 EnvId = Annotated[str, tyro.conf.Positional]
 Folder = Annotated[Path, tyro.conf.Positional]
@@ -503,6 +502,48 @@ def export(agent: Folder, out: Path) -> None:
     )
 
 
+def verify(path: Folder, *, repair: bool = False, json: Path | None = None) -> None:
+    """Check every byte of a dataset, model, agent or comparison; exit status 2 where it is damaged.
+
+    Args:
+        path: The folder; also that of an interrupted training, FOLDER.partial.
+        repair: Keep what is good: take damaged shards out, so that collecting again makes them;
+            write a damaged encoder.onnx or README.md anew. Without it nothing is changed.
+        json: A file to write what was found to.
+    """
+    from rl_vae import artifact, evaluation, files
+    from rl_vae.repair import repair_folder
+    from rl_vae.verification import verify_folder
+
+    done: tuple[str, ...] = ()
+    if repair:
+        done, found = repair_folder(path)
+    else:
+        found = verify_folder(path)
+    for sentence in done:
+        print(f"REPAIRED {sentence}")
+    print(found)
+    if json is not None:
+        figures = {"damaged": len(found.findings), "repaired": len(done)}
+        report = {
+            "figures": {**figures, "files": found.files, "bytes": found.bytes},
+            "seeds": [],
+            "kind": found.kind,
+            "findings": [
+                {"path": str(wrong.path), "what": wrong.what, "saved": wrong.saved}
+                for wrong in found.findings
+            ],
+            "repaired": list(done),
+            "notes": list(found.notes),
+            "machine": evaluation.machine(),
+            "versions": artifact.versions(),
+        }
+        json.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(json, report)
+    if found.findings:
+        sys.exit(2)
+
+
 def demo(
     *,
     out: Path = Path("runs/demo"),
@@ -513,7 +554,7 @@ def demo(
     """CarRacing from nothing: collect, train a VAE and PPO, evaluate, write a page (minutes).
 
     Args:
-        out: A new or empty folder for everything.
+        out: A new or empty folder for everything; the same command goes on with an interrupted one.
         engine: "envpool", "gymnasium" (about ten times slower), or "auto".
         json: A file to write the figures to, besides OUT/result.json.
         seed: Of everything.
@@ -535,7 +576,14 @@ COMMANDS: dict[str, Any] = {
     "train-agent": train_agent,
     "evaluate": evaluate,
     "export": export,
+    "verify": verify,
     "demo": demo,
+}
+
+
+_GOES_ON = {
+    name: "the same command goes on where it stopped"
+    for name in ("collect", "train-vae", "train-agent", "demo")
 }
 
 
@@ -543,33 +591,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exits with its status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     envs.quiet()
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="rl-vae",
-            description="Compress an environment's frames once; learn from the code.",
-            args=arguments,
-        )
-    except RlVaeError as error:
-        print(f"rl-vae: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:  # a folder that cannot be written, a full disk
-        print(f"rl-vae: {type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (KeyboardInterrupt, _Terminated) as stop:
-        resumes = arguments[0] in ("collect", "train-vae", "train-agent")
-        then = "; the same command goes on where it stopped" if resumes else ""
-        print(f"rl-vae: stopped{then}", file=sys.stderr)
-        sys.exit(143 if isinstance(stop, _Terminated) else 130)
-
-
-class _Terminated(BaseException):
-    """SIGTERM came; like KeyboardInterrupt no Exception, so that nobody takes it for a failure."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+    then = _GOES_ON.get(arguments[0] if arguments else "", "the same command begins anew")
+    last_words = f"rl-vae: stopped; {then}"
+    with stoppable(last_words):
+        try:
+            tyro.extras.subcommand_cli_from_dict(
+                COMMANDS,
+                prog="rl-vae",
+                description="Compress an environment's frames once; learn from the code.",
+                args=arguments,
+            )
+        except RlVaeError as error:
+            print(f"rl-vae: {error}", file=sys.stderr)
+            sys.exit(2)
+        except OSError as error:  # a folder that cannot be written, a full disk
+            print(f"rl-vae: {type(error).__name__}: {error}", file=sys.stderr)
+            sys.exit(2)
+        except (KeyboardInterrupt, Terminated) as stop:
+            say(last_words)
+            sys.exit(143 if isinstance(stop, Terminated) else 130)
 
 
 def _objective(name: str, **given: Any) -> Any:

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import shutil
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,16 +28,21 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from rl_vae import files
-from rl_vae.errors import ConfigError, DatasetError, ObservationError
+from rl_vae.errors import ConfigError, DatasetError, RlVaeError
 from rl_vae.frames import FrameSpec, UInt8Array
 
 FORMAT = 1
 SHARD_ROWS = 4096
 SHARD_BYTES = 64 * 2**20
-_PARTS = ("frames", "steps")
+MOST_MANIFEST = 256 * 2**20
+"""Bytes that a manifest has at most: some million shards."""
 _AGAIN = (
-    "delete that shard's line in manifest.jsonl, then collect again: only that shard is made anew"
+    "take that shard out by rl-vae verify FOLDER --repair, then collect again: only it is made anew"
 )
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Filters of warnings belong to all threads."""
 
 
 @dataclass(frozen=True)
@@ -180,19 +186,12 @@ class FrameDataset:
 
     def __init__(self, path: Path, header: DatasetHeader, lines: Sequence[dict[str, Any]]) -> None:
         self.path, self.header = path, header
-        self._lines = sorted(lines, key=lambda line: int(line["shard"]))
-        rows = [int(line["rows"]) for line in self._lines]
+        self._lines = sorted(lines, key=lambda line: line["shard"])
+        rows = [line["rows"] for line in self._lines]
         self._starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
-        self._frames: list[Any] = [_map(self._shard(line) / "frames.npy") for line in self._lines]
-        self._steps = [_map(self._shard(line) / "steps.npy") for line in self._lines]
-        for line, frames, steps in zip(self._lines, self._frames, self._steps, strict=True):
-            shape = (int(line["rows"]), *header.spec.shape)
-            if frames.shape != shape or frames.dtype != np.uint8:
-                raise _damaged(self._shard(line) / "frames.npy", shape, frames.shape)
-            if not frames.flags.c_contiguous:
-                raise _damaged(self._shard(line) / "frames.npy", shape, "Fortran's order")
-            if steps.shape != shape[:1] or steps.dtype != header.step_dtype:
-                raise _damaged(self._shard(line) / "steps.npy", shape[:1], steps.shape)
+        mapped = [_map_shard(path, header, line) for line in self._lines]
+        self._frames: list[Any] = [frames for frames, _ in mapped]
+        self._steps = [steps for _, steps in mapped]
         self._episodes: list[Episode] | None = None
 
     @classmethod
@@ -353,16 +352,7 @@ class FrameDataset:
             DatasetError: naming the first file that is not what was written.
         """
         for line in self._lines:
-            for name in _PARTS:
-                path = self._shard(line) / f"{name}.npy"
-                got = files.file_digest(path)
-                if got != line[f"{name}_sha256"]:
-                    raise DatasetError(
-                        f"{path} is damaged.",
-                        expected=f"SHA-256 {line[f'{name}_sha256']}",
-                        got=got,
-                        remedy=_AGAIN,
-                    )
+            check_shard(self.path, self.header, line)
 
     def require_complete(self) -> None:
         """Raise DatasetError where the collection was interrupted or holds nothing."""
@@ -375,7 +365,7 @@ class FrameDataset:
             )
 
     def _shard(self, line: Mapping[str, Any]) -> Path:
-        return shard_path(self.path, int(line["shard"]))
+        return shard_path(self.path, line["shard"])
 
     def _no_steps(self) -> NDArray[Any]:
         return np.empty(0, self.header.step_dtype)
@@ -436,8 +426,9 @@ def read_header(folder: Path) -> DatasetHeader | None:
     if not path.is_file():
         return None
     try:
-        return DatasetHeader.from_dict(files.read_json(path))
-    except (ValueError, KeyError, TypeError, OSError, ObservationError) as error:
+        content = files.parse_json(files.read_bounded(path, files.MOST_JSON))
+        return DatasetHeader.from_dict(content)
+    except (RlVaeError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise DatasetError(
             f"{path} is damaged.",
             expected="the header of a dataset",
@@ -452,38 +443,69 @@ def read_manifest(folder: Path, header: DatasetHeader) -> list[dict[str, Any]]:
     Raises:
         DatasetError: where a whole line is damaged.
     """
+    lines = []
+    for _, line in scan_manifest(folder, header):
+        if isinstance(line, DatasetError):
+            raise line
+        lines.append(line)
+    return lines
+
+
+def scan_manifest(
+    folder: Path, header: DatasetHeader
+) -> Iterator[tuple[bytes, dict[str, Any] | DatasetError]]:
+    """Every whole line of the manifest as it is written, and what it says or what is wrong with it.
+
+    Raises:
+        DatasetError: where the file cannot be read.
+    """
     path = folder / "manifest.jsonl"
     if not path.is_file():
-        return []
-    *whole, _torn = path.read_bytes().split(b"\n")
+        return
+    try:
+        *whole, _torn = files.read_bounded(path, MOST_MANIFEST).split(b"\n")
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path} cannot be read.",
+            expected="the manifest that rl-vae collect wrote",
+            got=error,
+            remedy="bring it back, or collect anew",
+        ) from error
     header_sha256 = files.digest(header.to_dict())
-    lines: dict[int, dict[str, Any]] = {}
+    seen: set[int] = set()
     for number, text in enumerate(whole, 1):
         try:
             line = files.parse_json(text)
             shard, rows = line["shard"], line["rows"]
-            right = type(shard) is type(rows) is int
-            right = right and 0 <= shard < header.shards and rows == header.rows_of(shard)
-            right &= shard not in lines
-            right &= all(len(bytes.fromhex(line[f"{part}_sha256"])) == 32 for part in _PARTS)
+            right = type(shard) is int and type(rows) is int and shard not in seen
+            right &= 0 <= shard < header.shards and rows == header.rows_of(shard)
+            shas = [bytes.fromhex(line[f"{part}_sha256"]) for part in ("frames", "steps")]
+            right &= all(len(sha) == 32 for sha in shas)
         except (ValueError, KeyError, TypeError):
             right = False
         if not right:
-            raise DatasetError(
-                f"{path} is damaged in line {number}.",
-                expected="a JSON object that names a shard of this dataset, each once",
-                got=repr(text[:80]),
-                remedy="delete that line; collecting again makes its shard anew",
+            yield (
+                text,
+                DatasetError(
+                    f"{path} is damaged in line {number}.",
+                    expected="a JSON object that names a shard of this dataset, each once",
+                    got=repr(text[:80]),
+                    remedy="delete that line; collecting again makes its shard anew",
+                ),
             )
-        if line.get("header_sha256") != header_sha256:
-            raise DatasetError(
-                f"{folder / 'dataset.json'} is not what it was when shard {shard} was written.",
-                expected=f"SHA-256 {line.get('header_sha256')} of its content",
-                got=header_sha256,
-                remedy="bring back the dataset.json that was written there, or collect anew",
+        elif line.get("header_sha256") != header_sha256:
+            yield (
+                text,
+                DatasetError(
+                    f"{folder / 'dataset.json'} is not what it was when shard {shard} was written.",
+                    expected=f"SHA-256 {line.get('header_sha256')} of its content",
+                    got=header_sha256,
+                    remedy="bring back the dataset.json that was written there, or collect anew",
+                ),
             )
-        lines[shard] = line
-    return list(lines.values())
+        else:
+            seen.add(shard)
+            yield text, line
 
 
 def drop_torn_line(folder: Path) -> None:
@@ -566,14 +588,53 @@ def commit_shard(folder: Path, shard: int, temporary: Path, line: Mapping[str, A
         ) from error
 
 
-def _map(path: Path) -> NDArray[Any]:
+def check_shard(folder: Path, header: DatasetHeader, line: Mapping[str, Any]) -> None:
+    """Read every byte of a shard and compare it with its line in the manifest.
+
+    Raises:
+        DatasetError: naming the first file that is not what was written, or holds no episodes.
+    """
+    _, steps = _map_shard(folder, header, line)
+    for name in ("frames", "steps"):
+        path = shard_path(folder, line["shard"]) / f"{name}.npy"
+        got = files.file_digest(path)
+        if got != line[f"{name}_sha256"]:
+            raise DatasetError(
+                f"{path} is damaged.",
+                expected=f"SHA-256 {line[f'{name}_sha256']}",
+                got=got,
+                remedy=_AGAIN,
+            )
+    begins, step, episode = steps["step"] == 0, steps["step"], steps["episode"]
+    goes_on = (step[1:] == step[:-1] + 1) & (episode[1:] == episode[:-1])
+    goes_on &= ~(steps["terminated"] | steps["truncated"])[:-1]
+    if not (begins[0] and np.all(begins[1:] | goes_on)):
+        raise DatasetError(
+            f"{path} is damaged.",
+            expected="episodes, each from step 0 on, that end where they end",
+            got="steps in another order",
+            remedy=_AGAIN,
+        )
+
+
+def _map_shard(
+    folder: Path, header: DatasetHeader, line: Mapping[str, Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Frames and steps of a shard as memory maps, of the right shapes and types."""
+    at, rows = shard_path(folder, line["shard"]), line["rows"]
+    frames = _map(folder, at / "frames.npy", (rows, *header.spec.shape), np.dtype(np.uint8))
+    return frames, _map(folder, at / "steps.npy", (rows,), header.step_dtype)
+
+
+def _map(folder: Path, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
-        with warnings.catch_warnings():
+        if not path.is_file():  # a pipe would never end
+            raise FileNotFoundError("no such file")
+        files.check_inside(folder, path)
+        with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what numpy guesses about a damaged header
-            # Not np.load, which opens archives and pickles too.
-            array: Any = npy_format.open_memmap(path, mode="r")
-        if array.offset + array.nbytes != path.stat().st_size:
-            raise ValueError("its header does not fit its length")
+            # Not np.load, which opens zips and pickles too.
+            array = npy_format.open_memmap(path, mode="r")
     except Exception as error:  # numpy's parser of headers raises anything
         raise DatasetError(
             f"{path} is missing or damaged: {error}",
@@ -581,8 +642,11 @@ def _map(path: Path) -> NDArray[Any]:
             got=type(error).__name__,
             remedy=_AGAIN,
         ) from error
-    mapped: NDArray[Any] = array
-    return mapped
+    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+        raise _damaged(path, shape, array.shape)
+    if path.stat().st_size != array.offset + array.nbytes:
+        raise _damaged(path, shape, f"{shape} and bytes behind it")
+    return array
 
 
 def _damaged(path: Path, expected: object, got: object) -> DatasetError:

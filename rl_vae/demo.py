@@ -12,7 +12,7 @@ from rl_vae import files, pictures
 from rl_vae.agent import Agent
 from rl_vae.collect import collect_frames, coverage
 from rl_vae.dataset import FrameDataset
-from rl_vae.engines import EngineName
+from rl_vae.engines import EngineName, resolve_engine
 from rl_vae.envs import evaluation_seeds
 from rl_vae.errors import ConfigError
 from rl_vae.evaluation import (
@@ -50,27 +50,64 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
     """Collect, train a VAE, train an agent, evaluate, write a page; prints each step.
 
     Args:
-        out: A folder that is new or empty; gets data/, vae/, agent/, index.html, result.json,
-            drive.mp4 and drive.gif.
+        out: A folder that is new or empty, or holds a demo that was interrupted; gets data/, vae/,
+            agent/, index.html, result.json, drive.mp4 and drive.gif.
         seed: Of everything, from 0 to 999.
         engine: As in `make_engine`.
 
     Raises:
-        ConfigError: where the folder is not free, or the seed is out of range.
+        ConfigError: where the folder is not free or in use, or the seed is out of range.
         RlVaeError: as the steps do.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    evaluation_seeds(EPISODES, seed)  # refuses a seed before the work, not after it
+    run = {"seed": seed, "engine": resolve_engine(ENV_ID, engine)}
+    begun = (out / "run.json").is_file()
+    if not begun and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
             f"{out} is not free.",
-            expected="a new or empty folder",
+            expected="a new or empty folder, or a demo that was interrupted",
             got="files of an earlier run",
             remedy=f"name another one, or delete it: rm -r {out}",
         )
-    evaluation_seeds(EPISODES, seed)  # refuses a seed before the work, not after it
-    recipe = load_recipe("ppo_car_racing")
-    began = time.perf_counter()
+    files.check_run(out, run, ConfigError)
+    out.mkdir(parents=True, exist_ok=True)
+    with files.locked(out, ConfigError):
+        files.write_json(out / "run.json", run)
+        demo = _run_demo(out, seed, engine)
+        for left in ("run.json", "seconds.jsonl", ".lock"):
+            (out / left).unlink()
+    return demo
 
+
+class _Clock:
+    """Seconds of each step, kept in a file so that an interrupted demo does not forget them.
+
+    A step that was interrupted itself counts from its last sitting on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._began = path, time.perf_counter()
+        self._known = {line["step"]: float(line["seconds"]) for line in files.read_lines(path)}
+
+    def lap(self, step: str) -> float:
+        """Seconds of a step that ends now, or ended in an earlier sitting."""
+        now = time.perf_counter()
+        if step not in self._known:
+            self._known[step] = now - self._began
+            files.append_line(self._path, {"step": step, "seconds": self._known[step]})
+        self._began = now
+        return self._known[step]
+
+    @property
+    def total(self) -> float:
+        """Seconds of all steps, and since the last one."""
+        return sum(self._known.values()) + time.perf_counter() - self._began
+
+
+def _run_demo(out: Path, seed: int, engine: EngineName) -> Demo:
+    recipe = load_recipe("ppo_car_racing")
+    clock = _Clock(out / "seconds.jsonl")
     print(f"1/4  Collect {N_FRAMES:,} frames of {ENV_ID}: noisy driving, mostly on the gas.")
     dataset = collect_frames(
         ENV_ID,
@@ -81,7 +118,7 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
         seed=seed,
         engine=engine,
     )
-    seconds_collect = time.perf_counter() - began
+    seconds_collect = clock.lap("collect")
     seen = coverage(dataset)
     print(
         f"     {seconds_collect:.0f} s with the engine {dataset.header.engine}; {seen.episodes} "
@@ -97,7 +134,7 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
             steps=VAE_STEPS, batch_size=BATCH, learning_rate=1.5e-3, seed=seed, engine="reference"
         ),
     )
-    seconds_vae = time.perf_counter() - began - seconds_collect
+    seconds_vae = clock.lap("vae")
     print(
         f"     {seconds_vae:.0f} s; on held-out frames a value is off by "
         f"{trained.held_out.mse**0.5:.1f} of 255 (root mean square), KL "
@@ -111,7 +148,7 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
     driver = train_agent(
         ENV_ID, trained.path, out / "agent", recipe, seed=seed, engine=engine, evaluations=0
     )
-    seconds_agent = time.perf_counter() - began - seconds_collect - seconds_vae
+    seconds_agent = clock.lap("agent")
     print(f"     {seconds_agent:.0f} s, {driver.frames:,} environment steps.")
 
     print(f"4/4  Evaluate on {EPISODES} tracks that it never trained on, actions deterministic.")
@@ -141,7 +178,7 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
         "seconds_collect": seconds_collect,
         "seconds_vae": seconds_vae,
         "seconds_agent": seconds_agent,
-        "seconds_total": time.perf_counter() - began,
+        "seconds_total": clock.total,
     }
     write_figures(out / "result.json", figures, [seed])
     page = out / "index.html"

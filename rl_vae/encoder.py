@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rl_vae import files
 from rl_vae.adversaries import objective_of
 from rl_vae.artifact import Artifact, Description, read_artifact, read_description
 from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.reference import Reference
+from rl_vae.terms import Objective
 from rl_vae.vae import VAE
 
 Runtime = Literal["auto", "onnx", "torch"]
@@ -156,6 +158,19 @@ class Encoder:
         return self._said.provenance
 
     @property
+    def objective(self) -> Objective:
+        """What it was trained to minimise.
+
+        Raises:
+            ArtifactError: where its provenance does not say so.
+        """
+        try:
+            return objective_of(self.provenance["train"]["objective"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            path = self.path / "config.json"
+            raise files.damaged(path, "the objective that it was trained with", error) from error
+
+    @property
     def vae(self) -> VAE:
         """The whole VAE as a frozen torch module, built when it is first asked for."""
         if self._vae is None:
@@ -238,8 +253,7 @@ class Encoder:
 
         An autoencoder without a prior is asked for codes of N(0, 1), which may show little.
         """
-        objective = objective_of(self.provenance["train"]["objective"])
-        draws = objective.draw(n, self.latent_dim, torch.Generator().manual_seed(seed))
+        draws = self.objective.draw(n, self.latent_dim, torch.Generator().manual_seed(seed))
         return self.vae.decode_frames(draws)
 
     def interpolate(

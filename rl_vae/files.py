@@ -17,7 +17,8 @@ from typing import Any
 
 from rl_vae.errors import ArtifactError, RlVaeError
 
-_MAX_CONFIG_BYTES = 4 * 2**20
+MOST_JSON = 4 * 2**20
+"""Bytes that a description in JSON has at most."""
 _MAX_DEPTH = 64
 """Nothing of ours nests deeper; what does would overflow whatever walks it."""
 
@@ -54,19 +55,27 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that after any crash it holds its old content or its new one, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, of the same ending; the file takes its own when that is done.
+
+    After any crash the file has its old content or its new one, never half.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        sync_file(temporary)
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, as `whole_file` does."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -81,6 +90,31 @@ def append_line(path: Path, value: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     sync_directory(path.parent)
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The content of a regular file of a limited size, inside the folder that it is named in.
+
+    Files may be a stranger's: a pipe would never end, a link may lead anywhere.
+
+    Raises:
+        OSError: where there is none, or it cannot be read.
+        ValueError: where it is larger, or a link that leads out of its folder.
+    """
+    if not path.is_file():
+        raise FileNotFoundError("no such file")
+    check_inside(path.parent, path)
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    return content
+
+
+def check_inside(folder: Path, path: Path) -> None:
+    """Raise ValueError where a path in a folder is a link that leads out of the folder."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"a link out of {folder}")
 
 
 def parse_json(content: bytes) -> Any:
@@ -134,24 +168,11 @@ def _whole(text: str) -> int:
     return value
 
 
-def read_json(path: Path) -> Any:
-    """Decode a small file of strict JSON, as `parse_json` does.
-
-    Raises:
-        ValueError: where it is none, or longer than 4 MiB.
-        OSError: where it cannot be read.
-    """
-    size = path.stat().st_size
-    if size > _MAX_CONFIG_BYTES:
-        raise ValueError(f"it has {size:,} bytes, more than {_MAX_CONFIG_BYTES:,}")
-    return parse_json(path.read_bytes())
-
-
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of JSON in a file that `append_line` wrote; a torn last line is left out.
 
     Raises:
-        ArtifactError: where a whole line is damaged.
+        ArtifactError: where a whole line is no JSON object.
     """
     if not path.is_file():
         return []
@@ -160,10 +181,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     for number, text in enumerate(whole, 1):
         try:
             line = parse_json(text)
+            if not isinstance(line, dict):
+                raise ValueError("no object")
         except ValueError as error:
-            raise damaged(path, f"JSON in line {number}", error) from error
-        if not isinstance(line, dict):
-            raise damaged(path, f"a JSON object in line {number}", repr(text[:80]))
+            raise damaged(path, f"a JSON object in line {number}", error) from error
         lines.append(line)
     return lines
 
@@ -190,7 +211,7 @@ def check_run(partial: Path, run: Mapping[str, Any], error: type[RlVaeError]) ->
     if not path.is_file():
         return
     try:
-        begun = read_json(path)
+        begun = parse_json(read_bounded(path, MOST_JSON))
     except (OSError, ValueError):
         begun = None
     if begun != json.loads(canonical_json(run)):
@@ -231,9 +252,9 @@ def read_described(
             else f"make one with rl-vae {command}",
         )
     try:
-        config = read_json(file)
+        config = parse_json(read_bounded(file, MOST_JSON))
     except (OSError, ValueError) as error:
-        raise damaged(file, f"JSON of at most {_MAX_CONFIG_BYTES:,} bytes", error) from error
+        raise damaged(file, f"JSON of at most {MOST_JSON:,} bytes", error) from error
     if not isinstance(config, dict) or config.get("kind") != kind:
         raise ArtifactError(
             f"{file} does not describe an {noun}.",
@@ -256,6 +277,27 @@ def read_described(
     return config
 
 
+def read_checked(path: Path, sha256: object, most: int) -> bytes:
+    """The content of a file that a config.json promises.
+
+    Args:
+        path: The file.
+        sha256: Of its content.
+        most: Bytes that it may have.
+
+    Raises:
+        ArtifactError: where it is not that.
+    """
+    try:
+        content = read_bounded(path, most)
+    except (OSError, ValueError) as error:
+        raise damaged(path, f"a file of at most {most:,} bytes", error) from error
+    got = digest(content)
+    if got != sha256:
+        raise damaged(path, f"SHA-256 {sha256}", got)
+    return content
+
+
 def damaged(path: Path, expected: object, got: object) -> ArtifactError:
     """The error for a file of a model's or an agent's folder that is not what it must be."""
     return ArtifactError(
@@ -266,6 +308,23 @@ def damaged(path: Path, expected: object, got: object) -> ArtifactError:
     )
 
 
+def check_file(path: Path, sha256: object) -> None:
+    """Check a file of any size against the SHA-256 of its content, reading it in pieces.
+
+    Raises:
+        ArtifactError: where it is another one.
+    """
+    try:
+        if not path.is_file():
+            raise FileNotFoundError("no such file")
+        check_inside(path.parent, path)
+        got = file_digest(path)
+    except (OSError, ValueError) as error:
+        raise damaged(path, "a readable file", error) from error
+    if got != sha256:
+        raise damaged(path, f"SHA-256 {sha256}", got)
+
+
 @contextmanager
 def locked(folder: Path, error: type[RlVaeError]) -> Iterator[None]:
     """Hold a folder against a second writer; the lock goes with the process that holds it.
@@ -273,14 +332,26 @@ def locked(folder: Path, error: type[RlVaeError]) -> Iterator[None]:
     Raises:
         RlVaeError: of the kind given, where another process is writing there.
     """
-    with (folder / ".lock").open("wb") as file:
+    path = folder / ".lock"
+    with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise error(
                 f"{folder} is being written by another process.",
                 expected="one writer at a time",
-                got="a second one",
+                got=f"a second one beside process {holder(folder) or 'of unknown number'}",
                 remedy="wait for it to end, or choose another folder",
             ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
+
+
+def holder(folder: Path) -> int | None:
+    """The process that locked a folder last, if it said so; it may have ended since."""
+    try:
+        return int(read_bounded(folder / ".lock", 20))
+    except (OSError, ValueError):
+        return None

@@ -14,7 +14,7 @@ from rl_vae import files, pictures
 from rl_vae.anomalies import Anomalies, find_anomalies
 from rl_vae.dataset import FrameDataset
 from rl_vae.encoder import Encoder
-from rl_vae.errors import ObservationError
+from rl_vae.errors import ArtifactError, ObservationError
 from rl_vae.reference import Scores
 
 COLUMNS = 12
@@ -57,6 +57,7 @@ def draw_gallery(
     Raises:
         ObservationError: where the frames are of another FrameSpec.
         ConfigError: where the level is not kept.
+        ArtifactError: where another process is drawing there.
     """
     if dataset.spec != encoder.spec:
         raise ObservationError(
@@ -68,6 +69,14 @@ def draw_gallery(
     anomalies = _search(encoder, dataset, level)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    with files.locked(out, ArtifactError):
+        _draw(encoder, dataset, out, anomalies, seed)
+    return Gallery(out, anomalies.shares)
+
+
+def _draw(
+    encoder: Encoder, dataset: FrameDataset, out: Path, anomalies: Anomalies, seed: int
+) -> None:
     rows = np.random.default_rng(seed).choice(len(dataset), min(COLUMNS, len(dataset)), False)
     frames = dataset.frames(np.sort(rows))
     pictures.save_picture(
@@ -92,7 +101,6 @@ def draw_gallery(
         out / "anomalies.png", pictures.grid([strangest, encoder.reconstruct(strangest)])
     )
     files.write_whole(out / "anomalies.csv", _table(anomalies).encode())
-    return Gallery(out, anomalies.shares)
 
 
 def _search(encoder: Encoder, dataset: FrameDataset, level: float) -> Anomalies:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rl_vae import files
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.vae import VAE
@@ -68,7 +69,9 @@ def traversals(
 
 def save_picture(path: Path, image: UInt8Array) -> None:
     """Write an (H, W, 3) image as PNG."""
-    _check_written(cv2.imwrite(str(path), np.ascontiguousarray(rgb(image)[..., ::-1])), path)
+    written, content = cv2.imencode(".png", np.ascontiguousarray(rgb(image)[..., ::-1]))
+    _check_written(written, path)
+    files.write_whole(path, content.tobytes())
 
 
 def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -> None:
@@ -87,9 +90,9 @@ def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -
             Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE)
             for image in images
         ]
-        frames[0].save(
-            path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0
-        )
+        rest, each = frames[1:], round(1000 / fps)
+        with files.whole_file(path) as temporary:
+            frames[0].save(temporary, save_all=True, append_images=rest, duration=each, loop=0)
         return
     if path.suffix != ".mp4":
         raise ConfigError(
@@ -100,12 +103,14 @@ def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -
         )
     height, width = images[0].shape[:2]
     height, width = height // 2 * 2, width // 2 * 2  # the codec wants even sides
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"vp09"), fps, (width, height))
-    opened = writer.isOpened()
-    for image in images:
-        writer.write(np.ascontiguousarray(image[:height, :width, ::-1]))
-    writer.release()
-    _check_written(opened and path.is_file(), path)
+    codec = cv2.VideoWriter.fourcc(*"vp09")
+    with files.whole_file(path) as temporary:
+        writer = cv2.VideoWriter(str(temporary), codec, fps, (width, height))
+        opened = writer.isOpened()
+        for image in images:
+            writer.write(np.ascontiguousarray(image[:height, :width, ::-1]))
+        writer.release()
+        _check_written(opened and temporary.is_file(), path)
 
 
 class Curve(NamedTuple):
@@ -139,7 +144,8 @@ def save_chart(
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=140)
+    with files.whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=140)
 
 
 def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title: str) -> None:
@@ -161,7 +167,8 @@ def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title
     axes.set_xlabel("answer")
     axes.set_ylabel("right")
     axes.set_title(title)
-    figure.savefig(path, dpi=140)
+    with files.whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=140)
 
 
 def side_by_side(left: UInt8Array, right: UInt8Array, *, height: int = 192) -> UInt8Array:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import safetensors.numpy
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -42,6 +43,7 @@ from rl_vae.envs import TRAINING_SEEDS, evaluation_seeds, lane_seeds
 from rl_vae.errors import ArtifactError, ConfigError
 from rl_vae.recipe import Recipe
 from rl_vae.sb3 import Played, play
+from rl_vae.states import pack_state, unpack_state
 
 
 class TrainedAgent(NamedTuple):
@@ -247,15 +249,16 @@ class _Watch(BaseCallback):
             self._cut_progress(0)
             return
         try:
-            state = json.loads((folder / "state.json").read_bytes())
-            model.set_parameters(str(folder / "model.zip"), device="cpu")
+            state = read_checkpoint(folder)
+            parts = unpack_state((folder / "model.bin").read_bytes())
+            model.set_parameters(parts["parameters"], device="cpu")
             if isinstance(model, SAC) and model.log_ent_coef is not None:
                 # SB3 keeps it beside the parameters, and set_parameters leaves it out.
-                model.log_ent_coef.data.fill_(state["log_ent_coef"])
+                model.log_ent_coef.data.copy_(parts["log_ent_coef"])
             if isinstance(model, OffPolicyAlgorithm):
-                _load_buffer(model, folder / "buffer.npz")
+                _load_buffer(model, folder / "buffer.safetensors", state)
             model.num_timesteps, model._episode_num = state["steps"], state["episodes"]
-        except Exception as error:  # zips, arrays and JSON each fail in their own way
+        except Exception as error:  # every part fails in its own way
             raise ArtifactError(
                 f"The checkpoint {folder} is damaged.",
                 expected="what an interrupted training left",
@@ -354,17 +357,19 @@ class _Watch(BaseCallback):
         new, current, old = (self._partial / f"checkpoint{end}" for end in (".new", "", ".old"))
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        self.model.save(new / "model.zip")
-        if isinstance(self.model, OffPolicyAlgorithm):
-            _save_buffer(self.model, new / "buffer.npz")
-        state = {
+        parts: dict[str, Any] = {"parameters": self.model.get_parameters()}
+        state: dict[str, Any] = {
             "steps": self.num_timesteps,
             "seconds": self.seconds,
             "episodes": self.model._episode_num,
         }
         if isinstance(self.model, SAC) and self.model.log_ent_coef is not None:
-            state["log_ent_coef"] = float(self.model.log_ent_coef.detach())
-        files.write_json(new / "state.json", state)
+            parts["log_ent_coef"] = self.model.log_ent_coef.detach()
+        files.write_whole(new / "model.bin", pack_state(parts))
+        if isinstance(self.model, OffPolicyAlgorithm):
+            state |= _save_buffer(self.model, new / "buffer.safetensors")
+        state["files"] = {path.name: files.file_digest(path) for path in new.iterdir()}
+        files.write_json(new / "state.json", {**state, "digest": files.digest(state)})
         if current.is_dir():
             shutil.rmtree(old, ignore_errors=True)
             current.rename(old)
@@ -375,19 +380,44 @@ class _Watch(BaseCallback):
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
-def _save_buffer(model: OffPolicyAlgorithm, path: Path) -> None:
+def _save_buffer(model: OffPolicyAlgorithm, path: Path) -> dict[str, Any]:
+    """Write the replay buffer's arrays; returns where it stands."""
     buffer: Any = model.replay_buffer
-    size = buffer.size()
-    arrays = {name: getattr(buffer, name)[:size] for name in _BUFFER}
-    np.savez(path, pos=buffer.pos, full=buffer.full, **arrays)
+    arrays = {name: getattr(buffer, name)[: buffer.size()] for name in _BUFFER}
+    with files.whole_file(path) as temporary:
+        safetensors.numpy.save_file(arrays, temporary)
+    return {"pos": int(buffer.pos), "full": bool(buffer.full)}
 
 
-def _load_buffer(model: OffPolicyAlgorithm, path: Path) -> None:
+def _load_buffer(model: OffPolicyAlgorithm, path: Path, state: Mapping[str, Any]) -> None:
     buffer: Any = model.replay_buffer
-    with np.load(path, allow_pickle=False) as saved:
-        buffer.pos, buffer.full = int(saved["pos"]), bool(saved["full"])
-        for name in _BUFFER:
-            getattr(buffer, name)[: len(saved[name])] = saved[name]
+    saved = safetensors.numpy.load_file(path)
+    for name in _BUFFER:
+        into, rows = getattr(buffer, name), saved[name]
+        if rows.shape[1:] != into.shape[1:] or rows.dtype != into.dtype or len(rows) > len(into):
+            raise ValueError(f"{name} of shape {rows.shape}, {rows.dtype}")
+        into[: len(rows)] = rows
+    buffer.pos, buffer.full = state["pos"], state["full"]
+    if not 0 <= buffer.pos < buffer.buffer_size:
+        raise ValueError(f"pos {buffer.pos}")
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """What an agent's checkpoint says of itself, its files checked byte by byte.
+
+    Raises:
+        OSError, KeyError, TypeError, ValueError: where it is damaged.
+    """
+    state = files.parse_json(files.read_bounded(folder / "state.json", files.MOST_JSON))
+    body = {name: value for name, value in state.items() if name != "digest"}
+    if files.digest(body) != state["digest"]:
+        raise ValueError(f"{folder / 'state.json'} is damaged")
+    if not {"model.bin"} <= set(state["files"]) <= {"model.bin", "buffer.safetensors"}:
+        raise ValueError(f"{folder / 'state.json'} lists {sorted(state['files'])}")
+    for name, sha256 in state["files"].items():
+        if not (folder / name).is_file() or files.file_digest(folder / name) != sha256:
+            raise ValueError(f"{folder / name} is missing or damaged")
+    return dict(state)
 
 
 def _model(recipe: Recipe, venv: VecEnv, seed: int) -> BaseAlgorithm:

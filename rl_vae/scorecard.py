@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from rl_vae.adversaries import objective_of
 from rl_vae.baselines import Moving, encode_all, encodings
 from rl_vae.dataset import FrameDataset
 from rl_vae.diagnostics import HeldOut, evaluate_vae
@@ -262,7 +261,7 @@ def _whole(dataset: FrameDataset, indices: NDArray[np.int64], most: float) -> ND
 
 def _measure(encoder: Encoder, dataset: FrameDataset, test: NDArray[np.int64]) -> HeldOut:
     """Rate, distortion and the like; the objective only says whether z is drawn."""
-    objective = objective_of(encoder.provenance["train"]["objective"])
+    objective = encoder.objective
     plain = Autoencoder() if objective.deterministic else Beta()
     return evaluate_vae(copy.deepcopy(encoder.vae).cpu(), dataset, test, plain, 64)
 
@@ -273,7 +272,7 @@ def _notes(encoder: Encoder, dataset: FrameDataset) -> Iterator[str]:
             f"No state: the engine {dataset.header.engine} gave no factors of "
             f"{dataset.header.env_id}. Collect with --engine gymnasium where it has some"
         )
-    if encoder.provenance["dataset"] == dataset.digest:
+    if encoder.provenance.get("dataset") == dataset.digest:
         yield "The model was trained on frames of this dataset: its figures may flatter it"
 
 

@@ -1,6 +1,6 @@
 """train_vae: one loop, resumable to the bit.
 
-While it trains, FOLDER.partial holds everything: checkpoint.pt, best.safetensors, metrics.jsonl,
+While it trains, FOLDER.partial holds everything: checkpoint.bin, best.safetensors, metrics.jsonl,
 TensorBoard's files, pictures/. At the end the artifact is written beside them and the folder takes
 its own name: a model folder that exists is whole.
 
@@ -30,6 +30,7 @@ from rl_vae import files, pictures
 from rl_vae.adversaries import CRITIC_BETAS
 from rl_vae.arithmetic import Arithmetic, Engine, choose_arithmetic
 from rl_vae.artifact import Artifact, read_artifact, read_config, save_artifact
+from rl_vae.checkpoint import NAMES as CHECKPOINTS
 from rl_vae.checkpoint import State, load_checkpoint, save_checkpoint
 from rl_vae.dataset import FrameDataset, Split
 from rl_vae.densities import kl_per_dimension, moving_weights
@@ -53,8 +54,7 @@ MOST_SKIPPED = 20
 """So many updates in a row without a finite loss end the training."""
 
 _ONLY_WHILE_TRAINING = (
-    "checkpoint.pt",
-    "checkpoint.old.pt",
+    *CHECKPOINTS,
     "best.safetensors",
     "run.json",
     ".lock",
@@ -259,12 +259,12 @@ def train_vae(
         partial.mkdir(parents=True, exist_ok=True)
         with files.locked(partial, ArtifactError):
             files.write_json(partial / "run.json", run)
-            for left in partial.glob(".*.tmp"):  # of a write that was killed
+            for left in partial.glob(".*.tmp*"):  # of a write that was killed
                 left.unlink()
             state = _fresh_state(vae_config, train_config, dataset, split, parent)
             load_checkpoint(partial, state)
             held_out, alarms = _train(dataset, split, partial, state, train_config, progress)
-            best = _best(state.vae, partial)
+            best = _best(state, partial)
             _draw(best, dataset, split, held_out, partial / "pictures", train_config)
             save_artifact(
                 partial,
@@ -427,6 +427,7 @@ def _train(
                 state.best = held_out.loss
                 weights = safetensors.torch.save(_tensors(state.vae))
                 files.write_whole(partial / "best.safetensors", weights)
+                state.best_sha256 = files.digest(weights)
             files.append_line(metrics, record)
             save_checkpoint(partial, state)
     kept = history[-1]
@@ -557,9 +558,17 @@ def _log(board: SummaryWriter, record: dict[str, Any], size: int, total: int) ->
     board.add_histogram("vae/kl_per_dimension", kl, record["step"])
 
 
-def _best(vae: VAE, partial: Path) -> VAE:
-    weights = safetensors.torch.load((partial / "best.safetensors").read_bytes())
-    return VAE.of(vae.config, vae.shape, weights).eval()
+def _best(state: State, partial: Path) -> VAE:
+    path = partial / "best.safetensors"
+    content = path.read_bytes()
+    if files.digest(content) != state.best_sha256:
+        raise TrainingError(
+            f"{path} is damaged.",
+            expected=f"SHA-256 {state.best_sha256}",
+            got=files.digest(content),
+            remedy=f"delete {partial} and train again: the best weights cannot be had from there",
+        )
+    return VAE.of(state.vae.config, state.vae.shape, safetensors.torch.load(content)).eval()
 
 
 def _draw(

@@ -1,6 +1,7 @@
 """Agents on disk: read strictly, without running anything, and acting as SB3's own."""
 
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -161,6 +162,110 @@ def rewrite(folder: Path, **changes: Any) -> None:
     config.pop("digest")
     config |= changes
     files.write_json(folder / "config.json", {**config, "digest": files.digest(config)})
+
+
+def _first(weights: dict[str, torch.Tensor]) -> str:
+    return next(name for name in sorted(weights) if name.endswith("weight"))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda w: w[_first(w)].view(-1)[0].fill_(float("nan")), "finite"),
+        (lambda w: w[_first(w)].view(-1)[0].fill_(float("inf")), "finite"),
+        (lambda w: w.pop(_first(w)), "the tensors"),
+        (lambda w: w.update(extra=torch.zeros(1)), "extra"),
+        (lambda w: w.update({_first(w): w[_first(w)].double()}), "float64"),
+        (lambda w: w.clear(), "the tensors"),
+    ],
+    ids=["nan", "inf", "missing", "extra", "float64", "empty"],
+)
+def test_other_weights_are_refused(copy: Path, change: Any, word: str) -> None:
+    """Weights that are no numbers, or others than the recipe's, are refused with digests right."""
+    path = copy / "policy.safetensors"
+    weights = safetensors.torch.load_file(path)
+    change(weights)
+    safetensors.torch.save_file(weights, path)
+    rewrite(copy, files={"policy.safetensors": files.file_digest(path)})
+    refused(copy, "policy.safetensors", word)
+
+
+@pytest.mark.parametrize("how", ["pipe", "link", "pickle", "giant header"])
+def test_what_is_no_policy_is_refused_unrun(copy: Path, tmp_path: Path, how: str) -> None:
+    """A pipe, a link out of the folder, a pickle and a lying header in the policy's place."""
+    path = copy / "policy.safetensors"
+    content = path.read_bytes()
+    path.unlink()
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (os.mkdir, (str(tmp_path / "mark"),))
+
+    if how == "pipe":
+        os.mkfifo(path)
+    elif how == "link":
+        (tmp_path / "outside").write_bytes(content)
+        path.symlink_to(tmp_path / "outside")
+    else:
+        giant = (2**40).to_bytes(8, "little") + content[8:]
+        path.write_bytes(pickle.dumps(Payload()) if how == "pickle" else giant)
+        rewrite(copy, files={"policy.safetensors": files.file_digest(path)})
+    refused(copy, "policy.safetensors")
+    assert not (tmp_path / "mark").exists()
+
+
+def test_an_encoder_elsewhere_is_refused(copy: Path, tmp_path: Path) -> None:
+    """A link in the place of an agent's encoder is not followed out of its folder."""
+    shutil.move(copy / "encoder", tmp_path / "outside")
+    (copy / "encoder").symlink_to(tmp_path / "outside")
+    refused(copy, "a link out of")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stack": 10**9},
+        {"actions": 10**9},
+        {"hyperparameters": {"policy_kwargs": {"net_arch": [10**9]}}},
+        {"hyperparameters": {"policy_kwargs": {"net_arch": [60_000, 60_000]}}},
+        {"hyperparameters": {"policy_kwargs": {"net_arch": [8] * 100_000}}},
+        {"hyperparameters": {"policy_kwargs": {"net_arch": "os.system"}}},
+        {"hyperparameters": {"policy_kwargs": {"features_extractor_class": "os.system"}}},
+        {"hyperparameters": {"policy_kwargs": {"activation_fn": "os.system"}}},
+        {"hyperparameters": {"policy_kwargs": 5}},
+        {"hyperparameters": {"rollout_buffer_class": "os.system"}},
+        {"hyperparameters": {"_init_setup_model": True}},
+        {"hyperparameters": {"no_such_argument": 1}},
+        {"hyperparameters": {"n_steps": 10**12}, "algorithm": "PPO", "stack": 3},
+    ],
+    ids=lambda change: str(change)[:60],
+)
+def test_recipes_that_cost_too_much_or_make_no_policy_are_refused(
+    copy: Path, change: dict[str, Any]
+) -> None:
+    """A stranger's recipe is refused before it takes memory; a class in it is never looked up."""
+    recipe = json.loads((copy / "config.json").read_bytes())["recipe"]
+    rewrite(copy, recipe={**recipe, **change})
+    refused(copy, str(copy))
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"kind": "Discrete", "n": 10**12, "start": 0},
+        {"kind": "Discrete", "n": "3", "start": 0},
+        {"kind": "Box", "low": [0.0], "high": [[1.0]]},
+        {"kind": "Box", "low": [1.0], "high": [0.0]},
+        {"kind": "Box", "low": ["a"], "high": [1.0]},
+        {"kind": "os.system", "low": [0.0], "high": [1.0]},
+        [],
+    ],
+    ids=str,
+)
+def test_action_spaces_that_are_none_are_refused(copy: Path, space: Any) -> None:
+    """Bounds that are none, of another shape or giant are refused."""
+    rewrite(copy, action_space=space)
+    refused(copy, "config.json")
 
 
 def test_another_encoder_is_refused(copy: Path) -> None:

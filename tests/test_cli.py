@@ -247,6 +247,11 @@ BAD = [
     ("evaluate IN/agent --seed 1000 --json OUT", "1000"),
     ("evaluate IN/agent --engine envpool --json OUT", "gymnasium"),
     ("evaluate IN/agent --video OUT.avi", ".avi"),
+    # nothing to verify
+    ("verify IN/nothing", "IN/nothing"),
+    ("verify IN/empty", "IN/empty"),
+    ("verify IN/other --repair --json OUT", "IN/other"),
+    ("verify IN/file", "IN/file"),
     # a demo that cannot be
     ("demo --out IN/other", "IN/other"),
     ("demo --out IN/file", "IN/file"),
@@ -515,7 +520,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
         ),
         "train-vae": (
             ["train-vae", str(little_games.dataset()), "--out", str(at / "out"), "--epochs", "25"],
-            at / "out.partial" / "checkpoint.pt",
+            at / "out.partial" / "checkpoint.bin",
         ),
         "train-agent": (
             ["train-agent", LINE, "--out", str(at / "out"), "--evaluations", "0", *agent],
@@ -566,18 +571,61 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-@pytest.mark.parametrize("command", ["evaluate", "demo"])
+@pytest.mark.parametrize(
+    ("name", "status", "word"),
+    [
+        ("data", 0, "dataset, whole"),
+        ("data-flipped", 2, "shard-00000"),
+        ("data-cut", 2, "shard-00000"),
+        ("data-unfinished", 0, "160 of 320"),
+        ("data-without-header", 2, "dataset.json"),
+        ("model", 0, "model, whole"),
+        ("model-without-onnx", 2, "encoder.onnx"),
+        ("agent", 0, "agent, whole"),
+        ("agent-without-policy", 2, "policy.safetensors"),
+    ],
+)
+def test_verify_says_what_is_wrong(
+    name: str,
+    status: int,
+    word: str,
+    inputs: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """verify exits with 0 where all is whole and 2 where not, names it, and changes nothing."""
+    before = tree(inputs / name)
+    assert run("verify", inputs / name, "--json", tmp_path / "found.json") == status
+    out, err = capfd.readouterr()
+    assert word in out and err == ""
+    report = json.loads((tmp_path / "found.json").read_bytes())
+    assert report["figures"]["damaged"] == len(report["findings"])
+    assert bool(report["findings"]) == (status == 2)
+    assert tree(inputs / name) == before
+
+
+def test_verify_repairs_when_it_is_told_to(
+    inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """verify --repair leaves a dataset that opens, says what it did, and succeeds."""
+    data = shutil.copytree(inputs / "data-flipped", tmp_path / "data")
+    assert run("verify", data, "--repair") == 0
+    assert "REPAIRED" in capfd.readouterr().out
+    assert len(FrameDataset.open(data)) == 160
+
+
+@pytest.mark.parametrize("command", ["evaluate", "score"])
 def test_what_begins_anew_does_not_promise_to_go_on(
     command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A command that cannot resume says only that it was stopped."""
+    """A command that cannot resume says that the same command begins anew."""
 
     def interrupted(**_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setitem(COMMANDS, command, interrupted)
     assert run(command) == 130
-    assert capfd.readouterr().err == "rl-vae: stopped\n"
+    assert capfd.readouterr().err == "rl-vae: stopped; the same command begins anew\n"
 
 
 def test_a_disk_that_refuses_is_told_in_one_line(

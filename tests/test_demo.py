@@ -13,7 +13,7 @@ import cv2
 import pytest
 from little_games import DRIVE
 
-from rl_vae import demo
+from rl_vae import demo, files
 from rl_vae.agent import Agent
 from rl_vae.cli import main
 from rl_vae.dataset import FrameDataset
@@ -136,6 +136,19 @@ def test_the_demo_prints_each_step(made: Path) -> None:
     assert places == sorted(places)
     assert printed.count("95 % interval") == 2 and "random" in printed
     assert str(made / "run" / "index.html") in printed
+
+
+def test_an_interrupted_demo_goes_on(made: Path, tmp_path: Path) -> None:
+    """Where run.json says that a demo was interrupted, other settings are refused, not the folder;
+    the seconds of steps that were done count once."""
+    files.write_json(tmp_path / "run.json", {"seed": 3, "engine": "envpool"})
+    with pytest.raises(ConfigError, match="interrupted run of another kind"):
+        run_demo(tmp_path, seed=4)
+    clock = demo._Clock(tmp_path / "seconds.jsonl")
+    first = clock.lap("collect")
+    again = demo._Clock(tmp_path / "seconds.jsonl")
+    assert again.lap("collect") == first
+    assert again.total >= first
 
 
 def test_a_folder_that_is_not_free_is_refused(made: Path) -> None:

@@ -43,6 +43,7 @@ FLOW = (
     "reference",
     "pictures",
     "artifact",
+    "states",
     "checkpoint",
     "arithmetic",
     "training",
@@ -74,7 +75,11 @@ FLOW = (
     "scorecard",
     "comparison",
     "report",
+    "inspection",
+    "verification",
+    "repair",
     "demo",
+    "stopping",
     "cli",
 )
 

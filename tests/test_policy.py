@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -401,12 +402,31 @@ def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
-    """A checkpoint that cannot be read is an ArtifactError, not a training from the beginning."""
-    interrupt(tmp_path / "agent", PPO, after=190)
-    (tmp_path / "agent.partial" / "checkpoint" / "model.zip").write_bytes(b"PK nothing")
-    with pytest.raises(ArtifactError) as caught:
-        train(tmp_path / "agent", PPO)
-    assert "checkpoint" in str(caught.value) and caught.value.remedy
+    """A checkpoint with one flipped bit is an ArtifactError, not a training from the beginning."""
+    interrupt(tmp_path / "agent", DQN, after=190)
+    for name in ("model.bin", "buffer.safetensors", "state.json"):
+        path = tmp_path / "agent.partial" / "checkpoint" / name
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError) as caught:
+            train(tmp_path / "agent", DQN)
+        assert "checkpoint" in str(caught.value) and caught.value.remedy
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+def test_resuming_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No checkpoint is read by torch.load, and no pickle in it is run."""
+    interrupt(tmp_path / "agent", SAC, after=190)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was unpickled")
+
+    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler")):
+        monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    train(tmp_path / "agent", SAC)
 
 
 def test_a_killed_training_goes_on(

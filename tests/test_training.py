@@ -1,7 +1,6 @@
 """Training: it learns, repeats to the bit, survives what interrupts it, and refuses the rest."""
 
 import errno
-import io
 import json
 import math
 import os
@@ -47,6 +46,7 @@ from rl_vae import training as module
 from rl_vae.artifact import read_artifact
 from rl_vae.diagnostics import HeldOut
 from rl_vae.errors import ArtifactError, ConfigError, DatasetError, TrainingError
+from rl_vae.states import unpack_state
 from rl_vae.terms import Objective
 from rl_vae.training import Trained
 
@@ -386,7 +386,7 @@ def test_a_resumed_run_of_any_objective_is_equal(
     config = TrainConfig(epochs=3, batch_size=48, objective=FAMILY[name], moving_weight=3.0)
     right = outcome(train(dataset, tmp_path / "whole", config))
     interrupted(dataset, tmp_path / "model", where, call, config)
-    state = torch.load(io.BytesIO((tmp_path / "model.partial" / "checkpoint.pt").read_bytes()[32:]))
+    state = unpack_state((tmp_path / "model.partial" / "checkpoint.bin").read_bytes())
     judged = name != "masking"
     assert ("critic" in state) == ("critic_optimizer" in state) == judged
     assert outcome(train(dataset, tmp_path / "model", config)) == right
@@ -480,9 +480,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Where checkpoint.pt is damaged by a single bit or more, checkpoint.old.pt goes on."""
+    """Where checkpoint.bin is damaged by a single bit or more, checkpoint.old.bin goes on."""
     partial = interrupted(dataset, tmp_path / "model", "_step", 13)
-    damage(partial / "checkpoint.pt")
+    damage(partial / "checkpoint.bin")
     first: list[int] = []
     right = module._step
 
@@ -493,9 +493,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     monkeypatch.setattr(module, "_step", step)
     made = train(dataset, tmp_path / "model")
     assert outcome(made) == reference
-    assert first[0] == 5  # not 0, and not 10, where checkpoint.pt stood
+    assert first[0] == 5  # not 0, and not 10, where checkpoint.bin stood
     said = capsys.readouterr()
-    assert (damage is Path.unlink) or "checkpoint.pt is not whole" in said.out + said.err
+    assert (damage is Path.unlink) or "checkpoint.bin is not whole" in said.out + said.err
 
 
 def test_with_every_checkpoint_damaged_it_begins_anew(
@@ -503,8 +503,8 @@ def test_with_every_checkpoint_damaged_it_begins_anew(
 ) -> None:
     """With no whole checkpoint left a run begins anew, and ends the same."""
     partial = interrupted(dataset, tmp_path / "model", "_step", 13)
-    cut(partial / "checkpoint.pt")
-    flip(partial / "checkpoint.old.pt")
+    cut(partial / "checkpoint.bin")
+    flip(partial / "checkpoint.old.bin")
     assert outcome(train(dataset, tmp_path / "model")) == reference
 
 
@@ -513,8 +513,8 @@ def test_half_a_checkpoint_is_not_taken(
 ) -> None:
     """What a kill in the middle of a checkpoint leaves behind is neither read nor kept."""
     partial = interrupted(dataset, tmp_path / "model", "_step", 13)
-    shutil.copy(partial / "checkpoint.pt", partial / "checkpoint.new.pt")
-    cut(partial / "checkpoint.new.pt")
+    shutil.copy(partial / "checkpoint.bin", partial / "checkpoint.new.bin")
+    cut(partial / "checkpoint.new.bin")
     (partial / ".best.safetensors.123.tmp").write_bytes(b"half")
     with (partial / "metrics.jsonl").open("ab") as file:
         file.write(b'{"step": 15, "los')
@@ -534,10 +534,10 @@ def test_a_checkpoint_runs_no_code(dataset: FrameDataset, tmp_path: Path) -> Non
     torch.save({"vae": Payload()}, tmp_path / "planted.pt")
     planted = (tmp_path / "planted.pt").read_bytes()
     for text in (planted, pickle.dumps(Payload(), protocol=2)):
-        for name in ("checkpoint.pt", "checkpoint.old.pt"):
+        for name in ("checkpoint.bin", "checkpoint.old.bin"):
             (partial / name).write_bytes(bytes.fromhex(files.digest(text)) + text)
         shutil.copytree(partial, tmp_path / "copy.partial")
-        with refused(TrainingError, "checkpoint.pt"):
+        with refused(TrainingError, "checkpoint.bin"):
             train(dataset, tmp_path / "copy")
         assert not (tmp_path / "mark").exists()
         shutil.rmtree(tmp_path / "copy.partial")
@@ -725,7 +725,7 @@ def test_two_writers_do_not_meet(dataset: FrameDataset, tmp_path: Path) -> None:
         pytest.raises(ArtifactError, match="another process"),
     ):
         train(dataset, tmp_path / "model")
-    assert content(partial) == {".lock": b""}
+    assert content(partial) == {".lock": str(os.getpid()).encode()}
 
 
 def test_updates_that_are_not_finite_are_skipped_and_counted(
@@ -791,7 +791,7 @@ def test_nothing_but_skipped_updates_end_the_training(
     config = TrainConfig(steps=60, batch_size=4)
     with refused(TrainingError, "step 20", "learning_rate"):
         train(dataset, tmp_path / "model", config)
-    assert not (tmp_path / "model.partial" / "checkpoint.pt").exists()
+    assert not (tmp_path / "model.partial" / "checkpoint.bin").exists()
 
 
 def test_a_beta_far_from_what_anyone_uses_raises_an_alarm(
