@@ -10,6 +10,7 @@ Nothing that is read here is code.
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Mapping
@@ -94,10 +95,7 @@ class Agent:
             raise files.damaged(path / "encoder", f"the encoder {config['encoder']}", own.digest)
         seeing = own if encoder is None else _instead_of(own, Encoder.load(encoder))
         history = History(1, seeing.latent_dim, recipe.stack, recipe.actions, space)
-        weights = _policy_weights(path, content, recipe, history.observation_space, space)
-        model = _bare_model(recipe, history.observation_space, space)
-        model.policy.load_state_dict(weights)
-        model.policy.set_training_mode(False)
+        model = _read_model(path, content, recipe, history.observation_space, space)
         return cls(path, config, recipe, seeing, model)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -352,7 +350,10 @@ def _check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
         raise ValueError(f"image_key {config['image_key']!r}")
     if max(recipe.stack, recipe.actions) > _MOST_HISTORY:
         raise ValueError(f"a history longer than {_MOST_HISTORY}")
-    waiting: list[Any] = [recipe.hyperparameters.get("policy_kwargs", {})]
+    policy = recipe.hyperparameters.get("policy_kwargs", {})
+    if type(policy.get("n_critics", 2)) is not int or not 1 <= policy.get("n_critics", 2) <= 16:
+        raise ValueError(f"n_critics {policy['n_critics']!r}")
+    waiting: list[Any] = [policy]
     while waiting:
         value = waiting.pop()
         inside = list(value.values()) if isinstance(value, dict) else value
@@ -364,27 +365,42 @@ def _check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
             raise ValueError(f"policy_kwargs with a number beyond {_MOST_UNITS:,}")
 
 
-def _policy_weights(
+def _read_model(
     path: Path, content: bytes, recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]
-) -> dict[str, torch.Tensor]:
-    """The weights in a policy.safetensors, checked against the policy that the recipe makes."""
+) -> Any:
+    """The model that the recipe makes, with the weights of a policy.safetensors."""
     where = path / "policy.safetensors"
     try:
         weights: dict[str, torch.Tensor] = safetensors.torch.load(content)
     except Exception as error:  # its own exception type has no public base
         raise files.damaged(where, "a safetensors file", error) from error
     try:
-        with torch.device("meta"):  # shapes alone: a giant network costs nothing
-            right = _bare_model(recipe, seen, acts, device="meta").policy.state_dict()
+        _check_layers(recipe, weights, int(np.prod(seen.shape or ())))
+        model = _bare_model(recipe, seen, acts)
     except Exception as error:  # SB3 and torch refuse strange arguments in their own ways
         raise files.damaged(path / "config.json", "a recipe that makes a policy", error) from error
-    artifact.match_weights(where, weights, right)
-    return weights
+    artifact.match_weights(where, weights, model.policy.state_dict())
+    model.policy.load_state_dict(weights)
+    model.policy.set_training_mode(False)
+    return model
 
 
-def _bare_model(
-    recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any], device: str = "cpu"
-) -> Any:
+def _check_layers(recipe: Recipe, weights: Mapping[str, torch.Tensor], inputs: int) -> None:
+    """Raise ValueError where a recipe's layers have more weights than are there: building costs."""
+    there = sum(value.numel() for value in weights.values())
+    waiting: list[Any] = [recipe.hyperparameters.get("policy_kwargs", {}).get("net_arch", [])]
+    while waiting:
+        layers = waiting.pop()
+        if isinstance(layers, dict):
+            waiting += layers.values()
+        elif isinstance(layers, list):
+            widths = [inputs, *(width for width in layers if type(width) is int)]
+            if sum(one * next_ for one, next_ in itertools.pairwise(widths)) > there:
+                raise ValueError("layers with more weights than policy.safetensors holds")
+            waiting += [part for part in layers if isinstance(part, list | dict)]
+
+
+def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> Any:
     """A model without environments, for its policy alone; made as SB3's own `load` makes it."""
     arguments = algorithm_arguments(recipe)
     # Only training uses these; a buffer would be made, and "auto" asks environments.
@@ -395,7 +411,7 @@ def _bare_model(
     if recipe.algorithm == "SAC":
         arguments["target_entropy"] = 0.0
     kind: Any = ALGORITHMS[recipe.algorithm]  # its annotation forbids env=None, its code does not
-    model = kind(policy="MlpPolicy", env=None, device=device, _init_setup_model=False, **arguments)
+    model = kind(policy="MlpPolicy", env=None, device="cpu", _init_setup_model=False, **arguments)
     model.observation_space, model.action_space, model.n_envs = seen, acts, 1
     with torch.random.fork_rng(devices=[]):
         model._setup_model()
