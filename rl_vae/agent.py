@@ -94,17 +94,8 @@ class Agent:
         if own.digest != config["encoder"]:
             raise files.damaged(path / "encoder", f"the encoder {config['encoder']}", own.digest)
         seeing = own if encoder is None else _instead_of(own, Encoder.load(encoder))
-        where = path / "policy.safetensors"
-        try:
-            weights = safetensors.torch.load(content)
-            history = History(1, seeing.latent_dim, recipe.stack, recipe.actions, space)
-            _check_size(recipe, history.observation_space, space, weights)
-            model = _bare_model(recipe, history.observation_space, space)
-        except Exception as error:  # SB3 refuses a recipe's values in any way
-            raise files.damaged(where, "weights that fit the recipe", error) from error
-        artifact.match_weights(where, weights, model.policy.state_dict())
-        model.policy.load_state_dict(weights)
-        model.policy.set_training_mode(False)
+        history = History(1, seeing.latent_dim, recipe.stack, recipe.actions, space)
+        model = _read_model(path, content, recipe, history.observation_space, space)
         return cls(path, config, recipe, seeing, model)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -359,7 +350,10 @@ def _check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
         raise ValueError(f"image_key {config['image_key']!r}")
     if max(recipe.stack, recipe.actions) > _MOST_HISTORY:
         raise ValueError(f"a history longer than {_MOST_HISTORY}")
-    waiting: list[Any] = [recipe.hyperparameters.get("policy_kwargs", {})]
+    policy = recipe.hyperparameters.get("policy_kwargs", {})
+    if type(policy.get("n_critics", 2)) is not int or not 1 <= policy.get("n_critics", 2) <= 16:
+        raise ValueError(f"n_critics {policy['n_critics']!r}")
+    waiting: list[Any] = [policy]
     while waiting:
         value = waiting.pop()
         inside = list(value.values()) if isinstance(value, dict) else value
@@ -371,32 +365,39 @@ def _check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
             raise ValueError(f"policy_kwargs with a number beyond {_MOST_UNITS:,}")
 
 
-def _check_size(
-    recipe: Recipe,
-    seen: gym.spaces.Box,
-    acts: gym.Space[Any],
-    weights: Mapping[str, torch.Tensor],
-) -> None:
-    """Raise ValueError where a recipe's networks need more memory than there are weights for."""
-    policy = recipe.hyperparameters.get("policy_kwargs", {})
-    layers, critics = policy.get("net_arch"), policy.get("n_critics", 1)
-    if layers is None:
-        layers = [16]  # SB3's own are wider
-    actor, critic = (
-        layers.get(part, []) if isinstance(layers, dict) else layers
-        for part in ("pi", "qf" if recipe.algorithm == "SAC" else "vf")
-    )
-    if any(type(width) is not int or width < 1 for width in (*actor, *critic, critics)):
-        raise ValueError(f"net_arch {layers} of {critics} critics")
-    n = int(acts.n) if isinstance(acts, gym.spaces.Discrete) else int(np.prod(acts.shape or ()))
-    seen_by_critic = seen.shape[0] + (n if recipe.algorithm == "SAC" else 0)
-    chains = [[seen.shape[0], *actor, n]]
-    if recipe.algorithm != "DQN":
-        chains.append([seen_by_critic, *critic, 1])
-    least = sum(before * after for chain in chains for before, after in itertools.pairwise(chain))
-    there = sum(weight.numel() for weight in weights.values())
-    if max(len(actor), len(critic), critics) > len(weights) or least > there:
-        raise ValueError(f"networks of {least:,} weights or more, where there are {there:,}")
+def _read_model(
+    path: Path, content: bytes, recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]
+) -> Any:
+    """The model that the recipe makes, with the weights of a policy.safetensors."""
+    where = path / "policy.safetensors"
+    try:
+        weights: dict[str, torch.Tensor] = safetensors.torch.load(content)
+    except Exception as error:  # its own exception type has no public base
+        raise files.damaged(where, "a safetensors file", error) from error
+    try:
+        _check_layers(recipe, weights, int(np.prod(seen.shape or ())))
+        model = _bare_model(recipe, seen, acts)
+    except Exception as error:  # SB3 and torch refuse strange arguments in their own ways
+        raise files.damaged(path / "config.json", "a recipe that makes a policy", error) from error
+    artifact.match_weights(where, weights, model.policy.state_dict())
+    model.policy.load_state_dict(weights)
+    model.policy.set_training_mode(False)
+    return model
+
+
+def _check_layers(recipe: Recipe, weights: Mapping[str, torch.Tensor], inputs: int) -> None:
+    """Raise ValueError where a recipe's layers have more weights than are there: building costs."""
+    there = sum(value.numel() for value in weights.values())
+    waiting: list[Any] = [recipe.hyperparameters.get("policy_kwargs", {}).get("net_arch", [])]
+    while waiting:
+        layers = waiting.pop()
+        if isinstance(layers, dict):
+            waiting += layers.values()
+        elif isinstance(layers, list):
+            widths = [inputs, *(width for width in layers if type(width) is int)]
+            if sum(one * next_ for one, next_ in itertools.pairwise(widths)) > there:
+                raise ValueError("layers with more weights than policy.safetensors holds")
+            waiting += [part for part in layers if isinstance(part, list | dict)]
 
 
 def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> Any:
@@ -436,19 +437,14 @@ def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
 
 
 def _space_from_dict(values: Mapping[str, Any]) -> gym.Space[Any]:
-    """The space that `space_to_dict` described; ValueError or the like where it is none."""
     if values["kind"] == "Discrete":
         n, start = values["n"], values["start"]
-        if not (type(n) is type(start) is int and 1 <= n < 2**31 and abs(start) < 2**31):
-            raise ValueError(f"{n} actions from {start}")
+        if type(n) is not int or type(start) is not int or not 1 <= n <= _MOST_UNITS:
+            raise ValueError(f"Discrete({n!r}, start={start!r})")
         return gym.spaces.Discrete(n, start=start)
     if values["kind"] != "Box":
-        raise ValueError(f"a space of kind {str(values['kind'])[:80]!r}")
-    low, high = (np.asarray(values[side]) for side in ("low", "high"))
-    if low.shape != high.shape or not {low.dtype.kind, high.dtype.kind} <= {"i", "f"}:
-        raise ValueError(f"bounds {str(values)[:80]}")
-    most = np.finfo(np.float32).max
-    if not low.size or not ((-most <= low) & (low <= high) & (high <= most)).all():
-        raise ValueError(f"bounds {str(values)[:80]}")
-    low, high = low.astype(np.float32), high.astype(np.float32)
+        raise ValueError(f"an action space of kind {values['kind']!r}")
+    low, high = np.float32(values["low"]), np.float32(values["high"])
+    if low.shape != high.shape or not np.all(low <= high) or low.size > _MOST_UNITS:
+        raise ValueError("bounds of actions that are none")
     return gym.spaces.Box(low, high, dtype=np.float32)
