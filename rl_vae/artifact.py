@@ -166,7 +166,9 @@ def read_description(path: str | Path) -> Description:
         spec.check_shape(tuple(shape), np.uint8)
         if not isinstance(provenance, dict):
             raise TypeError(f"provenance {provenance!r}")
-        digests = dict(config["files"])
+        digests = config["files"]
+        if not isinstance(digests, dict):
+            raise TypeError(f"files {str(digests)[:80]}")
     except (ConfigError, ObservationError, AttributeError, TypeError, ValueError) as error:
         raise files.damaged(where, "settings in their range", error) from error
     if set(digests) != set(FILES):

@@ -13,11 +13,12 @@ follow each other; a shard begins and ends with its own episodes.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,12 +43,6 @@ _AGAIN = (
 
 _ONE_AT_A_TIME = threading.Lock()
 """Filters of warnings belong to all threads."""
-_KINDS: dict[str, type] = {
-    **dict.fromkeys(("env_id", "engine", "action_dtype"), str),
-    **dict.fromkeys(("frame_skip", "seed", "n_frames", "shard_rows", "lanes"), int),
-    **dict.fromkeys(("spec", "env_kwargs", "policy"), dict),
-    **dict.fromkeys(("raw_shape", "action_shape", "factor_names"), list),
-}
 
 
 @dataclass(frozen=True)
@@ -110,36 +105,55 @@ class DatasetHeader:
 
         Raises:
             ValueError, KeyError, TypeError: where it is none.
+            ObservationError: where its FrameSpec does not fit its raw observations.
         """
         values = dict(values)
         if values.pop("format") != FORMAT:
             raise ValueError(f"the format number is not {FORMAT}")
-        for name, kind in _KINDS.items():
-            if type(values[name]) is not kind:
-                raise ValueError(f"{name} is {values[name]!r}")
-        if not isinstance(values["image_key"], str | None):
-            raise ValueError(f"image_key is {values['image_key']!r}")
-        for name in ("frame_skip", "n_frames", "shard_rows", "lanes"):
-            if values[name] < 1:
-                raise ValueError(f"{name} is {values[name]!r}")
-        for name, kind in (("raw_shape", int), ("action_shape", int), ("factor_names", str)):
-            if any(type(part) is not kind for part in values[name]):
-                raise ValueError(f"{name} is {values[name]!r}")
-        header = cls(
-            **{
-                **values,
-                "spec": FrameSpec.from_dict(values["spec"]),
-                "raw_shape": tuple(values["raw_shape"]),
-                "action_shape": tuple(values["action_shape"]),
-                "factor_names": tuple(values["factor_names"]),
-            }
-        )
+        for name, right in _RIGHT.items():
+            if not right(values[name]):
+                raise ValueError(f"{name} is {str(values[name])[:80]!r}")
+        tuples = {name: tuple(values[name]) for name in _TUPLES}
+        header = cls(**{**values, **tuples, "spec": FrameSpec.from_dict(values["spec"])})
         header.spec.check_shape(header.raw_shape, np.uint8)
-        # Raises where action_dtype or action_shape is none.
-        if header.step_dtype["action"].base.kind not in "biuf":
-            raise ValueError(f"action_dtype is {header.action_dtype!r}")
-        files.digest(header.to_dict())  # raises where a number is not finite
         return header
+
+
+_MOST = 2**40
+"""Frames of a dataset, and whatever else is counted in its header."""
+_MOST_NUMBERS = 2**20
+"""Of one action. A declared shape costs memory before a file has shown that it is true."""
+_TUPLES = ("raw_shape", "action_shape", "factor_names")
+_ACTION_DTYPES = frozenset(np.dtype(kind).str for kind in "?bBhHiIlLefd")
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= _MOST
+
+
+def _shape(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_count, value)) and len(value) <= 32
+
+
+_RIGHT: dict[str, Callable[[Any], bool]] = {
+    "env_id": lambda value: isinstance(value, str),
+    "engine": lambda value: isinstance(value, str),
+    "env_kwargs": lambda value: isinstance(value, dict),
+    "frame_skip": _count,
+    "image_key": lambda value: value is None or isinstance(value, str),
+    "raw_shape": _shape,
+    "seed": lambda value: type(value) is int and value >= 0,
+    "n_frames": _count,
+    "shard_rows": _count,
+    "lanes": _count,
+    "policy": lambda value: isinstance(value, dict),
+    "action_shape": lambda value: _shape(value) and math.prod(value) <= _MOST_NUMBERS,
+    "action_dtype": lambda value: isinstance(value, str) and value in _ACTION_DTYPES,
+    "factor_names": lambda value: (
+        isinstance(value, list) and all(isinstance(name, str) for name in value)
+    ),
+}
+"""What the value of each field of a header must be."""
 
 
 class Episode(NamedTuple):
@@ -469,7 +483,8 @@ def scan_manifest(
             shard, rows = line["shard"], line["rows"]
             right = type(shard) is int and type(rows) is int and shard not in seen
             right &= 0 <= shard < header.shards and rows == header.rows_of(shard)
-            right &= all(len(line[f"{part}_sha256"]) == 64 for part in ("frames", "steps"))
+            shas = [bytes.fromhex(line[f"{part}_sha256"]) for part in ("frames", "steps")]
+            right &= all(len(sha) == 32 for sha in shas)
         except (ValueError, KeyError, TypeError):
             right = False
         if not right:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from rl_vae.errors import ArtifactError, RlVaeError
 
 MOST_JSON = 4 * 2**20
 """Bytes that a description in JSON has at most."""
+_MAX_DEPTH = 64
+"""Nothing of ours nests deeper; what does would overflow whatever walks it."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -115,11 +118,54 @@ def check_inside(folder: Path, path: Path) -> None:
 
 
 def parse_json(content: bytes) -> Any:
-    """What a text in JSON says; any text that is none is a ValueError, also one nested deeply."""
+    """Decode strict JSON, whose meaning is the same to every reader.
+
+    Raises:
+        ValueError: where it is none, where a name comes twice in an object, a number is not
+            finite or is whole and beyond 64 bits, or lists and objects nest deeper than 64.
+    """
     try:
-        return json.loads(content)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+        value = json.loads(
+            content,
+            object_pairs_hook=_unique,
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
+    except RecursionError as error:
+        raise ValueError("it nests too deeply") from error
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            part
+            for parent in level
+            if isinstance(parent, dict | list)
+            for part in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return value
+    raise ValueError("it nests too deeply")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name comes twice in an object")
+    return values
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is not finite")
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if not -(2**63) <= value < 2**64:
+        raise ValueError(f"the number {text[:20]} does not fit into 64 bits")
+    return value
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -216,7 +262,7 @@ def read_described(
             got=(isinstance(config, dict) and config.get("kind")) or "something else",
             remedy=f"name the folder of an {noun}",
         )
-    if config.get("format") != format_number:
+    if type(config.get("format")) is not int or config["format"] != format_number:
         raise ArtifactError(
             f"{file} has another format.",
             expected=f"format {format_number}",
@@ -225,11 +271,7 @@ def read_described(
         )
     if set(config) != fields:
         raise damaged(file, f"the fields {sorted(fields)}", sorted(config))
-    body = {name: value for name, value in config.items() if name != "digest"}
-    try:
-        right = digest(body)
-    except (ValueError, RecursionError) as error:
-        raise damaged(file, "finite numbers, not nested deeply", error) from error
+    right = digest({name: value for name, value in config.items() if name != "digest"})
     if right != config["digest"]:
         raise damaged(file, f"digest {config['digest']}", right)
     return config

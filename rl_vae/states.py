@@ -15,8 +15,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rl_vae import files
-
 
 def pack_state(state: Any) -> bytes:
     """A state as bytes: dicts, lists, tuples, tensors, numbers, words and None.
@@ -46,7 +44,8 @@ def unpack_state(packed: bytes) -> Any:
         raise ValueError("its SHA-256 is another one")
     try:
         tensors = safetensors.torch.load(packed[32:])
-        structure = files.parse_json(tensors.pop("structure").numpy().tobytes())
+        # Not files.parse_json: a loss may be infinite.
+        structure = json.loads(tensors.pop("structure").numpy().tobytes())
         return _state(structure, tensors)
     except Exception as error:  # safetensors' own exception type has no public base
         raise ValueError(f"no packed state: {error}") from error

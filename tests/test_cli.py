@@ -537,7 +537,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
                 "25",
                 *one,
             ],
-            at / "out" / "beta1-seed0.partial" / "checkpoint.pt",
+            at / "out" / "beta1-seed0.partial" / "checkpoint.bin",
         ),
         "train-agent": (
             ["train-agent", LINE, "--out", str(at / "out"), "--evaluations", "0", *agent],
