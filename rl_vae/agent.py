@@ -10,11 +10,12 @@ Nothing that is read here is code.
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -81,7 +82,8 @@ class Agent:
             recipe = Recipe.from_dict(config["recipe"])
             space = _space_from_dict(config["action_space"])
             promised = config["files"]["policy.safetensors"]
-        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            _check_environment(config)
+        except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
             raise files.damaged(path / "config.json", "settings in their range", error) from error
         try:
             content = (path / "policy.safetensors").read_bytes()
@@ -94,11 +96,14 @@ class Agent:
         if own.digest != config["encoder"]:
             raise files.damaged(path / "encoder", f"the encoder {config['encoder']}", own.digest)
         seeing = own if encoder is None else _instead_of(own, Encoder.load(encoder))
-        history = History(1, seeing.latent_dim, recipe.stack, recipe.actions, space)
-        model = _bare_model(recipe, history.observation_space, space)
         try:
-            model.policy.load_state_dict(safetensors.torch.load(content))
-        except Exception as error:
+            weights = safetensors.torch.load(content)
+            history = History(1, seeing.latent_dim, recipe.stack, recipe.actions, space)
+            _check_size(recipe, history.observation_space, space, weights)
+            model = _bare_model(recipe, history.observation_space, space)
+            _check_weights(model.policy.state_dict(), weights)
+            model.policy.load_state_dict(weights)
+        except Exception as error:  # SB3 refuses a recipe's values in any way
             raise files.damaged(
                 path / "policy.safetensors", "weights that fit the recipe", error
             ) from error
@@ -346,8 +351,8 @@ def read_agent_config(path: Path) -> dict[str, Any]:
 def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> Any:
     """A model without environments, for its policy alone; made as SB3's own `load` makes it."""
     arguments = algorithm_arguments(recipe)
-    if recipe.algorithm != "PPO":
-        arguments["buffer_size"] = 1
+    # As little memory as can be for what only training fills.
+    arguments |= {"n_steps": 2} if recipe.algorithm == "PPO" else {"buffer_size": 1}
     if recipe.algorithm == "SAC":
         arguments["target_entropy"] = 0.0  # only training uses it, and "auto" asks environments
     kind: Any = ALGORITHMS[recipe.algorithm]  # its annotation forbids env=None, its code does not
@@ -356,6 +361,58 @@ def _bare_model(recipe: Recipe, seen: gym.Space[Any], acts: gym.Space[Any]) -> A
     with torch.random.fork_rng(devices=[]):
         model._setup_model()
     return model
+
+
+def _check_size(
+    recipe: Recipe,
+    seen: gym.spaces.Box,
+    acts: gym.Space[Any],
+    weights: Mapping[str, torch.Tensor],
+) -> None:
+    """Raise ValueError where a recipe's networks need more memory than there are weights for."""
+    policy = recipe.hyperparameters.get("policy_kwargs", {})
+    layers, critics = policy.get("net_arch", []), policy.get("n_critics", 1)
+    actor, critic = (
+        layers.get(part, []) if isinstance(layers, dict) else layers or []
+        for part in ("pi", "qf" if recipe.algorithm == "SAC" else "vf")
+    )
+    if any(type(width) is not int or width < 1 for width in (*actor, *critic, critics)):
+        raise ValueError(f"net_arch {layers} of {critics} critics")
+    n = int(acts.n) if isinstance(acts, gym.spaces.Discrete) else int(np.prod(acts.shape or ()))
+    seen_by_critic = seen.shape[0] + (n if recipe.algorithm == "SAC" else 0)
+    chains = [[seen.shape[0], *actor, n]]
+    if recipe.algorithm != "DQN":
+        chains.append([seen_by_critic, *critic, 1])
+    least = sum(before * after for chain in chains for before, after in itertools.pairwise(chain))
+    there = sum(weight.numel() for weight in weights.values())
+    if max(len(actor), len(critic), critics) > len(weights) or (layers and least > there):
+        raise ValueError(f"networks of {least:,} weights or more, where there are {there:,}")
+    if max(seen.shape[0], n) > there:
+        raise ValueError(f"{seen.shape[0]:,} observed numbers and {n:,} actions")
+
+
+def _check_weights(
+    right: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]
+) -> None:
+    """Raise ValueError where a weight has another type or is no finite number."""
+    for name, value in weights.items():
+        if name in right and value.dtype != right[name].dtype:
+            raise ValueError(f"{name} is of {value.dtype}, not {right[name].dtype}")
+        if not torch.isfinite(value).all():
+            raise ValueError(f"NaN or infinity in {name}")
+
+
+def _check_environment(config: Mapping[str, Any]) -> None:
+    """Raise ValueError where an agent's environment or seed is not named as we name them."""
+    right = {
+        "env_id": isinstance(config["env_id"], str),
+        "engine": config["engine"] in get_args(EngineName),
+        "image_key": config["image_key"] is None or isinstance(config["image_key"], str),
+        "env_kwargs": isinstance(config["env_kwargs"], dict),
+        "seed": type(config["seed"]) is int,
+    }
+    if wrong := [name for name in right if not right[name]]:
+        raise ValueError(f"{wrong[0]} is {str(config[wrong[0]])[:80]!r}")
 
 
 def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
@@ -377,7 +434,17 @@ def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
 
 
 def _space_from_dict(values: Mapping[str, Any]) -> gym.Space[Any]:
+    """The space that `space_to_dict` described; ValueError, TypeError or KeyError where it is none."""
     if values["kind"] == "Discrete":
-        return gym.spaces.Discrete(values["n"], start=values["start"])
-    low, high = np.float32(values["low"]), np.float32(values["high"])
+        n, start = values["n"], values["start"]
+        if not (type(n) is type(start) is int and 1 <= n < 2**31 and abs(start) < 2**31):
+            raise ValueError(f"{n} actions from {start}")
+        return gym.spaces.Discrete(n, start=start)
+    low, high = (np.asarray(values[side]) for side in ("low", "high"))
+    if low.shape != high.shape or not {low.dtype.kind, high.dtype.kind} <= {"i", "f"}:
+        raise ValueError(f"bounds {str(values)[:80]}")
+    most = np.finfo(np.float32).max
+    if not low.size or not ((-most <= low) & (low <= high) & (high <= most)).all():
+        raise ValueError(f"bounds {str(values)[:80]}")
+    low, high = low.astype(np.float32), high.astype(np.float32)
     return gym.spaces.Box(low, high, dtype=np.float32)

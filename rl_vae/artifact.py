@@ -35,6 +35,8 @@ from rl_vae.vae import VAE, VAEConfig
 
 FORMAT = 1
 FILES = ("model.safetensors", "encoder.onnx", "README.md")
+_ROOM = 2**24
+"""Bytes that a file may have beside the weights: names, the graph, the card."""
 _MADE = ("reference", "provenance", "files", "digest")
 _FIELDS = frozenset(("format", "kind", "spec", "observation_shape", "vae", *_MADE))
 
@@ -164,7 +166,9 @@ def read_description(path: str | Path) -> Description:
         spec.check_shape(tuple(shape), np.uint8)
         if not isinstance(provenance, dict):
             raise TypeError(f"provenance {provenance!r}")
-        digests = dict(config["files"])
+        digests = config["files"]
+        if not isinstance(digests, dict):
+            raise TypeError(f"files {str(digests)[:80]}")
     except (ConfigError, ObservationError, AttributeError, TypeError, ValueError) as error:
         raise files.damaged(where, "settings in their range", error) from error
     if set(digests) != set(FILES):
@@ -189,7 +193,13 @@ def read_artifact(path: str | Path) -> Artifact:
         ArtifactError: naming the file and what is wrong with it.
     """
     said = read_description(path)
-    content = {name: _read_checked(said.path / name, said.files[name]) for name in FILES}
+    with torch.device("meta"):
+        right = VAE(said.vae_config, said.spec.shape).state_dict()
+    size = sum(value.numel() * value.element_size() for value in right.values())
+    most = dict(zip(FILES, (size + _ROOM, 2 * size + _ROOM, _ROOM), strict=True))
+    content = {
+        name: _read_checked(said.path / name, said.files[name], most[name]) for name in FILES
+    }
     return Artifact(
         path=said.path,
         spec=said.spec,
@@ -197,9 +207,7 @@ def read_artifact(path: str | Path) -> Artifact:
         vae_config=said.vae_config,
         reference=said.reference,
         provenance=said.provenance,
-        weights=_weights(
-            said.path / FILES[0], content["model.safetensors"], said.vae_config, said.spec
-        ),
+        weights=_weights(said.path / FILES[0], content["model.safetensors"], right),
         onnx=content["encoder.onnx"],
         digest=said.digest,
     )
@@ -223,10 +231,12 @@ def export_onnx(vae: VAE) -> bytes:
     return export_graph(_OnnxEncoder(vae), {"frames": example}, ("mu", "logvar"))
 
 
-def _read_checked(path: Path, expected: object) -> bytes:
+def _read_checked(path: Path, expected: object, most: int) -> bytes:
     try:
         if not path.is_file():  # a pipe or a device would never end
             raise FileNotFoundError("no such file")
+        if path.stat().st_size > most:
+            raise files.damaged(path, f"at most {most:,} bytes", f"{path.stat().st_size:,}")
         content = path.read_bytes()
     except OSError as error:
         raise files.damaged(path, "a readable file", error) from error
@@ -236,13 +246,11 @@ def _read_checked(path: Path, expected: object) -> bytes:
     return content
 
 
-def _weights(path: Path, content: bytes, config: VAEConfig, spec: FrameSpec) -> dict[str, Tensor]:
+def _weights(path: Path, content: bytes, right: Mapping[str, Tensor]) -> dict[str, Tensor]:
     try:
         weights: dict[str, Tensor] = safetensors.torch.load(content)
     except Exception as error:  # its own exception type has no public base
         raise files.damaged(path, "a safetensors file", error) from error
-    with torch.device("meta"):
-        right = VAE(config, spec.shape).state_dict()
     if set(weights) != set(right):
         raise files.damaged(path, f"the tensors {sorted(right)}", sorted(weights))
     for name, value in weights.items():

@@ -9,7 +9,6 @@ import hashlib
 import io
 import math
 import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,11 @@ class State:
         return {**parts, **numbers, "noise": self.noise.get_state()}
 
     def load(self, saved: dict[str, Any]) -> None:
-        """Take over what `to_dict` gave."""
+        """Take over what `to_dict` gave; raises anything where it is something else."""
+        for name in _NUMBERS:
+            kind = type(getattr(self, name))
+            if type(saved[name]) is not kind or not saved[name] >= 0 and name != "best":
+                raise ValueError(f"{name} is {saved[name]!r}")
         for name, part in self._parts():
             part.load_state_dict(saved[name])
         for name in _NUMBERS:
@@ -85,14 +88,14 @@ def load_checkpoint(partial: Path, state: State) -> None:
             digest, content = written[:32], written[32:]
             if hashlib.sha256(content).digest() == digest:
                 try:
-                    saved = torch.load(io.BytesIO(content), weights_only=True)  # runs no code
-                except (RuntimeError, pickle.UnpicklingError) as error:
+                    # Runs no code.
+                    state.load(torch.load(io.BytesIO(content), weights_only=True))
+                except Exception as error:  # torch refuses a file in any way
                     raise TrainingError(
                         f"{path} is no checkpoint.",
                         expected="what rl-vae train-vae wrote",
                         got="something else",
                         remedy=f"delete {partial}",
                     ) from error
-                state.load(saved)
                 return
             tqdm.write(f"{path} is not whole: taking an older state")

@@ -243,12 +243,12 @@ def _make_header(
     finally:
         engine.close()
     try:
-        files.digest(header.to_dict())
+        files.parse_json(files.canonical_json(header.to_dict()))  # it must be read again
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            "env_kwargs and what the policy says of itself must be plain JSON values: they are "
-            "written down with the frames.",
-            expected="numbers, words, and lists or mappings of them",
+            "env_kwargs, the seed and what the policy says of itself must be plain JSON values: "
+            "they are written down with the frames.",
+            expected="numbers of 64 bits, words, and lists or mappings of them",
             got=str(error),
             remedy="give plain values",
         ) from error

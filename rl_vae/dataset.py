@@ -13,10 +13,11 @@ follow each other; a shard begins and ends with its own episodes.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,12 +27,13 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from rl_vae import files
-from rl_vae.errors import ConfigError, DatasetError
+from rl_vae.errors import ConfigError, DatasetError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
 
 FORMAT = 1
 SHARD_ROWS = 4096
 SHARD_BYTES = 64 * 2**20
+_PARTS = ("frames", "steps")
 _AGAIN = (
     "delete that shard's line in manifest.jsonl, then collect again: only that shard is made anew"
 )
@@ -97,24 +99,55 @@ class DatasetHeader:
 
         Raises:
             ValueError, KeyError, TypeError: where it is none.
+            ObservationError: where its FrameSpec does not fit its raw observations.
         """
         values = dict(values)
         if values.pop("format") != FORMAT:
             raise ValueError(f"the format number is not {FORMAT}")
-        for name in ("frame_skip", "n_frames", "shard_rows", "lanes"):
-            if not isinstance(values[name], int) or values[name] < 1:
-                raise ValueError(f"{name} is {values[name]!r}")
-        header = cls(
-            **{
-                **values,
-                "spec": FrameSpec.from_dict(values["spec"]),
-                "raw_shape": tuple(values["raw_shape"]),
-                "action_shape": tuple(values["action_shape"]),
-                "factor_names": tuple(values["factor_names"]),
-            }
-        )
-        _ = header.step_dtype  # raises where action_dtype or action_shape is none
+        for name, right in _RIGHT.items():
+            if not right(values[name]):
+                raise ValueError(f"{name} is {str(values[name])[:80]!r}")
+        tuples = {name: tuple(values[name]) for name in _TUPLES}
+        header = cls(**{**values, **tuples, "spec": FrameSpec.from_dict(values["spec"])})
+        header.spec.check_shape(header.raw_shape, np.uint8)
         return header
+
+
+_MOST = 2**40
+"""Frames of a dataset, and whatever else is counted in its header."""
+_MOST_NUMBERS = 2**20
+"""Of one action. A declared shape costs memory before a file has shown that it is true."""
+_TUPLES = ("raw_shape", "action_shape", "factor_names")
+_ACTION_DTYPES = frozenset(np.dtype(kind).str for kind in "?bBhHiIlLefd")
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= _MOST
+
+
+def _shape(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_count, value)) and len(value) <= 32
+
+
+_RIGHT: dict[str, Callable[[Any], bool]] = {
+    "env_id": lambda value: isinstance(value, str),
+    "engine": lambda value: isinstance(value, str),
+    "env_kwargs": lambda value: isinstance(value, dict),
+    "frame_skip": _count,
+    "image_key": lambda value: value is None or isinstance(value, str),
+    "raw_shape": _shape,
+    "seed": lambda value: type(value) is int and value >= 0,
+    "n_frames": _count,
+    "shard_rows": _count,
+    "lanes": _count,
+    "policy": lambda value: isinstance(value, dict),
+    "action_shape": lambda value: _shape(value) and math.prod(value) <= _MOST_NUMBERS,
+    "action_dtype": lambda value: isinstance(value, str) and value in _ACTION_DTYPES,
+    "factor_names": lambda value: (
+        isinstance(value, list) and all(isinstance(name, str) for name in value)
+    ),
+}
+"""What the value of each field of a header must be."""
 
 
 class Episode(NamedTuple):
@@ -156,6 +189,8 @@ class FrameDataset:
             shape = (int(line["rows"]), *header.spec.shape)
             if frames.shape != shape or frames.dtype != np.uint8:
                 raise _damaged(self._shard(line) / "frames.npy", shape, frames.shape)
+            if not frames.flags.c_contiguous:
+                raise _damaged(self._shard(line) / "frames.npy", shape, "Fortran's order")
             if steps.shape != shape[:1] or steps.dtype != header.step_dtype:
                 raise _damaged(self._shard(line) / "steps.npy", shape[:1], steps.shape)
         self._episodes: list[Episode] | None = None
@@ -322,7 +357,7 @@ class FrameDataset:
             DatasetError: naming the first file that is not what was written.
         """
         for line in self._lines:
-            for name in ("frames", "steps"):
+            for name in _PARTS:
                 path = self._shard(line) / f"{name}.npy"
                 got = files.file_digest(path)
                 if got != line[f"{name}_sha256"]:
@@ -405,8 +440,8 @@ def read_header(folder: Path) -> DatasetHeader | None:
     if not path.is_file():
         return None
     try:
-        return DatasetHeader.from_dict(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        return DatasetHeader.from_dict(files.read_json(path))
+    except (ValueError, KeyError, TypeError, OSError, ObservationError) as error:
         raise DatasetError(
             f"{path} is damaged.",
             expected="the header of a dataset",
@@ -429,12 +464,13 @@ def read_manifest(folder: Path, header: DatasetHeader) -> list[dict[str, Any]]:
     lines: dict[int, dict[str, Any]] = {}
     for number, text in enumerate(whole, 1):
         try:
-            line = json.loads(text)
-            shard, rows = int(line["shard"]), int(line["rows"])
-            right = 0 <= shard < header.shards and rows == header.rows_of(shard)
+            line = files.parse_json(text)
+            shard, rows = line["shard"], line["rows"]
+            right = type(shard) is type(rows) is int
+            right = right and 0 <= shard < header.shards and rows == header.rows_of(shard)
             right &= shard not in lines
-            right &= all(len(line[f"{part}_sha256"]) == 64 for part in ("frames", "steps"))
-        except (ValueError, KeyError, TypeError, OverflowError):
+            right &= all(len(bytes.fromhex(line[f"{part}_sha256"])) == 32 for part in _PARTS)
+        except (ValueError, KeyError, TypeError):
             right = False
         if not right:
             raise DatasetError(
@@ -538,7 +574,10 @@ def _map(path: Path) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what numpy guesses about a damaged header
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            # Not np.load, which opens archives and pickles too.
+            array: Any = npy_format.open_memmap(path, mode="r")
+        if array.offset + array.nbytes != path.stat().st_size:
+            raise ValueError("its header does not fit its length")
     except Exception as error:  # numpy's parser of headers raises anything
         raise DatasetError(
             f"{path} is missing or damaged: {error}",
@@ -546,7 +585,8 @@ def _map(path: Path) -> NDArray[Any]:
             got=type(error).__name__,
             remedy=_AGAIN,
         ) from error
-    return array
+    mapped: NDArray[Any] = array
+    return mapped
 
 
 def _damaged(path: Path, expected: object, got: object) -> DatasetError:

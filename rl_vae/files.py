@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from typing import Any
 from rl_vae.errors import ArtifactError, RlVaeError
 
 _MAX_CONFIG_BYTES = 4 * 2**20
+_MAX_DEPTH = 64
+"""Nothing of ours nests deeper; what does would overflow whatever walks it."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -80,12 +83,89 @@ def append_line(path: Path, value: Any) -> None:
     sync_directory(path.parent)
 
 
+def parse_json(content: bytes) -> Any:
+    """Decode strict JSON, whose meaning is the same to every reader.
+
+    Raises:
+        ValueError: where it is none, where a name comes twice in an object, a number is not
+            finite or is whole and beyond 64 bits, or lists and objects nest deeper than 64.
+    """
+    try:
+        value = json.loads(
+            content,
+            object_pairs_hook=_unique,
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
+    except RecursionError as error:
+        raise ValueError("it nests too deeply") from error
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            part
+            for parent in level
+            if isinstance(parent, dict | list)
+            for part in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return value
+    raise ValueError("it nests too deeply")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name comes twice in an object")
+    return values
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is not finite")
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if not -(2**63) <= value < 2**64:
+        raise ValueError(f"the number {text[:20]} does not fit into 64 bits")
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """Decode a small file of strict JSON, as `parse_json` does.
+
+    Raises:
+        ValueError: where it is none, or longer than 4 MiB.
+        OSError: where it cannot be read.
+    """
+    size = path.stat().st_size
+    if size > _MAX_CONFIG_BYTES:
+        raise ValueError(f"it has {size:,} bytes, more than {_MAX_CONFIG_BYTES:,}")
+    return parse_json(path.read_bytes())
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of JSON in a file that `append_line` wrote; a torn last line is left out."""
+    """The whole lines of JSON in a file that `append_line` wrote; a torn last line is left out.
+
+    Raises:
+        ArtifactError: where a whole line is damaged.
+    """
     if not path.is_file():
         return []
     *whole, _torn = path.read_bytes().split(b"\n")
-    return [json.loads(line) for line in whole]
+    lines = []
+    for number, text in enumerate(whole, 1):
+        try:
+            line = parse_json(text)
+        except ValueError as error:
+            raise damaged(path, f"JSON in line {number}", error) from error
+        if not isinstance(line, dict):
+            raise damaged(path, f"a JSON object in line {number}", repr(text[:80]))
+        lines.append(line)
+    return lines
 
 
 def rename_folder(temporary: Path, target: Path) -> None:
@@ -110,8 +190,8 @@ def check_run(partial: Path, run: Mapping[str, Any], error: type[RlVaeError]) ->
     if not path.is_file():
         return
     try:
-        begun = json.loads(path.read_bytes())
-    except ValueError:
+        begun = read_json(path)
+    except (OSError, ValueError):
         begun = None
     if begun != json.loads(canonical_json(run)):
         raise error(
@@ -151,12 +231,9 @@ def read_described(
             else f"make one with rl-vae {command}",
         )
     try:
-        size = file.stat().st_size
-        if size > _MAX_CONFIG_BYTES:
-            raise damaged(file, f"at most {_MAX_CONFIG_BYTES:,} bytes", f"{size:,}")
-        config = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise damaged(file, "JSON", error) from error
+        config = read_json(file)
+    except (OSError, ValueError) as error:
+        raise damaged(file, f"JSON of at most {_MAX_CONFIG_BYTES:,} bytes", error) from error
     if not isinstance(config, dict) or config.get("kind") != kind:
         raise ArtifactError(
             f"{file} does not describe an {noun}.",
@@ -164,7 +241,7 @@ def read_described(
             got=(isinstance(config, dict) and config.get("kind")) or "something else",
             remedy=f"name the folder of an {noun}",
         )
-    if config.get("format") != format_number:
+    if type(config.get("format")) is not int or config["format"] != format_number:
         raise ArtifactError(
             f"{file} has another format.",
             expected=f"format {format_number}",
@@ -173,11 +250,7 @@ def read_described(
         )
     if set(config) != fields:
         raise damaged(file, f"the fields {sorted(fields)}", sorted(config))
-    body = {name: value for name, value in config.items() if name != "digest"}
-    try:
-        right = digest(body)
-    except (ValueError, RecursionError) as error:
-        raise damaged(file, "finite numbers, not nested deeply", error) from error
+    right = digest({name: value for name, value in config.items() if name != "digest"})
     if right != config["digest"]:
         raise damaged(file, f"digest {config['digest']}", right)
     return config

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from rl_vae.errors import ConfigError
 
+MOST_NUMBERS = 2**24
+"""Of one observation: 64 MiB."""
+
 
 class History:
     """Stacks latents and appends past actions.
@@ -46,9 +49,16 @@ class History:
                 )
         self._space = action_space
         width = _action_width(action_space) if actions else 0
+        size = stack * latent_dim + actions * width
+        if size > MOST_NUMBERS:
+            raise ConfigError(
+                "An observation would be too large.",
+                expected=f"at most {MOST_NUMBERS:,} numbers",
+                got=f"{stack} latents of {latent_dim} and {actions} actions of {width}",
+                remedy="choose a smaller stack, or fewer past actions",
+            )
         self._latents = np.zeros((lanes, stack, latent_dim), np.float32)  # (N, S, Z)
         self._actions = np.zeros((lanes, actions, width), np.float32)  # (N, K, A)
-        size = stack * latent_dim + actions * width
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
     def restart(self, lanes: NDArray[np.int64], mu: NDArray[np.float32]) -> None:

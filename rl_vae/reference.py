@@ -63,9 +63,18 @@ class Reference:
     error: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if type(self.frames) is not int or self.frames < 1:
+            raise ConfigError(
+                "The reference's number of frames is out of range.",
+                expected="a whole number from 1 up",
+                got=repr(self.frames),
+                remedy="train the model again",
+            )
         for name in ("latent_mean", "latent_std", *Scores._fields):
-            values = np.asarray(getattr(self, name), np.float64)
-            right = values.ndim == 1 and values.size > 0 and bool(np.isfinite(values).all())
+            numbers = getattr(self, name)
+            plain = isinstance(numbers, tuple) and {type(x) for x in numbers} <= {int, float}
+            values = np.asarray(numbers if plain else (), np.float64)
+            right = values.size > 0 and bool(np.isfinite(values).all())
             if name in Scores._fields:
                 right &= values.shape == (len(LEVELS),) and bool((np.diff(values) >= 0).all())
             elif name == "latent_std":

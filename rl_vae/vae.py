@@ -66,7 +66,8 @@ class VAEConfig:
                     remedy=f"choose one of them, such as {name}={values[0]!r}",
                 )
         least = LEAST_SIGMA if self.likelihood == "learned_gaussian" else 0.0
-        if not (math.isfinite(self.sigma) and self.sigma > least):
+        number = isinstance(self.sigma, int | float) and not isinstance(self.sigma, bool)
+        if not (number and least < self.sigma < math.inf):
             raise ConfigError(
                 "sigma is out of range.",
                 expected=f"a number above {least:.3g}",
