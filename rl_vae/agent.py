@@ -391,9 +391,7 @@ def _check_size(
         raise ValueError(f"{seen.shape[0]:,} observed numbers and {n:,} actions")
 
 
-def _check_weights(
-    right: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]
-) -> None:
+def _check_weights(right: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
     """Raise ValueError where a weight has another type or is no finite number."""
     for name, value in weights.items():
         if name in right and value.dtype != right[name].dtype:
@@ -434,7 +432,7 @@ def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
 
 
 def _space_from_dict(values: Mapping[str, Any]) -> gym.Space[Any]:
-    """The space that `space_to_dict` described; ValueError, TypeError or KeyError where it is none."""
+    """The space that `space_to_dict` described; ValueError or the like where it is none."""
     if values["kind"] == "Discrete":
         n, start = values["n"], values["start"]
         if not (type(n) is type(start) is int and 1 <= n < 2**31 and abs(start) < 2**31):

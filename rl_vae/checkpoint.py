@@ -45,8 +45,8 @@ class State:
     def load(self, saved: dict[str, Any]) -> None:
         """Take over what `to_dict` gave; raises anything where it is something else."""
         for name in _NUMBERS:
-            kind = type(getattr(self, name))
-            if type(saved[name]) is not kind or not saved[name] >= 0 and name != "best":
+            right = type(saved[name]) is type(getattr(self, name))
+            if not right or (name != "best" and saved[name] < 0):
                 raise ValueError(f"{name} is {saved[name]!r}")
         for name, part in self._parts():
             part.load_state_dict(saved[name])

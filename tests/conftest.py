@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from environments import COUNTING
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from rl_vae import Encoder, FrameDataset, FrameSpec, TrainConfig, VAEConfig, collect_frames
@@ -21,6 +22,46 @@ SPEC = FrameSpec(height=32, width=48, crop=(2, 0, 0, 4))  # crops, and changes t
 torch.set_num_threads(1)  # tiny tensors; two threads on two busy cores take five times as long
 CONFIG = VAEConfig(latent_dim=4)
 TRAINING = TrainConfig(epochs=4, batch_size=32)
+
+FIGURES = pytest.StashKey[list[str]]()
+"""Lines that tests have to report beside passing."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=500,
+        metavar="N",
+        help="changed inputs for each parser of foreign bytes, ten times what each property is "
+        "tried with (default: 500)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile(
+        "rl_vae",
+        max_examples=max(10, config.getoption("fuzz") // 10),
+        derandomize=True,  # the same examples every time
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+    settings.load_profile("rl_vae")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    config = terminalreporter.config
+    if config.stash.get(FIGURES, []):
+        terminalreporter.section("figures")
+        for line in config.stash[FIGURES]:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> list[str]:
+    """Lines to be shown when all tests have run."""
+    lines: list[str] = request.config.stash.setdefault(FIGURES, [])
+    return lines
 
 
 @pytest.fixture(scope="session")

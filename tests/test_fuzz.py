@@ -1,0 +1,501 @@
+"""Every parser of foreign bytes: what it takes means what was written, all else is a typed error.
+
+`pytest --fuzz N` sets the number of inputs for each parser; without it, it is 500.
+"""
+
+import json
+import random
+import resource
+import shutil
+import struct
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from little_games import DQN, PPO, SAC
+from mutations import change_json, damage, json_text
+from test_artifact import seal
+from test_dataset import HEADER, write
+
+from rl_vae import Encoder, FrameDataset, agent, checkpoint, files
+from rl_vae.agent import Agent
+from rl_vae.artifact import read_artifact
+from rl_vae.dataset import DatasetHeader, shard_path
+from rl_vae.errors import ArtifactError, RlVaeError, TrainingError
+from rl_vae.history import History
+from rl_vae.recipe import Recipe
+from rl_vae.vae import VAE, VAEConfig
+
+ROOM = 2**30
+"""Bytes that reading may claim: far more than our files need, far less than a giant shape does."""
+
+
+@pytest.fixture(autouse=True)
+def little_memory() -> Iterator[None]:
+    """Let the process claim no more than ROOM more address space."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + ROOM, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.fixture
+def attack(request: pytest.FixtureRequest, figures: list[str]) -> Callable[..., None]:
+    """Write one changed input after the other, and read it: all must be as the module says."""
+
+    def run(
+        write: Callable[[random.Random], object], read: Callable[[], object], share: int = 1
+    ) -> None:
+        count = max(20, request.config.getoption("fuzz") // share)
+        refused, slowest = 0, 0.0
+        for number in range(count):
+            written = write(random.Random(f"{request.node.name} {number}"))
+            began = time.process_time()
+            try:
+                read()
+            except RlVaeError as error:
+                refused += 1
+                assert error.expected is not None and error.got is not None and error.remedy
+                assert len(str(error)) < 10_000, f"input {number}: {str(error)[:400]}"
+            except Exception as error:
+                shown = repr(written)[:400]
+                raise AssertionError(f"input {number} gave {error!r}: {shown}") from error
+            slowest = max(slowest, time.process_time() - began)
+        said = f"{count} inputs, {refused} refused, the slowest took {slowest * 1e3:.0f} ms"
+        figures.append(f"{request.node.name}: {said}")
+        assert refused >= count / 4  # else what is written is hardly changed
+
+    return run
+
+
+def changed(content: bytes, rng: random.Random) -> bytes:
+    """A file of JSON, changed in its bytes or in what it says."""
+    if rng.random() < 0.3:
+        return damage(content, rng)
+    return json_text(change_json(json.loads(content), rng)).encode()
+
+
+def test_strict_json_means_one_thing(attack: Callable[..., None]) -> None:
+    """What is taken for JSON is written and read again as the same value."""
+    content = files.canonical_json({**HEADER.to_dict(), "more": [1.5, -0.0, None, True, "\u00fc"]})
+    given = [b""]
+
+    def put(rng: random.Random) -> bytes:
+        given[0] = changed(content, rng)
+        return given[0]
+
+    def read() -> None:
+        try:
+            value = files.parse_json(given[0])
+        except ValueError as error:
+            raise ArtifactError("no", expected="JSON", got=str(error)[:99], remedy="no") from error
+        assert files.parse_json(files.canonical_json(value)) == value == json.loads(given[0])
+
+    attack(put, read)
+
+
+# ------------------------------------------------------------------ datasets
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> FrameDataset:
+    """A dataset of 100 frames in three shards."""
+    return write(tmp_path_factory.mktemp("fuzz") / "frames")
+
+
+@pytest.fixture
+def folder(original: FrameDataset, tmp_path: Path) -> Path:
+    """A copy of it to damage."""
+    return Path(shutil.copytree(original.path, tmp_path / "frames"))
+
+
+def go_through(dataset: FrameDataset) -> None:
+    """Use all that a dataset's files say."""
+    assert DatasetHeader.from_dict(json.loads(json.dumps(dataset.header.to_dict()))) == (
+        dataset.header
+    )
+    steps = dataset.steps()
+    assert len(steps) == len(dataset) == sum(1 for _ in dataset)
+    assert dataset.digest and repr(dataset)
+    assert set(dataset.factors) == set(dataset.header.factor_names)
+    assert dataset.frames(np.arange(len(dataset))[:5]).shape[1:] == dataset.spec.shape
+    assert sum(episode.length for episode in dataset.episodes) <= len(dataset)
+    assert isinstance(dataset.complete, bool)
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["as it is", "digests right"])
+def test_headers_of_datasets(attack: Callable[..., None], folder: Path, sealed: bool) -> None:
+    """A changed dataset.json is refused, or says the same; one that a stranger made, whose digests
+    are right, is refused or used."""
+    path, manifest = folder / "dataset.json", folder / "manifest.jsonl"
+    whole, right = path.read_bytes(), FrameDataset.open(folder).digest
+    lines = [json.loads(line) for line in manifest.read_bytes().splitlines()]
+
+    def put(rng: random.Random) -> bytes:
+        content = changed(whole, rng)
+        path.write_bytes(content)
+        if sealed:
+            try:
+                own = files.digest(DatasetHeader.from_dict(json.loads(content)).to_dict())
+            except Exception:
+                own = "0" * 64
+            text = b"".join(
+                files.canonical_json({**line, "header_sha256": own}) + b"\n" for line in lines
+            )
+            manifest.write_bytes(text)
+        return content
+
+    def read() -> None:
+        dataset = FrameDataset.open(folder)
+        go_through(dataset)
+        assert sealed or dataset.digest == right
+
+    attack(put, read)
+
+
+def test_headers_of_datasets_without_shards(attack: Callable[..., None], folder: Path) -> None:
+    """A changed dataset.json to which nothing was committed is refused or used."""
+    (folder / "manifest.jsonl").unlink()
+    whole = (folder / "dataset.json").read_bytes()
+
+    def put(rng: random.Random) -> bytes:
+        content = changed(whole, rng)
+        (folder / "dataset.json").write_bytes(content)
+        return content
+
+    attack(put, lambda: go_through(FrameDataset.open(folder)))
+
+
+def test_manifests(attack: Callable[..., None], folder: Path, original: FrameDataset) -> None:
+    """A changed manifest is refused, or lists shards whose frames are those that were written."""
+    path = folder / "manifest.jsonl"
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+
+    def put(rng: random.Random) -> bytes:
+        if rng.random() < 0.4:
+            content = damage(whole, rng)
+        else:
+            which = rng.randrange(len(lines))
+            text = json_text(change_json(json.loads(lines[which]), rng)).encode()
+            content = b"".join([*lines[:which], text + b"\n", *lines[which + 1 :]])
+        path.write_bytes(content)
+        return content
+
+    def read() -> None:
+        dataset = FrameDataset.open(folder)
+        dataset.verify()
+        go_through(dataset)
+        at = [line["shard"] * HEADER.shard_rows for line in dataset._lines]
+        for start, first, last in zip(
+            at, dataset.shard_starts[:-1], dataset.shard_starts[1:], strict=True
+        ):
+            ours, theirs = np.arange(first, last), np.arange(start, start + last - first)
+            assert np.array_equal(dataset.frames(ours), original.frames(theirs))
+            assert dataset.steps(ours).tobytes() == original.steps(theirs).tobytes()
+
+    attack(put, read)
+
+
+def array_header(shape: Any, rng: random.Random, descr: Any) -> bytes:
+    """The header of a .npy file with one thing in it made strange."""
+    fields = {"descr": descr, "fortran_order": False, "shape": shape}
+    odd: list[Any] = [True, None, (), (2**62, 4), (2**40,), (-1,), (0,), "|O", "O", "<U9", "|V3"]
+    odd += [("<f4", (2**40,)), [("a", "<f4")], "<f8", 1.5, {}, (40.0, 32, 32, 3), b"|u1", "<M8[s]"]
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        fields[rng.choice(list(fields))] = rng.choice(odd)
+    if rng.random() < 0.1:
+        del fields[rng.choice(list(fields))]
+    text = repr(fields).encode() + b" " * rng.choice((0, 20, 64))
+    if rng.random() < 0.2:
+        text = rng.choice((b"(" * 3000, b"[" * 9000 + b"]" * 9000, b"{1:" * 100, text * 100))
+    version = rng.choice(((1, 0), (1, 0), (2, 0), (3, 0), (9, 9)))
+    length = len(text) + 1 if rng.random() < 0.8 else rng.randrange(2**16)
+    packed = struct.pack("<H" if version == (1, 0) else "<I", length)
+    return b"\x93NUMPY" + bytes(version) + packed + text + b"\n"
+
+
+@pytest.mark.parametrize("name", ["frames", "steps"])
+def test_shards(
+    attack: Callable[..., None], folder: Path, original: FrameDataset, name: str
+) -> None:
+    """A changed shard is refused when it is opened or verified, or holds what was written."""
+    path = shard_path(folder, 1) / f"{name}.npy"
+    whole = path.read_bytes()
+    array = np.load(path)
+    data = array.tobytes()
+    right = (original.frames(np.arange(100)).tobytes(), original.steps().tobytes())
+
+    def put(rng: random.Random) -> bytes:
+        kind = rng.random()
+        if kind < 0.3:
+            content = damage(whole, rng)
+        elif kind < 0.6:
+            head = len(whole) - len(data)
+            content = damage(whole[:head], rng) + data
+        else:
+            content = array_header(array.shape, rng, np.lib.format.dtype_to_descr(array.dtype))
+            content += data
+        path.write_bytes(content)
+        return content[:400]
+
+    def read() -> None:
+        dataset = FrameDataset.open(folder)
+        go_through(dataset)
+        dataset.verify()
+        assert (dataset.frames(np.arange(100)).tobytes(), dataset.steps().tobytes()) == right
+
+    attack(put, read)
+
+
+# ------------------------------------------------------------------ models
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["as it is", "digests right"])
+def test_descriptions_of_models(attack: Callable[..., None], model: Path, sealed: bool) -> None:
+    """A changed config.json of a model is refused, or says the same; one whose digest a stranger
+    made right is refused, or makes a VAE."""
+    path = model / "config.json"
+    whole, right = path.read_bytes(), read_artifact(model)
+    body = {name: value for name, value in json.loads(whole).items() if name != "digest"}
+
+    def put(rng: random.Random) -> bytes:
+        path.write_bytes(described(body, rng) if sealed else changed(whole, rng))
+        return path.read_bytes()
+
+    def read() -> None:
+        artifact = read_artifact(model)
+        if sealed:
+            artifact.build()
+        else:
+            assert artifact._replace(weights={}) == right._replace(weights={})
+
+    attack(put, read)
+
+
+def described(body: Any, rng: random.Random) -> bytes:
+    """A changed config.json whose digest is right, where it can have one."""
+    text = json_text(change_json(body, rng))
+    try:
+        return files.canonical_json({**json.loads(text), "digest": files.digest(json.loads(text))})
+    except (TypeError, ValueError, RecursionError):
+        return text.encode()
+
+
+def changed_tensors(content: bytes, rng: random.Random) -> bytes:
+    """A safetensors file, changed in its header's bytes or words, or anywhere."""
+    size = struct.unpack("<Q", content[:8])[0]
+    header, data = content[8 : 8 + size], content[8 + size :]
+    kind = rng.random()
+    if kind < 0.2:
+        return damage(content, rng)
+    if kind < 0.4:
+        return damage(content[: 8 + size], rng) + data
+    header = json_text(change_json(json.loads(header), rng)).encode()
+    length = len(header) if rng.random() < 0.9 else rng.choice((0, 2**16, 2**40, 2**63))
+    return struct.pack("<Q", length) + header + data
+
+
+def test_weights_of_models(attack: Callable[..., None], model: Path) -> None:
+    """Changed weights, with all digests right, are refused, or finite and of the right shapes."""
+    path = model / "model.safetensors"
+    whole, right = path.read_bytes(), read_artifact(model)
+
+    def put(rng: random.Random) -> bytes:
+        content = changed_tensors(whole, rng)
+        path.write_bytes(content)
+        seal(model)
+        return content[:400]
+
+    def read() -> None:
+        weights = read_artifact(model).weights
+        assert {name: (v.shape, v.dtype) for name, v in weights.items()} == {
+            name: (v.shape, v.dtype) for name, v in right.weights.items()
+        }
+        assert all(torch.isfinite(value).all() for value in weights.values())
+
+    attack(put, read)
+
+
+# ------------------------------------------------------------------ agents
+
+
+RECIPES = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
+
+
+@pytest.fixture(params=list(RECIPES))
+def agent_folder(request: Any, encoder: Encoder, tmp_path: Path, monkeypatch: Any) -> Path:
+    """An untrained agent; its encoder is read once, and not for every input."""
+    recipe: Recipe = RECIPES[request.param]
+    space = {"kind": "Discrete", "n": 3, "start": 0}
+    if request.param == "SAC":
+        space = {"kind": "Box", "low": [-1.0, -1.0], "high": [1.0, 1.0]}
+    acts = agent._space_from_dict(space)
+    seen = History(1, encoder.latent_dim, recipe.stack, recipe.actions, acts).observation_space
+    config = {
+        "format": agent.FORMAT,
+        "kind": "rl_vae agent",
+        "env_id": "Made-up-v0",
+        "env_kwargs": {},
+        "image_key": None,
+        "engine": "gymnasium",
+        "encoder": encoder.digest,
+        "recipe": recipe.to_dict(),
+        "seed": 0,
+        "start": None,
+        "action_space": space,
+        "steps": 256,
+        "seconds": 1.5,
+        "versions": {},
+    }
+    path = tmp_path / "agent"
+    path.mkdir()
+    agent.save_agent(path, agent._bare_model(recipe, seen, acts), encoder, config)
+    monkeypatch.setattr(Encoder, "load", lambda path: encoder)
+    return path
+
+
+def use(path: Path) -> None:
+    """Load an agent, and let it act."""
+    loaded = Agent.load(path)
+    seen = np.zeros((1, loaded._model.observation_space.shape[0]), np.float32)
+    assert len(loaded.predict(seen)) == 1
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["as it is", "digests right"])
+def test_descriptions_of_agents(
+    attack: Callable[..., None], agent_folder: Path, sealed: bool
+) -> None:
+    """A changed config.json of an agent is refused or says the same; one whose digest a stranger
+    made right is refused, or acts."""
+    path = agent_folder / "config.json"
+    whole = path.read_bytes()
+    body = {name: value for name, value in json.loads(whole).items() if name != "digest"}
+
+    def put(rng: random.Random) -> bytes:
+        path.write_bytes(described(body, rng) if sealed else changed(whole, rng))
+        return path.read_bytes()
+
+    def read() -> None:
+        use(agent_folder)
+        assert sealed or json.loads(path.read_bytes()) == json.loads(whole)
+
+    attack(put, read, 2)
+
+
+def test_policies_of_agents(attack: Callable[..., None], agent_folder: Path) -> None:
+    """Changed weights of a policy, with all digests right, are refused, or act."""
+    path, described = agent_folder / "policy.safetensors", agent_folder / "config.json"
+    whole, config = path.read_bytes(), json.loads(described.read_bytes())
+    del config["digest"]
+
+    def put(rng: random.Random) -> bytes:
+        content = changed_tensors(whole, rng)
+        path.write_bytes(content)
+        config["files"]["policy.safetensors"] = files.digest(content)
+        files.write_json(described, {**config, "digest": files.digest(config)})
+        return content[:400]
+
+    attack(put, lambda: use(agent_folder), 2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"policy_kwargs": {"net_arch": [2**31, 2**31]}},
+        {"policy_kwargs": {"net_arch": {"pi": [2**20, 2**20], "qf": [2**40], "vf": [2**40]}}},
+        {"policy_kwargs": {"net_arch": [16] * 100_000}},
+        {"policy_kwargs": {"net_arch": [16], "n_critics": 10**9}},
+        {"n_steps": 2**40},
+        {"buffer_size": 2**40},
+        {"no_such_argument": 1},
+        {"tensorboard_log": "secret", "verbose": 2},
+        {"_init_setup_model": True},
+    ],
+    ids=lambda arguments: str(arguments)[:60],
+)
+def test_giant_policies_are_not_built(agent_folder: Path, arguments: dict[str, Any]) -> None:
+    """A recipe that asks for more than the weights hold costs neither memory nor time."""
+    config = json.loads((agent_folder / "config.json").read_bytes())
+    del config["digest"]
+    config["recipe"]["hyperparameters"] |= arguments
+    content = files.canonical_json({**config, "digest": files.digest(config)})
+    (agent_folder / "config.json").write_bytes(content)
+    try:
+        use(agent_folder)
+    except ArtifactError as error:
+        assert str(agent_folder) in str(error)
+    else:  # what only training would make
+        assert set(arguments) & {"n_steps", "buffer_size", "tensorboard_log", "policy_kwargs"}
+    assert not Path("secret").exists()
+
+
+# ------------------------------------------------------------------ interrupted trainings
+
+
+def state(seed: int) -> checkpoint.State:
+    """A training's state after two updates."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = VAE(VAEConfig(latent_dim=2, network="mlp"), (32, 32, 1))
+    for _ in range(2):
+        optimizer = torch.optim.Adam(vae.parameters())
+        sum(weight.square().sum() for weight in vae.parameters()).backward()
+        optimizer.step()
+    made = checkpoint.State(vae, optimizer, torch.Generator().manual_seed(seed))
+    made.step, made.seconds, made.best = seed, 1.5, 100.0
+    return made
+
+
+def same(one: checkpoint.State, other: checkpoint.State) -> bool:
+    """Whether two states are equal to the bit."""
+    ours, theirs = one.vae.state_dict(), other.vae.state_dict()
+    return one.step == other.step and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_checkpoints(attack: Callable[..., None], tmp_path: Path, capsys: Any) -> None:
+    """Instead of a changed checkpoint the whole one before it is taken, as it was written."""
+    old, new = state(3), state(7)
+    checkpoint.save_checkpoint(tmp_path, old)
+    checkpoint.save_checkpoint(tmp_path, new)
+    (path,) = (p for p in tmp_path.glob("checkpoint.*") if ".old" not in p.name)
+    whole = path.read_bytes()
+    into = state(1)
+
+    def put(rng: random.Random) -> bytes:
+        content = damage(whole, rng)
+        path.write_bytes(content)
+        return content[:400]
+
+    def read() -> None:
+        checkpoint.load_checkpoint(tmp_path, into)
+        unchanged = path.read_bytes() == whole
+        assert same(into, new if unchanged else old)
+        if not unchanged:
+            raise TrainingError("taken", expected="the old one", got="it", remedy="none")
+
+    attack(put, read)
+
+
+def test_lines_of_metrics(attack: Callable[..., None], tmp_path: Path) -> None:
+    """Changed lines of a training's record are refused, or objects of strict JSON."""
+    path = tmp_path / "metrics.jsonl"
+    records = [{"step": k, "loss": 1.5, "alarms": [], "terms": {"kl": 2.0}} for k in range(3)]
+    lines = [files.canonical_json(record) + b"\n" for record in records]
+
+    def put(rng: random.Random) -> bytes:
+        which = rng.randrange(3)
+        changed_line = changed(lines[which][:-1], rng) + b"\n"
+        path.write_bytes(b"".join([*lines[:which], changed_line, *lines[which + 1 :]]))
+        return changed_line
+
+    def read() -> None:
+        for record in files.read_lines(path):
+            assert files.parse_json(files.canonical_json(record)) == record
+
+    attack(put, read)

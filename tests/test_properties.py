@@ -1,0 +1,280 @@
+"""Round trips hold for all that can be written, not only for the examples of other tests."""
+
+import itertools
+import json
+import math
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+from test_artifact import rewrite
+from test_dataset import HEADER, write
+
+from rl_vae import FrameDataset, FrameSpec, files
+from rl_vae.agent import _space_from_dict, space_to_dict
+from rl_vae.artifact import read_artifact
+from rl_vae.dataset import DatasetHeader, ShardRows, commit_shard
+from rl_vae.errors import ArtifactError, ConfigError, ObservationError
+from rl_vae.frames import MAX_SIZE, MIN_SIZE
+from rl_vae.recipe import Recipe
+from rl_vae.reference import LEVELS, Reference
+from rl_vae.sb3 import ActionMap
+from rl_vae.vae import VAEConfig
+
+SIZES = st.integers(MIN_SIZE, MAX_SIZE)
+SMALL = st.integers(MIN_SIZE, 48)
+EDGES = st.tuples(*[st.integers(0, 9)] * 4)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | NUMBERS | st.text(max_size=9),
+    lambda part: (
+        st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=9), part, max_size=3)
+    ),
+    max_leaves=6,
+)
+"""Values of JSON."""
+
+
+@given(PLAIN)
+def test_json_comes_back(value: Any) -> None:
+    """A plain value that is written is read as itself, and equal values have equal bytes."""
+    text = files.canonical_json(value)
+    again = files.parse_json(text)
+    assert again == value and files.canonical_json(again) == text
+
+
+@given(st.builds(FrameSpec, SIZES, SIZES, st.sampled_from([1, 3]), EDGES))
+def test_a_frame_spec_comes_back(spec: FrameSpec) -> None:
+    """Every FrameSpec is itself again after JSON."""
+    assert FrameSpec.from_dict(files.parse_json(files.canonical_json(spec.to_dict()))) == spec
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(("height", "width", "channels", "crop"), PLAIN)))
+def test_a_frame_spec_is_in_its_range_or_refused(values: dict[str, Any]) -> None:
+    """Whatever its fields are said to be, a FrameSpec is refused or can be applied."""
+    try:
+        spec = FrameSpec.from_dict(values)
+    except ConfigError:
+        return
+    assert FrameSpec.from_dict(spec.to_dict()) == spec
+
+
+@given(
+    st.builds(FrameSpec, SMALL, SMALL, st.sampled_from([1, 3]), EDGES),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.sampled_from([(), (1,), (3,), (4,)]),
+    st.integers(0, 2**32),
+)
+def test_frames_are_what_the_spec_says(
+    spec: FrameSpec, height: int, width: int, channels: tuple[int, ...], seed: int
+) -> None:
+    """Images of any size become frames of the spec's shape, alone as in a batch and through JSON,
+    or are refused."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (3, height, width, *channels), np.uint8)
+    try:
+        frames = spec.apply_batch(images)
+    except ObservationError:
+        with pytest.raises(ObservationError):
+            spec.apply(images[0])
+        return
+    assert frames.shape == (3, *spec.shape) and frames.dtype == np.uint8
+    again = FrameSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
+    for image, frame in zip(images, frames, strict=True):
+        assert np.array_equal(again.apply(image), frame)
+
+
+@st.composite
+def headers(draw: Any) -> DatasetHeader:
+    """Of small datasets, with everything in them that a header can say."""
+    spec = draw(st.builds(FrameSpec, SMALL, SMALL, st.sampled_from([1, 3]), EDGES))
+    rows = draw(st.integers(1, 9))
+    return DatasetHeader(
+        env_id=draw(st.text(max_size=9)),
+        engine=draw(st.text(max_size=9)),
+        env_kwargs=draw(st.dictionaries(st.text(max_size=5), PLAIN, max_size=2)),
+        frame_skip=draw(st.integers(1, 99)),
+        image_key=draw(st.none() | st.text(max_size=5)),
+        spec=spec,
+        raw_shape=(*draw(st.tuples(st.integers(19, 99), st.integers(19, 99))), 3),
+        seed=draw(st.integers(0, 2**64 - 1)),
+        n_frames=draw(st.integers(1, 25)),
+        shard_rows=rows,
+        lanes=draw(st.integers(1, rows)),
+        policy=draw(st.dictionaries(st.text(max_size=5), PLAIN, max_size=2)),
+        action_shape=tuple(draw(st.lists(st.integers(1, 3), max_size=3))),
+        action_dtype=draw(st.sampled_from(["<f4", "<f8", "<i8", "<i4", "|i1", "|u1", "|b1"])),
+        factor_names=tuple(draw(st.lists(st.text(max_size=5), max_size=3, unique=True))),
+    )
+
+
+@given(headers(), st.randoms(use_true_random=False))
+def test_a_dataset_comes_back(header: DatasetHeader, random: Any) -> None:
+    """Whatever bytes its frames and steps have, in whatever order its shards were written, a
+    dataset is read as it was written, and its digest says so."""
+    rng = np.random.default_rng(random.getrandbits(64))
+    made = [ShardRows(header, shard) for shard in range(header.shards)]
+    for rows in made:
+        rows.frames[:] = rng.integers(0, 256, rows.frames.shape, np.uint8)
+        steps = rows.steps.view(np.uint8)
+        steps[:] = rng.integers(0, 256, steps.shape, np.uint8)  # NaN and all
+        for name in ("terminated", "truncated"):
+            rows.steps[name] = rng.integers(0, 2, rows.rows)
+    with tempfile.TemporaryDirectory() as place:
+        digests = set()
+        for turn in range(2):
+            folder = Path(place) / str(turn)
+            dataset = write(folder, header, shards=())
+            for rows in random.sample(made, len(made)):
+                commit_shard(folder, rows.shard, folder / ".tmp", rows.write(folder / ".tmp"))
+            dataset = FrameDataset.open(folder)
+            dataset.verify()
+            dataset.require_complete()
+            digests.add(dataset.digest)
+        assert dataset.header == header and len(digests) == 1
+        frames = np.concatenate([rows.frames for rows in made])
+        assert np.array_equal(dataset.frames(np.arange(header.n_frames)), frames)
+        assert dataset.steps().tobytes() == b"".join(rows.steps.tobytes() for rows in made)
+        some = rng.integers(0, header.n_frames, 9)
+        assert np.array_equal(dataset.unmapped().frames(some), frames[some])
+
+
+@given(PLAIN, st.sampled_from(sorted(HEADER.to_dict())))
+def test_a_header_is_in_its_range_or_refused(value: Any, name: str) -> None:
+    """Whatever one field of a header is said to be, the header is refused or says it again."""
+    try:
+        header = DatasetHeader.from_dict({**HEADER.to_dict(), name: value})
+    except (KeyError, TypeError, ValueError, ObservationError):
+        return
+    assert json.loads(json.dumps(header.to_dict()[name])) == value
+
+
+@given(
+    st.builds(
+        VAEConfig,
+        st.integers(1, 4096),
+        st.sampled_from(["patch", "world_models", "burgess", "mlp"]),
+        st.sampled_from(["gaussian", "learned_gaussian", "bernoulli"]),
+        st.floats(0.01, 1e9),
+    )
+)
+def test_a_vae_config_comes_back(config: VAEConfig) -> None:
+    """Every VAEConfig is itself again after JSON, its sigma to the bit."""
+    assert VAEConfig(**files.parse_json(files.canonical_json(config.to_dict()))) == config
+
+
+@given(
+    st.integers(1, 2**40),
+    st.lists(st.tuples(NUMBERS, st.floats(0, 1e300)), min_size=1, max_size=5),
+    st.lists(NUMBERS, min_size=len(LEVELS), max_size=len(LEVELS)).map(sorted),
+)
+def test_a_reference_comes_back(
+    frames: int, latents: list[tuple[float, float]], quantiles: list[float]
+) -> None:
+    """Every Reference is itself again after JSON, to the bit; out of order it is none."""
+    mean, std = (tuple(part) for part in zip(*latents, strict=True))
+    reference = Reference(frames, mean, std, *[tuple(quantiles)] * 4)
+    values = files.parse_json(files.canonical_json(reference.to_dict()))
+    assert Reference.from_dict(values) == reference
+    assert [reference.quantile("rate", level) for level in LEVELS] == quantiles
+    if quantiles[0] < quantiles[-1]:
+        with pytest.raises(ConfigError):
+            Reference(frames, mean, std, *[tuple(quantiles[::-1])] * 4)
+
+
+@given(
+    st.sampled_from(["PPO", "SAC", "DQN"]),
+    st.tuples(*[st.integers(1, 2**40)] * 4),
+    st.integers(0, 9),
+    st.lists(st.lists(NUMBERS, min_size=2, max_size=2), min_size=1, max_size=3),
+    st.dictionaries(st.sampled_from(["gamma", "tau", "policy_kwargs"]), PLAIN),
+)
+def test_a_recipe_comes_back(
+    algorithm: Any,
+    counts: tuple[int, int, int, int],
+    actions: int,
+    matrix: list[list[float]],
+    arguments: dict[str, Any],
+) -> None:
+    """Every Recipe is itself again after JSON."""
+    total, envs, skip, stack = counts
+    mapped = ActionMap(tuple(map(tuple, matrix)), tuple(row[0] for row in matrix))
+    recipe = Recipe(
+        algorithm, total, envs, skip, stack, actions, action_map=mapped, hyperparameters=arguments
+    )
+    assert Recipe.from_dict(files.parse_json(files.canonical_json(recipe.to_dict()))) == recipe
+
+
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(
+    st.builds(gym.spaces.Discrete, st.integers(1, 2**31 - 1), start=st.integers(-9, 9))
+    | st.lists(st.tuples(FLOATS, FLOATS).map(sorted), min_size=1, max_size=4).map(
+        lambda pairs: gym.spaces.Box(*np.array(pairs, np.float32).T, dtype=np.float32)
+    )
+)
+def test_an_action_space_comes_back(space: gym.Space[Any]) -> None:
+    """Every space that an agent can be saved for is itself again after JSON."""
+    again = _space_from_dict(files.parse_json(files.canonical_json(space_to_dict(space))))
+    assert again == space
+
+
+BITS = arrays.arrays(np.uint32, 64)
+
+
+@given(bits=BITS)
+def test_weights_come_back_to_the_bit(bits: NDArray[np.uint32], weights_folder: Path) -> None:
+    """Any float32 weights of a model come back bit for bit; those with NaN or infinity do not."""
+    values = torch.from_numpy(bits.view(np.float32))
+    name = "encoder.maps.0.weight"
+
+    def change(weights: dict[str, torch.Tensor]) -> None:
+        weights[name].view(-1)[:64] = values
+
+    rewrite(weights_folder, change)
+    if not bool(torch.isfinite(values).all()):
+        with pytest.raises(ArtifactError, match="NaN or infinity"):
+            read_artifact(weights_folder)
+        return
+    artifact = read_artifact(weights_folder)
+    for weights in (artifact.weights, artifact.build().state_dict()):
+        got = weights[name].reshape(-1)[:64].numpy().view(np.uint32)
+        assert np.array_equal(got, bits)
+
+
+@pytest.fixture(scope="module")
+def weights_folder(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of a model whose weights may be changed again and again."""
+    return Path(shutil.copytree(trained.path, tmp_path_factory.mktemp("weights") / "model"))
+
+
+@given(
+    st.lists(st.tuples(st.text(min_size=1, max_size=9), BITS), max_size=3, unique_by=lambda t: t[0])
+)
+def test_safetensors_hold_any_bits(named: list[tuple[str, NDArray[np.uint32]]]) -> None:
+    """The format that weights are kept in changes no bit of any number, under any name."""
+    tensors = {name: torch.from_numpy(bits.view(np.float32).copy()) for name, bits in named}
+    again = safetensors.torch.load(safetensors.torch.save(tensors))
+    assert set(again) == set(tensors)
+    for name, bits in named:
+        assert np.array_equal(again[name].numpy().view(np.uint32), bits)
+
+
+def test_there_is_something_to_vary() -> None:
+    """The numbers above reach the edges of their ranges: a spec of every corner comes back."""
+    for corner in itertools.product((MIN_SIZE, MAX_SIZE), (MIN_SIZE, MAX_SIZE), (1, 3)):
+        spec = FrameSpec(*corner, crop=(0, 10**9, 0, 0))
+        assert FrameSpec.from_dict(spec.to_dict()) == spec
+    assert math.prod((MAX_SIZE, MAX_SIZE, 3)) < 2**24
