@@ -6,13 +6,29 @@ DEBIAN_PACKAGES := libgl1 libglib2.0-0
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench clean
+.PHONY: demo test coverage fuzz versions check bench clean
 
 demo: $(STAMP)
 	$(BIN)/rl-vae demo --out runs/demo
 
 test: $(STAMP)
 	$(BIN)/pytest -q
+
+coverage: $(STAMP)
+	rm -f .coverage .coverage.*
+	COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage json -q --fail-under 0 -o .coverage.json
+	@$(BIN)/python -c 'import json; t = json.load(open(".coverage.json"))["totals"]; print( \
+		"lines %.1f %%, branches %.1f %%" % tuple(t["percent_%s_covered" % k] \
+		for k in ("statements", "branches")))'
+	$(BIN)/coverage report
+
+fuzz: $(STAMP)
+	$(BIN)/pytest -q --fuzz 20000 tests/test_fuzz.py tests/test_properties.py
+
+versions: $(STAMP)
+	$(BIN)/python scripts/check_versions.py
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -28,7 +44,7 @@ bench: $(STAMP)
 
 clean:
 	rm -rf .venv build dist runs *.egg-info
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
 	find . -name .git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # opencv-python loads libGL and glib, which a bare machine lacks.

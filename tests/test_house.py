@@ -4,11 +4,15 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rl_vae"
@@ -232,3 +236,33 @@ def test_no_tracked_file_names_a_path_of_one_machine() -> None:
         if match
     ]
     assert not found, "\n".join(found)
+
+
+def test_constraints_are_exact() -> None:
+    """constraints.txt pins what rl_vae, its extras and all that they bring are installed as, and
+    nothing else; every version is in the range that whoever asks for it allows."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {
+        canonicalize_name(name): version
+        for name, version in (line.split("==") for line in lines if not line.startswith("#"))
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    waiting = [("rl_vae", "", Requirement(line)) for group in groups for line in group]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        asker, extra, requirement = waiting.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        found = distribution(requirement.name)
+        version = found.version.split("+")[0]
+        name = canonicalize_name(requirement.name)
+        assert pinned.get(name) == version, f"{name} {version}, wanted by {asker}"
+        assert requirement.specifier.contains(version, prereleases=True), (
+            f"{asker} wants {requirement}, not {version}"
+        )
+        for part in ("", *requirement.extras):
+            if (name, part) not in seen:
+                seen.add((name, part))
+                waiting += [(name, part, Requirement(line)) for line in found.requires or ()]
+    assert set(pinned) - {name for name, _ in seen} == set()
