@@ -14,6 +14,9 @@ parts as attributes. Anything else that rl_vae raises is a defect of rl_vae.
 
 from __future__ import annotations
 
+MOST_TEXT = 2000
+"""Characters of each part that an error's message shows; its attributes hold all."""
+
 
 class RlVaeError(Exception):
     """Base of all errors for a user's mistake or a damaged file.
@@ -34,17 +37,23 @@ class RlVaeError(Exception):
         remedy: str | None = None,
     ) -> None:
         self.what, self.expected, self.got, self.remedy = what, expected, got, remedy
-        parts = [what]
+        parts = [_short(what)]
         if expected is not None:
-            parts.append(f"Expected: {expected}.")
+            parts.append(f"Expected: {_short(expected)}.")
         if got is not None:
-            parts.append(f"Got: {got}.")
+            parts.append(f"Got: {_short(got)}.")
         if remedy is not None:
             parts.append(f"Remedy: {remedy}.")
         super().__init__(" ".join(parts))
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.what, self.expected, self.got, self.remedy))
+
+
+def _short(part: object) -> str:
+    """A part as text: what came from a damaged file may be millions of characters long."""
+    text = str(part)
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}..."
 
 
 def _rebuild(
