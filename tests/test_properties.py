@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import gymnasium as gym
 import numpy as np
@@ -99,7 +100,7 @@ def test_frames_are_what_the_spec_says(
 def headers(draw: Any) -> DatasetHeader:
     """Of small datasets, with everything in them that a header can say."""
     spec = draw(st.builds(FrameSpec, SMALL, SMALL, st.sampled_from([1, 3]), EDGES))
-    rows = draw(st.integers(1, 9))
+    rows = draw(st.integers(3, 9))
     return DatasetHeader(
         env_id=draw(st.text(max_size=9)),
         engine=draw(st.text(max_size=9)),
@@ -109,7 +110,7 @@ def headers(draw: Any) -> DatasetHeader:
         spec=spec,
         raw_shape=(*draw(st.tuples(st.integers(19, 99), st.integers(19, 99))), 3),
         seed=draw(st.integers(0, 2**64 - 1)),
-        n_frames=draw(st.integers(1, 25)),
+        n_frames=draw(st.integers(1, 4 * rows)),
         shard_rows=rows,
         lanes=draw(st.integers(1, rows)),
         policy=draw(st.dictionaries(st.text(max_size=5), PLAIN, max_size=2)),
@@ -131,11 +132,12 @@ def test_a_dataset_comes_back(header: DatasetHeader, random: Any) -> None:
         steps[:] = rng.integers(0, 256, steps.shape, np.uint8)  # NaN and all
         for name in ("terminated", "truncated"):
             rows.steps[name] = rng.integers(0, 2, rows.rows)
-    with tempfile.TemporaryDirectory() as place:
+    # What a crash leaves is the business of other tests: here nothing waits for the disk.
+    with tempfile.TemporaryDirectory() as place, mock.patch("os.fsync"):
         digests = set()
         for turn in range(2):
             folder = Path(place) / str(turn)
-            dataset = write(folder, header, shards=())
+            write(folder, header, shards=())
             for rows in random.sample(made, len(made)):
                 commit_shard(folder, rows.shard, folder / ".tmp", rows.write(folder / ".tmp"))
             dataset = FrameDataset.open(folder)
