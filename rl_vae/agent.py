@@ -371,9 +371,11 @@ def _check_size(
 ) -> None:
     """Raise ValueError where a recipe's networks need more memory than there are weights for."""
     policy = recipe.hyperparameters.get("policy_kwargs", {})
-    layers, critics = policy.get("net_arch", []), policy.get("n_critics", 1)
+    layers, critics = policy.get("net_arch"), policy.get("n_critics", 1)
+    if layers is None:
+        layers = [16]  # SB3's own are wider
     actor, critic = (
-        layers.get(part, []) if isinstance(layers, dict) else layers or []
+        layers.get(part, []) if isinstance(layers, dict) else layers
         for part in ("pi", "qf" if recipe.algorithm == "SAC" else "vf")
     )
     if any(type(width) is not int or width < 1 for width in (*actor, *critic, critics)):
@@ -385,10 +387,8 @@ def _check_size(
         chains.append([seen_by_critic, *critic, 1])
     least = sum(before * after for chain in chains for before, after in itertools.pairwise(chain))
     there = sum(weight.numel() for weight in weights.values())
-    if max(len(actor), len(critic), critics) > len(weights) or (layers and least > there):
+    if max(len(actor), len(critic), critics) > len(weights) or least > there:
         raise ValueError(f"networks of {least:,} weights or more, where there are {there:,}")
-    if max(seen.shape[0], n) > there:
-        raise ValueError(f"{seen.shape[0]:,} observed numbers and {n:,} actions")
 
 
 def _check_weights(right: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
@@ -438,6 +438,8 @@ def _space_from_dict(values: Mapping[str, Any]) -> gym.Space[Any]:
         if not (type(n) is type(start) is int and 1 <= n < 2**31 and abs(start) < 2**31):
             raise ValueError(f"{n} actions from {start}")
         return gym.spaces.Discrete(n, start=start)
+    if values["kind"] != "Box":
+        raise ValueError(f"a space of kind {str(values['kind'])[:80]!r}")
     low, high = (np.asarray(values[side]) for side in ("low", "high"))
     if low.shape != high.shape or not {low.dtype.kind, high.dtype.kind} <= {"i", "f"}:
         raise ValueError(f"bounds {str(values)[:80]}")
