@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -117,7 +117,13 @@ class LatentObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordC
         return {**info, FRAME: seen.frames[0]} if self._keep_frame else info
 
 
-class VectorLatentObservation(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
+if TYPE_CHECKING:
+    _VectorWrapper = gym.vector.VectorWrapper[Any, Any, Any, Any, Any]
+else:
+    _VectorWrapper = gym.vector.VectorWrapper  # which is not generic in Gymnasium 1.2
+
+
+class VectorLatentObservation(_VectorWrapper):
     """Replaces the images of environments in step by stacked codes and, if wanted, past actions.
 
     All environments, with the final observations of those that ended, are encoded in one call in
