@@ -53,7 +53,8 @@ def unpack_state(packed: bytes) -> Any:
 
 def _structure(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
-        order = sorted(range(value.ndim), key=lambda side: -value.stride(side))
+        strides = value.stride()
+        order = sorted(range(value.ndim), key=lambda side: -strides[side])
         name = str(len(tensors))
         # Cloned: safetensors refuses tensors that share memory, such as tied weights.
         tensors[name] = value.detach().cpu().permute(order).contiguous().clone()

@@ -89,12 +89,6 @@ def flip(path: Path, bit: int) -> None:
 
 def verify(folder: Path) -> str:
     """What `rl-vae verify` says of a folder that is damaged; nothing where it finds nothing."""
-    if "verify" not in cli.COMMANDS:
-        try:
-            FrameDataset.open(folder).verify()
-        except DatasetError as error:
-            return str(error)
-        return ""
     told = io.StringIO()
     with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
         try:
