@@ -514,6 +514,8 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
     )
     agent = ["--encoder", str(little_games.model()), "--agent", str(recipe)]
     one = ["--beta", "1", "--seed", "0", "--workers", "1"]
+    state = ["--beta", "--baselines", "state", "--seeds", "1", "--frames", "160", "--workers", "1"]
+    state += ["--size", "40", "40", "--episodes", "1", "--evaluations", "0"]
     return {
         "collect": (
             ["collect", LINE, "--out", str(at / "out"), "--frames", "20000", "--size", "64", "64"],
@@ -536,9 +538,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
             at / "out" / "beta1-seed0.partial" / "checkpoint.pt",
         ),
         "compare": (
-            ["compare", LINE, "--out", str(at / "out"), "--beta", "--baselines", "state"]
-            + ["--seeds", "1", "--frames", "160", "--size", "40", "40", "--agent", str(recipe)]
-            + ["--episodes", "1", "--evaluations", "0", "--workers", "1"],
+            ["compare", LINE, "--out", str(at / "out"), "--agent", str(recipe), *state],
             at / "out" / "agents" / "state-seed0.partial" / "checkpoint" / "state.json",
         ),
         "train-agent": (
