@@ -52,14 +52,18 @@ def _sentences(found: Standings) -> Iterator[str]:
             f"{pairs * SURE:.1f} of them would still be called different."
         )
     for group, what in (("codes", "all codes"), ("betas", "the betas alone")):
-        rhos = found.correlations.get(group, {})
-        sure = [n for n, rho in rhos.items() if rho.low > 0 or rho.high < 0]
+        rhos = {n: rho for n, rho in found.correlations.get(group, {}).items() if _main(n)}
+        sure = [f"{n} ({r.value:+.2f})" for n, r in rhos.items() if r.low > 0 or r.high < 0]
         if rhos:
-            named = ", ".join(f"{n} ({rhos[n].value:+.2f})" for n in sure if _main(n))
             yield (
                 f"Over {what}, {len(sure)} of {len(rhos)} scores have a rank correlation with "
-                f"return whose interval leaves out 0{': ' if named else ''}{named}."
+                f"return whose interval leaves out 0{': ' if sure else ''}{', '.join(sure)}."
             )
+    if any(found.correlations.values()):
+        yield (
+            "These intervals are over seeds and taken one by one: of 20 scores one leaves out 0 by "
+            "chance, and where few systems differ, any score that differs between them correlates."
+        )
 
 
 def _main(score: str) -> bool:
@@ -113,7 +117,7 @@ def _tables(found: Standings) -> Iterator[str]:
         yield ""
         yield "Spearman, with 95 % intervals over seeds within each system."
     yield ""
-    yield from _sentences(found)
+    yield from (f"- {sentence}" for sentence in _sentences(found))
 
 
 def _rho(rho: Estimate | None) -> str:
