@@ -22,9 +22,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from multiprocessing.connection import Connection
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple
 
 import cloudpickle
 
@@ -41,15 +41,23 @@ _NOTE_BYTES = 512
 class Worker:
     """Runs `function(connection, *arguments)` in a child process.
 
-    Both sides talk through `send` and `recv`; the child ends when its function returns.
+    Both sides talk through `send` and `recv`; the child ends when its function returns. `threads`
+    is how many its libraries compute with, unless it says otherwise; None: as many as ours.
     """
 
-    def __init__(self, name: str, function: Callable[..., None], *arguments: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., None],
+        *arguments: Any,
+        threads: int | None = None,
+    ) -> None:
         self.name = name
         self._box = tempfile.TemporaryFile()  # noqa: SIM115
         self._box.truncate(_NOTE_BYTES)
         self._box.seek(_NOTE_BYTES)  # the child writes its traceback behind the note
         self._seen, self._since = (0, ""), time.monotonic()
+        limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
         ours, theirs = socket.socketpair()
         with theirs:
             # An interrupt at the terminal reaches the whole group: the parent alone answers it.
@@ -59,6 +67,7 @@ class Worker:
                 start_new_session=True,
                 env={
                     **os.environ,
+                    **limits,
                     "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path),
                 },
             )
@@ -148,6 +157,58 @@ class Worker:
             self._process.kill()
         self._process.wait()
         self._box.close()
+
+
+class Told(NamedTuple):
+    """What a job's process said."""
+
+    job: str
+    kind: str
+    """"said": a message on the way; "made": the job is done; "failed": it never will be."""
+    value: Any
+    """Of a failure the RlVaeError."""
+
+
+def run_jobs(
+    function: Callable[..., None],
+    jobs: Mapping[str, tuple[Any, ...]],
+    at_once: int,
+    *,
+    threads: int | None = None,
+) -> Generator[Told | None, None, None]:
+    """Run `function(link, *arguments)` for every job, each in a process of its own.
+
+    Yields what they say as it comes, and None at least once a second, for who shows progress. A
+    job ends by sending ("made", value); a failure ends that job alone. Closing the iterator ends
+    all processes.
+
+    Args:
+        function: Sends pairs (kind, value) through its link, the last of them "made".
+        jobs: Arguments of each job by its name, begun in this order.
+        at_once: Processes at once, from 1 up.
+        threads: Of each, as in `Worker`.
+    """
+    waiting, working = list(jobs)[::-1], dict[str, Worker]()
+    try:
+        while waiting or working:
+            while waiting and len(working) < at_once:
+                job = waiting.pop()
+                working[job] = Worker("its process", function, *jobs[job], threads=threads)
+            wait([worker.connection for worker in working.values()], timeout=1)
+            for job, worker in list(working.items()):
+                if not worker.connection.poll():
+                    continue
+                try:
+                    told = Told(job, *worker.recv())
+                except RlVaeError as error:
+                    told = Told(job, "failed", error)
+                if told.kind != "said":
+                    working.pop(job).close()
+                yield told
+            yield None
+    finally:
+        for worker in working.values():
+            worker.close()
 
 
 class ParentLink:

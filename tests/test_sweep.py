@@ -14,7 +14,7 @@ from environments import refused
 from tqdm.auto import tqdm
 
 from rl_vae import Beta, FrameDataset, TrainConfig, train_sweep, train_vae
-from rl_vae import sweep as module
+from rl_vae import workers as module
 from rl_vae.artifact import read_artifact
 from rl_vae.errors import ArtifactError, ConfigError, DatasetError, TrainingError
 from rl_vae.joined import JoinedFrames
@@ -68,8 +68,8 @@ def sweeping(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
         if (this.out / "beta4.partial" / "checkpoint.bin").exists():
             raise KeyboardInterrupt
 
-    def make(*arguments: Any) -> Worker:
-        this.workers.append(Worker(*arguments))
+    def make(*arguments: Any, **options: Any) -> Worker:
+        this.workers.append(Worker(*arguments, **options))
         return this.workers[-1]
 
     with pytest.MonkeyPatch.context() as patch:
