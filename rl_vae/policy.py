@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ from rl_vae.agent import (
     watch_latents,
 )
 from rl_vae.encoder import Encoder
-from rl_vae.engines import EngineName, resolve_engine
+from rl_vae.engines import EngineName, explain_engine, resolve_engine
 from rl_vae.envs import TRAINING_SEEDS, evaluation_seeds, lane_seeds
 from rl_vae.errors import ArtifactError, ConfigError
 from rl_vae.recipe import Recipe
@@ -92,7 +93,8 @@ def train_agent(
         start: Folder of an agent to go on from, instead of fresh weights: of the same algorithm,
             networks and observations; its encoder may have been another one. Noise that the
             recipe shrinks goes on from where it was.
-        progress: Whether to show a progress bar, where there is a terminal.
+        progress: Whether to say on stderr which engine is used, and show a progress bar where
+            there is a terminal.
 
     Raises:
         ConfigError: where an argument is out of range, or the recipe does not fit the
@@ -176,6 +178,9 @@ def train_agent(
             left = recipe.total_steps - model.num_timesteps
             try:
                 if left > 0:
+                    if progress:  # said once all is well, so that a mistake stays one line
+                        why = explain_engine(env_id, engine, env_kwargs or image_key)
+                        print(f"{env_id}: {why}", file=sys.stderr)
                     with _one_thread():
                         model.learn(left, callback=watch, reset_num_timesteps=False)
             finally:

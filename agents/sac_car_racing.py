@@ -1,0 +1,28 @@
+"""CarRacing-v3 by SAC."""
+
+from rl_vae import ActionMap, Recipe
+
+RECIPE = Recipe(
+    algorithm="SAC",
+    total_steps=60_000,
+    n_envs=8,
+    frame_skip=4,
+    stack=3,
+    actions=1,
+    reward_scale=0.1,
+    learning_rate=7e-4,
+    final_learning_rate=1e-4,
+    # steering, gas, brake from (steering, pedal), as in ppo_car_racing
+    action_map=ActionMap(matrix=((1.0, 0.0), (0.0, 1.0), (0.0, -1.0)), offset=(0.0, 0.0, 0.0)),
+    hyperparameters={
+        "buffer_size": 60_000,
+        "learning_starts": 2_000,
+        "batch_size": 256,
+        "train_freq": 1,
+        "gradient_steps": 4,
+        "gamma": 0.98,
+        "tau": 0.01,
+        "ent_coef": "auto_0.1",
+        "policy_kwargs": {"net_arch": [256, 256]},
+    },
+)
