@@ -4,7 +4,7 @@ from rl_vae import Recipe
 
 RECIPE = Recipe(
     algorithm="PPO",
-    total_steps=100_000,
+    total_steps=61_440,
     n_envs=16,
     stack=1,
     learning_rate=1e-3,

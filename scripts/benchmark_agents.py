@@ -100,8 +100,7 @@ class Pixels:
     """SB3's PPO with CnnPolicy, settings as in rl_zoo3's ppo.yml; None: as in our recipe."""
 
     hyperparameters: Mapping[str, Any]
-    learning_rate: float
-    final_learning_rate: float | None = None
+    """"lin_X": from X to 0 over the training, as rl_zoo3 writes it."""
     normalize_reward: bool = False
     total_steps: int | None = None
     n_envs: int | None = None
@@ -148,6 +147,7 @@ class Plan:
 
 
 ZOO_CAR_RACING: dict[str, Any] = {
+    "learning_rate": "lin_1e-4",
     "n_steps": 512,
     "batch_size": 128,
     "n_epochs": 10,
@@ -183,15 +183,11 @@ PLANS = {
         episode_frames=1000,
         pixels=Pixels(
             hyperparameters=ZOO_CAR_RACING,
-            learning_rate=1e-4,
-            final_learning_rate=0.0,
             normalize_reward=True,
             total_steps=1_000_000,
         ),
         zoo=Pixels(
             hyperparameters=ZOO_CAR_RACING,
-            learning_rate=1e-4,
-            final_learning_rate=0.0,
             normalize_reward=True,
             total_steps=4_000_000,
             n_envs=8,
@@ -213,15 +209,14 @@ PLANS = {
         episodes=20,
         pixels=Pixels(
             hyperparameters={
+                "learning_rate": "lin_2.5e-4",
                 "n_steps": 128,
                 "n_epochs": 4,
                 "batch_size": 256,
                 "vf_coef": 0.5,
                 "ent_coef": 0.01,
-                "clip_range": 0.1,
+                "clip_range": "lin_0.1",
             },
-            learning_rate=2.5e-4,
-            final_learning_rate=0.0,
             n_envs=8,
         ),
         # the console's own bytes: where ball and paddles are (Anand et al. 2019, appendix)
@@ -243,16 +238,15 @@ PLANS = {
         state={},
         pixels=Pixels(
             hyperparameters={
+                "learning_rate": "lin_1e-3",
                 "n_steps": 32,
                 "batch_size": 256,
                 "gae_lambda": 0.8,
                 "gamma": 0.98,
                 "n_epochs": 20,
                 "ent_coef": 0.0,
-                "clip_range": 0.2,
+                "clip_range": "lin_0.2",
             },
-            learning_rate=1e-3,
-            final_learning_rate=0.0,
             n_envs=8,
         ),
     ),
@@ -267,6 +261,7 @@ PLANS = {
         state={},
         pixels=Pixels(
             hyperparameters={
+                "learning_rate": 1e-3,
                 "n_steps": 1024,
                 "gae_lambda": 0.95,
                 "gamma": 0.9,
@@ -276,7 +271,6 @@ PLANS = {
                 "use_sde": True,
                 "sde_sample_freq": 4,
             },
-            learning_rate=1e-3,
             total_steps=100_000,
             n_envs=4,
         ),
@@ -294,6 +288,7 @@ PLANS = {
         state={"agent_x": (3.5, 2.0), "agent_y": (3.5, 2.0), "agent_direction": (1.5, 1.0)},
         pixels=Pixels(
             hyperparameters={
+                "learning_rate": 2.5e-4,
                 "n_steps": 128,
                 "batch_size": 64,
                 "gae_lambda": 0.95,
@@ -302,7 +297,6 @@ PLANS = {
                 "ent_coef": 0.0,
                 "clip_range": 0.2,
             },
-            learning_rate=2.5e-4,
             n_envs=8,
         ),
     ),
@@ -316,6 +310,7 @@ def main() -> None:
     parser.add_argument("--task", choices=sorted(PLANS), help="what to learn; or only --write")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["ours"])
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 up")
+    parser.add_argument("--no-tests", action="store_true", help="leave the tests for another time")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of all runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write tables and docs/ curves")
@@ -324,9 +319,10 @@ def main() -> None:
     if arguments.task:
         for seed in range(arguments.seeds):
             for system in arguments.systems:
-                run_system(arguments.task, system, seed, arguments.out)
+                run_system(arguments.task, system, seed, arguments.out, not arguments.no_tests)
         plan = PLANS[arguments.task]
-        stage(arguments.out / arguments.task / "uniform", lambda _: act_uniformly(plan))
+        if not arguments.no_tests:
+            stage(arguments.out / arguments.task / "uniform", lambda _: act_uniformly(plan))
     results = read_results(arguments.out)
     for result in results:
         print(result.line())
@@ -439,15 +435,15 @@ def stage(
     return content
 
 
-def run_system(task: str, system: str, seed: int, out: Path) -> None:
+def run_system(task: str, system: str, seed: int, out: Path, tested: bool = True) -> None:
     plan = PLANS[task]
     home = out / task / f"seed-{seed}" / system
     home.mkdir(parents=True, exist_ok=True)
     note_run(home, plan, seed)
     if system in ("pixels", "zoo", "state"):
-        run_bare(plan, system, seed, home)
+        run_bare(plan, system, seed, home, tested)
     else:
-        run_encoded(plan, system, seed, home)
+        run_encoded(plan, system, seed, home, tested)
 
 
 def note_run(home: Path, plan: Plan, seed: int) -> None:
@@ -478,7 +474,7 @@ def commit() -> str:
     return head + ("+" if changed.strip() else "")
 
 
-def run_encoded(plan: Plan, system: str, seed: int, home: Path) -> None:
+def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) -> None:
     """Frames (the same for all systems of a seed), a code, an agent, rounds of refreshing."""
     recipe = load_recipe(plan.recipe)
     seen = collect(
@@ -525,7 +521,7 @@ def run_encoded(plan: Plan, system: str, seed: int, home: Path) -> None:
         vae = new_vae
         if refresh.tested:
             tests.append((f"test-{number}", agent, vae))
-    for name, player, eyes in tests:
+    for name, player, eyes in tests if tested else []:
         stage(home / name, lambda _, p=player, e=eyes: test_agent(plan, p, e), goes_on=False)
 
 
@@ -614,7 +610,7 @@ def test_agent(plan: Plan, agent: Path, eyes: Path) -> dict[str, Any]:
     return {"returns": played.returns.tolist(), "engine": played.engine}
 
 
-def run_bare(plan: Plan, system: str, seed: int, home: Path) -> None:
+def run_bare(plan: Plan, system: str, seed: int, home: Path, tested: bool) -> None:
     """SB3 without a code: one training, one test."""
     recipe = load_recipe(plan.recipe)
     if system == "state":
@@ -628,9 +624,9 @@ def run_bare(plan: Plan, system: str, seed: int, home: Path) -> None:
         skip, total = pixels.frame_skip or 1, pixels.total_steps or recipe.total_steps
         kind = PPO
         settings = {"policy": "CnnPolicy", **pixels.hyperparameters}
-        settings["learning_rate"] = pixels.learning_rate
-        if pixels.final_learning_rate is not None:
-            settings["learning_rate"] = Linear(pixels.learning_rate, pixels.final_learning_rate)
+        for name, value in pixels.hyperparameters.items():
+            if isinstance(value, str) and value.startswith("lin_"):
+                settings[name] = Linear(float(value.removeprefix("lin_")), 0.0)
 
     def work(clock: Clock) -> dict[str, Any]:
         if pixels is None:
@@ -676,7 +672,8 @@ def run_bare(plan: Plan, system: str, seed: int, home: Path) -> None:
         return {"returns": played.returns.tolist(), "engine": engine}
 
     stage(home / "agent", work, goes_on=False)
-    stage(home / "test", test, goes_on=False)
+    if tested:
+        stage(home / "test", test, goes_on=False)
 
 
 def settle(plan: Plan, recipe: Recipe, pixels: Pixels | None) -> Pixels:
