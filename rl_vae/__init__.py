@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rl_vae.anomalies import find_anomalies
     from rl_vae.classifier import labels_of, train_classifier
     from rl_vae.collect import collect_frames, coverage
+    from rl_vae.comparison import ComparisonConfig, compare
     from rl_vae.dataset import FrameDataset
     from rl_vae.deployment import export_agent
     from rl_vae.drift import DriftWarning
@@ -49,6 +50,7 @@ _HOME = {
     "Beta": "objectives",
     "BetaTC": "objectives",
     "Capacity": "objectives",
+    "ComparisonConfig": "comparison",
     "Correlated": "exploration",
     "Denoising": "objectives",
     "DriftWarning": "drift",
@@ -69,6 +71,7 @@ _HOME = {
     "WatchLatents": "watching",
     "collect_frames": "collect",
     "collect_sprites": "sprites",
+    "compare": "comparison",
     "coverage": "collect",
     "draw_gallery": "gallery",
     "evaluate_agent": "evaluation",
@@ -92,6 +95,7 @@ __all__ = [
     "Beta",
     "BetaTC",
     "Capacity",
+    "ComparisonConfig",
     "Correlated",
     "Denoising",
     "DriftWarning",
@@ -112,6 +116,7 @@ __all__ = [
     "WatchLatents",
     "collect_frames",
     "collect_sprites",
+    "compare",
     "coverage",
     "draw_gallery",
     "errors",

@@ -16,7 +16,6 @@ import io
 import os
 import re
 from collections.abc import Mapping
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import torch
@@ -27,7 +26,7 @@ from rl_vae.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
 from rl_vae.training import TrainConfig, Trained, train_vae
 from rl_vae.vae import VAEConfig
-from rl_vae.workers import ParentLink, Worker
+from rl_vae.workers import ParentLink, run_jobs
 
 
 def train_sweep(
@@ -126,11 +125,10 @@ def _train_all(
         name: config.total_steps(len(dataset.split(config.held_out, config.seed).train))
         for name, config in runs.items()
     }
-    waiting = [name for name in reversed(runs) if name not in made]
-    working: dict[str, Worker] = {}
+    jobs = {name: (name, config, *arguments) for name, config in runs.items() if name not in made}
     failures: dict[str, RlVaeError] = {}
     with (
-        contextlib.ExitStack() as stack,
+        contextlib.closing(run_jobs(_serve, jobs, at_once)) as telling,
         tqdm(
             total=sum(updates.values()),
             initial=sum(updates[name] for name in made),
@@ -139,29 +137,18 @@ def _train_all(
             disable=None if progress else True,
         ) as bar,
     ):
-        stack.callback(lambda: [worker.close() for worker in working.values()])
-        while waiting or working:
-            while waiting and len(working) < at_once:
-                name = waiting.pop()
-                working[name] = Worker("its process", _serve, name, runs[name], *arguments)
-            wait([worker.connection for worker in working.values()], timeout=1)
-            for name, worker in list(working.items()):
-                if not worker.connection.poll():
-                    continue
-                try:
-                    kind, value = worker.recv()
-                except RlVaeError as error:
-                    failures[name] = error
-                    kind, value = "said", error
-                if kind == "said":
-                    tqdm.write(f"{name}: {value}")
-                else:
-                    made[name] = value
-                if name in made or name in failures:
-                    working.pop(name).close()
-            done = sum(updates[name] for name in [*made, *failures])
-            bar.update(done + sum(_saved(out, name) for name in working) - bar.n)
-            bar.set_postfix(finished=len(made), now=" ".join(working))
+        for told in telling:
+            if told is None:
+                done = sum(updates[name] for name in [*made, *failures])
+                going = [name for name in jobs if name not in made and name not in failures]
+                bar.update(done + sum(_saved(out, name) for name in going) - bar.n)
+                bar.set_postfix(finished=len(made))
+            elif told.kind == "made":
+                made[told.job] = told.value
+            else:
+                tqdm.write(f"{told.job}: {told.value}")
+                if told.kind == "failed":
+                    failures[told.job] = told.value
     return failures
 
 

@@ -14,7 +14,7 @@ from environments import refused
 from tqdm.auto import tqdm
 
 from rl_vae import Beta, FrameDataset, TrainConfig, train_sweep, train_vae
-from rl_vae import sweep as module
+from rl_vae import workers as module
 from rl_vae.artifact import read_artifact
 from rl_vae.errors import ArtifactError, ConfigError, DatasetError, TrainingError
 from rl_vae.joined import JoinedFrames
