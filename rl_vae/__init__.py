@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rl_vae.anomalies import find_anomalies
     from rl_vae.classifier import labels_of, train_classifier
     from rl_vae.collect import collect_frames, coverage
+    from rl_vae.comparison import ComparisonConfig, compare
     from rl_vae.dataset import FrameDataset
     from rl_vae.deployment import export_agent
     from rl_vae.drift import DriftWarning
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rl_vae.sb3 import ActionMap
     from rl_vae.scorecard import Scorecard, score_encoder
     from rl_vae.sprites import Sprites, collect_sprites
+    from rl_vae.sweep import train_sweep
     from rl_vae.training import TrainConfig, train_vae
     from rl_vae.vae import VAE, VAEConfig
     from rl_vae.watching import WatchLatents
@@ -48,6 +50,7 @@ _HOME = {
     "Beta": "objectives",
     "BetaTC": "objectives",
     "Capacity": "objectives",
+    "ComparisonConfig": "comparison",
     "Correlated": "exploration",
     "Denoising": "objectives",
     "DriftWarning": "drift",
@@ -68,6 +71,7 @@ _HOME = {
     "WatchLatents": "watching",
     "collect_frames": "collect",
     "collect_sprites": "sprites",
+    "compare": "comparison",
     "coverage": "collect",
     "draw_gallery": "gallery",
     "evaluate_agent": "evaluation",
@@ -79,6 +83,7 @@ _HOME = {
     "score_encoder": "scorecard",
     "train_agent": "policy",
     "train_classifier": "classifier",
+    "train_sweep": "sweep",
     "train_vae": "training",
 }
 
@@ -90,6 +95,7 @@ __all__ = [
     "Beta",
     "BetaTC",
     "Capacity",
+    "ComparisonConfig",
     "Correlated",
     "Denoising",
     "DriftWarning",
@@ -110,6 +116,7 @@ __all__ = [
     "WatchLatents",
     "collect_frames",
     "collect_sprites",
+    "compare",
     "coverage",
     "draw_gallery",
     "errors",
@@ -122,6 +129,7 @@ __all__ = [
     "score_encoder",
     "train_agent",
     "train_classifier",
+    "train_sweep",
     "train_vae",
 ]
 

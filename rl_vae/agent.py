@@ -124,7 +124,9 @@ class Agent:
         weights: dict[str, torch.Tensor] = self._model.policy.state_dict()
         return weights
 
-    def make_venv(self, n_envs: int, *, engine: EngineName | None = None) -> VecEnv:
+    def make_venv(
+        self, n_envs: int, *, engine: EngineName | None = None, workers: int | None = None
+    ) -> VecEnv:
         """Environments as it saw them in training, rewards not scaled."""
         pixels = open_pixels(
             self.env_id,
@@ -134,6 +136,7 @@ class Agent:
             engine=engine or self.engine,
             image_key=self.image_key,
             env_kwargs=self.env_kwargs,
+            workers=workers,
         )
         return watch_latents(pixels, self.encoder, self.recipe)
 
@@ -222,6 +225,7 @@ def open_pixels(
     engine: EngineName = "auto",
     image_key: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    workers: int | None = None,
 ) -> PixelVecEnv:
     """Environments that show the encoder's frames, in step with a recipe.
 
@@ -232,6 +236,7 @@ def open_pixels(
         env_id,
         n_envs,
         engine=engine,
+        workers=workers,
         spec=encoder.spec,
         frame_skip=recipe.frame_skip,
         image_key=image_key,
@@ -253,18 +258,27 @@ def watch_latents(
     Raises:
         ConfigError: where the recipe does not fit the environment's actions.
     """
-    venv: VecEnv = pixels
     try:
-        if recipe.action_map is not None:
-            venv = MapActions(venv, recipe.action_map)
-        venv = VecMonitor(venv)
-        if reward_scale != 1.0:
-            venv = ScaleRewards(venv, reward_scale)
-        check_actions(recipe, venv.action_space)
+        venv = act_by(pixels, recipe, reward_scale=reward_scale)
         return VecLatent(venv, encoder, stack=recipe.stack, actions=recipe.actions)
     except BaseException:
         pixels.close()
         raise
+
+
+def act_by(venv: VecEnv, recipe: Recipe, *, reward_scale: float = 1.0) -> VecEnv:
+    """The same wrappers without latents: whatever is observed stays.
+
+    Raises:
+        ConfigError: where the recipe does not fit the environment's actions.
+    """
+    if recipe.action_map is not None:
+        venv = MapActions(venv, recipe.action_map)
+    venv = VecMonitor(venv)
+    if reward_scale != 1.0:
+        venv = ScaleRewards(venv, reward_scale)
+    check_actions(recipe, venv.action_space)
+    return venv
 
 
 class Linear:

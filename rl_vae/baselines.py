@@ -49,18 +49,18 @@ def encodings(
         train: Indices of the frames on which PCA is fitted and the untrained network centred.
         seed: Of the untrained network's weights, and of PCA's random projections.
     """
-    frames = dataset.frames(spread(train, _most(dataset)))
+    frames = dataset.frames(spread(train, most_fitted(dataset)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         untrained = VAE(encoder.vae.config, dataset.spec.shape).eval()
     untrained.centre(frames)
-    flat = _flat(frames)
-    components = min(encoder.latent_dim, *flat.shape)
-    pca = PCA(components, svd_solver="randomized", random_state=seed).fit(flat)
+    pixels = flat(frames)
+    components = min(encoder.latent_dim, *pixels.shape)
+    pca = PCA(components, svd_solver="randomized", random_state=seed).fit(pixels)
     return {
         "vae": encoder.encode,
         "random": lambda few: np.asarray(untrained.encode_frames(few).mu.numpy(), np.float32),
-        "pca": lambda few: np.asarray(pca.transform(_flat(few)), np.float32),
+        "pca": lambda few: np.asarray(pca.transform(flat(few)), np.float32),
         "pixels": gray_pixels,
     }
 
@@ -97,7 +97,7 @@ class Moving:
         seed: int,
     ) -> None:
         """Take some frames; rows `train` and `test` are places in `indices` (N,) and `episode`."""
-        self._train = spread(train, _most(dataset))
+        self._train = spread(train, most_fitted(dataset))
         self._test = spread(test, min(MOST_REBUILT, MOST_VALUES // dataset[0].size + 1))
         self._shown = dataset.frames(indices[self._train])
         self._right = dataset.frames(indices[self._test]).astype(np.float32)
@@ -124,7 +124,7 @@ class Moving:
         known, asked = codes[self._train], codes[self._test]
         mean, std = known.mean(0), known.std(0)
         std[std < 1e-8] = 1
-        decoder = Ridge(alpha=1.0).fit((known - mean) / std, _flat(self._shown))
+        decoder = Ridge(alpha=1.0).fit((known - mean) / std, flat(self._shown))
         rebuilt = decoder.predict((asked - mean) / std).reshape(self._right.shape)
         return self._error(np.clip(rebuilt, 0, 1) * 255)
 
@@ -144,10 +144,11 @@ def spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
-def _most(dataset: FrameDataset) -> int:
+def most_fitted(dataset: FrameDataset) -> int:
+    """So many frames fit PCA and linear decoders."""
     return min(MOST_FITTED, MOST_VALUES // dataset[0].size + 1)
 
 
-def _flat(frames: UInt8Array) -> NDArray[np.float32]:
+def flat(frames: UInt8Array) -> NDArray[np.float32]:
     """(N, H, W, C) uint8 -> (N, H W C) in [0, 1]."""
     return frames.reshape(len(frames), -1).astype(np.float32) / np.float32(255)

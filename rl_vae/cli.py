@@ -242,6 +242,93 @@ def train_vae(
     )
 
 
+def sweep(
+    dataset: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    out: Path,
+    *,
+    beta: tuple[float, ...] = (1.0, 4.0),
+    seed: tuple[int, ...] = (0, 1, 2),
+    latent_dim: int = 32,
+    network: Literal["patch", "world_models", "burgess", "mlp"] = "patch",
+    likelihood: Literal["gaussian", "learned_gaussian", "bernoulli"] = "gaussian",
+    sigma: float = 0.1,
+    moving_weight: float = 1.0,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 64,
+    learning_rate: float = 1e-3,
+    held_out: float = 0.1,
+    memory: float = 4.0,
+    workers: int | None = None,
+    json: Path | None = None,
+) -> None:
+    """Train a beta-VAE for each beta and each seed, several at once; the same command resumes.
+
+    Args:
+        dataset: What `rl-vae collect` wrote; several are trained on together.
+        out: The folder of the models, which are called such as OUT/beta4-seed0.
+        beta: Weights of the KL, sums over pixels and latents, in nats.
+        seed: Seeds, from 0 up: of weights, noise, order and split.
+        latent_dim: Numbers in a code.
+        network: "patch" (fast on a CPU), "world_models", "burgess" or "mlp" (400 units).
+        likelihood: "gaussian", "learned_gaussian" or "bernoulli".
+        sigma: Standard deviation of the Gaussian likelihood, pixels being from 0 to 1.
+        moving_weight: How much pixels that differ from their usual value count, others 1.
+        epochs: Passes over the frames. With neither epochs nor steps: 10.
+        steps: Updates, instead of epochs.
+        batch_size: Frames of one update.
+        learning_rate: Adam's, at its highest: it rises first and falls to 0 towards the end.
+        held_out: Share of frames, in whole episodes, that is never trained on.
+        memory: GiB of frames that each process holds; a larger dataset is streamed.
+        workers: Models that are trained at once. None: the number of cores.
+        json: A file to write the figures to.
+    """
+    from rl_vae import evaluation
+    from rl_vae.dataset import FrameDataset
+    from rl_vae.joined import JoinedFrames
+    from rl_vae.objectives import Beta
+    from rl_vae.sweep import train_sweep
+    from rl_vae.training import TrainConfig
+    from rl_vae.vae import VAEConfig
+
+    parts = [FrameDataset.open(path) for path in dataset]
+    runs = {
+        f"beta{weight:g}-seed{number}": TrainConfig(
+            objective=Beta(weight),
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            held_out=held_out,
+            memory=memory,
+            moving_weight=moving_weight,
+            seed=number,
+        )
+        for weight in beta
+        for number in seed
+    }
+    made = train_sweep(
+        parts[0] if len(parts) == 1 else JoinedFrames(parts),
+        out,
+        runs,
+        VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma),
+        workers=workers,
+    )
+    figures: dict[str, float] = {}
+    print(f"{out}, held out, nats a frame:")
+    for name, trained in made.items():
+        best = trained.held_out
+        print(
+            f"  {name:16} distortion {best.distortion:9.1f}  KL {best.rate:7.2f}  "
+            f"{best.active_units:3} of {latent_dim} latents active"
+        )
+        figures[f"{name}_distortion"] = best.distortion
+        figures[f"{name}_kl"] = best.rate
+        figures[f"{name}_active_units"] = best.active_units
+    if json is not None:
+        evaluation.write_figures(json, figures, seed)
+
+
 def show(
     model: Folder,
     dataset: Folder,
@@ -487,6 +574,102 @@ def evaluate(
         evaluation.write_figures(json, figures, [seed])
 
 
+def compare(
+    env_id: EnvId,
+    out: Path,
+    *,
+    beta: tuple[float, ...] = (1.0, 4.0, 16.0),
+    seeds: int = 5,
+    baselines: tuple[Literal["pixels", "random", "pca", "autoencoder", "state"], ...] = (
+        "pixels",
+        "random",
+        "pca",
+        "autoencoder",
+        "state",
+    ),
+    frames: int = 10_000,
+    size: tuple[int, int] = (64, 64),
+    channels: Literal[1, 3] = 3,
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0),
+    latent_dim: int = 32,
+    network: Literal["patch", "world_models", "burgess", "mlp"] = "patch",
+    likelihood: Literal["gaussian", "learned_gaussian", "bernoulli"] = "gaussian",
+    sigma: float = 0.1,
+    vae_steps: int | None = None,
+    learning_rate: float = 1e-3,
+    agent: str = "ppo",
+    steps: int | None = None,
+    episodes: int = 20,
+    evaluations: int = 4,
+    engine: EngineName = "gymnasium",
+    image_key: str | None = None,
+    env_kwargs: str = "{}",
+    workers: int | None = None,
+    json: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Compare betas and baselines by scores and by an agent's return; the same command resumes.
+
+    Args:
+        env_id: A Gymnasium id.
+        out: The folder for everything; table.md in it is what is printed.
+        beta: Weights of the KL, sums over pixels and latents, in nats; a VAE for each.
+        seeds: How many; each makes every code, its agent and its environments anew.
+        baselines: pixels (SB3's CnnPolicy on stacked frames, from 36 x 36 up), random (an untrained
+            network), pca, autoencoder, state (the simulator's own numbers).
+        frames: That codes are trained on; half as many again are collected to score them.
+        size: Height and width of a frame, in pixels, from 32 up.
+        channels: 3 for RGB, 1 for grayscale.
+        crop: Raw pixels to cut off first: top, bottom, left, right.
+        latent_dim: Numbers in a code.
+        network: "patch" (fast on a CPU), "world_models", "burgess" or "mlp" (400 units).
+        likelihood: "gaussian", "learned_gaussian" or "bernoulli".
+        sigma: Standard deviation of the Gaussian likelihood, pixels being from 0 to 1.
+        vae_steps: Updates of each code. None: 10 passes over the frames.
+        learning_rate: Of the codes.
+        agent: A recipe, for all systems: ppo, sac, dqn, or a Python file with a RECIPE. It is run.
+        steps: Decisions of each agent, instead of the recipe's.
+        episodes: Of each agent's evaluation, without noise, on unseen seeds.
+        evaluations: How often each agent is evaluated on its way.
+        engine: "gymnasium", which knows the state, "envpool", or "auto".
+        image_key: Which entry of a Dict observation is the image.
+        env_kwargs: JSON object, handed to the environment.
+        workers: Processes at once, with one thread each. None: the number of cores.
+        json: A file to write the figures to, besides OUT/figures.json.
+        seed: The first seed of the systems; the others follow. Also of the frames.
+    """
+    from rl_vae import evaluation
+    from rl_vae.comparison import ComparisonConfig
+    from rl_vae.comparison import compare as compare_systems
+    from rl_vae.frames import FrameSpec
+    from rl_vae.recipe import load_recipe
+    from rl_vae.training import TrainConfig
+    from rl_vae.vae import VAEConfig
+
+    recipe = load_recipe(agent)
+    config = ComparisonConfig(
+        env_id=env_id,
+        recipe=recipe if steps is None else replace(recipe, total_steps=steps),
+        betas=beta,
+        baselines=baselines,
+        seeds=tuple(range(seed, seed + seeds)),
+        frames=frames,
+        spec=FrameSpec(height=size[0], width=size[1], channels=channels, crop=crop),
+        vae=VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma),
+        train=TrainConfig(steps=vae_steps, learning_rate=learning_rate),
+        episodes=episodes,
+        evaluations=evaluations,
+        engine=engine,
+        image_key=image_key,
+        env_kwargs=_json_object(env_kwargs),
+        seed=seed,
+    )
+    made = compare_systems(config, out, workers=workers)
+    print(made.standings)
+    if json is not None:
+        evaluation.write_figures(json, made.standings.figures(), config.seeds)
+
+
 def export(agent: Folder, out: Path) -> None:
     """Write an agent as one ONNX file that runs with onnxruntime and numpy alone.
 
@@ -529,11 +712,13 @@ def demo(
 COMMANDS: dict[str, Any] = {
     "collect": collect,
     "train-vae": train_vae,
+    "sweep": sweep,
     "show": show,
     "classify": classify,
     "score": score,
     "train-agent": train_agent,
     "evaluate": evaluate,
+    "compare": compare,
     "export": export,
     "demo": demo,
 }
@@ -558,7 +743,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"rl-vae: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, _Terminated) as stop:
-        resumes = arguments[0] in ("collect", "train-vae", "train-agent")
+        resumes = arguments[0] in ("collect", "train-vae", "sweep", "train-agent", "compare")
         then = "; the same command goes on where it stopped" if resumes else ""
         print(f"rl-vae: stopped{then}", file=sys.stderr)
         sys.exit(143 if isinstance(stop, _Terminated) else 130)

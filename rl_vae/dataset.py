@@ -193,6 +193,10 @@ class FrameDataset:
         for shard in self._frames:
             yield from shard
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the path, and opens it: a memory map would be copied."""
+        return FrameDataset.open, (self.path.absolute(),)
+
     def __repr__(self) -> str:
         return f"FrameDataset({str(self.path)!r}, {len(self):,} frames of {self.spec.shape})"
 

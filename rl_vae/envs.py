@@ -31,6 +31,18 @@ def lane_seeds(n: int, *key: int) -> list[int]:
     return [int(s) % TRAINING_SEEDS for s in np.random.SeedSequence(key).generate_state(n)]
 
 
+def seeds_of_reset(n: int, seed: int, resets: int) -> list[int]:
+    """Seeds of `n` lanes at a reset, after so many others since they were seeded.
+
+    Below 2**30 they are drawn from the seed; an evaluation seed is that of the first lane's first
+    episode, and the others follow one by one.
+    """
+    if seed >= TRAINING_SEEDS:
+        first = seed + resets * n
+        return list(range(first, first + n))
+    return lane_seeds(n, seed, resets)
+
+
 def evaluation_seeds(n: int, seed: int = 0) -> list[int]:
     """The first `n` environment seeds of evaluation set `seed`; all from 2**30 up.
 
@@ -81,7 +93,7 @@ def make_env(
         ConfigError: where `frame_skip` is below 1.
     """
     check_frame_skip(frame_skip)
-    env = _gym_make(env_id, env_kwargs or {})
+    env = open_env(env_id, env_kwargs or {})
     space = env.observation_space
     try:
         if isinstance(space, gym.spaces.Dict):
@@ -203,7 +215,12 @@ def import_plugin(env_id: str) -> None:
                 ) from None
 
 
-def _gym_make(env_id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
+def open_env(env_id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
+    """`gymnasium.make`, which observes whatever the environment does.
+
+    Raises:
+        EnvironmentFault: where it cannot be opened.
+    """
     import_plugin(env_id)
     try:
         return gym.make(env_id, **kwargs)
@@ -269,7 +286,7 @@ def _rendered(
                 got=f"observations {got}, render modes {modes}",
                 remedy="add a render mode to the environment, or choose another environment",
             )
-        env = _gym_make(env_id, {**kwargs, "render_mode": "rgb_array"})
+        env = open_env(env_id, {**kwargs, "render_mode": "rgb_array"})
     try:
         with warnings.catch_warnings():
             # AddRenderObservation draws once to learn the image's size.

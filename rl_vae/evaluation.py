@@ -91,6 +91,7 @@ def evaluate_agent(
     deterministic: bool = True,
     seed: int = 0,
     engine: EngineName | None = None,
+    workers: int | None = None,
 ) -> Evaluation:
     """Let an agent play whole episodes from seeds that it never trained on.
 
@@ -101,6 +102,7 @@ def evaluate_agent(
             same arguments give the same episodes.
         seed: Which set of evaluation seeds, from 0 to 999.
         engine: None: the one it was trained with.
+        workers: As in `train_agent`.
 
     Raises:
         ArtifactError: where the agent is missing or damaged.
@@ -109,7 +111,7 @@ def evaluate_agent(
     """
     seeds = evaluation_seeds(episodes, seed)
     agent = agent if isinstance(agent, Agent) else Agent.load(agent)
-    venv = agent.make_venv(min(episodes, MAX_LANES), engine=engine)
+    venv = agent.make_venv(min(episodes, MAX_LANES), engine=engine, workers=workers)
     pixels = venv.unwrapped
     assert isinstance(pixels, PixelVecEnv)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,10 @@ class JoinedFrames(FrameDataset):
         rows = [np.diff(part.shard_starts) for part in parts]
         self._starts = np.concatenate([[0], np.cumsum(np.concatenate(rows))]).astype(np.int64)
         self._episodes: list[Episode] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the parts' paths, and opens them."""
+        return JoinedFrames, (self.parts,)
 
     @property
     def complete(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-NetworkName = Literal["patch", "world_models", "burgess", "mlp"]
+NetworkName = Literal["patch", "world_models", "burgess", "mlp", "linear"]
 Form = Literal["plain", "mirrored", "folded"]
 
 
@@ -77,6 +77,8 @@ LAYOUTS: dict[NetworkName, Layout] = {
     # One hidden layer on either side, as in Kingma & Welling 2014, appendix C, with ReLUs: on
     # 28 x 28 grayscale frames and with 20 latents it is 784-400-20-400-784.
     "mlp": Layout((), (400,), (400,), 0, ()),
+    # One matrix on either side, centred: what PCA is written as (rl_vae.stand_ins).
+    "linear": Layout((), (), (), 0, (), centred=True),
 }
 
 

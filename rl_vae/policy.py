@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +73,7 @@ def train_agent(
     evaluations: int = 4,
     evaluation_episodes: int = 5,
     start: str | Path | None = None,
+    workers: int | None = None,
     progress: bool = True,
 ) -> TrainedAgent:
     """Train an agent on latents and write its folder, or go on with an interrupted run.
@@ -93,6 +94,8 @@ def train_agent(
         start: Folder of an agent to go on from, instead of fresh weights: of the same algorithm,
             networks and observations; its encoder may have been another one. Noise that the
             recipe shrinks goes on from where it was.
+        workers: Processes or threads of the environments; None: the number of cores. The agent
+            does not depend on it.
         progress: Whether to say on stderr which engine is used, and show a progress bar where
             there is a terminal.
 
@@ -132,67 +135,50 @@ def train_agent(
         return _finished(out, run)
     partial = out.with_name(out.name + ".partial")
     files.check_run(partial, run, ArtifactError)
-    pixels = open_pixels(
-        env_id,
-        recipe.n_envs,
-        loaded,
-        recipe,
-        seed=seed,
-        engine=engine,
-        image_key=image_key,
-        env_kwargs=env_kwargs,
-    )
-    venv = watch_latents(pixels, loaded, recipe, reward_scale=recipe.reward_scale)
+
+    def open_venv(n_envs: int, seed: int = 0, reward_scale: float = 1.0) -> VecEnv:
+        pixels = open_pixels(
+            env_id,
+            n_envs,
+            loaded,
+            recipe,
+            seed=seed,
+            engine=engine,
+            image_key=image_key,
+            env_kwargs=env_kwargs,
+            workers=workers,
+        )
+        return watch_latents(pixels, loaded, recipe, reward_scale=reward_scale)
+
+    venv = open_venv(recipe.n_envs, seed, recipe.reward_scale)
     try:
         action_space = space_to_dict(venv.action_space)
-        model = _model(recipe, venv, seed)  # may refuse the recipe: nothing is written yet
+        model = make_model(recipe, venv, seed)  # may refuse the recipe: nothing is written yet
         if started is not None:
             _go_on(model, started)
         partial.mkdir(parents=True, exist_ok=True)
         with files.locked(partial, ArtifactError):
             files.write_json(partial / "run.json", run)
-            model.set_logger(configure(str(partial / "tensorboard"), ["tensorboard"]))
-            watch = _Watch(
-                partial,
+            if progress:  # said once all is well, so that a mistake stays one line
+                why = explain_engine(env_id, engine, env_kwargs or image_key)
+                print(f"{env_id}: {why}", file=sys.stderr)
+            seconds = learn(
+                model,
                 recipe,
+                partial,
+                open_venv,
+                seed=seed,
                 evaluations=evaluations,
-                episodes=evaluation_episodes,
-                open_venv=lambda n: watch_latents(
-                    open_pixels(
-                        env_id,
-                        n,
-                        loaded,
-                        recipe,
-                        engine=engine,
-                        image_key=image_key,
-                        env_kwargs=env_kwargs,
-                    ),
-                    loaded,
-                    recipe,
-                ),
+                evaluation_episodes=evaluation_episodes,
                 progress=progress,
             )
-            watch.resume(model)
-            if model.num_timesteps > 0:  # not the noise and the episodes of the beginning again
-                model.set_random_seed(lane_seeds(1, seed, model.num_timesteps)[0])
-            left = recipe.total_steps - model.num_timesteps
-            try:
-                if left > 0:
-                    if progress:  # said once all is well, so that a mistake stays one line
-                        why = explain_engine(env_id, engine, env_kwargs or image_key)
-                        print(f"{env_id}: {why}", file=sys.stderr)
-                    with _one_thread():
-                        model.learn(left, callback=watch, reset_num_timesteps=False)
-            finally:
-                watch.close()
-                model.logger.close()
             config = {
                 **run,
                 "format": FORMAT,
                 "kind": "rl_vae agent",
                 "action_space": action_space,
                 "steps": model.num_timesteps,
-                "seconds": watch.seconds,
+                "seconds": seconds,
                 "versions": artifact.versions(),
             }
             save_agent(partial, model, loaded, config)
@@ -201,6 +187,58 @@ def train_agent(
     finally:
         venv.close()
     return _finished(out, run)
+
+
+def learn(
+    model: BaseAlgorithm,
+    recipe: Recipe,
+    partial: Path,
+    open_venv: Callable[[int], VecEnv],
+    *,
+    seed: int,
+    evaluations: int,
+    evaluation_episodes: int,
+    progress: bool,
+) -> float:
+    """Train a model as a recipe says, or go on from the checkpoint that a folder holds.
+
+    Args:
+        model: Fresh, from `make_model`.
+        recipe: How.
+        partial: For progress.jsonl, TensorBoard's files and checkpoints.
+        open_venv: Opens so many environments to evaluate in.
+        seed: As in `train_agent`, as are the next ones.
+        evaluations: How often.
+        evaluation_episodes: How many each time.
+        progress: Whether to show a bar.
+
+    Returns:
+        Seconds over all sittings.
+
+    Raises:
+        ArtifactError: where the checkpoint is damaged.
+    """
+    model.set_logger(configure(str(partial / "tensorboard"), ["tensorboard"]))
+    watch = _Watch(
+        partial,
+        recipe,
+        evaluations=evaluations,
+        episodes=evaluation_episodes,
+        open_venv=open_venv,
+        progress=progress,
+    )
+    watch.resume(model)
+    if model.num_timesteps > 0:  # not the noise and the episodes of the beginning again
+        model.set_random_seed(lane_seeds(1, seed, model.num_timesteps)[0])
+    left = recipe.total_steps - model.num_timesteps
+    try:
+        if left > 0:
+            with _one_thread():
+                model.learn(left, callback=watch, reset_num_timesteps=False)
+    finally:
+        watch.close()
+        model.logger.close()
+    return watch.seconds
 
 
 @contextmanager
@@ -228,7 +266,7 @@ class _Watch(BaseCallback):
         *,
         evaluations: int,
         episodes: int,
-        open_venv: Any,
+        open_venv: Callable[[int], VecEnv],
         progress: bool,
     ) -> None:
         super().__init__()
@@ -395,10 +433,15 @@ def _load_buffer(model: OffPolicyAlgorithm, path: Path) -> None:
             getattr(buffer, name)[: len(saved[name])] = saved[name]
 
 
-def _model(recipe: Recipe, venv: VecEnv, seed: int) -> BaseAlgorithm:
+def make_model(recipe: Recipe, venv: VecEnv, seed: int, policy: str = "MlpPolicy") -> BaseAlgorithm:
+    """A fresh model of a recipe's algorithm.
+
+    Raises:
+        ConfigError: where the algorithm refuses the recipe.
+    """
     try:
         return ALGORITHMS[recipe.algorithm](
-            policy="MlpPolicy", env=venv, seed=seed, device="cpu", **algorithm_arguments(recipe)
+            policy=policy, env=venv, seed=seed, device="cpu", **algorithm_arguments(recipe)
         )
     except (TypeError, ValueError, AssertionError) as error:
         raise ConfigError(

@@ -21,7 +21,7 @@ from rl_vae.codes import Code
 from rl_vae.contract import Others
 from rl_vae.encoder import Encoder
 from rl_vae.engines import Engine
-from rl_vae.envs import TRAINING_SEEDS, lane_seeds
+from rl_vae.envs import TRAINING_SEEDS, seeds_of_reset
 from rl_vae.errors import ConfigError
 from rl_vae.extractor import LatentExtractor as LatentExtractor
 from rl_vae.observer import FINAL_FRAME, FRAME, Observer
@@ -109,10 +109,7 @@ class PixelVecEnv(VecEnv):
         return self._get_indices(indices)
 
     def _next_seeds(self) -> list[int]:
-        if self._seed_base >= TRAINING_SEEDS:
-            first = self._seed_base + self._resets * self.num_envs
-            return [first + lane for lane in range(self.num_envs)]
-        return lane_seeds(self.num_envs, self._seed_base, self._resets)
+        return seeds_of_reset(self.num_envs, self._seed_base, self._resets)
 
 
 class VecLatent(VecEnvWrapper):

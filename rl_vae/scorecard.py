@@ -9,7 +9,7 @@ Shape letters: N frames, Z latents, S stack.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +90,11 @@ class Scorecard:
             flat |= {name: found.score, f"{name}_low": found.low, f"{name}_high": found.high}
         return {name: float("nan") if value is None else value for name, value in flat.items()}
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The other codes that were measured."""
+        return tuple(code for code in BASELINES if code in self.moving)
+
     def velocities(self) -> dict[str, tuple[float, float, bool]]:
         """Each velocity by name: best R^2 from one frame, from the stack, and whether recoverable.
 
@@ -121,7 +126,7 @@ class Scorecard:
         95 % of them say so. A target is read by neither where no interval lies above chance.
         """
         sentences = []
-        for code in BASELINES:
+        for code in self.beside:
             said: dict[str, list[str]] = {}
             for target in self.targets:
                 mine, other = self.best("vae", target.name), self.best(code, target.name)
@@ -148,6 +153,7 @@ def score_encoder(
     *,
     stack: int = 4,
     seed: int = 0,
+    beside: Sequence[str] = BASELINES,
     progress: bool = True,
 ) -> Scorecard:
     """Say what an encoder's code holds, beside a random encoder, PCA and small gray pixels.
@@ -166,6 +172,7 @@ def score_encoder(
         dataset: Frames of the same FrameSpec, best not those that it was trained on.
         stack: S, how many codes a probe sees, from 1 up.
         seed: Of the split, the random encoder, the probes and the intervals.
+        beside: Which of the other codes to measure, too.
         progress: Whether to show a progress bar, where there is a terminal.
 
     Raises:
@@ -200,12 +207,12 @@ def score_encoder(
     probes: dict[tuple[str, str, str], Probed] = {}
     after = halves.of(followed(episode))
     # The model's code comes twice: as an agent would see it, and from one frame alone.
-    columns = (("vae", "vae", stack), ("vae", ONE, 1), *((c, c, stack) for c in BASELINES))
+    columns = (("vae", "vae", stack), ("vae", ONE, 1), *((c, c, stack) for c in beside))
     bar = tqdm(total=len(columns) * len(PROBES), desc="probes", disable=None if progress else True)
-    made = encodings(encoder, dataset, train, seed)
+    made = encodings(encoder, dataset, train, seed) if beside else {"vae": encoder.encode}
     for name, column, depth in columns:
         codes = encode_all(made[name], dataset, indices)
-        if column in BASELINES:
+        if column in beside:
             errors[column] = moving.linear(codes)
         seen = stacked(codes, episode, depth)
         for kind in PROBES:
@@ -278,7 +285,7 @@ def _notes(encoder: Encoder, dataset: FrameDataset) -> Iterator[str]:
 
 
 def _lines(card: Scorecard) -> Iterator[str]:
-    held, columns = card.held_out, ("vae", ONE, *BASELINES)
+    held, columns = card.held_out, ("vae", ONE, *card.beside)
     elbo = "none" if held.elbo is None else f"{held.elbo:.1f}"
     yield (
         f"{card.test[0]:,} frames of {card.test[1]} held-out episodes; probes fitted on "
@@ -290,7 +297,8 @@ def _lines(card: Scorecard) -> Iterator[str]:
     )
     yield ""
     width = max(24, *(len(target.name) + 16 for target in card.targets))
-    heads = (f"vae, stack {card.stack}", f"vae, {ONE}", "random", "pca", "pixels 8x8")
+    others = ("pixels 8x8" if code == "pixels" else code for code in card.beside)
+    heads = (f"vae, stack {card.stack}", f"vae, {ONE}", *others)
     for kind in PROBES:
         yield f"{f'{kind} probe':{width}}" + "".join(f"{head:>20}" for head in heads)
         for target in card.targets:

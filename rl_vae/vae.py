@@ -39,7 +39,8 @@ class VAEConfig:
     latent_dim: int = 32
     """Z, the number of latents, from 1 to 4,096."""
     network: NetworkName = "patch"
-    """"patch" (fast on a CPU), "world_models", "burgess" or "mlp" (one hidden layer of 400)."""
+    """"patch" (fast on a CPU), "world_models", "burgess", "mlp" (one hidden layer of 400) or
+    "linear" (none)."""
     likelihood: Likelihood = "gaussian"
     """"gaussian", "learned_gaussian" or "bernoulli": what a pixel is under the decoder. Where
     colours lie near each other, as in Pong, Bernoulli finds a paddle not worth its KL and the

@@ -41,16 +41,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import gymnasium as gym
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from stable_baselines3 import PPO
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
-    DummyVecEnv,
     VecEnv,
     VecFrameStack,
     VecMonitor,
@@ -58,20 +52,29 @@ from stable_baselines3.common.vec_env import (
 )
 
 from rl_vae import files
-from rl_vae.agent import ALGORITHMS, Agent, Linear, algorithm_arguments
+from rl_vae.agent import Agent, Linear
 from rl_vae.artifact import versions
 from rl_vae.collect import collect_frames
 from rl_vae.dataset import FrameDataset
 from rl_vae.engines import EngineName, make_engine
-from rl_vae.envs import FrameSkip, evaluation_seeds, import_plugin, quiet, read_factors
-from rl_vae.evaluation import evaluate_agent, evaluate_random, interval, machine, write_figures
+from rl_vae.envs import evaluation_seeds, quiet
+from rl_vae.evaluation import (
+    MAX_LANES,
+    evaluate_agent,
+    evaluate_random,
+    interval,
+    machine,
+    write_figures,
+)
 from rl_vae.exploration import Correlated, Exploration
 from rl_vae.frames import FrameSpec
 from rl_vae.joined import JoinedFrames
 from rl_vae.objectives import Autoencoder, Beta
 from rl_vae.policy import train_agent
 from rl_vae.recipe import Recipe, load_recipe
-from rl_vae.sb3 import MapActions, PixelVecEnv, ScaleRewards, play
+from rl_vae.rivals import train_rival
+from rl_vae.sb3 import MapActions, PixelVecEnv, play
+from rl_vae.stand_ins import STAND_INS, write_stand_in
 from rl_vae.training import TrainConfig, train_vae
 from rl_vae.vae import VAEConfig
 
@@ -141,9 +144,6 @@ class Plan:
     episodes: int = 100
     """Of a test."""
     zoo: Pixels | None = None
-    state: Mapping[str, tuple[float, float]] | None = None
-    """Factor -> what becomes of it: (it - first) / second. Empty: the environment's own state
-    vector. None: there is no state to learn from."""
 
 
 ZOO_CAR_RACING: dict[str, Any] = {
@@ -219,13 +219,6 @@ PLANS = {
             },
             n_envs=8,
         ),
-        # the console's own bytes: where ball and paddles are (Anand et al. 2019, appendix)
-        state={
-            "ram_49": (128.0, 64.0),
-            "ram_54": (128.0, 64.0),
-            "ram_51": (128.0, 64.0),
-            "ram_50": (128.0, 64.0),
-        },
     ),
     "cartpole": Plan(
         env_id="CartPole-v1",
@@ -235,7 +228,6 @@ PLANS = {
         threshold=475.0,
         episode_frames=500,
         episodes=20,
-        state={},
         pixels=Pixels(
             hyperparameters={
                 "learning_rate": "lin_1e-3",
@@ -258,7 +250,6 @@ PLANS = {
         threshold=-250.0,
         episode_frames=200,
         episodes=20,
-        state={},
         pixels=Pixels(
             hyperparameters={
                 "learning_rate": 1e-3,
@@ -285,7 +276,6 @@ PLANS = {
         threshold=0.9,
         episode_frames=256,
         episodes=20,
-        state={"agent_x": (3.5, 2.0), "agent_y": (3.5, 2.0), "agent_direction": (1.5, 1.0)},
         pixels=Pixels(
             hyperparameters={
                 "learning_rate": 2.5e-4,
@@ -428,7 +418,7 @@ def stage(
     running = path.with_name(path.name + ".clock")
     with Clock(running, anew=not goes_on) as clock:
         result = work(clock) or {}
-    content = {**result, **clock.read()}
+    content = {**clock.read(), **result}
     files.write_json(done, content)
     running.unlink()
     print(f"{path}: {content['seconds']:.0f} s", flush=True)
@@ -440,8 +430,10 @@ def run_system(task: str, system: str, seed: int, out: Path, tested: bool = True
     home = out / task / f"seed-{seed}" / system
     home.mkdir(parents=True, exist_ok=True)
     note_run(home, plan, seed)
-    if system in ("pixels", "zoo", "state"):
-        run_bare(plan, system, seed, home, tested)
+    if system in ("pixels", "zoo"):
+        run_on_pixels(plan, system, seed, home, tested)
+    elif system == "state":
+        run_on_state(plan, seed, home)
     else:
         run_encoded(plan, system, seed, home, tested)
 
@@ -551,7 +543,7 @@ def collect(
 
 
 def vae_config_of(plan: Plan, system: str, seed: int, steps: int, rate: float) -> TrainConfig:
-    config = TrainConfig(
+    return TrainConfig(
         objective=Autoencoder() if system == "autoencoder" else Beta(),
         steps=steps,
         batch_size=plan.batch_size,
@@ -560,13 +552,15 @@ def vae_config_of(plan: Plan, system: str, seed: int, steps: int, rate: float) -
         seed=seed,
         engine=plan.vae_engine,
     )
-    # One update of next to nothing: the network as it was drawn, centred on the frames.
-    return replace(config, steps=1, learning_rate=1e-12) if system == "random" else config
 
 
 def make_code(plan: Plan, system: str, frames: FrameDataset, out: Path, seed: int) -> None:
-    config = vae_config_of(plan, system, seed, plan.vae_steps, plan.learning_rate)
-    _train(frames, out, config, None, VAEConfig(latent_dim=plan.latent_dim))
+    made_of = VAEConfig(latent_dim=plan.latent_dim)
+    if system in STAND_INS:
+        write_stand_in(system, frames, out, made_of, seed=seed)
+    else:
+        config = vae_config_of(plan, system, seed, plan.vae_steps, plan.learning_rate)
+        _train(frames, out, config, None, made_of)
 
 
 def _train(
@@ -593,15 +587,20 @@ def learn(
         evaluations=0,
         start=start,
     )
-    lines = files.read_lines(out / "progress.jsonl")
-    curve = [[line["frames"], line["seconds"], line.get("training_return")] for line in lines]
     # The first episodes to end after a fresh start are no fair sample of all.
     fair = 0 if start is None else recipe.n_envs * plan.episode_frames
     return {
         "frames": trained.frames,
         "engine": trained.engine,
-        "curve": [point for point in curve if point[2] is not None and point[0] >= fair],
+        "curve": [point for point in curve_of(out) if point[0] >= fair],
     }
+
+
+def curve_of(agent: Path) -> list[list[float]]:
+    """Environment steps, seconds and training return, as the agent's folder keeps them."""
+    lines = files.read_lines(agent / "progress.jsonl")
+    points = [[line["frames"], line["seconds"], line.get("training_return")] for line in lines]
+    return [point for point in points if point[2] is not None]
 
 
 def test_agent(plan: Plan, agent: Path, eyes: Path) -> dict[str, Any]:
@@ -610,58 +609,73 @@ def test_agent(plan: Plan, agent: Path, eyes: Path) -> dict[str, Any]:
     return {"returns": played.returns.tolist(), "engine": played.engine}
 
 
-def run_bare(plan: Plan, system: str, seed: int, home: Path, tested: bool) -> None:
+def run_on_state(plan: Plan, seed: int, home: Path) -> None:
+    """Our recipe on the simulator's state; frames only say how to scale it, and cost nothing."""
+    recipe, out = load_recipe(plan.recipe), home / "agent"
+    aside = home.parent / "data-scale"
+
+    def work(_: Clock) -> dict[str, Any]:
+        dataset = collect_frames(
+            plan.env_id,
+            aside,
+            n_frames=1000,
+            policy=plan.exploration,
+            seed=seed,
+            engine="gymnasium",
+            env_kwargs=plan.env_kwargs,
+        )
+        rival = train_rival(
+            "state", dataset, out, recipe, episodes=plan.episodes, seed=seed, evaluations=0
+        )
+        return {
+            "seconds": rival.seconds,
+            "frames": recipe.total_steps * recipe.frame_skip,
+            "engine": "gymnasium",
+            "curve": curve_of(out),
+            "returns": rival.returns.tolist(),
+        }
+
+    made = stage(out, work)
+    stage(home / "test", lambda _: {"returns": made["returns"], "engine": "gymnasium"})
+
+
+def run_on_pixels(plan: Plan, system: str, seed: int, home: Path, tested: bool) -> None:
     """SB3 without a code: one training, one test."""
     recipe = load_recipe(plan.recipe)
-    if system == "state":
-        if plan.state is None:
-            raise SystemExit(f"{plan.env_id} has no state to learn from")
-        pixels, skip, total = None, recipe.frame_skip, recipe.total_steps
-        kind: Any = ALGORITHMS[recipe.algorithm]
-        settings = {"policy": "MlpPolicy", **algorithm_arguments(recipe)}
-    else:
-        pixels = settle(plan, recipe, plan.zoo if system == "zoo" else plan.pixels)
-        skip, total = pixels.frame_skip or 1, pixels.total_steps or recipe.total_steps
-        kind = PPO
-        settings = {"policy": "CnnPolicy", **pixels.hyperparameters}
-        for name, value in pixels.hyperparameters.items():
-            if isinstance(value, str) and value.startswith("lin_"):
-                settings[name] = Linear(float(value.removeprefix("lin_")), 0.0)
+    pixels = settle(plan, recipe, plan.zoo if system == "zoo" else plan.pixels)
+    skip, total = pixels.frame_skip or 1, pixels.total_steps or recipe.total_steps
+    settings: dict[str, Any] = {"policy": "CnnPolicy", **pixels.hyperparameters}
+    for name, value in pixels.hyperparameters.items():
+        if isinstance(value, str) and value.startswith("lin_"):
+            settings[name] = Linear(float(value.removeprefix("lin_")), 0.0)
 
     def work(clock: Clock) -> dict[str, Any]:
-        if pixels is None:
-            venv = open_state(plan, recipe, recipe.n_envs, seed)
-        else:
-            venv = open_frames(plan, recipe, pixels, pixels.n_envs or 1, plan.engine, seed)
-        limit = None if pixels is None else seconds_for_pixels(plan, home)
-        if pixels is not None and pixels.normalize_reward:
+        venv: VecEnv = open_frames(plan, recipe, pixels, pixels.n_envs or 1, plan.engine, seed)
+        engine = venv.unwrapped.engine.name  # type: ignore[attr-defined]
+        if pixels.normalize_reward:
             gamma = float(pixels.hyperparameters.get("gamma", 0.99))
             venv = VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=gamma)
-        elif recipe.reward_scale != 1.0:
-            venv = ScaleRewards(venv, recipe.reward_scale)
+        limit = seconds_for_pixels(plan, home)
         watch = Watch(clock, total, skip, limit, None if limit is None else plan.threshold)
         try:
-            model = kind(env=venv, seed=seed, device="cpu", **settings)
+            model = PPO(env=venv, seed=seed, device="cpu", **settings)
             model.learn(total, callback=watch)
             model.save(home / "model.zip")
         finally:
             venv.close()
         return {
             "frames": model.num_timesteps * skip,
-            "engine": getattr(getattr(venv.unwrapped, "engine", None), "name", "gymnasium"),
+            "engine": engine,
             "curve": watch.curve,
             "ended": watch.ended,
             "limit": limit,
         }
 
     def test(_: Clock) -> dict[str, Any]:
-        model: BaseAlgorithm = kind.load(home / "model.zip", device="cpu")  # this run's own file
-        lanes = min(plan.episodes, 20)
-        if pixels is None:
-            venv, engine = open_state(plan, recipe, plan.episodes, seed), "gymnasium"
-        else:
-            venv, engine = open_frames(plan, recipe, pixels, lanes, plan.test_engine, seed), "own"
-            engine = venv.unwrapped.engine.name  # type: ignore[attr-defined]
+        model = PPO.load(home / "model.zip", device="cpu")  # this run's own file
+        lanes = min(plan.episodes, MAX_LANES)
+        venv = open_frames(plan, recipe, pixels, lanes, plan.test_engine, seed)
+        engine = venv.unwrapped.engine.name  # type: ignore[attr-defined]
         first = evaluation_seeds(plan.episodes)[0]
         try:
             played = play(
@@ -703,35 +717,6 @@ def open_frames(
     if recipe.action_map is not None and pixels.action_map:
         venv = MapActions(venv, recipe.action_map)
     return VecFrameStack(VecMonitor(venv), pixels.stack or 1)
-
-
-def open_state(plan: Plan, recipe: Recipe, lanes: int, seed: int) -> VecEnv:
-    """Environments that show their state: their own vector, or factors that the plan names."""
-
-    def make() -> gym.Env[Any, Any]:
-        import_plugin(plan.env_id)
-        env = gym.make(plan.env_id, **plan.env_kwargs)
-        if plan.state:
-            env = Factors(env, plan.state)
-        return Monitor(FrameSkip(env, recipe.frame_skip))
-
-    venv: VecEnv = DummyVecEnv([make] * lanes)
-    venv.seed(seed)
-    return VecFrameStack(venv, recipe.stack) if plan.state else venv
-
-
-class Factors(gym.ObservationWrapper[Any, Any, Any]):
-    """Shows some of the simulator's state, shifted and scaled."""
-
-    def __init__(self, env: gym.Env[Any, Any], wanted: Mapping[str, tuple[float, float]]) -> None:
-        super().__init__(env)
-        self._wanted = wanted
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (len(wanted),), np.float32)
-
-    def observation(self, observation: Any) -> NDArray[np.float32]:
-        factors = read_factors(self.env)
-        values = [(factors[name] - first) / scale for name, (first, scale) in self._wanted.items()]
-        return np.asarray(values, np.float32)
 
 
 class Watch(BaseCallback):

@@ -47,7 +47,6 @@ def plan(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         threshold=1e9,
         episode_frames=15,
         episodes=3,
-        state={"x": (0.0, 1.0)},
         pixels=bench.Pixels(hyperparameters=settings, normalize_reward=True),
         refreshes=(
             bench.Refresh(frames=64, vae_steps=2, agent_steps=64),

@@ -195,6 +195,9 @@ BAD = [
     ("train-vae IN/data --out IN/other", "IN/other"),
     ("train-vae --out OUT", "one or more"),
     ("train-vae IN/data IN/nothing --out OUT", "IN/nothing"),
+    ("sweep IN/data-flipped --out OUT", "shard-00000"),
+    ("sweep IN/data --out OUT --beta -1", "-1"),
+    ("sweep IN/data --out OUT --workers 0", "workers"),
     ("train-vae IN/data --from IN/nothing --out OUT", "IN/nothing"),
     ("train-vae IN/data --from IN/model --latent-dim 9 --out OUT", "latent_dim=9"),
     ("train-vae IN/data --out IN/model --seed 1", "IN/model"),
@@ -335,6 +338,7 @@ def test_help_names_every_option_its_default_and_its_unit(
     units = {
         "collect": ["in pixels", "Raw pixels", "half-ranges", "Steps", "How many"],
         "train-vae": ["Numbers in a code", "nats", "Updates", "Passes", "Frames of", "Share of"],
+        "sweep": ["Numbers in a code", "nats", "Updates", "Passes", "Frames of", "several at once"],
         "train-agent": ["Decisions", "Steps", "How many episodes", "Environments"],
         "show": ["Quantile", "pictures", "figures"],
         "classify": ["Passes", "factor", "figures"],
@@ -351,7 +355,7 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     text = capfd.readouterr().out
     vae, agent = (
-        ["train-vae", "show", "classify", "score"],
+        ["train-vae", "sweep", "show", "classify", "score"],
         ["train-agent", "evaluate", "export", "demo"],
     )
     assert list(COMMANDS) == ["collect", *vae, *agent]
@@ -519,6 +523,11 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
             ["train-vae", str(little_games.dataset()), "--out", str(at / "out"), "--epochs", "25"],
             at / "out.partial" / "checkpoint.pt",
         ),
+        "sweep": (
+            ["sweep", str(little_games.dataset()), "--out", str(at / "out"), "--epochs", "25"]
+            + ["--beta", "1", "--seed", "0", "--workers", "1"],
+            at / "out" / "beta1-seed0.partial" / "checkpoint.pt",
+        ),
         "train-agent": (
             ["train-agent", LINE, "--out", str(at / "out"), "--evaluations", "0", *agent],
             at / "out.partial" / "checkpoint" / "state.json",
@@ -526,7 +535,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
     }
 
 
-@pytest.mark.parametrize("command", ["collect", "train-vae", "train-agent"])
+@pytest.mark.parametrize("command", ["collect", "train-vae", "sweep", "train-agent"])
 def test_a_command_that_is_stopped_goes_on_where_it_stopped(command: str, tmp_path: Path) -> None:
     """Ctrl-C ends a command with status 130, SIGTERM with 143, in seconds; the same command, given
     again, then finishes."""

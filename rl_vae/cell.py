@@ -1,0 +1,231 @@
+"""Cell: one system and one seed of a comparison, from frames to return.
+
+A system is what an agent sees: a code (beta1, beta4, ..., autoencoder, random, pca) or the world
+without one (pixels, state).
+
+Shape letters: N frames, Z latents, K factors.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl_vae import disentanglement, files
+from rl_vae.dataset import FrameDataset
+from rl_vae.encoder import Encoder
+from rl_vae.evaluation import evaluate_agent
+from rl_vae.objectives import Autoencoder, Beta
+from rl_vae.policy import train_agent
+from rl_vae.recipe import Recipe
+from rl_vae.rivals import SIGHTS, train_rival
+from rl_vae.scorecard import Scorecard, score_encoder
+from rl_vae.stand_ins import STAND_INS, write_stand_in
+from rl_vae.training import TrainConfig, train_vae
+from rl_vae.vae import VAEConfig
+
+MOST_ROWS, MOST_TREE_ROWS = 4000, 1000
+"""So many frames are encoded for the metrics of disentanglement, and grow DCI's trees."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a cell needs to know, beside its system and seed."""
+
+    out: Path
+    """The comparison's folder, with frames/ and scored/ in it."""
+    vae: VAEConfig
+    train: TrainConfig
+    """Its objective and seed are the cell's."""
+    recipe: Recipe
+    episodes: int
+    evaluations: int
+
+    def model(self, system: str, seed: int) -> Path:
+        """Where a code's model lies."""
+        return self.out / "models" / cell_name(system, seed)
+
+    def cell(self, system: str, seed: int) -> Path:
+        """Where a cell's result lies."""
+        return self.out / "cells" / f"{cell_name(system, seed)}.json"
+
+
+def cell_name(system: str, seed: int) -> str:
+    """Such as "beta4-seed0"."""
+    return f"{system}-seed{seed}"
+
+
+def beta_of(system: str) -> float | None:
+    """The beta of a system that has one."""
+    return float(system.removeprefix("beta")) if system.startswith("beta") else None
+
+
+def run_cell(task: Task, system: str, seed: int) -> dict[str, Any]:
+    """Make a code, score it, train an agent with it, evaluate that, write it all down.
+
+    What is finished is kept: a model, an agent and a whole cell are not made twice, and what an
+    interrupted run left of them goes on.
+    """
+    path = task.cell(system, seed)
+    if path.is_file():
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        return found
+    frames = FrameDataset.open(task.out / "frames")
+    agent = task.out / "agents" / cell_name(system, seed)
+    result: dict[str, Any] = {"format": 1, "system": system, "seed": seed, "beta": beta_of(system)}
+    seconds: dict[str, float] = {}
+    if system in SIGHTS:
+        rival = train_rival(
+            system,  # type: ignore[arg-type]
+            frames,
+            agent,
+            task.recipe,
+            episodes=task.episodes,
+            seed=seed,
+            evaluations=task.evaluations,
+            workers=1,
+            progress=False,
+        )
+        returns, seconds["agent"] = rival.returns, rival.seconds
+        result |= {"scores": {}, "factors": [], "matrices": {}, "pretraining_frames": 0}
+    else:
+        seconds["code"] = make_code(task, system, seed, frames)
+        began = time.perf_counter()
+        encoder = Encoder.load(task.model(system, seed))
+        result |= score_code(encoder, FrameDataset.open(task.out / "scored"), task.recipe.stack)
+        seconds["score"] = time.perf_counter() - began
+        header = frames.header
+        trained = train_agent(
+            header.env_id,
+            task.model(system, seed),
+            agent,
+            task.recipe,
+            seed=seed,
+            engine=header.engine,  # type: ignore[arg-type]
+            image_key=header.image_key,
+            env_kwargs=header.env_kwargs,
+            evaluations=task.evaluations,
+            workers=1,
+            progress=False,
+        )
+        seconds["agent"] = trained.seconds
+        returns = evaluate_agent(agent, episodes=task.episodes, workers=1).returns
+        result["pretraining_frames"] = len(frames) * header.frame_skip
+    lines, skip = files.read_lines(agent / "progress.jsonl"), task.recipe.frame_skip
+    result |= {
+        "returns": returns.tolist(),
+        "return": float(returns.mean()),
+        "agent_steps": max(line["frames"] for line in lines),
+        "curve": _curve(lines, "evaluation_return"),
+        "training_curve": _curve(lines, "training_return"),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }
+    result["curve"].append([task.recipe.total_steps * skip, result["return"]])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, plain_json(result))
+    return result
+
+
+def make_code(task: Task, system: str, seed: int, frames: FrameDataset) -> float:
+    """Train or write a code's model; returns seconds of training, over all sittings."""
+    out = task.model(system, seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if system in STAND_INS:
+        began = time.perf_counter()
+        write_stand_in(system, frames, out, task.vae, held_out=task.train.held_out, seed=seed)
+        return time.perf_counter() - began
+    beta = beta_of(system)
+    objective = Autoencoder() if beta is None else Beta(beta=beta)
+    config = replace(task.train, objective=objective, seed=seed)
+    return train_vae(frames, out, task.vae, config, progress=False).seconds
+
+
+def score_code(encoder: Encoder, dataset: FrameDataset, stack: int) -> dict[str, Any]:
+    """A code's scores by flat names, and by factor what its latents know, where there are factors.
+
+    A probe's score is the mean skill over its targets: R^2 of a number, and of K classes (balanced
+    accuracy - 1 / K) / (1 - 1 / K); below 0 it counts as 0.
+    """
+    card = score_encoder(encoder, dataset, stack=stack, beside=(), progress=False)
+    held = card.held_out
+    scores: dict[str, float | None] = {"active_units": held.active_units}
+    if "stand_in" not in encoder.provenance:  # its decoder was not trained
+        scores |= {name: getattr(held, name) for name in ("rate", "distortion", "elbo", "mse")}
+        scores["moving_error"] = card.moving["vae"].score
+    factors = list(dataset.header.factor_names)
+    groups = {"state": factors, "reward": ["reward"]}
+    groups["action"] = [t.name for t in card.targets if t.name.startswith("action")]
+    for group, names in groups.items():
+        scores |= _skills(card, group, [t for t in names if t not in card.dropped])
+    matrices: dict[str, Any] = {}
+    if factors:
+        rows = np.linspace(0, len(dataset) - 1, min(len(dataset), MOST_ROWS)).astype(np.int64)
+        mu = np.concatenate([encoder.encode(part) for part in dataset.in_parts(rows)])
+        found, matrices = taken_apart(mu, dataset.steps(rows)["factors"])
+        scores |= found
+    return {"scores": scores, "factors": factors, "matrices": matrices}
+
+
+def _skills(card: Scorecard, group: str, names: list[str]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for kind in ("linear", "mlp"):
+        skills = []
+        for target in card.targets:
+            if target.name in names:
+                score = card.probes[kind, "vae", target.name].score
+                skills.append(max(0.0, (score - target.chance) / (1 - target.chance)))
+                if group == "state":
+                    found[f"state_{kind}_{target.name}"] = skills[-1]
+        if skills:
+            found[f"{group}_{kind}"] = float(np.mean(skills))
+    return found
+
+
+def taken_apart(
+    mu: NDArray[np.float32], factors: NDArray[np.float64]
+) -> tuple[dict[str, float | None], dict[str, Any]]:
+    """Metrics of disentanglement of codes (N, Z) and factors (N, K), and two (Z, K) matrices.
+
+    Those that need a test set get every other row, DCI's trees a thousand at most. Where fewer
+    than two factors vary there are none.
+    """
+    if (factors.std(0) > 0).sum() < 2:
+        return {}, {}
+    one, two = (mu[::2], factors[::2]), (mu[1::2], factors[1::2])
+    few = slice(None, None, max(1, len(one[0]) // MOST_TREE_ROWS))
+    gap = disentanglement.mig(mu, factors, resamples=0)
+    trees = disentanglement.dci(one[0][few], one[1][few], *two)
+    scores: dict[str, float | None] = {
+        "mig": gap.score,
+        "mig_pruned": gap.pruned,
+        "dci_disentanglement": trees.disentanglement,
+        "dci_completeness": trees.completeness,
+        "dci_informativeness": trees.informativeness,
+        "sap": disentanglement.sap(*one, *two, resamples=0).score,
+        "modularity": disentanglement.modularity(mu, factors, resamples=0).score,
+        "explicitness": disentanglement.explicitness(*one, *two, resamples=0).score,
+        "irs": disentanglement.irs(mu, factors, resamples=0).score,
+        "total_correlation": disentanglement.total_correlation(mu, resamples=0).score,
+    }
+    return scores, {"mutual_information": gap.information, "importance": trees.importance}
+
+
+def _curve(lines: list[dict[str, Any]], what: str) -> list[list[float]]:
+    return [[line["frames"], line[what]] for line in lines if line.get(what) is not None]
+
+
+def plain_json(value: Any) -> Any:
+    """As JSON has it: lists for arrays, null for what is no finite number."""
+    if isinstance(value, dict):
+        return {name: plain_json(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain_json(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value

@@ -1,0 +1,187 @@
+"""train_sweep: several VAEs from the same frames, as many at once as there are cores.
+
+Each run is a `train_vae` in a process of its own. The processes read the same memory maps, so the
+frames are in memory once; with as many runs as cores each has one thread, which needs no
+synchronisation between layers. scripts/bench_sweep.py measures this against the same runs one
+after the other with all threads, and against one process that trains models whose weights are
+stacked.
+
+There is no path for GPUs here: runs take turns on the processor, and nothing claims more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from rl_vae import files
+from rl_vae.dataset import FrameDataset
+from rl_vae.errors import ConfigError, RlVaeError, TrainingError
+from rl_vae.training import TrainConfig, Trained, train_vae
+from rl_vae.vae import VAEConfig
+from rl_vae.workers import ParentLink, run_jobs
+
+
+def train_sweep(
+    dataset: FrameDataset,
+    out: str | Path,
+    runs: Mapping[str, TrainConfig],
+    vae_config: VAEConfig | None = None,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, Trained]:
+    """Train several VAEs on a dataset, or go on with an interrupted sweep.
+
+    Each model equals, to the bit, what `train_vae` makes of the same settings with as many torch
+    threads as a run has here: the number of cores divided by the processes, at least one. A run
+    that fails does not stop the others: its failure is printed at once and raised in the end.
+
+    Args:
+        dataset: What `collect_frames` made, or several as `JoinedFrames`.
+        out: The folder of the models. Run NAME becomes the model OUT/NAME. Finished models of the
+            same settings are kept, interrupted ones (OUT/NAME.partial) go on; more runs may be
+            added later.
+        runs: How each model is trained, by its name.
+        vae_config: What is trained, the same for all.
+        workers: Processes at once. None: the number of cores. Where a dataset is streamed, each
+            holds up to `TrainConfig.memory` of frames.
+        progress: Whether to show a progress bar, where there is a terminal.
+
+    Returns:
+        What `train_vae` made of each run, in the order of `runs`.
+
+    Raises:
+        ConfigError: where there are no runs, or a name or a setting is out of range.
+        DatasetError: where the dataset is incomplete or damaged.
+        ArtifactError: where OUT/NAME holds something else.
+        TrainingError: where runs failed, with their names, after the others are finished.
+    """
+    out, vae_config = Path(out), vae_config or VAEConfig()
+    _check(runs, vae_config, workers)
+    dataset.require_complete()
+    dataset.verify()
+    cores = os.cpu_count() or 1
+    at_once = min(workers or cores, len(runs))
+    made: dict[str, Trained] = {}
+    for name, config in runs.items():
+        if (out / name).exists():  # read, or refused, before anything is trained
+            made[name] = train_vae(dataset, out / name, vae_config, config, progress=False)
+    arguments = (dataset, out, vae_config, max(1, cores // at_once))
+    failures = _train_all(runs, made, arguments, at_once, progress)
+    if failures:
+        name, first = next(iter(failures.items()))
+        raise TrainingError(
+            f"{len(failures)} of {len(runs)} runs failed: {', '.join(failures)}. {name}: {first}",
+            remedy="cure that or leave it out; finished models are kept, others go on",
+        ) from first
+    return {name: made[name] for name in runs}
+
+
+def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, workers: int | None) -> None:
+    if not runs:
+        raise ConfigError(
+            "There are no runs.",
+            expected="one or more",
+            got="none",
+            remedy='give such as {"beta4": TrainConfig(objective=Beta(4.0))}',
+        )
+    for name in runs:
+        if not re.fullmatch(r"\w[\w.+-]*", name) or name.endswith(".partial"):
+            raise ConfigError(
+                "A run's name cannot be a folder's.",
+                expected="letters, digits, and . _ + - within",
+                got=repr(name),
+                remedy="choose one such as beta4-seed0",
+            )
+    if workers is not None and (type(workers) is not int or workers < 1):
+        raise ConfigError(
+            "workers is out of range.",
+            expected="a whole number from 1 up",
+            got=repr(workers),
+            remedy="leave workers out for the number of cores",
+        )
+    for config in runs.values():
+        config.objective.check_code(vae_config.latent_dim)
+
+
+def _train_all(
+    runs: Mapping[str, TrainConfig],
+    made: dict[str, Trained],
+    arguments: tuple[FrameDataset, Path, VAEConfig, int],
+    at_once: int,
+    progress: bool,
+) -> dict[str, RlVaeError]:
+    """Train what is not made yet; fills `made`, returns why the others are not."""
+    dataset, out, *_ = arguments
+    updates = {
+        name: config.total_steps(len(dataset.split(config.held_out, config.seed).train))
+        for name, config in runs.items()
+    }
+    jobs = {name: (name, config, *arguments) for name, config in runs.items() if name not in made}
+    failures: dict[str, RlVaeError] = {}
+    with (
+        contextlib.closing(run_jobs(_serve, jobs, at_once)) as telling,
+        tqdm(
+            total=sum(updates.values()),
+            initial=sum(updates[name] for name in made),
+            unit=" updates",
+            desc=f"training {len(runs)} VAEs",
+            disable=None if progress else True,
+        ) as bar,
+    ):
+        for told in telling:
+            if told is None:
+                done = sum(updates[name] for name in [*made, *failures])
+                going = [name for name in jobs if name not in made and name not in failures]
+                bar.update(done + sum(_saved(out, name) for name in going) - bar.n)
+                bar.set_postfix(finished=len(made))
+            elif told.kind == "made":
+                made[told.job] = told.value
+            else:
+                tqdm.write(f"{told.job}: {told.value}")
+                if told.kind == "failed":
+                    failures[told.job] = told.value
+    return failures
+
+
+def _saved(out: Path, name: str) -> int:
+    """Updates after which a run in work can go on."""
+    records = files.read_lines(out / f"{name}.partial" / "metrics.jsonl")
+    return int(records[-1]["step"]) if records else 0
+
+
+def _serve(
+    parent: ParentLink,
+    name: str,
+    config: TrainConfig,
+    dataset: FrameDataset,
+    out: Path,
+    vae_config: VAEConfig,
+    threads: int,
+) -> None:
+    """A run's own process."""
+    torch.set_num_threads(threads)
+    with contextlib.redirect_stdout(_Said(parent)):
+        trained = train_vae(dataset, out / name, vae_config, config, progress=False)
+    parent.send(("made", trained))
+
+
+class _Said(io.StringIO):
+    """Hands what a run prints, its alarms, to the parent, which says whose they are."""
+
+    def __init__(self, parent: ParentLink) -> None:
+        super().__init__()
+        self._parent = parent
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            self._parent.send(("said", text.strip()))
+        return len(text)
