@@ -317,7 +317,7 @@ def main() -> None:
     for result in results:
         print(result.line())
     if arguments.write:
-        write_results(arguments.write, results)
+        write_results(arguments.write, results, arguments.out)
     if arguments.json:
         write_figures(arguments.json, all_figures(results), range(arguments.seeds))
 
@@ -941,7 +941,7 @@ def all_figures(results: Sequence[Result]) -> dict[str, float]:
 COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#999999", "#e69f00", "#d55e00", "#8c510a")
 
 
-def write_results(path: Path, results: Sequence[Result]) -> None:
+def write_results(path: Path, results: Sequence[Result], out: Path) -> None:
     """RESULTS.md and, beside it, docs/learning-TASK.png."""
     docs = path.parent / "docs"
     docs.mkdir(exist_ok=True)
@@ -950,7 +950,7 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
         mine = [result for result in results if result.task == task]
         picture = docs / f"learning-{task.replace('_', '-')}.png"
         draw_curves(picture, mine)
-        text += [_section(task, mine, f"docs/{picture.name}")]
+        text += [_section(task, mine, f"docs/{picture.name}", out / task / "uniform.json")]
     files.write_whole(path, "\n".join(text).encode())
 
 
@@ -977,7 +977,7 @@ def _machines(results: Sequence[Result]) -> str:
     return f"Machine: {machines}, no GPU. Commit {commits}; {packages}.\n"
 
 
-def _section(task: str, results: Sequence[Result], picture: str) -> str:
+def _section(task: str, results: Sequence[Result], picture: str, uniform: Path) -> str:
     plan = PLANS[task]
     systems = " ".join(result.system for result in results)
     most = max(len(result.runs) for result in results)
@@ -985,7 +985,11 @@ def _section(task: str, results: Sequence[Result], picture: str) -> str:
     lines += [
         f"    python scripts/benchmark_agents.py --task {task} --systems {systems} --seeds {most}\n"
     ]
-    lines += [f"{plan.episodes} episodes a test, by {plan.test_engine}; recipe `{plan.recipe}`.\n"]
+    lines += [f"{plan.episodes} episodes a test, by {plan.test_engine}; recipe `{plan.recipe}`."]
+    if uniform.is_file():
+        played = json.loads(uniform.read_bytes())["returns"]
+        lines[-1] += f" Actions drawn uniformly: {_interval(played)} over {len(played)} episodes."
+    lines += [""]
     lines += [
         "| system | score, over seeds | each seed | frames | minutes | collecting, VAE, RL | "
         f"CPU minutes | cores that others used | seconds to {plan.threshold:g} |",
