@@ -245,7 +245,7 @@ PLANS = {
     "pendulum": Plan(
         env_id="Pendulum-v1",
         recipe="sac_pendulum",
-        frames=6000,
+        frames=4000,
         vae_steps=1000,
         threshold=-250.0,
         episode_frames=200,
