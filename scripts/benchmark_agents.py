@@ -1,6 +1,7 @@
 """What a return costs from nothing, for each way to see: ours, pixels, and codes that learned less.
 
     ours         frames, a VAE, SB3 on its stacked mean latents, rounds of refreshing
+    unweighted   the same, moving pixels counted like all others
     autoencoder  the same with a plain autoencoder
     pca          the same with PCA's components in the VAE's place
     random       the same with the VAE's network as it was before training
@@ -78,7 +79,7 @@ from rl_vae.stand_ins import STAND_INS, write_stand_in
 from rl_vae.training import TrainConfig, train_vae
 from rl_vae.vae import VAEConfig
 
-SYSTEMS = ("ours", "autoencoder", "pca", "random", "state", "pixels", "zoo")
+SYSTEMS = ("ours", "unweighted", "autoencoder", "pca", "random", "state", "pixels", "zoo")
 CAP = 5.0
 """Pixels get so many times the seconds of ours."""
 
@@ -427,6 +428,8 @@ def stage(
 
 def run_system(task: str, system: str, seed: int, out: Path, tested: bool = True) -> None:
     plan = PLANS[task]
+    if system == "unweighted":
+        plan = replace(plan, moving_weight=1.0)
     home = out / task / f"seed-{seed}" / system
     home.mkdir(parents=True, exist_ok=True)
     note_run(home, plan, seed)
@@ -938,7 +941,7 @@ def all_figures(results: Sequence[Result]) -> dict[str, float]:
     return figures
 
 
-COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#999999", "#e69f00", "#d55e00", "#8c510a")
+COLOURS = "#0072b2 #56b4e9 #009e73 #cc79a7 #999999 #e69f00 #d55e00 #8c510a".split()
 
 
 def write_results(path: Path, results: Sequence[Result], out: Path) -> None:
