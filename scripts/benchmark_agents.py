@@ -1,8 +1,8 @@
 """What a return costs from nothing, for each way to see: ours, pixels, and codes that learned less.
 
     ours         frames, a VAE, SB3 on its stacked mean latents, rounds of refreshing
-    unweighted   the same, moving pixels counted like all others
-    autoencoder  the same with a plain autoencoder
+    unweighted   the same without refreshing, moving pixels counted like all others
+    autoencoder  the same as ours without refreshing, with a plain autoencoder
     pca          the same with PCA's components in the VAE's place
     random       the same with the VAE's network as it was before training
     state        SB3 on the simulator's own state, where the task has one
@@ -941,7 +941,7 @@ def all_figures(results: Sequence[Result]) -> dict[str, float]:
     return figures
 
 
-COLOURS = "#0072b2 #56b4e9 #009e73 #cc79a7 #999999 #e69f00 #d55e00 #8c510a".split()
+COLOURS = ["#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#999999", "#e69f00", "#d55e00", "#8c510a"]
 
 
 def write_results(path: Path, results: Sequence[Result], out: Path) -> None:
