@@ -324,13 +324,13 @@ def main() -> None:
 
 
 class Clock:
-    """Seconds of a stage over all its sittings, kept in a file every second.
+    """Seconds of a stage over all its sittings, kept in a file every two seconds.
 
     A gap between two looks means that the process was stopped, or the machine asleep: such seconds
     are not counted, but that it was so is.
     """
 
-    GAP = 10.0
+    GAP = 30.0
 
     def __init__(self, path: Path, *, anew: bool) -> None:
         self._path = path
@@ -371,7 +371,7 @@ class Clock:
         }
 
     def _run(self) -> None:
-        while not self._over.wait(1.0):
+        while not self._over.wait(2.0):
             self._look()
 
     def _look(self) -> None:
