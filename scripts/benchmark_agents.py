@@ -38,6 +38,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -313,7 +314,7 @@ def main() -> None:
                 run_system(arguments.task, system, seed, arguments.out, not arguments.no_tests)
         plan = PLANS[arguments.task]
         if not arguments.no_tests:
-            stage(arguments.out / arguments.task / "uniform", lambda _: act_uniformly(plan))
+            stage(arguments.out / arguments.task / "uniform", partial(act_uniformly, plan))
     results = read_results(arguments.out)
     for result in results:
         print(result.line())
@@ -476,7 +477,7 @@ def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) ->
         plan, home.parent / "data", plan.exploration, plan.frames, plan.collect_skip, seed
     )
     if plan.gymnasium_frames:
-        more = replace(plan, engine="gymnasium", frames=plan.gymnasium_frames)
+        more = replace(plan, engine="gymnasium")
         seen += collect(
             more,
             home.parent / "data-g",
@@ -487,9 +488,9 @@ def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) ->
         )
     frames = seen[0] if len(seen) == 1 else JoinedFrames(seen)
     vae = home / "vae"
-    stage(vae, lambda _: make_code(plan, system, frames, vae, seed))
+    stage(vae, partial(make_code, plan, system, frames, vae, seed))
     agent = home / "agent"
-    stage(agent, lambda _: learn(plan, vae, agent, recipe, seed, None))
+    stage(agent, partial(learn, plan, vae, agent, recipe, seed, None))
     tests = [("test", agent, vae)] if plan.tested else []
     for number, refresh in enumerate(plan.refreshes if system == "ours" else (), 1):
         now, new_vae, new_agent = (home / f"{name}-{number}" for name in ("data", "vae", "agent"))
@@ -503,21 +504,16 @@ def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) ->
             seen += collect(aside, there, acting, refresh.gymnasium_frames, skip, seed + number)
         joined = JoinedFrames(seen)
         config = vae_config_of(plan, "ours", seed, refresh.vae_steps, plan.refresh_learning_rate)
-        stage(new_vae, lambda _, j=joined, o=new_vae, c=config, s=eyes: _train(j, o, c, s))
+        stage(new_vae, partial(go_on_with_vae, joined, new_vae, config, eyes))
         if refresh.agent_steps:
             changed = replace(recipe, total_steps=refresh.agent_steps, **refresh.recipe)
-            stage(
-                new_agent,
-                lambda _, v=new_vae, o=new_agent, r=changed, s=driver: learn(
-                    plan, v, o, r, seed, s
-                ),
-            )
+            stage(new_agent, partial(learn, plan, new_vae, new_agent, changed, seed, driver))
             agent = new_agent
         vae = new_vae
         if refresh.tested:
             tests.append((f"test-{number}", agent, vae))
     for name, player, eyes in tests if tested else []:
-        stage(home / name, lambda _, p=player, e=eyes: test_agent(plan, p, e), goes_on=False)
+        stage(home / name, partial(test_agent, plan, player, eyes), goes_on=False)
 
 
 def collect(
@@ -557,27 +553,25 @@ def vae_config_of(plan: Plan, system: str, seed: int, steps: int, rate: float) -
     )
 
 
-def make_code(plan: Plan, system: str, frames: FrameDataset, out: Path, seed: int) -> None:
+def make_code(
+    plan: Plan, system: str, frames: FrameDataset, out: Path, seed: int, _: Clock
+) -> None:
     made_of = VAEConfig(latent_dim=plan.latent_dim)
     if system in STAND_INS:
         write_stand_in(system, frames, out, made_of, seed=seed)
     else:
         config = vae_config_of(plan, system, seed, plan.vae_steps, plan.learning_rate)
-        _train(frames, out, config, None, made_of)
+        train_vae(frames, out, made_of, config)
 
 
-def _train(
-    frames: FrameDataset,
-    out: Path,
-    config: TrainConfig,
-    start: Path | None,
-    made_of: VAEConfig | None = None,
+def go_on_with_vae(
+    frames: FrameDataset, out: Path, config: TrainConfig, start: Path, _: Clock
 ) -> None:
-    train_vae(frames, out, made_of, config, start=start)
+    train_vae(frames, out, None, config, start=start)
 
 
 def learn(
-    plan: Plan, vae: Path, out: Path, recipe: Recipe, seed: int, start: Path | None
+    plan: Plan, vae: Path, out: Path, recipe: Recipe, seed: int, start: Path | None, _: Clock
 ) -> dict[str, Any]:
     trained = train_agent(
         plan.env_id,
@@ -606,7 +600,7 @@ def curve_of(agent: Path) -> list[list[float]]:
     return [point for point in points if point[2] is not None]
 
 
-def test_agent(plan: Plan, agent: Path, eyes: Path) -> dict[str, Any]:
+def test_agent(plan: Plan, agent: Path, eyes: Path, _: Clock) -> dict[str, Any]:
     loaded = Agent.load(agent, encoder=eyes)
     played = evaluate_agent(loaded, episodes=plan.episodes, engine=plan.test_engine)
     return {"returns": played.returns.tolist(), "engine": played.engine}
@@ -697,7 +691,11 @@ def settle(plan: Plan, recipe: Recipe, pixels: Pixels | None) -> Pixels:
     """With our recipe's values where rl_zoo3's are not wanted."""
     if pixels is None:
         raise SystemExit(f"rl_zoo3 has no settings for {plan.env_id} on pixels")
-    ours = {"n_envs": recipe.n_envs, "frame_skip": recipe.frame_skip, "stack": recipe.stack}
+    ours: dict[str, Any] = {
+        "n_envs": recipe.n_envs,
+        "frame_skip": recipe.frame_skip,
+        "stack": recipe.stack,
+    }
     ours |= {"total_steps": recipe.total_steps, "spec": plan.spec}
     missing = {name: value for name, value in ours.items() if getattr(pixels, name) is None}
     return replace(pixels, **missing)
@@ -760,7 +758,7 @@ class Watch(BaseCallback):
                 self.ended = "threshold"
 
 
-def act_uniformly(plan: Plan) -> dict[str, Any]:
+def act_uniformly(plan: Plan, _: Clock) -> dict[str, Any]:
     played = evaluate_random(
         plan.env_id,
         episodes=20,
@@ -835,7 +833,9 @@ def read_run(home: Path, plan: Plan) -> Run | None:
         return None
     parts = {"collect": 0.0, "vae": 0.0, "agent": 0.0}
     stages: list[dict[str, Any]] = []
-    curve, tests, frames = [], [], 0.0
+    curve: list[Point] = []
+    tests: list[Test] = []
+    frames = 0.0
 
     def add(path: Path, part: str) -> None:
         nonlocal frames
@@ -922,7 +922,7 @@ def read_results(out: Path) -> list[Result]:
 
 
 def all_figures(results: Sequence[Result]) -> dict[str, float]:
-    figures = {}
+    figures: dict[str, float] = {}
     for result in results:
         name = f"{result.task}_{result.system}"
         if result.scores:
