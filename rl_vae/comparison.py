@@ -303,8 +303,8 @@ def _run(
             if told.kind == "failed":
                 failures[told.job] = told.value
                 tqdm.write(f"{told.job}: {told.value}")
-            elif progress:
-                tqdm.write(f"{told.job}: return {told.value:.2f}")
+            else:
+                bar.set_postfix_str(f"{told.job}: return {told.value:.2f}")
     return failures
 
 
