@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rl_vae import ComparisonConfig, FrameSpec, Recipe, TrainConfig, VAEConfig, compare, envs
 from rl_vae.evaluation import write_figures
+from rl_vae.verdicts import tables
 
 PPO = Recipe(
     algorithm="PPO",
@@ -70,7 +71,7 @@ def main() -> None:
     for world in [arguments.world] if arguments.world else STUDIES:
         config = replace(STUDIES[world], seeds=seeds)
         standings = compare(config, arguments.out / world, workers=arguments.workers).standings
-        print(f"## {config.env_id}\n\n{standings}\n", flush=True)
+        print(f"## {config.env_id}\n\n{tables(standings)}\n", flush=True)
         found = standings.figures().items()
         figures |= {f"{world}_{name}": value for name, value in found}
     if arguments.json:
