@@ -120,7 +120,7 @@ def run_jobs(
         at_once: Processes at once, from 1 up.
         threads: Of each, as in `Worker`.
     """
-    waiting, working = list(reversed(jobs)), dict[str, Worker]()
+    waiting, working = list(jobs)[::-1], dict[str, Worker]()
     try:
         while waiting or working:
             while waiting and len(working) < at_once:
