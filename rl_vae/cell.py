@@ -49,7 +49,7 @@ def run_cell(config: ComparisonConfig, out: Path, system: str, seed: int) -> dic
     seconds: dict[str, float] = {}
     if system in SIGHTS:
         rival = train_rival(
-            system,  # type: ignore[arg-type]
+            system,
             frames,
             agent,
             config.recipe,

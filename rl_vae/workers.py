@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -107,7 +107,7 @@ def run_jobs(
     at_once: int,
     *,
     threads: int | None = None,
-) -> Iterator[Told | None]:
+) -> Generator[Told | None, None, None]:
     """Run `function(link, *arguments)` for every job, each in a process of its own.
 
     Yields what they say as it comes, and None at least once a second, for who shows progress. A

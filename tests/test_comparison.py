@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,12 @@ CONFIG = ComparisonConfig(
 )
 
 
-def here(stop_after: int | None = None) -> Callable[..., Iterator[Told | None]]:
+def here(stop_after: int | None = None) -> Callable[..., Generator[Told | None, None, None]]:
     """run_jobs in this process; Ctrl-C comes after so many."""
 
     def run_jobs(
         _: Any, jobs: dict[str, tuple[Any, ...]], *_at: int, **_with: int
-    ) -> Iterator[Told | None]:
+    ) -> Generator[Told | None, None, None]:
         for done, (name, job) in enumerate(jobs.items()):
             if done == stop_after:
                 raise KeyboardInterrupt
