@@ -617,7 +617,7 @@ def compare(
         seeds: How many; each makes every code, its agent and its environments anew.
         baselines: pixels (SB3's CnnPolicy on stacked frames, from 36 x 36 up), random (an untrained
             network), pca, autoencoder, state (the simulator's own numbers).
-        frames: That codes are trained on; half as many again are collected to score them.
+        frames: That codes are trained on; up to 4,000 of other episodes serve to score them.
         size: Height and width of a frame, in pixels, from 32 up.
         channels: 3 for RGB, 1 for grayscale.
         crop: Raw pixels to cut off first: top, bottom, left, right.

@@ -38,6 +38,9 @@ from rl_vae.standings import Standings, standings_of
 from rl_vae.verdicts import sentences, tables
 from rl_vae.workers import ParentLink, run_jobs
 
+MOST_SCORED = 4000
+"""Frames on which codes are scored."""
+
 
 class Compared(NamedTuple):
     """What `compare` made."""
@@ -184,7 +187,7 @@ def _collect(
 ) -> FrameDataset:
     parts = {
         "frames": (config.frames, config.seed),
-        "scored": (config.frames // 2, config.seed + 1),
+        "scored": (min(config.frames // 2, MOST_SCORED), config.seed + 1),
     }
     for name, (frames, seed) in parts.items():
         collect_frames(

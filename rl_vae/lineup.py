@@ -43,7 +43,8 @@ class ComparisonConfig:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Each of the weights, the order of the frames, the agent and its environments."""
     frames: int = 10_000
-    """That the codes are trained on; half as many again are collected to score them."""
+    """That the codes are trained on; half as many, but not more than 4,000, of other episodes are
+    collected to score them."""
     spec: FrameSpec = field(default_factory=FrameSpec)
     vae: VAEConfig = field(default_factory=VAEConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

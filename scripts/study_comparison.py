@@ -16,7 +16,7 @@ from rl_vae.verdicts import tables
 
 PPO = Recipe(
     algorithm="PPO",
-    total_steps=12_288,
+    total_steps=8_192,
     n_envs=8,
     learning_rate=1e-3,
     final_learning_rate=0.0,
@@ -34,23 +34,23 @@ STUDIES = {
     "cartpole": ComparisonConfig(
         env_id="CartPole-v1",
         recipe=replace(PPO, frame_skip=2, stack=3),
-        frames=6000,
+        frames=4000,
         spec=FrameSpec(height=40, width=60, channels=1, crop=(160, 80, 0, 0)),
         vae=VAEConfig(latent_dim=10),
-        train=TrainConfig(steps=600),
+        train=TrainConfig(steps=500),
         episodes=10,
-        evaluations=2,
+        evaluations=1,
     ),
     # One frame shows all: nothing moves by itself.
     "sprites": ComparisonConfig(
         env_id="rl_vae/Sprites-v0",
-        recipe=replace(PPO, total_steps=16_384, stack=1),
-        frames=8000,
+        recipe=replace(PPO, total_steps=12_288, stack=1),
+        frames=24_000,
         spec=FrameSpec(height=40, width=40),
-        vae=VAEConfig(latent_dim=10),
-        train=TrainConfig(steps=1500),
+        vae=VAEConfig(latent_dim=16),
+        train=TrainConfig(steps=800),
         episodes=20,
-        evaluations=2,
+        evaluations=1,
     ),
 }
 
