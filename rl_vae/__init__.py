@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rl_vae.anomalies import find_anomalies
     from rl_vae.classifier import labels_of, train_classifier
     from rl_vae.collect import collect_frames, coverage
-    from rl_vae.comparison import ComparisonConfig, compare
+    from rl_vae.comparison import compare
     from rl_vae.dataset import FrameDataset
     from rl_vae.deployment import export_agent
     from rl_vae.drift import DriftWarning
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rl_vae.exploration import Correlated, Mixture, Uniform
     from rl_vae.frames import FrameSpec
     from rl_vae.gallery import draw_gallery
+    from rl_vae.lineup import ComparisonConfig
     from rl_vae.objectives import Autoencoder, Beta, BetaTC, Capacity, Denoising
     from rl_vae.policy import train_agent
     from rl_vae.recipe import Recipe
@@ -50,7 +51,7 @@ _HOME = {
     "Beta": "objectives",
     "BetaTC": "objectives",
     "Capacity": "objectives",
-    "ComparisonConfig": "comparison",
+    "ComparisonConfig": "lineup",
     "Correlated": "exploration",
     "Denoising": "objectives",
     "DriftWarning": "drift",

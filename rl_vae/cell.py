@@ -1,8 +1,5 @@
 """Cell: one system and one seed of a comparison, from frames to return.
 
-A system is what an agent sees: a code (beta1, beta4, ..., autoencoder, random, pca) or the world
-without one (pixels, state).
-
 Shape letters: N frames, Z latents, K factors.
 """
 
@@ -10,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,103 +18,73 @@ from rl_vae import disentanglement, files
 from rl_vae.dataset import FrameDataset
 from rl_vae.encoder import Encoder
 from rl_vae.evaluation import evaluate_agent
+from rl_vae.lineup import ComparisonConfig, beta_of, cell_name, cell_path, model_path
 from rl_vae.objectives import Autoencoder, Beta
 from rl_vae.policy import train_agent
-from rl_vae.recipe import Recipe
 from rl_vae.rivals import SIGHTS, train_rival
 from rl_vae.scorecard import Scorecard, score_encoder
 from rl_vae.stand_ins import STAND_INS, write_stand_in
-from rl_vae.training import TrainConfig, train_vae
-from rl_vae.vae import VAEConfig
+from rl_vae.training import train_vae
 
-MOST_ROWS, MOST_TREE_ROWS = 4000, 1000
-"""So many frames are encoded for the metrics of disentanglement, and grow DCI's trees."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """All that a cell needs to know, beside its system and seed."""
-
-    out: Path
-    """The comparison's folder, with frames/ and scored/ in it."""
-    vae: VAEConfig
-    train: TrainConfig
-    """Its objective and seed are the cell's."""
-    recipe: Recipe
-    episodes: int
-    evaluations: int
-
-    def model(self, system: str, seed: int) -> Path:
-        """Where a code's model lies."""
-        return self.out / "models" / cell_name(system, seed)
-
-    def cell(self, system: str, seed: int) -> Path:
-        """Where a cell's result lies."""
-        return self.out / "cells" / f"{cell_name(system, seed)}.json"
+MOST_ROWS, FEWER_ROWS = 4000, 1000
+"""So many frames are encoded for the metrics of disentanglement; so many train predictors."""
+COARSE = 5
+"""Predictors tell so many classes of a factor apart: of 20 or 40 as in published tables, DCI's
+trees alone would take longer than an agent."""
 
 
-def cell_name(system: str, seed: int) -> str:
-    """Such as "beta4-seed0"."""
-    return f"{system}-seed{seed}"
-
-
-def beta_of(system: str) -> float | None:
-    """The beta of a system that has one."""
-    return float(system.removeprefix("beta")) if system.startswith("beta") else None
-
-
-def run_cell(task: Task, system: str, seed: int) -> dict[str, Any]:
+def run_cell(config: ComparisonConfig, out: Path, system: str, seed: int) -> dict[str, Any]:
     """Make a code, score it, train an agent with it, evaluate that, write it all down.
 
     What is finished is kept: a model, an agent and a whole cell are not made twice, and what an
     interrupted run left of them goes on.
     """
-    path = task.cell(system, seed)
+    path = cell_path(out, system, seed)
     if path.is_file():
         found: dict[str, Any] = json.loads(path.read_bytes())
         return found
-    frames = FrameDataset.open(task.out / "frames")
-    agent = task.out / "agents" / cell_name(system, seed)
+    frames = FrameDataset.open(out / "frames")
+    agent = out / "agents" / cell_name(system, seed)
     result: dict[str, Any] = {"format": 1, "system": system, "seed": seed, "beta": beta_of(system)}
     seconds: dict[str, float] = {}
     if system in SIGHTS:
         rival = train_rival(
-            system,  # type: ignore[arg-type]
+            system,
             frames,
             agent,
-            task.recipe,
-            episodes=task.episodes,
+            config.recipe,
+            episodes=config.episodes,
             seed=seed,
-            evaluations=task.evaluations,
+            evaluations=config.evaluations,
             workers=1,
             progress=False,
         )
         returns, seconds["agent"] = rival.returns, rival.seconds
         result |= {"scores": {}, "factors": [], "matrices": {}, "pretraining_frames": 0}
     else:
-        seconds["code"] = make_code(task, system, seed, frames)
+        seconds["code"] = make_code(config, out, system, seed, frames)
         began = time.perf_counter()
-        encoder = Encoder.load(task.model(system, seed))
-        result |= score_code(encoder, FrameDataset.open(task.out / "scored"), task.recipe.stack)
+        encoder = Encoder.load(model_path(out, system, seed))
+        result |= score_code(encoder, FrameDataset.open(out / "scored"), config.recipe.stack)
         seconds["score"] = time.perf_counter() - began
         header = frames.header
         trained = train_agent(
             header.env_id,
-            task.model(system, seed),
+            model_path(out, system, seed),
             agent,
-            task.recipe,
+            config.recipe,
             seed=seed,
             engine=header.engine,  # type: ignore[arg-type]
             image_key=header.image_key,
             env_kwargs=header.env_kwargs,
-            evaluations=task.evaluations,
+            evaluations=config.evaluations,
             workers=1,
             progress=False,
         )
         seconds["agent"] = trained.seconds
-        returns = evaluate_agent(agent, episodes=task.episodes, workers=1).returns
+        returns = evaluate_agent(agent, episodes=config.episodes, workers=1).returns
         result["pretraining_frames"] = len(frames) * header.frame_skip
-    lines, skip = files.read_lines(agent / "progress.jsonl"), task.recipe.frame_skip
+    lines, skip = files.read_lines(agent / "progress.jsonl"), config.recipe.frame_skip
     result |= {
         "returns": returns.tolist(),
         "return": float(returns.mean()),
@@ -126,24 +93,26 @@ def run_cell(task: Task, system: str, seed: int) -> dict[str, Any]:
         "training_curve": _curve(lines, "training_return"),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
-    result["curve"].append([task.recipe.total_steps * skip, result["return"]])
+    result["curve"].append([config.recipe.total_steps * skip, result["return"]])
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, plain_json(result))
     return result
 
 
-def make_code(task: Task, system: str, seed: int, frames: FrameDataset) -> float:
+def make_code(
+    config: ComparisonConfig, out: Path, system: str, seed: int, frames: FrameDataset
+) -> float:
     """Train or write a code's model; returns seconds of training, over all sittings."""
-    out = task.model(system, seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    path = model_path(out, system, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if system in STAND_INS:
         began = time.perf_counter()
-        write_stand_in(system, frames, out, task.vae, held_out=task.train.held_out, seed=seed)
+        write_stand_in(system, frames, path, config.vae, held_out=config.train.held_out, seed=seed)
         return time.perf_counter() - began
     beta = beta_of(system)
     objective = Autoencoder() if beta is None else Beta(beta=beta)
-    config = replace(task.train, objective=objective, seed=seed)
-    return train_vae(frames, out, task.vae, config, progress=False).seconds
+    train = replace(config.train, objective=objective, seed=seed)
+    return train_vae(frames, path, config.vae, train, progress=False).seconds
 
 
 def score_code(encoder: Encoder, dataset: FrameDataset, stack: int) -> dict[str, Any]:
@@ -192,28 +161,38 @@ def taken_apart(
 ) -> tuple[dict[str, float | None], dict[str, Any]]:
     """Metrics of disentanglement of codes (N, Z) and factors (N, K), and two (Z, K) matrices.
 
-    Those that need a test set get every other row, DCI's trees a thousand at most. Where fewer
-    than two factors vary there are none.
+    DCI, SAP and explicitness train on every other row and test on the rest, a thousand of either at
+    most, and tell 5 classes of a factor apart: they compare with each other, not with published
+    tables. Where fewer than two factors vary there are no metrics.
     """
     if (factors.std(0) > 0).sum() < 2:
         return {}, {}
-    one, two = (mu[::2], factors[::2]), (mu[1::2], factors[1::2])
-    few = slice(None, None, max(1, len(one[0]) // MOST_TREE_ROWS))
+    classes = np.stack([_coarse(column) for column in factors.T], axis=1)
+    step = 2 * max(1, len(mu) // (2 * FEWER_ROWS))
+    halves = (*(part[::step] for part in (mu, classes)), *(p[1::step] for p in (mu, classes)))
     gap = disentanglement.mig(mu, factors, resamples=0)
-    trees = disentanglement.dci(one[0][few], one[1][few], *two)
+    trees = disentanglement.dci(*halves)
     scores: dict[str, float | None] = {
         "mig": gap.score,
         "mig_pruned": gap.pruned,
         "dci_disentanglement": trees.disentanglement,
         "dci_completeness": trees.completeness,
         "dci_informativeness": trees.informativeness,
-        "sap": disentanglement.sap(*one, *two, resamples=0).score,
+        "sap": disentanglement.sap(*halves, resamples=0).score,
         "modularity": disentanglement.modularity(mu, factors, resamples=0).score,
-        "explicitness": disentanglement.explicitness(*one, *two, resamples=0).score,
+        "explicitness": disentanglement.explicitness(*halves, resamples=0).score,
         "irs": disentanglement.irs(mu, factors, resamples=0).score,
         "total_correlation": disentanglement.total_correlation(mu, resamples=0).score,
     }
     return scores, {"mutual_information": gap.information, "importance": trees.importance}
+
+
+def _coarse(factor: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(N,) as at most COARSE classes, cut at its quantiles."""
+    edges = np.unique(np.quantile(factor, np.arange(1, COARSE) / COARSE))
+    if len(np.unique(factor)) <= COARSE:
+        return np.unique(factor, return_inverse=True)[1].astype(np.int64)
+    return np.searchsorted(edges, factor, "right").astype(np.int64)
 
 
 def _curve(lines: list[dict[str, Any]], what: str) -> list[list[float]]:

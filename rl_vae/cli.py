@@ -617,7 +617,7 @@ def compare(
         seeds: How many; each makes every code, its agent and its environments anew.
         baselines: pixels (SB3's CnnPolicy on stacked frames, from 36 x 36 up), random (an untrained
             network), pca, autoencoder, state (the simulator's own numbers).
-        frames: That codes are trained on; half as many again are collected to score them.
+        frames: That codes are trained on; up to 4,000 of other episodes serve to score them.
         size: Height and width of a frame, in pixels, from 32 up.
         channels: 3 for RGB, 1 for grayscale.
         crop: Raw pixels to cut off first: top, bottom, left, right.
@@ -639,12 +639,13 @@ def compare(
         seed: The first seed of the systems; the others follow. Also of the frames.
     """
     from rl_vae import evaluation
-    from rl_vae.comparison import ComparisonConfig
     from rl_vae.comparison import compare as compare_systems
     from rl_vae.frames import FrameSpec
+    from rl_vae.lineup import ComparisonConfig
     from rl_vae.recipe import load_recipe
     from rl_vae.training import TrainConfig
     from rl_vae.vae import VAEConfig
+    from rl_vae.verdicts import tables
 
     recipe = load_recipe(agent)
     config = ComparisonConfig(
@@ -665,7 +666,7 @@ def compare(
         seed=seed,
     )
     made = compare_systems(config, out, workers=workers)
-    print(made.standings)
+    print(tables(made.standings))
     if json is not None:
         evaluation.write_figures(json, made.standings.figures(), config.seeds)
 

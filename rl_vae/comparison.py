@@ -19,95 +19,27 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from rl_vae import files
-from rl_vae.cell import Task, cell_name, plain_json, run_cell
+from rl_vae.cell import plain_json, run_cell
 from rl_vae.collect import collect_frames
 from rl_vae.dataset import FrameDataset
-from rl_vae.engines import EngineName
-from rl_vae.errors import ArtifactError, ConfigError, RlVaeError, TrainingError
+from rl_vae.errors import ArtifactError, RlVaeError, TrainingError
 from rl_vae.evaluation import write_figures
-from rl_vae.frames import FrameSpec
-from rl_vae.recipe import Recipe
+from rl_vae.lineup import FORMAT, ComparisonConfig, cell_name, cell_path, require
 from rl_vae.rivals import SIGHTS, check_sight
-from rl_vae.stand_ins import STAND_INS
 from rl_vae.standings import Standings, standings_of
-from rl_vae.training import TrainConfig
-from rl_vae.vae import VAEConfig
+from rl_vae.verdicts import sentences, tables
 from rl_vae.workers import ParentLink, run_jobs
 
-BASELINES = ("pixels", *STAND_INS, "autoencoder", "state")
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class ComparisonConfig:
-    """What is compared, and how.
-
-    Raises:
-        ConfigError: where a value is out of its range.
-    """
-
-    env_id: str
-    recipe: Recipe
-    """Of every agent, whatever it sees."""
-    betas: tuple[float, ...] = (1.0, 4.0, 16.0)
-    baselines: tuple[str, ...] = BASELINES
-    """Of pixels (SB3's CnnPolicy on stacked frames), random (an untrained network), pca,
-    autoencoder, state (the simulator's own numbers)."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Each of the weights, the order of the frames, the agent and its environments."""
-    frames: int = 10_000
-    """That the codes are trained on; half as many again are collected to score them."""
-    spec: FrameSpec = field(default_factory=FrameSpec)
-    vae: VAEConfig = field(default_factory=VAEConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """Its objective and seed are the systems'."""
-    episodes: int = 20
-    """Of each agent's evaluation, without noise, on the same unseen seeds for all."""
-    evaluations: int = 4
-    """How often each agent is evaluated on its way, for the curves."""
-    engine: EngineName = "gymnasium"
-    """Only Gymnasium gives the state, without which there are no probes of it, no metrics of
-    disentanglement and no baseline state."""
-    image_key: str | None = None
-    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    """Of the frames."""
-
-    def __post_init__(self) -> None:
-        strange = sorted(set(self.baselines) - set(BASELINES))
-        known = f"baselines of {', '.join(BASELINES)}, each once"
-        _require(not strange and _once(self.baselines), known, self.baselines)
-        right = _once(self.betas) and all(0 <= beta < float("inf") for beta in self.betas)
-        _require(right, "betas from 0 up, each once", self.betas)
-        _require(len(self.systems) > 0, "a beta or a baseline", "neither")
-        right = _once(self.seeds) and bool(self.seeds)
-        right = right and all(type(seed) is int and 0 <= seed < 2**30 for seed in self.seeds)
-        _require(right, "seeds, whole numbers from 0 to below 2**30, each once", self.seeds)
-        for name, least in (("frames", 64), ("episodes", 1), ("evaluations", 0)):
-            value = getattr(self, name)
-            _require(type(value) is int and value >= least, f"{name} from {least} up", value)
-
-    @property
-    def systems(self) -> tuple[str, ...]:
-        """In the order of the tables."""
-        return (*(f"beta{beta:g}" for beta in self.betas), *self.baselines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        plain = {**asdict(self), "recipe": self.recipe.to_dict(), "spec": self.spec.to_dict()}
-        plain |= {"vae": self.vae.to_dict(), "train": self.train.to_dict()}
-        described = {"format": FORMAT, "kind": "rl_vae comparison", "systems": self.systems}
-        return dict(json.loads(files.canonical_json({**described, **plain})))
+MOST_SCORED = 4000
+"""Frames on which codes are scored."""
 
 
 class Compared(NamedTuple):
@@ -146,7 +78,7 @@ def compare(
     """
     out = Path(out)
     if workers is not None and (type(workers) is not int or workers < 1):
-        _require(False, "workers from 1 up", workers)
+        require(False, "workers from 1 up", workers)
     out.mkdir(parents=True, exist_ok=True)
     with files.locked(out, ArtifactError):
         _describe(config, out)
@@ -154,16 +86,8 @@ def compare(
         for sight in SIGHTS:
             if sight in config.baselines:
                 check_sight(sight, dataset)
-        task = Task(
-            out.absolute(),
-            config.vae,
-            config.train,
-            config.recipe,
-            config.episodes,
-            config.evaluations,
-        )
         jobs = {
-            cell_name(system, seed): (task, system, seed)
+            cell_name(system, seed): (config, out.absolute(), system, seed)
             for seed in config.seeds
             for system in config.systems
         }
@@ -189,7 +113,7 @@ def summarise(out: str | Path) -> Standings:
     cells, missing = [], []
     for seed in config["seeds"]:
         for system in config["systems"]:
-            path = out / "cells" / f"{cell_name(system, seed)}.json"
+            path = cell_path(out, system, seed)
             if not path.is_file():
                 missing.append(cell_name(system, seed))
                 continue
@@ -198,9 +122,12 @@ def summarise(out: str | Path) -> Standings:
             except ValueError as error:
                 raise files.damaged(path, "JSON", error) from error
     standings = standings_of(cells, config["systems"], missing)
-    files.write_json(out / "comparison.json", plain_json(standings.to_dict()))
+    files.write_json(
+        out / "comparison.json",
+        plain_json({**standings.to_dict(), "sentences": sentences(standings)}),
+    )
     write_figures(out / "figures.json", standings.figures(), config["seeds"])
-    files.write_whole(out / "table.md", f"{standings}\n".encode())
+    files.write_whole(out / "table.md", f"{tables(standings)}\n".encode())
     return standings
 
 
@@ -260,7 +187,7 @@ def _collect(
 ) -> FrameDataset:
     parts = {
         "frames": (config.frames, config.seed),
-        "scored": (config.frames // 2, config.seed + 1),
+        "scored": (min(config.frames // 2, MOST_SCORED), config.seed + 1),
     }
     for name, (frames, seed) in parts.items():
         collect_frames(
@@ -280,13 +207,13 @@ def _collect(
 
 
 def _run(
-    jobs: Mapping[str, tuple[Task, str, int]], at_once: int, progress: bool
+    jobs: Mapping[str, tuple[ComparisonConfig, Path, str, int]], at_once: int, progress: bool
 ) -> dict[str, RlVaeError]:
     """Make the cells that are not there; returns why some could not be made."""
-    left = {name: job for name, job in jobs.items() if not job[0].cell(*job[1:]).is_file()}
+    left = {name: job for name, job in jobs.items() if not cell_path(*job[1:]).is_file()}
     failures: dict[str, RlVaeError] = {}
     with (
-        contextlib.closing(run_jobs(_serve, left, at_once)) as telling,
+        contextlib.closing(run_jobs(_serve, left, at_once, threads=1)) as telling,
         tqdm(
             total=len(jobs),
             initial=len(jobs) - len(left),
@@ -303,29 +230,14 @@ def _run(
             if told.kind == "failed":
                 failures[told.job] = told.value
                 tqdm.write(f"{told.job}: {told.value}")
-            elif progress:
-                tqdm.write(f"{told.job}: return {told.value:.2f}")
+            else:
+                bar.set_postfix_str(f"{told.job}: return {told.value:.2f}")
     return failures
 
 
-def _serve(parent: ParentLink, task: Task, system: str, seed: int) -> None:
+def _serve(parent: ParentLink, config: ComparisonConfig, out: Path, system: str, seed: int) -> None:
     """A cell's own process."""
     torch.set_num_threads(1)
-    with (
-        threadpool_limits(1),
-        open(os.devnull, "w") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-    ):
-        cell = run_cell(task, system, seed)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        cell = run_cell(config, out, system, seed)
     parent.send(("made", cell["return"]))
-
-
-def _once(values: Sequence[Any]) -> bool:
-    return len(set(values)) == len(values)
-
-
-def _require(right: bool, expected: str, got: object) -> None:
-    if not right:
-        raise ConfigError(
-            "This cannot be compared.", expected=expected, got=repr(got), remedy="correct it"
-        )

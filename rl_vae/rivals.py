@@ -239,7 +239,7 @@ class StateVecEnv(DummyVecEnv):
 
     def reset(self) -> VecEnvObs:
         """Start fresh episodes everywhere."""
-        self._seeds = seeds_of_reset(self.num_envs, self._seed_base, self._resets)
+        self._seeds = [*seeds_of_reset(self.num_envs, self._seed_base, self._resets)]
         self._resets += 1
         return super().reset()
 

@@ -211,6 +211,10 @@ def score_encoder(
     bar = tqdm(total=len(columns) * len(PROBES), desc="probes", disable=None if progress else True)
     made = encodings(encoder, dataset, train, seed) if beside else {"vae": encoder.encode}
     for name, column, depth in columns:
+        if column == ONE and stack == 1:  # the same once more
+            probes |= {(k, ONE, t): v for (k, c, t), v in probes.items() if c == "vae"}
+            bar.update(len(PROBES))
+            continue
         codes = encode_all(made[name], dataset, indices)
         if column in beside:
             errors[column] = moving.linear(codes)

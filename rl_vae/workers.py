@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -28,11 +28,19 @@ _CHILD = "import sys; from rl_vae.workers import _child; _child(int(sys.argv[1])
 class Worker:
     """Runs `function(connection, *arguments)` in a child process.
 
-    Both sides talk through `send` and `recv`; the child ends when its function returns.
+    Both sides talk through `send` and `recv`; the child ends when its function returns. `threads`
+    is how many its libraries compute with, unless it says otherwise; None: as many as ours.
     """
 
-    def __init__(self, name: str, function: Callable[..., None], *arguments: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., None],
+        *arguments: Any,
+        threads: int | None = None,
+    ) -> None:
         self.name = name
+        limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
         ours, theirs = socket.socketpair()
         with theirs:
             # An interrupt at the terminal reaches the whole group: the parent alone answers it.
@@ -42,6 +50,7 @@ class Worker:
                 start_new_session=True,
                 env={
                     **os.environ,
+                    **limits,
                     "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path),
                 },
             )
@@ -93,8 +102,12 @@ class Told(NamedTuple):
 
 
 def run_jobs(
-    function: Callable[..., None], jobs: Mapping[str, tuple[Any, ...]], at_once: int
-) -> Iterator[Told | None]:
+    function: Callable[..., None],
+    jobs: Mapping[str, tuple[Any, ...]],
+    at_once: int,
+    *,
+    threads: int | None = None,
+) -> Generator[Told | None, None, None]:
     """Run `function(link, *arguments)` for every job, each in a process of its own.
 
     Yields what they say as it comes, and None at least once a second, for who shows progress. A
@@ -105,13 +118,14 @@ def run_jobs(
         function: Sends pairs (kind, value) through its link, the last of them "made".
         jobs: Arguments of each job by its name, begun in this order.
         at_once: Processes at once, from 1 up.
+        threads: Of each, as in `Worker`.
     """
-    waiting, working = list(reversed(jobs)), dict[str, Worker]()
+    waiting, working = list(jobs)[::-1], dict[str, Worker]()
     try:
         while waiting or working:
             while waiting and len(working) < at_once:
                 job = waiting.pop()
-                working[job] = Worker("its process", function, *jobs[job])
+                working[job] = Worker("its process", function, *jobs[job], threads=threads)
             wait([worker.connection for worker in working.values()], timeout=1)
             for job, worker in list(working.items()):
                 if not worker.connection.poll():

@@ -345,6 +345,7 @@ def test_help_names_every_option_its_default_and_its_unit(
         "score": ["Codes that a probe sees", "figures", "intervals"],
         "export": ["NAME.onnx", "onnxruntime and numpy"],
         "evaluate": ["0 to 999", ".gif or .mp4", "figures"],
+        "compare": ["nats", "in pixels", "Updates", "Decisions", "figures", "without noise"],
         "demo": ["minutes", "figures"],
     }
     assert all(unit in text for unit in units[command])
@@ -356,7 +357,7 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     text = capfd.readouterr().out
     vae, agent = (
         ["train-vae", "sweep", "show", "classify", "score"],
-        ["train-agent", "evaluate", "export", "demo"],
+        ["train-agent", "evaluate", "compare", "export", "demo"],
     )
     assert list(COMMANDS) == ["collect", *vae, *agent]
     assert all(command in text for command in COMMANDS)
@@ -524,9 +525,48 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
             at / "out.partial" / "checkpoint.pt",
         ),
         "sweep": (
-            ["sweep", str(little_games.dataset()), "--out", str(at / "out"), "--epochs", "25"]
-            + ["--beta", "1", "--seed", "0", "--workers", "1"],
+            [
+                "sweep",
+                str(little_games.dataset()),
+                "--out",
+                str(at / "out"),
+                "--epochs",
+                "25",
+                "--beta",
+                "1",
+                "--seed",
+                "0",
+                "--workers",
+                "1",
+            ],
             at / "out" / "beta1-seed0.partial" / "checkpoint.pt",
+        ),
+        "compare": (
+            [
+                "compare",
+                LINE,
+                "--out",
+                str(at / "out"),
+                "--beta",
+                "--baselines",
+                "state",
+                "--seeds",
+                "1",
+                "--frames",
+                "160",
+                "--size",
+                "40",
+                "40",
+                "--agent",
+                str(recipe),
+                "--episodes",
+                "1",
+                "--evaluations",
+                "0",
+                "--workers",
+                "1",
+            ],
+            at / "out" / "agents" / "state-seed0.partial" / "checkpoint" / "state.json",
         ),
         "train-agent": (
             ["train-agent", LINE, "--out", str(at / "out"), "--evaluations", "0", *agent],
@@ -535,7 +575,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
     }
 
 
-@pytest.mark.parametrize("command", ["collect", "train-vae", "sweep", "train-agent"])
+@pytest.mark.parametrize("command", ["collect", "train-vae", "sweep", "train-agent", "compare"])
 def test_a_command_that_is_stopped_goes_on_where_it_stopped(command: str, tmp_path: Path) -> None:
     """Ctrl-C ends a command with status 130, SIGTERM with 143, in seconds; the same command, given
     again, then finishes."""

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from rl_vae.errors import ArtifactError, ConfigError, RlVaeError, TrainingError
 from rl_vae.rivals import StateVecEnv
 from rl_vae.sb3 import play
 from rl_vae.standings import Standings, standings_of
+from rl_vae.verdicts import sentences, tables
 from rl_vae.workers import Told
 
 CONFIG = ComparisonConfig(
@@ -36,10 +37,12 @@ CONFIG = ComparisonConfig(
 )
 
 
-def here(stop_after: int | None = None) -> Callable[..., Iterator[Told | None]]:
+def here(stop_after: int | None = None) -> Callable[..., Generator[Told | None, None, None]]:
     """run_jobs in this process; Ctrl-C comes after so many."""
 
-    def run_jobs(_: Any, jobs: dict[str, tuple[Any, ...]], at_once: int) -> Iterator[Told | None]:
+    def run_jobs(
+        _: Any, jobs: dict[str, tuple[Any, ...]], *_at: int, **_with: int
+    ) -> Generator[Told | None, None, None]:
         for done, (name, job) in enumerate(jobs.items()):
             if done == stop_after:
                 raise KeyboardInterrupt
@@ -112,7 +115,7 @@ def test_scores(compared: dict[str, Any]) -> None:
 def test_files(compared: dict[str, Any]) -> None:
     """The folder holds what a report reads, in plain JSON."""
     out = compared["out"]
-    assert (out / "table.md").read_text() == f"{compared['standings']}\n"
+    assert (out / "table.md").read_text() == f"{tables(compared['standings'])}\n"
     said = json.loads((out / "comparison.json").read_bytes())
     assert set(said["systems"]) == set(CONFIG.systems)
     assert said["missing"] == []
@@ -184,7 +187,7 @@ def test_a_cell_fails(
         compare(CONFIG, out, progress=False)
     standings = summarise(out)
     assert standings.missing == ("random-seed0",)
-    assert "random-seed0" in standings.sentences()[0]
+    assert "random-seed0" in sentences(standings)[0]
 
 
 def test_processes(compared: dict[str, Any], tmp_path: Path) -> None:
@@ -225,7 +228,7 @@ def test_says_what_the_data_support() -> None:
     assert found.systems["beta1"].seconds == 1.0
     rho = found.correlations["betas"]["mig"]
     assert rho.value < 0
-    text = " ".join(found.sentences())
+    text = " ".join(sentences(found))
     assert "beta1 returned more than beta4." in text
     assert "beta1 and state" in text
 

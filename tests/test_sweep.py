@@ -68,8 +68,8 @@ def sweeping(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
         if (this.out / "beta4.partial" / "checkpoint.pt").exists():
             raise KeyboardInterrupt
 
-    def make(*arguments: Any) -> Worker:
-        this.workers.append(Worker(*arguments))
+    def make(*arguments: Any, **options: Any) -> Worker:
+        this.workers.append(Worker(*arguments, **options))
         return this.workers[-1]
 
     with pytest.MonkeyPatch.context() as patch:

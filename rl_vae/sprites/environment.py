@@ -19,7 +19,7 @@ STRIDE = 2
 _MOVES = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)])
 _POSITION = slice(3, 5)  # of the sprite among its factors
 _NEAREST_START = 8  # positions, columns and rows added up
-_TARGET_RADIUS = 4.5
+_TARGET_RADIUS = 8.0
 
 
 class SpritesEnv(gym.Env[UInt8Array, np.int64]):
