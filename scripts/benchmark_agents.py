@@ -771,7 +771,7 @@ def act_uniformly(plan: Plan, _: Clock) -> dict[str, Any]:
 
 def seconds_for_pixels(plan: Plan, home: Path) -> float | None:
     """How long a training on pixels may take; None where ours has not been run."""
-    ours = read_run(home.parent / "ours", plan)
+    ours = read_run(home.parent / "ours")
     if ours is None:
         return None
     there = ours.seconds_to(plan.threshold)
@@ -827,7 +827,7 @@ class Run:
         return next((point.seconds for point in self.curve if point.value >= threshold), None)
 
 
-def read_run(home: Path, plan: Plan) -> Run | None:
+def read_run(home: Path) -> Run | None:
     """What the stages of a run left; None before its first agent is there."""
     if not (home / "agent.json").is_file():
         return None
@@ -862,12 +862,14 @@ def read_run(home: Path, plan: Plan) -> Run | None:
     add(home / "vae.json", "vae")
     add(home / "agent.json", "agent")
     add_test(home / "test.json")
-    for number in range(1, len(plan.refreshes) + 1):
+    number = 1
+    while (home / f"vae-{number}.json").is_file():
         for name in ("data", "data-g"):
             add(home / f"{name}-{number}.json", "collect")
         add(home / f"vae-{number}.json", "vae")
         add(home / f"agent-{number}.json", "agent")
         add_test(home / f"test-{number}.json")
+        number += 1
     told = json.loads((home / "run.json").read_bytes())
     seconds = sum(each["seconds"] for each in stages)
     return Run(
@@ -912,10 +914,10 @@ class Result:
 
 def read_results(out: Path) -> list[Result]:
     found = []
-    for task, plan in PLANS.items():
+    for task in PLANS:
         for system in SYSTEMS:
             homes = sorted(out.glob(f"{task}/seed-*/{system}"))
-            runs = [run for home in homes if (run := read_run(home, plan)) is not None]
+            runs = [run for home in homes if (run := read_run(home)) is not None]
             if runs:
                 found.append(Result(task, system, sorted(runs, key=lambda run: run.seed)))
     return found
