@@ -467,7 +467,7 @@ def train_agent(
         env_id: A Gymnasium id.
         encoder: The folder of the model.
         out: The agent's folder.
-        agent: A recipe: ppo, sac, dqn, ppo_car_racing, or a Python file with a RECIPE. It is run.
+        agent: A recipe of agents/, such as ppo, or a Python file with a RECIPE. It is run.
             None: ppo, or that of the agent to go on from.
         start: The folder of an agent to go on from; its encoder may have been another one.
         steps: Decisions in all, instead of the recipe's.

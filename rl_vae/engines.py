@@ -171,24 +171,45 @@ def resolve_engine(env_id: str, engine: EngineName, gymnasium_only: object = Non
     if engine == "auto":
         return "gymnasium"
     raise EnvironmentFault(
-        f"EnvPool cannot open {env_id}: {why}",
+        f"EnvPool cannot open {env_id}: {why}.",
         expected="EnvPool installed, and an id of its own whose observations are RGB images",
         got=env_id,
         remedy="choose the engine 'gymnasium'",
     )
 
 
+def explain_engine(env_id: str, engine: EngineName, gymnasium_only: object = None) -> str:
+    """Which engine `resolve_engine` takes and why, in one line.
+
+    Raises:
+        EnvironmentFault, ConfigError: as `resolve_engine` does.
+    """
+    name = resolve_engine(env_id, engine, gymnasium_only)
+    if engine != "auto":
+        return f"engine {name}, as asked for"
+    if name == "envpool":
+        return "engine envpool: C++ threads, the fastest that has this environment's pixels"
+    if gymnasium_only:
+        return "engine gymnasium: EnvPool knows neither env_kwargs of Gymnasium's nor image_key"
+    return f"engine gymnasium: EnvPool cannot take its place, {_why_not_envpool(env_id)}"
+
+
 def _why_not_envpool(env_id: str) -> str | None:
     try:
         import envpool
     except ImportError:
-        return "it is not installed (pip install 'rl-vae[envpool]')."
+        return "it is not installed (pip install 'rl-vae[envpool]')"
     if env_id not in envpool.list_all_envs():
-        return "it has no environment of that name."
+        return "it has no environment of that name"
     space = _pool_space(envpool.make_spec(env_id), "observation_space")
     if not is_image(space):
-        return f"its observations are {space}, not RGB images."
+        return f"its observations there are {_kind_of(space)}, not RGB images"
     return None
+
+
+def _kind_of(space: gym.Space[Any]) -> str:
+    """A space in a few words: some hold bounds of hundreds of numbers."""
+    return type(space).__name__ + (f" of shape {space.shape}" if space.shape else "")
 
 
 def _pool_space(owner: Any, name: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ from rl_vae.agent import (
     watch_latents,
 )
 from rl_vae.encoder import Encoder
-from rl_vae.engines import EngineName, resolve_engine
+from rl_vae.engines import EngineName, explain_engine, resolve_engine
 from rl_vae.envs import TRAINING_SEEDS, evaluation_seeds, lane_seeds
 from rl_vae.errors import ArtifactError, ConfigError
 from rl_vae.recipe import Recipe
@@ -97,7 +98,8 @@ def train_agent(
             recipe shrinks goes on from where it was.
         workers: Processes or threads of the environments; None: the number of cores. The agent
             does not depend on it.
-        progress: Whether to show a progress bar, where there is a terminal.
+        progress: Whether to say on stderr which engine is used, and show a progress bar where
+            there is a terminal.
 
     Raises:
         ConfigError: where an argument is out of range, or the recipe does not fit the
@@ -159,6 +161,9 @@ def train_agent(
         partial.mkdir(parents=True, exist_ok=True)
         with files.locked(partial, ArtifactError):
             files.write_json(partial / "run.json", run)
+            if progress:  # said once all is well, so that a mistake stays one line
+                why = explain_engine(env_id, engine, env_kwargs or image_key)
+                print(f"{env_id}: {why}", file=sys.stderr)
             seconds = learn(
                 model,
                 recipe,

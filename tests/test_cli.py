@@ -386,7 +386,9 @@ def test_the_whole_way_by_commands(tmp_path: Path, capfd: pytest.CaptureFixture[
     few = ["--evaluations", "1", "--evaluation-episodes", "2"]
     command = ["train-agent", LINE, "--encoder", at / "model", "--out", at / "agent"]
     assert run(*command, *options, *few) == 0
-    assert "PPO, 64 decisions, 128 environment steps" in capfd.readouterr().out
+    out, err = capfd.readouterr()
+    assert "PPO, 64 decisions, 128 environment steps" in out
+    assert err.count("engine gymnasium: ") == 1
     json_file, video = at / "new" / "figures.json", at / "film" / "line.gif"
     written = ["--json", json_file, "--video", video]
     assert run("evaluate", at / "agent", "--episodes", "3", "--seed", "7", *written) == 0
@@ -544,6 +546,33 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
         ),
         "compare": (
             ["compare", LINE, "--out", str(at / "out"), "--agent", str(recipe), *state],
+            at / "out" / "agents" / "state-seed0.partial" / "checkpoint" / "state.json",
+        ),
+        "compare": (
+            [
+                "compare",
+                LINE,
+                "--out",
+                str(at / "out"),
+                "--beta",
+                "--baselines",
+                "state",
+                "--seeds",
+                "1",
+                "--frames",
+                "160",
+                "--size",
+                "40",
+                "40",
+                "--agent",
+                str(recipe),
+                "--episodes",
+                "1",
+                "--evaluations",
+                "0",
+                "--workers",
+                "1",
+            ],
             at / "out" / "agents" / "state-seed0.partial" / "checkpoint" / "state.json",
         ),
         "train-agent": (

@@ -29,6 +29,7 @@ from rl_vae.engines import (
     EnvPoolEngine,
     InlineEngine,
     ProcessEngine,
+    explain_engine,
     make_engine,
     resolve_engine,
 )
@@ -524,6 +525,23 @@ def test_auto_takes_envpool_where_it_can() -> None:
         make_engine(CAR, 1, engine="envpool", env_kwargs={"wheels": 5})
     with refused(ConfigError, "image_key"):
         make_engine(CAR, 1, engine="envpool", image_key="camera")
+
+
+def test_the_engine_is_explained_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said of an engine names the one that is taken and, where not asked for, why."""
+    pytest.importorskip("envpool")
+    said = {
+        (CAR, "auto", None): ("envpool", "fastest"),
+        (CAR, "gymnasium", None): ("gymnasium", "asked"),
+        (CAR, "auto", {"lap_complete_percent": 0.9}): ("gymnasium", "env_kwargs"),
+        ("CartPole-v1", "auto", None): ("gymnasium", "Box of shape (4,)"),
+        (DRAWN, "auto", None): ("gymnasium", "no environment of that name"),
+    }
+    for (env_id, engine, only), (name, why) in said.items():
+        line = explain_engine(env_id, engine, only)
+        assert line.startswith(f"engine {name}") and why in line and "\n" not in line
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    assert "rl-vae[envpool]" in explain_engine(CAR, "auto")
 
 
 def test_without_envpool_gymnasium_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

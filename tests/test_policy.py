@@ -53,7 +53,7 @@ def progress(folder: Path) -> list[dict[str, Any]]:
     return files.read_lines(folder / "progress.jsonl")
 
 
-@pytest.mark.parametrize("name", ["dqn", "ppo", "ppo_car_racing", "sac"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "agents").glob("*.py")))
 def test_every_bundled_recipe_trains(name: str, tmp_path: Path) -> None:
     """Each recipe that comes with rl_vae trains some hundred steps and saves an agent."""
     recipe = load_recipe(name)

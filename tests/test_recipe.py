@@ -1,5 +1,6 @@
 """Recipes: files that are run, values that are checked and written down."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,16 @@ AGENTS = Path(__file__).resolve().parent.parent / "agents"
 BUNDLED = sorted(path.stem for path in AGENTS.glob("*.py"))
 
 
-def test_the_bundled_recipes_are_the_ones_that_the_help_names() -> None:
-    """ppo, sac, dqn and ppo_car_racing come with rl_vae."""
-    assert BUNDLED == ["dqn", "ppo", "ppo_car_racing", "sac"]
+def test_recipes_for_anything_and_for_the_benchmarks_tasks_are_bundled() -> None:
+    """One recipe an algorithm, and one or more a task, come with rl_vae; each tells its story."""
+    general, tasks = (
+        ["dqn", "ppo", "sac"],
+        ["car_racing", "cartpole", "minigrid", "pendulum", "pong"],
+    )
+    assert sorted({name.partition("_")[2] for name in BUNDLED} - {""}) == tasks
+    assert sorted(name for name in BUNDLED if "_" not in name) == general
+    for name in BUNDLED:
+        assert ast.get_docstring(ast.parse((AGENTS / f"{name}.py").read_text("utf-8")))
 
 
 @pytest.mark.parametrize("name", BUNDLED)
