@@ -211,58 +211,6 @@ def run_jobs(
             worker.close()
 
 
-class Told(NamedTuple):
-    """What a job's process said."""
-
-    job: str
-    kind: str
-    """"said": a message on the way; "made": the job is done; "failed": it never will be."""
-    value: Any
-    """Of a failure the RlVaeError."""
-
-
-def run_jobs(
-    function: Callable[..., None],
-    jobs: Mapping[str, tuple[Any, ...]],
-    at_once: int,
-    *,
-    threads: int | None = None,
-) -> Generator[Told | None, None, None]:
-    """Run `function(link, *arguments)` for every job, each in a process of its own.
-
-    Yields what they say as it comes, and None at least once a second, for who shows progress. A
-    job ends by sending ("made", value); a failure ends that job alone. Closing the iterator ends
-    all processes.
-
-    Args:
-        function: Sends pairs (kind, value) through its link, the last of them "made".
-        jobs: Arguments of each job by its name, begun in this order.
-        at_once: Processes at once, from 1 up.
-        threads: Of each, as in `Worker`.
-    """
-    waiting, working = list(jobs)[::-1], dict[str, Worker]()
-    try:
-        while waiting or working:
-            while waiting and len(working) < at_once:
-                job = waiting.pop()
-                working[job] = Worker("its process", function, *jobs[job], threads=threads)
-            wait([worker.connection for worker in working.values()], timeout=1)
-            for job, worker in list(working.items()):
-                if not worker.connection.poll():
-                    continue
-                try:
-                    told = Told(job, *worker.recv())
-                except RlVaeError as error:
-                    told = Told(job, "failed", error)
-                if told.kind != "said":
-                    working.pop(job).close()
-                yield told
-            yield None
-    finally:
-        for worker in working.values():
-            worker.close()
-
-
 class ParentLink:
     """The child's side of the connection."""
 
