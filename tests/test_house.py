@@ -41,6 +41,7 @@ FLOW = (
     "artifact",
     "checkpoint",
     "arithmetic",
+    "parallel",
     "training",
     "sweep",
     "encoder",
