@@ -13,8 +13,7 @@ Shape letters: N processes, B frames of one process, Z latents.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -89,8 +88,9 @@ class Team:
         distributed.all_gather(rows, row.detach())
         rows[self.rank] = row
         together = torch.cat(rows)  # (N B, 1 + 4 Z)
-        distortion, *codes = together.split([column.shape[1] for column in columns], dim=1)
-        return Pass(distortion.squeeze(1), *codes, own.frames)
+        widths = [column.shape[1] for column in columns]
+        distortion, kl, mu, logvar, z = together.split(widths, dim=1)
+        return Pass(distortion.squeeze(1), kl, mu, logvar, z, own.frames)
 
     def wait(self) -> None:
         """Go on when all processes have come here."""
@@ -109,23 +109,19 @@ class _Caller(nn.Module):
         return function()
 
 
-@contextmanager
-def meet() -> Iterator[Team]:
+def meet() -> Team:
     """The processes that torchrun started, or that torch.distributed knows of already; or just one.
+
+    What they meet over stays for the next training: torch cannot open it twice.
 
     Raises:
         RuntimeError: of torch's, where they cannot meet.
     """
-    if distributed.is_available() and distributed.is_initialized():
-        yield Team(distributed.get_rank(), distributed.get_world_size())
-    elif started_by_torchrun():
+    if started_by_torchrun() and not distributed.is_initialized():
         distributed.init_process_group("gloo")
-        try:
-            yield Team(distributed.get_rank(), distributed.get_world_size())
-        finally:
-            distributed.destroy_process_group()
-    else:
-        yield Team()
+    if distributed.is_available() and distributed.is_initialized():
+        return Team(distributed.get_rank(), distributed.get_world_size())
+    return Team()
 
 
 def started_by_torchrun() -> bool:

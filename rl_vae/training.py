@@ -247,9 +247,9 @@ def train_vae(
     train_config.objective.check_code(vae_config.latent_dim)
     dataset.require_complete()
     dataset.verify()
-    with meet() as team:
-        whole = replace(train_config, batch_size=team.size * train_config.batch_size)
-        return _train_in(out, dataset, vae_config, whole, parent, progress, team)
+    team = meet()
+    whole = replace(train_config, batch_size=team.size * train_config.batch_size)
+    return _train_in(out, dataset, vae_config, whole, parent, progress, team)
 
 
 def _train_in(

@@ -108,7 +108,7 @@ def train(
         return state
 
     if name == "control":
-        training._fresh_state = moved
+        training._fresh_state = moved  # type: ignore[assignment]
     try:
         return train_vae(
             dataset,
