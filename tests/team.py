@@ -15,7 +15,6 @@ import torch
 from rl_vae import (
     Beta,
     BetaTC,
-    Capacity,
     Denoising,
     FactorVAE,
     FrameDataset,
@@ -33,7 +32,6 @@ BATCH = 64
 STEPS = 10
 OBJECTIVES: dict[str, Objective] = {
     "beta": Beta(free_bits=0.2),
-    "capacity": Capacity(capacity=1.0, rise=0.1),
     "beta-tc": BetaTC(),
     "factor-vae": FactorVAE(width=16),
     "denoising": Denoising(),
