@@ -59,9 +59,7 @@ class Team:
     def share(self, vae: nn.Module) -> None:
         """Give this module the same weights in all processes; its gradients will be, too."""
         if self.size > 1:
-            self._shared = nn.parallel.DistributedDataParallel(
-                _Caller(vae), broadcast_buffers=False
-            )
+            self._shared = nn.parallel.DistributedDataParallel(_Caller(vae))
 
     def own(self, batch: Rows) -> Rows:
         """Of a batch's N B rows the B that are this process's; a remainder is nobody's."""
@@ -103,7 +101,8 @@ class _Caller(nn.Module):
 
     def __init__(self, vae: nn.Module) -> None:
         super().__init__()
-        self.vae = vae
+        # Not the module itself: its buffers, which never change, would be sent in every update.
+        self.weights = nn.ParameterList(vae.parameters())
 
     def forward(self, function: Callable[[], Pass]) -> Pass:
         return function()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,12 @@ def together(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
 
 def weights(model: Path) -> torch.Tensor:
     """All weights of a model in one row."""
-    return torch.cat([weight.flatten() for weight in read_artifact(model).weights.values()])
+    return in_a_row(read_artifact(model).weights)
+
+
+def in_a_row(weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Weights in the order of their names: a file gives them in any."""
+    return torch.cat([weights[name].flatten() for name in sorted(weights)])
 
 
 @pytest.mark.parametrize("name", team.OBJECTIVES)
@@ -69,9 +75,8 @@ def test_two_processes_are_one_with_twice_the_batch(
     start = training._fresh_state(
         CONFIG, team.settings(name, 2), dataset, dataset.split(0.1, 0), None
     ).vae
-    begun = torch.cat([weight.flatten() for weight in start.state_dict().values()])
+    begun = in_a_row(start.state_dict())
     ours, theirs = weights(one.path), weights(two)
-    print((ours - theirs).norm() / (ours - begun).norm(), (ours - theirs).abs().max())
     assert (ours - theirs).norm() < 1e-3 * (ours - begun).norm()
 
 
