@@ -56,7 +56,7 @@ def collect(
         env_id: A Gymnasium id, such as CarRacing-v3; its pixels are found by themselves.
         out: The dataset's folder.
         frames: How many.
-        size: Height and width of a frame, in pixels, from 32 up.
+        size: Height and width of a frame, in pixels, from 28 up.
         channels: 3 for RGB, 1 for grayscale.
         crop: Raw pixels to cut off first: top, bottom, left, right.
         policy: "correlated" (noise with a memory), "uniform", or the folder of an agent.
@@ -158,6 +158,8 @@ def train_vae(
 ) -> None:
     """Train a VAE on a dataset and write the encoder as a folder; the same command resumes.
 
+    Several processes: torchrun --nproc-per-node 2 -m rl_vae.cli train-vae ...
+
     Args:
         dataset: What `rl-vae collect` wrote; several are trained on together.
         out: The model's folder.
@@ -185,14 +187,14 @@ def train_vae(
         width: factor-vae, adversarial: units of the discriminator's hidden layers, 1000.
         epochs: Passes over the frames. With neither epochs nor steps: 10.
         steps: Updates, instead of epochs.
-        batch_size: Frames of one update.
+        batch_size: Frames of one update; under torchrun, of one update in each process.
         learning_rate: Adam's, at its highest: it rises first and falls to 0 towards the end.
             None: 0.001, or 0.0003 where it goes on from a model.
         held_out: Share of frames, in whole episodes, that is never trained on.
         memory: GiB of frames that are held at once; a larger dataset is streamed in whole shards.
         seed: Of weights, noise, order and split.
     """
-    from rl_vae import training
+    from rl_vae import parallel, training
     from rl_vae.dataset import FrameDataset
     from rl_vae.joined import JoinedFrames
     from rl_vae.vae import VAEConfig
@@ -235,6 +237,8 @@ def train_vae(
         ),
         start=start,
     )
+    if not parallel.first():
+        return
     best = trained.held_out
     bound = (
         "" if best.bits_per_dimension is None else f", {best.bits_per_dimension:.2f} bits a value"

@@ -59,7 +59,7 @@ def evaluation_seeds(n: int, seed: int = 0) -> list[int]:
 
 
 def is_image(space: gym.Space[Any]) -> bool:
-    """Whether a space holds uint8 images of at least 32 x 32, channels last or without any."""
+    """Whether a space holds uint8 images of at least 28 x 28, channels last or without any."""
     return (
         isinstance(space, gym.spaces.Box)
         and space.dtype == np.uint8

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rl_vae.errors import ConfigError, ObservationError
 
-MIN_SIZE = 32
+MIN_SIZE = 28
 """Smallest frame height and width, in pixels, that the networks are made for."""
 
 MAX_SIZE = 2048
@@ -53,9 +53,9 @@ class FrameSpec:
     """
 
     height: int = 64
-    """Height of a frame in pixels, at least 32."""
+    """Height of a frame in pixels, at least 28."""
     width: int = 64
-    """Width of a frame in pixels, at least 32."""
+    """Width of a frame in pixels, at least 28."""
     channels: int = 3
     """3 for RGB, 1 for grayscale."""
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)

@@ -137,8 +137,7 @@ class Upsampling(nn.ConvTranspose2d):
             dtype = torch.get_autocast_dtype("cpu")
             x, kernel, bias = x.to(dtype), kernel.to(dtype), bias.to(dtype)
         apply: Callable[..., Tensor] = _Mirrored.apply
-        out = apply(x, kernel, self.stride, self.padding)
-        return out + bias.view(1, -1, 1, 1)
+        return apply(x, kernel, self.stride, self.padding).add_(bias.view(1, -1, 1, 1))
 
     def _folded(self, x: Tensor) -> Tensor:
         assert not isinstance(self.padding, str) and self.bias is not None
@@ -170,7 +169,8 @@ class _Mirrored(torch.autograd.Function):
             (x.shape[2 + d] - 1) * stride[d] + kernel.shape[2 + d] - 2 * padding[d] for d in (0, 1)
         )
         shape = (x.shape[0], kernel.shape[1], height, width)
-        only_shape = x.new_empty(shape).to(memory_format=torch.channels_last)
+        like = torch.channels_last
+        only_shape = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=like)
         return _gradients(ctx, x, only_shape, kernel, (True, False, False))[0]
 
     @staticmethod

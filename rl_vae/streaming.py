@@ -3,18 +3,28 @@
 A dataset that fits into the memory it may take is drawn from as a whole, through its memory maps.
 A larger one is taken in windows: its shards in a random order, as many at a time as may be held,
 the frames of a window shuffled among themselves. The order follows from (seed, epoch) alone, so
-that a resumed training goes on in it, whatever had been read before.
+that a resumed training goes on in it, whatever had been read before. A thread reads batches ahead
+of their use, so that a training goes on while the shards of the next window come.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.dataset import FrameDataset
 from rl_vae.frames import UInt8Array
+
+Batches = Generator[NDArray[np.int64], None, None]
+"""Indices of the frames of one batch after the other."""
+
+READ_AHEAD = 16 * 2**20
+"""So many bytes of batches, and two batches more, are read before they are used."""
 
 
 class Source(Protocol):
@@ -23,6 +33,11 @@ class Source(Protocol):
     def frames(self, indices: NDArray[np.int64]) -> UInt8Array:
         """(N, H, W, C) uint8, in the order asked for."""
         ...
+
+
+class _Batch(NamedTuple):
+    indices: NDArray[np.int64]
+    frames: UInt8Array
 
 
 class Stream:
@@ -36,9 +51,66 @@ class Stream:
     def __init__(self, dataset: FrameDataset, shards: int) -> None:
         self.dataset, self.shards = dataset, shards
         self._held: dict[int, UInt8Array] = {}
+        self._next: _Batch | None = None
+
+    def ahead(self, batches: Iterator[NDArray[np.int64]]) -> Batches:
+        """The same batches of indices; a thread reads the frames of those to come meanwhile.
+
+        Until they end, `frames` is to be asked for the one that came last.
+        """
+        ready: deque[_Batch | Exception | None] = deque()
+        change, over = threading.Condition(), False
+
+        def room() -> bool:
+            waiting = sum(batch.frames.nbytes for batch in ready if isinstance(batch, _Batch))
+            return over or not ready or waiting < READ_AHEAD
+
+        def read() -> None:
+            last: Exception | None = None
+            try:
+                for indices in batches:
+                    batch = _Batch(indices, self._gather(indices))
+                    with change:
+                        change.wait_for(room)
+                        if over:
+                            return
+                        ready.append(batch)
+                        change.notify()
+            except Exception as error:
+                last = error
+            with change:
+                ready.append(last)
+                change.notify()
+
+        thread = threading.Thread(target=read, name="reading ahead", daemon=True)
+        thread.start()
+        try:
+            while True:
+                with change:
+                    change.wait_for(lambda: ready)
+                    batch = ready.popleft()
+                    change.notify()
+                if batch is None:
+                    return
+                if isinstance(batch, Exception):
+                    raise batch
+                self._next = batch
+                yield batch.indices
+        finally:
+            with change:
+                over = True
+                change.notify()
+            thread.join()
+            self._next = None
 
     def frames(self, indices: NDArray[np.int64]) -> UInt8Array:
         """(N, H, W, C) uint8, in the order asked for."""
+        if self._next is None:
+            return self._gather(indices)
+        assert indices is self._next.indices
+        return self._next.frames
+
+    def _gather(self, indices: NDArray[np.int64]) -> UInt8Array:
         out = np.empty((len(indices), *self.dataset.spec.shape), np.uint8)
         starts = self.dataset.shard_starts
         of_shard = np.searchsorted(starts, indices, side="right") - 1

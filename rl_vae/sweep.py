@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 from rl_vae import files
 from rl_vae.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
+from rl_vae.parallel import started_by_torchrun
 from rl_vae.training import TrainConfig, Trained, train_vae
 from rl_vae.vae import VAEConfig
 from rl_vae.workers import ParentLink, run_jobs
@@ -91,6 +92,13 @@ def train_sweep(
 
 
 def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, workers: int | None) -> None:
+    if started_by_torchrun():
+        raise ConfigError(
+            "A sweep was started by torchrun.",
+            expected="one process: a sweep starts its own",
+            got="several",
+            remedy="leave torchrun out, or train one model at a time with it",
+        )
     if not runs:
         raise ConfigError(
             "There are no runs.",

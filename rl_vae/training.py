@@ -13,7 +13,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -45,8 +45,9 @@ from rl_vae.diagnostics import (
 )
 from rl_vae.errors import ArtifactError, ConfigError, TrainingError
 from rl_vae.objectives import Beta
+from rl_vae.parallel import Team, meet
 from rl_vae.reference import measure_reference
-from rl_vae.streaming import Source, Stream, epoch_order, shards_at_once
+from rl_vae.streaming import Batches, Source, Stream, epoch_order, shards_at_once
 from rl_vae.terms import Objective, Pass
 from rl_vae.vae import VAE, VAEConfig
 
@@ -76,7 +77,7 @@ class TrainConfig:
     steps: int | None = None
     """Updates, instead of epochs."""
     batch_size: int = 64
-    """Frames of one update."""
+    """Frames of one update; where torchrun started several processes, of one update in each."""
     learning_rate: float = 1e-3
     """Adam's: it rises over the first 5 % of the updates, falls to 0 over the second half."""
     held_out: float = 0.1
@@ -189,6 +190,7 @@ class _Plan(NamedTuple):
     usual: torch.Tensor | None
     """(C, H, W) median frame, where moving pixels count more."""
     arithmetic: Arithmetic
+    team: Team = Team()
 
 
 class _Update(NamedTuple):
@@ -214,6 +216,9 @@ def train_vae(
     discriminator takes part in the loss. An update whose loss or gradient is not finite is left
     out and counted. Alarms are printed, and kept in metrics.jsonl and in the result.
 
+    Processes that torchrun started train one model together (`rl_vae.parallel`): the first one
+    writes, all return the same.
+
     Args:
         dataset: What `collect_frames` made; `JoinedFrames` makes one of several.
         out: The model's folder. A finished model of the same dataset and settings is returned as
@@ -228,7 +233,7 @@ def train_vae(
     Raises:
         DatasetError: where the dataset is incomplete or damaged.
         ArtifactError: where the folder holds something else, or is in use.
-        ConfigError: where `start` is of another kind.
+        ConfigError: where `start` is of another kind, or processes are to train different things.
         TrainingError: where the loss stops being a number, or the folder cannot be written.
     """
     out, train_config = Path(out), train_config or TrainConfig()
@@ -242,12 +247,28 @@ def train_vae(
     train_config.objective.check_code(vae_config.latent_dim)
     dataset.require_complete()
     dataset.verify()
+    team = meet()
+    whole = replace(train_config, batch_size=team.size * train_config.batch_size)
+    return _train_in(out, dataset, vae_config, whole, parent, progress, team)
+
+
+def _train_in(
+    out: Path,
+    dataset: FrameDataset,
+    vae_config: VAEConfig,
+    train_config: TrainConfig,
+    parent: Artifact | None,
+    progress: bool,
+    team: Team,
+) -> Trained:
+    """Train into a folder, or go on there; batches are those of all processes together."""
     run = {
         "dataset": dataset.digest,
         "vae": vae_config.to_dict(),
         "train": train_config.to_dict(),
         "parent": None if parent is None else parent.digest,
     }
+    team.agree({**run, "folder": out.name})
     if out.exists():
         return _finished(out, run)
     if _shards_at_once(dataset, train_config) is not None:
@@ -256,36 +277,41 @@ def train_vae(
     partial = out.with_name(out.name + ".partial")
     files.check_run(partial, run, ArtifactError)
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        with files.locked(partial, ArtifactError):
-            files.write_json(partial / "run.json", run)
-            for left in partial.glob(".*.tmp*"):  # of a write that was killed
-                left.unlink()
+        if team.first:
+            partial.mkdir(parents=True, exist_ok=True)
+        with files.locked(partial, ArtifactError) if team.first else nullcontext():
+            if team.first:
+                files.write_json(partial / "run.json", run)
+                for left in partial.glob(".*.tmp*"):  # of a write that was killed
+                    left.unlink()
             state = _fresh_state(vae_config, train_config, dataset, split, parent)
             load_checkpoint(partial, state)
-            held_out, alarms = _train(dataset, split, partial, state, train_config, progress)
-            best = _best(state, partial)
-            _draw(best, dataset, split, held_out, partial / "pictures", train_config)
-            save_artifact(
-                partial,
-                best,
-                dataset=dataset,
-                reference=measure_reference(best, dataset, split.train),
-                provenance={
-                    **run,
-                    "steps": state.step,
-                    "seconds": state.seconds,
-                    "held_out": held_out._asdict(),
-                    "beta_norm": beta_norm(train_config.objective, best),
-                    "skipped": state.skipped,
-                    "arithmetic": choose_arithmetic(train_config.engine)._asdict(),
-                    "alarms": [alarm._asdict() for alarm in alarms],
-                    "seed": train_config.seed,
-                },
-            )
-            files.rename_folder(partial, out)
-            for name in _ONLY_WHILE_TRAINING:
-                (out / name).unlink(missing_ok=True)
+            team.share(state.vae)
+            held_out, alarms = _train(dataset, split, partial, state, train_config, progress, team)
+            if team.first:
+                best = _best(state, partial)
+                _draw(best, dataset, split, held_out, partial / "pictures", train_config)
+                save_artifact(
+                    partial,
+                    best,
+                    dataset=dataset,
+                    reference=measure_reference(best, dataset, split.train),
+                    provenance={
+                        **run,
+                        "steps": state.step,
+                        "seconds": state.seconds,
+                        "held_out": held_out._asdict(),
+                        "beta_norm": beta_norm(train_config.objective, best),
+                        "skipped": state.skipped,
+                        "arithmetic": choose_arithmetic(train_config.engine)._asdict(),
+                        "alarms": [alarm._asdict() for alarm in alarms],
+                        "seed": train_config.seed,
+                    },
+                )
+                files.rename_folder(partial, out)
+                for name in _ONLY_WHILE_TRAINING:
+                    (out / name).unlink(missing_ok=True)
+            team.wait()
     except OSError as error:
         raise TrainingError(
             f"{partial} could not be written.",
@@ -353,35 +379,44 @@ def _train(
     state: State,
     config: TrainConfig,
     progress: bool,
+    team: Team,
 ) -> tuple[HeldOut, tuple[Alarm, ...]]:
     total, objective = config.total_steps(len(split.train)), config.objective
     usual = _usual(dataset, split) if config.moving_weight > 1 else None
-    plan = _Plan(config, split, total, usual, choose_arithmetic(config.engine))
+    plan = _Plan(config, split, total, usual, choose_arithmetic(config.engine), team)
     metrics = partial / "metrics.jsonl"
-    history = _read_metrics(metrics, state.step)
+    history = [record for record in files.read_lines(metrics) if record["step"] <= state.step]
+    if team.first:  # later records are about to be made again
+        lines = [files.canonical_json(record) + b"\n" for record in history]
+        files.write_whole(metrics, b"".join(lines))
     at_once = _shards_at_once(dataset, config)
-    source: Source = dataset if at_once is None else Stream(dataset, at_once)
-    batches = _batches(dataset, split.train, config, state.step, total, at_once)
+    drawn = _batches(dataset, split.train, config, state.step, total, at_once)
+    batches: Batches = (team.own(indices) for indices in drawn)
+    source: Source = dataset
+    if at_once is not None:
+        source = stream = Stream(dataset, at_once)
+        batches = stream.ahead(batches)
     per_epoch = max(1, len(split.train) // config.batch_size)
     size = min(config.batch_size, len(split.train))
     began = time.perf_counter() - state.seconds
     told: set[str] = set()
-    _tell(check_beta(objective, state.vae), told)
+    _tell(check_beta(objective, state.vae), told, team)
     updates: list[_Update] = []  # of this epoch
     with (
-        SummaryWriter(str(partial / "tensorboard"), purge_step=state.step + 1) as board,
+        closing(batches),
+        _board(partial, state.step) if team.first else nullcontext() as board,
         tqdm(
             total=total * size,
             initial=state.step * size,
             unit=" images",
             unit_scale=True,
             desc="training the VAE",
-            disable=None if progress else True,
+            disable=None if progress and team.first else True,
         ) as bar,
     ):
         for indices in batches:
             updates.append(_step(state, source, indices, plan))
-            bar.update(len(indices))
+            bar.update(team.size * len(indices))
             recent = updates[-MOST_SKIPPED:]
             if len(recent) == MOST_SKIPPED and not any(map(_finite, recent)):
                 raise _not_finite(state.step, updates[-1].loss)
@@ -407,7 +442,7 @@ def _train(
                 *check_collapse(held_out, state.step, total),
                 *check_skipped(len(updates) - len(good)),
             ]
-            _tell(alarms, told)
+            _tell(alarms, told, team)
             record = {
                 "step": state.step,
                 "seconds": round(state.seconds, 3),
@@ -421,15 +456,18 @@ def _train(
             }
             updates = []
             history.append(record)
-            _log(board, record, size, total)
             bar.set_postfix(held_out=f"{held_out.loss:.1f}", kl=f"{held_out.rate:.1f}")
-            if held_out.loss < state.best or state.critic is not None:
+            better = held_out.loss < state.best or state.critic is not None
+            if better:
                 state.best = held_out.loss
-                weights = safetensors.torch.save(_tensors(state.vae))
-                files.write_whole(partial / "best.safetensors", weights)
-                state.best_sha256 = files.digest(weights)
-            files.append_line(metrics, record)
-            save_checkpoint(partial, state)
+            if board is not None:
+                _log(board, record, size, total)
+                if better:
+                    weights = safetensors.torch.save(_tensors(state.vae))
+                    files.write_whole(partial / "best.safetensors", weights)
+                    state.best_sha256 = files.digest(weights)
+                files.append_line(metrics, record)
+                save_checkpoint(partial, state)
     kept = history[-1]
     if state.critic is None:
         kept = min(history, key=lambda record: float(record["loss"]))
@@ -446,7 +484,8 @@ def _step(state: State, source: Source, indices: NDArray[np.int64], plan: _Plan)
     )
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    out = _pass(state, torch.from_numpy(source.frames(indices)), plan)
+    frames = torch.from_numpy(source.frames(indices))
+    out = plan.team.gather(lambda: _pass(state, frames, plan))
     loss = objective.terms(out, objective.weight(share), state.critic).loss
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -463,13 +502,14 @@ def _step(state: State, source: Source, indices: NDArray[np.int64], plan: _Plan)
 
 def _pass(state: State, frames: torch.Tensor, plan: _Plan) -> Pass:
     """Frames (B, H, W, C) uint8 through the autoencoder, as its objective wants it."""
-    vae, objective = state.vae, plan.config.objective
+    vae, objective, team = state.vae, plan.config.objective, plan.team
     x = VAE.to_input(frames)  # (B, C, H, W)
     with plan.arithmetic.autocast():
-        posterior = vae.encode(objective.corrupt(x, state.noise))
+        posterior = vae.encode(team.own(objective.corrupt(team.everyones(x), state.noise)))
         z = posterior.mu  # (B, Z)
         if not objective.deterministic:
-            z = vae.reparameterise(posterior, torch.randn(z.shape, generator=state.noise))
+            noise = torch.randn(team.everyones(z).shape, generator=state.noise)
+            z = vae.reparameterise(posterior, team.own(noise))
         logits = vae.decode_logits(z)
     weights = None
     if plan.usual is not None:
@@ -493,10 +533,10 @@ def _finite(update: _Update) -> bool:
     return math.isfinite(update.loss) and math.isfinite(update.gradient_norm)
 
 
-def _tell(alarms: list[Alarm], told: set[str]) -> None:
+def _tell(alarms: list[Alarm], told: set[str], team: Team) -> None:
     """Print each alarm the first time that it is raised."""
     for alarm in alarms:
-        if alarm.name not in told:
+        if alarm.name not in told and team.first:
             told.add(alarm.name)
             tqdm.write(str(alarm))
 
@@ -512,7 +552,7 @@ def _batches(
     first: int,
     total: int,
     shards: int | None,
-) -> Iterator[NDArray[np.int64]]:
+) -> Batches:
     """Batches number `first` to `total`: each epoch is a permutation of its own seed."""
     size = min(config.batch_size, len(indices))
     per_epoch = len(indices) // size
@@ -539,11 +579,8 @@ def _tensors(vae: VAE) -> dict[str, torch.Tensor]:
     return {name: value.contiguous() for name, value in vae.state_dict().items()}
 
 
-def _read_metrics(path: Path, step: int) -> list[dict[str, Any]]:
-    """The records up to a step; later ones are cut off, for they are about to be made again."""
-    records = [record for record in files.read_lines(path) if record["step"] <= step]
-    files.write_whole(path, b"".join(files.canonical_json(record) + b"\n" for record in records))
-    return records
+def _board(partial: Path, step: int) -> SummaryWriter:
+    return SummaryWriter(str(partial / "tensorboard"), purge_step=step + 1)
 
 
 def _log(board: SummaryWriter, record: dict[str, Any], size: int, total: int) -> None:

@@ -7,26 +7,39 @@ most it ever was, file pages that reading mapped included; RssAnon, sampled twen
 is what cannot be given back. Private writable memory beyond the limit is refused to that process
 (RLIMIT_DATA); address space for thread stacks counts there, too.
 
+Then what reading ahead is good for: updates on one shard at a time, with it and without, in turn,
+the files put out of the system's cache before each.
+
 peak_resident_of_limit    VmHWM / limit
 peak_anonymous_of_limit   the largest RssAnon / limit
 dataset_of_limit          bytes of frames / limit
+waiting_plain             share of the time in which updates wait for frames, read when asked for
+waiting_ahead             the same, frames read ahead by a thread
+images_ratio              images/s with reading ahead / without (medians of --rounds)
 """
 
 import argparse
 import json
+import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rl_vae import FrameDataset, FrameSpec, TrainConfig, files, train_vae
+from rl_vae import FrameDataset, FrameSpec, TrainConfig, VAEConfig, files, train_vae, training
+from rl_vae.arithmetic import choose_arithmetic
 from rl_vae.dataset import DatasetHeader, ShardRows, commit_shard
 from rl_vae.evaluation import write_figures
+from rl_vae.frames import UInt8Array
+from rl_vae.streaming import Stream
 
 ROWS = 4096
 LENGTH = 256  # frames of an episode
@@ -39,6 +52,7 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=float, default=1.0, help="GiB (default 1)")
     parser.add_argument("--steps", type=int, default=800, help="updates of 64 frames")
+    parser.add_argument("--rounds", type=int, default=3, help="of reading ahead (default 3)")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
@@ -51,12 +65,14 @@ def main() -> None:
         for name in ("limit", "steps"):
             command += [f"--{name}", str(getattr(arguments, name))]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        waits = read_ahead(FrameDataset.open(Path(folder) / "data"), arguments.rounds)
     peaks = json.loads(done.stdout.splitlines()[-1])
     limit = arguments.limit * GIB
     figures = {
         "peak_resident_of_limit": peaks["resident"] / limit,
         "peak_anonymous_of_limit": peaks["anonymous"] / limit,
         "dataset_of_limit": size / limit,
+        **waits,
     }
     print(f"held-out root mean square error {peaks['error']:.1f} of 255")
     for name, value in figures.items():
@@ -125,6 +141,50 @@ def train(folder: Path, limit: float, steps: int) -> None:
         watcher.join()
     error = trained.held_out.mse**0.5
     print(json.dumps({"resident": status("VmHWM"), "anonymous": peak, "error": error}))
+
+
+def read_ahead(dataset: FrameDataset, rounds: int) -> dict[str, float]:
+    """Updates on four shards, one at a time: how long they wait for frames, and images/s."""
+    config = TrainConfig(steps=10_000, held_out=0.01)
+    split = dataset.split(config.held_out, config.seed)
+    state = training._fresh_state(VAEConfig(), config, dataset, split, None)
+    arithmetic = choose_arithmetic(config.engine)
+    plan = training._Plan(config, split, 10_000, None, arithmetic)
+    updates = 4 * ROWS // config.batch_size
+    paths = sorted(dataset.path.glob("shard-*/frames.npy"))
+    waited: dict[str, list[float]] = {"plain": [], "ahead": []}
+    took: dict[str, list[float]] = {"plain": [], "ahead": []}
+    for _ in range(rounds):
+        for way in waited:
+            for path in paths:
+                with path.open("rb") as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            stream = Stream(dataset.unmapped(), 1)
+            drawn = training._batches(dataset, split.train, config, 0, updates, 1)
+            batches = stream.ahead(drawn) if way == "ahead" else drawn
+            waiting, began = 0.0, time.perf_counter()
+            for _ in range(updates):
+                asked = time.perf_counter()
+                frames = Given(stream.frames(next(batches)))
+                waiting += time.perf_counter() - asked
+                training._step(state, frames, np.arange(config.batch_size), plan)
+            took[way].append(time.perf_counter() - began)
+            waited[way].append(waiting / took[way][-1])
+            batches.close()
+    return {
+        "waiting_plain": statistics.median(waited["plain"]),
+        "waiting_ahead": statistics.median(waited["ahead"]),
+        "images_ratio": statistics.median(took["plain"]) / statistics.median(took["ahead"]),
+    }
+
+
+class Given(NamedTuple):
+    """A batch that has been read, as what `training._step` asks for it."""
+
+    batch: UInt8Array
+
+    def frames(self, indices: NDArray[np.int64]) -> UInt8Array:
+        return self.batch
 
 
 def status(name: str) -> int:

@@ -135,7 +135,7 @@ BAD = [
     (f"{COLLECT_LINE} --image-key camera", "camera"),
     (f"{COLLECT_LINE} --engine envpool", "gymnasium"),
     # wrong frames
-    (f"collect {LINE} --out OUT --size 31 64", "31"),
+    (f"collect {LINE} --out OUT --size 27 64", "27"),
     (f"collect {LINE} --out OUT --size 64 16", "16"),
     (f"{COLLECT_LINE} --crop 16 16 0 0", "(16, 16, 0, 0)"),
     (f"{COLLECT_LINE} --crop 0 0 40 0", "(0, 0, 40, 0)"),

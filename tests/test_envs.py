@@ -113,7 +113,7 @@ def test_a_frame_skip_out_of_range_is_refused(frame_skip: Any) -> None:
         (STATES, {}, ("gives no pixels", "rgb_array", "Box(-1.0, 1.0, (3,), float32)")),
         (DRAWN, {"how": "none"}, ("NoneType", "render()")),
         (DRAWN, {"how": "raise"}, ("RuntimeError: no screen",)),
-        (DRAWN, {"how": "small"}, ("(16, 48, 3)", "at least 32")),
+        (DRAWN, {"how": "small"}, ("(16, 48, 3)", "at least 28")),
     ],
 )
 def test_what_cannot_be_opened_is_a_fault(
@@ -164,10 +164,10 @@ def test_images_of_another_kind_are_not_guessed(shape: tuple[int, ...], dtype: s
 
 
 def test_images_too_small_are_no_images() -> None:
-    """An observation below 32 x 32 pixels is not taken for the picture."""
+    """An observation below 28 x 28 pixels is not taken for the picture."""
     with refused(EnvironmentFault, "gives no pixels"):
-        make_env(IMAGES, env_kwargs={"shape": (31, 64, 3)})
-    assert make_env(IMAGES, env_kwargs={"shape": (32, 32)}).observation_space.shape == (32, 32)
+        make_env(IMAGES, env_kwargs={"shape": (27, 64, 3)})
+    assert make_env(IMAGES, env_kwargs={"shape": (28, 28)}).observation_space.shape == (28, 28)
 
 
 def test_evaluation_never_meets_training() -> None:

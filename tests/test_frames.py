@@ -149,7 +149,7 @@ def test_a_spec_survives_json_and_pickle() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *[(name, value) for name in ("height", "width") for value in (31, 0, -64, MAX_SIZE + 1)],
+        *[(name, value) for name in ("height", "width") for value in (27, 0, -64, MAX_SIZE + 1)],
         *[(name, value) for name in ("height", "width") for value in (64.0, True, None, "64")],
         *[("channels", value) for value in (0, 2, 4, -3, 3.0, True, None, "3")],
         *[("crop", value) for value in ((0, 0, 0), (0,) * 5, (0, -1, 0, 0), (0, 1.5, 0, 0))],

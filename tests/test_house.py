@@ -46,6 +46,7 @@ FLOW = (
     "states",
     "checkpoint",
     "arithmetic",
+    "parallel",
     "training",
     "sweep",
     "encoder",

@@ -8,7 +8,7 @@ from torch import nn
 
 from rl_vae.networks import LAYOUTS, ConvDecoder, ConvEncoder, NetworkName
 
-SIZES = [(32, 32), (33, 47), (64, 64), (84, 84), (96, 96), (210, 160)]
+SIZES = [(28, 28), (32, 32), (33, 47), (64, 64), (84, 84), (96, 96), (210, 160)]
 LATENTS = 5
 
 

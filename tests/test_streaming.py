@@ -1,6 +1,8 @@
 """Streaming: every frame once an epoch, few shards at a time, in an order of its own seed."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from conftest import CONFIG, SPEC
 from environments import COUNTING, refused
 
-from rl_vae import FrameDataset, TrainConfig, collect_frames, train_vae, training
+from rl_vae import FrameDataset, TrainConfig, collect_frames, streaming, train_vae, training
 from rl_vae.artifact import read_artifact
 from rl_vae.errors import ConfigError
 from rl_vae.streaming import Stream, epoch_order, shards_at_once
@@ -77,6 +79,67 @@ def test_a_stream_gives_the_same_frames_from_few_shards(
         np.testing.assert_array_equal(stream.frames(batch), many.frames(batch))
         assert len(stream._held) <= 3
     assert sorted(read) == list(range(10))
+
+
+def test_reading_ahead_changes_no_frame(
+    many: FrameDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read ahead by a thread, batches are the same frames in the same order, from as few shards."""
+    order = epoch_order(many, np.arange(320), 3, 0, 0)
+    batches = [np.sort(order[start : start + 50]) for start in range(0, 320, 50)]
+    for most in (0, 2 * 50 * FRAME, 2**30):
+        monkeypatch.setattr(streaming, "READ_AHEAD", most)
+        stream = Stream(many, 3)
+        seen = 0
+        for indices, right in zip(stream.ahead(iter(batches)), batches, strict=True):
+            assert indices is right and len(stream._held) <= 3
+            np.testing.assert_array_equal(stream.frames(indices), many.frames(right))
+            seen += 1
+        assert seen == len(batches)
+        assert stream._next is None
+        np.testing.assert_array_equal(stream.frames(batches[0]), many.frames(batches[0]))
+
+
+def test_reading_ahead_stays_within_its_bytes(
+    many: FrameDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread waits when as much lies ready as may; it ends with the loop that it reads for."""
+    monkeypatch.setattr(streaming, "READ_AHEAD", 3 * 10 * FRAME)
+    taken = threading.Semaphore(0)
+
+    def batches() -> Iterator[Any]:
+        for start in range(0, 320, 10):
+            taken.release()
+            yield np.arange(start, start + 10)
+
+    stream = Stream(many, 3)
+    with closing(stream.ahead(batches())) as ahead:
+        next(ahead)
+        threads = [thread for thread in threading.enumerate() if thread.name == "reading ahead"]
+        assert len(threads) == 1
+        for _ in range(5):  # one in use, three ready, one that waits
+            taken.acquire()
+        assert not taken.acquire(timeout=0.05)
+    assert not threads[0].is_alive()
+
+
+def test_what_fails_while_reading_ahead_is_told(
+    many: FrameDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the thread's comes to the loop, after the batches that were read before it."""
+    right = many.shard
+
+    def shard(which: int) -> Any:
+        if which == 2:
+            raise OSError("the disk is gone")
+        return right(which)
+
+    monkeypatch.setattr(many, "shard", shard)
+    seen = 0
+    with pytest.raises(OSError, match="gone"):
+        for _ in Stream(many, 1).ahead(iter(np.arange(320).reshape(10, 32))):
+            seen += 1
+    assert seen == 2
 
 
 def test_frames_come_without_a_map(many: FrameDataset) -> None:

@@ -161,3 +161,12 @@ def test_another_process_opens_the_same_frames(dataset: FrameDataset, joined: bo
     theirs = pickle.loads(sent)
     assert len(sent) < 1000 and theirs.digest == ours.digest
     np.testing.assert_array_equal(theirs.frames([3, 319]), ours.frames([3, 319]))
+
+
+def test_a_sweep_is_not_for_torchrun(
+    dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep that torchrun starts several times is refused: its runs would join one team."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    with refused(ConfigError, "torchrun"):
+        train_sweep(dataset, tmp_path / "out", RUNS)

@@ -634,6 +634,25 @@ def test_gray_frames_of_an_odd_size_are_trained_on(tmp_path: Path, network: Any)
     assert (made.path / "pictures" / "traversals.png").is_file()
 
 
+def test_784_400_20_is_trained(tmp_path: Path) -> None:
+    """28 x 28 grayscale frames train the MLP of 784-400-20, as far as a model that encodes them."""
+    gray = collect_frames(
+        COUNTING,
+        tmp_path / "dataset",
+        n_frames=64,
+        spec=FrameSpec(height=28, width=28, channels=1),
+        engine="gymnasium",
+        workers=1,
+        progress=False,
+    )
+    config = VAEConfig(latent_dim=20, network="mlp")
+    made = train(gray, tmp_path / "model", TrainConfig(steps=2, batch_size=8), vae=config)
+    weights = read_artifact(made.path).weights
+    shapes = {tuple(weight.shape) for weight in weights.values() if weight.ndim == 2}
+    assert shapes == {(400, 784), (40, 400), (400, 20), (784, 400)}
+    assert Encoder.load(made.path, runtime="torch").encode(gray.frames([0])).shape == (1, 20)
+
+
 def test_fewer_frames_than_a_batch_are_one_batch(dataset: FrameDataset, tmp_path: Path) -> None:
     """A batch larger than the training frames takes them all, once an epoch."""
     made = train(dataset, tmp_path / "model", TrainConfig(epochs=2, batch_size=10_000))

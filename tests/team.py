@@ -1,0 +1,102 @@
+"""What tests/test_parallel.py starts by torchrun: trainings of two processes.
+
+python -m torch.distributed.run --nproc-per-node 2 team.py DATASET FOLDER
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rl_vae import (
+    Beta,
+    BetaTC,
+    Denoising,
+    FactorVAE,
+    FrameDataset,
+    TrainConfig,
+    VAEConfig,
+    cli,
+    train_vae,
+    training,
+)
+from rl_vae.errors import ConfigError
+from rl_vae.terms import Objective
+
+CONFIG = VAEConfig(latent_dim=4)
+BATCH = 64
+STEPS = 10
+OBJECTIVES: dict[str, Objective] = {
+    "beta": Beta(free_bits=0.2),
+    "beta-tc": BetaTC(),
+    "factor-vae": FactorVAE(width=16),
+    "denoising": Denoising(),
+}
+"""Some whose loss is no mean over frames, one with a critic, one with noise of its own."""
+
+
+class Interruption(Exception):
+    """Whatever ends a run from outside."""
+
+
+def settings(name: str, batch_size: int) -> TrainConfig:
+    """A short run in float32."""
+    objective = OBJECTIVES[name]
+    return TrainConfig(objective, steps=STEPS, batch_size=batch_size, engine="reference")
+
+
+def interrupted(call: int) -> Callable[..., Any]:
+    """The update of a training, which raises instead when it is called that often."""
+    right, calls = training._step, 0
+
+    def step(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Interruption
+        return right(*arguments)
+
+    return step
+
+
+def main(dataset: FrameDataset, folder: Path) -> None:
+    """Every objective; a run that is interrupted, one that a single process began; the command."""
+    rank, written = int(os.environ["RANK"]), []
+
+    def watch(event: str, arguments: Any) -> None:
+        changes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if (changes or event in ("os.mkdir", "os.rename")) and str(folder) in str(arguments[0]):
+            written.append(arguments)
+
+    sys.addaudithook(watch)
+
+    def train(out: str, config: TrainConfig) -> None:
+        train_vae(dataset, folder / out, CONFIG, config, progress=False)
+
+    for name in OBJECTIVES:
+        train(name, settings(name, BATCH // 2))
+    right, training._step = training._step, interrupted(6)
+    try:
+        train("resumed", settings("factor-vae", BATCH // 2))
+    except Interruption:
+        training._step = right
+    train("resumed", settings("factor-vae", BATCH // 2))
+    train("begun", settings("beta", BATCH // 2))
+    try:
+        train("others", replace(settings("beta", BATCH // 2), seed=rank))
+    except ConfigError as error:
+        (folder / f"refused-{rank}").write_text(str(error))
+        written.clear()
+    options = f"--steps 2 --batch-size {BATCH // 2} --latent-dim 4".split()
+    cli.main(["train-vae", str(dataset.path), "--out", str(folder / "command"), *options])
+    assert bool(written) == (rank == 0), written
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    training.save_artifact.__globals__["export_onnx"] = lambda vae: b"left out"
+    main(FrameDataset.open(sys.argv[1]), Path(sys.argv[2]))
