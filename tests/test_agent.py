@@ -176,7 +176,7 @@ def _first(weights: dict[str, torch.Tensor]) -> str:
         (lambda w: w.pop(_first(w)), "the tensors"),
         (lambda w: w.update(extra=torch.zeros(1)), "extra"),
         (lambda w: w.update({_first(w): w[_first(w)].double()}), "float64"),
-        (lambda w: w.clear(), "the tensors"),
+        (lambda w: w.clear(), "more weights"),
     ],
     ids=["nan", "inf", "missing", "extra", "float64", "empty"],
 )

@@ -331,7 +331,7 @@ def test_help_names_every_option_its_default_and_its_unit(
     options = [p for p in parameters if p.kind is p.KEYWORD_ONLY or p.name in ("out", "encoder")]
     assert options
     typed = [{"start": "from"}.get(p.name, p.name).replace("_", "-") for p in options]
-    starts = [text.index(f" --{name}") for name in typed]
+    starts = [re.search(rf" --{name}[ ,]", text).start() for name in typed]  # type: ignore[union-attr]
     assert starts == sorted(starts)
     for option, start, end in zip(options, starts, [*starts[1:], len(text)], strict=True):
         said = text[start:end]
@@ -351,6 +351,7 @@ def test_help_names_every_option_its_default_and_its_unit(
         "export": ["NAME.onnx", "onnxruntime and numpy"],
         "evaluate": ["0 to 999", ".gif or .mp4", "figures"],
         "compare": ["nats", "in pixels", "Updates", "Decisions", "figures", "without noise"],
+        "verify": ["FOLDER.partial", "what was found"],
         "demo": ["minutes", "figures"],
     }
     assert all(unit in text for unit in units[command])
@@ -362,7 +363,7 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     text = capfd.readouterr().out
     vae, agent = (
         ["train-vae", "sweep", "show", "classify", "score"],
-        ["train-agent", "evaluate", "compare", "export", "demo"],
+        ["train-agent", "evaluate", "compare", "export", "verify", "demo"],
     )
     assert list(COMMANDS) == ["collect", *vae, *agent]
     assert all(command in text for command in COMMANDS)
