@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 WIDTH, HEIGHT = 460, 270
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 42
+LEFT, RIGHT, TOP, BOTTOM = 76, 14, 12, 42
 MOST_POINTS = 200
 """Of a longer line every so manieth point is drawn and listed."""
 
@@ -46,13 +46,15 @@ class Spot(NamedTuple):
 
 
 def number(value: float) -> str:
-    """Four figures that tell something, at most."""
+    """Three or four figures that tell something."""
     if not math.isfinite(value):
         return "–"
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4g}" if size >= 0.001 or size == 0 else f"{value:.1e}"
+    if size >= 100:
+        return f"{value:.4g}"
+    return f"{value:.3g}" if size >= 0.001 or size == 0 else f"{value:.1e}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -76,10 +78,12 @@ def numbers(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def figure(title: str, drawing: str, caption: str, legend: str = "", listed: str = "") -> str:
-    """A chart with its title, words and numbers."""
+def figure(
+    title: str, drawing: str, caption: str, legend: str, listed: str, *, full: bool = False
+) -> str:
+    """A chart with its title, words and numbers; a full one is as wide as the page."""
     return (
-        f"<figure><h3>{escape(title)}</h3>{drawing}{legend}"
+        f"<figure{' class=full' if full else ''}><h3>{escape(title)}</h3>{drawing}{legend}"
         f"<figcaption>{escape(caption)}</figcaption>{listed}</figure>"
     )
 
@@ -192,6 +196,7 @@ def heat_map(
         caption,
         "",
         numbers(["", *columns], listed),
+        full=len(columns) > 14,
     )
 
 

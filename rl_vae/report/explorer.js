@@ -185,7 +185,6 @@ class Explorer {
     this.frames();
     this.sliders();
     this.find("action").hidden = !this.policy;
-    this.find("still").hidden = !this.policy;
     if (this.policy) this.bars();
     this.start(0);
   }

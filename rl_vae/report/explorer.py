@@ -116,7 +116,7 @@ def row_of(frames: UInt8Array) -> UInt8Array:
     """Frames (N, H, W, C) beside each other, at most 96 pixels high."""
     if frames.shape[1] > 96:
         frames = np.stack([pictures.at_height(frame, 96) for frame in frames])
-    gap = np.full((frames.shape[1], 2, 3), 255, np.uint8)
+    gap = np.full((frames.shape[1], 2, 3), 140, np.uint8)  # seen in light and dark
     parts = [part for frame in pictures.rgb(frames) for part in (frame, gap)]
     return np.concatenate(parts[:-1], axis=1)
 

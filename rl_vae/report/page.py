@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -145,7 +146,7 @@ def write_report(
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(out, content)
     figures = {
-        f"{model.name}_{m.name}".replace(" ", "_") + end: value
+        re.sub(r"[^\w.]+", "_", f"{model.name} {m.name}") + end: value
         for model in made
         for m in model.measured.measures
         for end, value in (("", m.score), ("_low", m.low), ("_high", m.high))
@@ -241,7 +242,7 @@ def _explorer(data: dict[str, Any], left_out: list[str], error: float, acts: boo
     said = "<noscript><p>The explorer needs JavaScript; all else is here without it.</p></noscript>"
     if names:
         said += (
-            f'<p class="hint">The picture differs from that of PyTorch by at most {error:.2f} of 255, '
+            f'<p class="hint">The picture is that of PyTorch but for {error:.2f} of 255 at most, '
             "tried on random codes when this page was written.</p>"
         )
     if left_out:

@@ -53,12 +53,10 @@ def overview(models: Sequence[Model], about: str) -> Section:
         made, measured = model.encoder.provenance, model.measured
         config = model.encoder.vae.config
         objective = made["train"]["objective"]
-        pressed = ", ".join(
-            f"{key} {value:g}" for key, value in objective.items() if key in ("beta", "gamma")
-        )
+        pressed = f"beta {model.beta:g}" if model.beta is not None else objective["kind"]
         active = measured.of("active latents")
         facts = [
-            ("objective", f"{objective['kind']} {pressed}".strip(), ""),
+            ("objective", pressed, "beta-VAE" if model.beta is not None else ""),
             ("network", f"{config.network}", f"{config.likelihood} likelihood"),
             ("latents active", f"{active.score:.0f}", f"of {config.latent_dim}"),
             ("rate", number(measured.of("rate").score), "nats a frame"),
@@ -75,7 +73,7 @@ def side_by_side(models: Sequence[Model], frames: UInt8Array) -> Section:
     rows += [(m.name, data_uri(row_of(m.encoder.reconstruct(frames)))) for m in models]
     body = "".join(
         f'<div><span>{escape(name)}</span><img src="{uri}" alt="{len(frames)} frames: '
-        f'{escape(name)}" loading="lazy"></div>'
+        f'{escape(name)}"></div>'
         for name, uri in rows
     )
     return Section(
@@ -124,7 +122,7 @@ def rate_distortion(models: Sequence[Model]) -> Section:
         "Rate and distortion",
         "Rate is what a code says of a frame, distortion what it leaves out. Pressing harder on "
         "the code (a larger beta) moves a model along the curve.",
-        f'<div class="cards">{chart}</div>',
+        f'<div class="cards two">{chart}</div>',
     )
 
 
@@ -204,8 +202,8 @@ def traversals(models: Sequence[Model], frame: UInt8Array) -> Section:
         varied = np.argsort(-np.array(model.encoder.reference.latent_std), kind="stable")
         chosen = varied[:MOST_ROWS]
         rows = "".join(
-            f'<div><span>z{latent}</span><img src="{uri}" alt="Latent {latent} from low to high" '
-            'loading="lazy"></div>'
+            f'<div><span>z{latent}</span><img src="{uri}" alt="Latent {latent} from low to high">'
+            "</div>"
             for latent, uri in zip(chosen, strips(model.encoder, frame, chosen), strict=True)
         )
         std = model.encoder.reference.latent_std
@@ -261,7 +259,9 @@ def learning(models: Sequence[Model]) -> Section | None:
         )
     if not drawn:
         return None
-    return Section("learning", "Learning curves", "", f'<div class="cards">{"".join(drawn)}</div>')
+    return Section(
+        "learning", "Learning curves", "", f'<div class="cards two">{"".join(drawn)}</div>'
+    )
 
 
 def zip_columns(records: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -160,7 +160,7 @@ class Study:
             "returns",
             "Return",
             f"Agents of {self.env_id}, each from what one system makes of the same frames.",
-            f'<div class="cards">{"".join(parts)}{self._improvement()}{cost}{said}</div>',
+            f'<div class="cards two">{"".join(parts)}{self._improvement()}{cost}{said}</div>',
         )
 
     def _improvement(self) -> str:
@@ -231,7 +231,7 @@ class Study:
             "scores",
             "Scores before any agent",
             "Means over seeds, with 95 % intervals.",
-            f'{body}</div><div class="cards">{curve}</div>',
+            f'{body}</div><div class="cards two">{curve}</div>',
         )
 
     def _correlations(self) -> Section | None:
@@ -259,7 +259,7 @@ class Study:
             "Do the scores tell the return?",
             "Each cell, one system with one seed, is a point; an interval that holds 0 supports "
             "no claim.",
-            f'<div class="cards">{"".join(parts)}</div>',
+            f'<div class="cards two">{"".join(parts)}</div>',
         )
 
 
