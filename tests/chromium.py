@@ -36,6 +36,7 @@ class Browser:
         self._commands, self._answers = commands, answers
         self._buffer, self._numbers = b"", itertools.count(1)
         self._session: str | None = None
+        self._loads = 0
         self.requests: list[str] = []
         self.complaints: list[str] = []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
@@ -67,6 +68,8 @@ class Browser:
         line, self._buffer = self._buffer.split(b"\0", 1)
         event: dict[str, Any] = json.loads(line)
         match event.get("method"):
+            case "Page.loadEventFired":
+                self._loads += 1
             case "Network.requestWillBeSent":
                 self.requests.append(event["params"]["request"]["url"])
             case "Runtime.consoleAPICalled":
@@ -79,9 +82,10 @@ class Browser:
 
     def open(self, page: Path) -> None:
         """Show a file from the disk, and wait until it is there."""
+        before = self._loads
         self.send("Page.navigate", url=page.resolve().as_uri())
-        while self._next().get("method") != "Page.loadEventFired":
-            pass
+        while self._loads == before:
+            self._next()
 
     def run(self, expression: str) -> Any:
         """What an expression of JavaScript gives; a promise is awaited."""

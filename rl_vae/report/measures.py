@@ -67,15 +67,16 @@ class Halves(NamedTuple):
 def halve(encoders: Sequence[Encoder], dataset: FrameDataset, seed: int) -> Halves:
     """The episodes that no model was trained on, where all held out the same; else some of all."""
     trained = [
-        (encoder.provenance["train"]["held_out"], encoder.provenance["train"]["seed"])
+        encoder.provenance["train"]
         for encoder in encoders
         if encoder.provenance["dataset"] == dataset.digest
     ]
+    splits = {(train.get("held_out"), train.get("seed")) for train in trained}
     if len(dataset.episodes) < 2:
         every = np.arange(len(dataset))
         return Halves(spread(every, MOST_FITTED), spread(every, MOST_TESTED), "its one episode")
-    if len(trained) == len(encoders) and len(set(trained)) == 1:
-        split = dataset.split(*trained[0])
+    if len(trained) == len(encoders) and len(splits) == 1 and None not in min(splits):
+        split = dataset.split(*splits.pop())
         said = "episodes that training held out"
     else:
         split = dataset.split(HELD_OUT, seed)
@@ -105,7 +106,8 @@ def measure(encoder: Encoder, dataset: FrameDataset, halves: Halves, seed: int) 
     nothing = np.empty((encoder.latent_dim, 0))
     factors = (dataset.steps(halves.fit)["factors"], dataset.steps(halves.test)["factors"])
     names = dataset.header.factor_names
-    kept = [k for k in range(len(names)) if len(np.unique(factors[0][:, k])) > 1]
+    few = factors[0][spread(np.arange(len(fit)), MOST_GROWN)]  # the fewest that anything sees
+    kept = [k for k in range(len(names)) if len(np.unique(few[:, k])) > 1]
     if not kept:
         return Measured((*found, _correlation(test, seed)), (), nothing, nothing)
     y_fit, y_test = (part[:, kept] for part in factors)

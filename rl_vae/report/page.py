@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from rl_vae import artifact, files
+from rl_vae.adversaries import objective_of
 from rl_vae.agent import Agent
 from rl_vae.baselines import spread
 from rl_vae.dataset import FrameDataset
@@ -91,8 +92,8 @@ def write_report(
     study = None if comparison is None else Study(Path(comparison))
     folders, agents, frames = _inputs(models, dataset, agent, study)
     encoders = [Encoder.load(folder) for folder in folders]
-    names = _names(folders, encoders)
     _check(encoders, agents, frames)
+    names = _names(folders, encoders)
     halves = halve(encoders, frames, seed)
     made = []
     bar = tqdm(encoders, desc="measure", disable=None if progress else True)
@@ -197,14 +198,24 @@ def _names(folders: Sequence[Path], encoders: Sequence[Encoder]) -> list[str]:
         depth += 1
     names = ["/".join(parts[-depth:]) for parts in whole]
     for place, encoder in enumerate(encoders):
-        objective = encoder.provenance["train"]["objective"]
-        if objective["kind"] == "Beta" and "beta" not in names[place]:
-            names[place] += f", beta {objective['beta']:g}"
+        beta = sections.beta_of(encoder)
+        if beta is not None and "beta" not in names[place]:
+            names[place] += f", beta {beta:g}"
     return names
 
 
 def _check(encoders: Sequence[Encoder], agents: Sequence[Agent], frames: FrameDataset) -> None:
     for encoder in encoders:
+        try:
+            objective_of(encoder.provenance["train"]["objective"])
+            trained = encoder.provenance["steps"] + encoder.provenance["seconds"]
+            whole = isinstance(trained, float) and isinstance(encoder.provenance["dataset"], str)
+        except (KeyError, TypeError, AttributeError, ConfigError):
+            whole = False
+        if not whole:
+            raise files.damaged(
+                encoder.path / "config.json", "how it was trained", encoder.provenance
+            )
         if encoder.spec != frames.spec:
             raise ObservationError(
                 f"The frames were not made for the model {encoder.path}.",

@@ -30,11 +30,11 @@ class Model(NamedTuple):
     agent: Agent | None
     measured: Measured
 
-    @property
-    def beta(self) -> float | None:
-        """Where it was trained as a beta-VAE."""
-        objective = self.encoder.provenance["train"]["objective"]
-        return float(objective["beta"]) if objective.get("kind") == "Beta" else None
+
+def beta_of(encoder: Encoder) -> float | None:
+    """Where it was trained as a beta-VAE."""
+    objective = encoder.provenance["train"]["objective"]
+    return float(objective["beta"]) if objective["kind"] == "Beta" else None
 
 
 class Section(NamedTuple):
@@ -52,11 +52,10 @@ def overview(models: Sequence[Model], about: str) -> Section:
     for model in models:
         made, measured = model.encoder.provenance, model.measured
         config = model.encoder.vae.config
-        objective = made["train"]["objective"]
-        pressed = f"beta {model.beta:g}" if model.beta is not None else objective["kind"]
+        beta, kind = beta_of(model.encoder), made["train"]["objective"]["kind"]
         active = measured.of("active latents")
         facts = [
-            ("objective", pressed, "beta-VAE" if model.beta is not None else ""),
+            ("objective", kind if beta is None else f"beta {beta:g}", ""),
             ("network", f"{config.network}", f"{config.likelihood} likelihood"),
             ("latents active", f"{active.score:.0f}", f"of {config.latent_dim}"),
             ("rate", number(measured.of("rate").score), "nats a frame"),

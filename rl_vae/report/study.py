@@ -71,7 +71,7 @@ class Study:
         self.cells = [_read(file) for file in sorted((path / "cells").glob("*.json"))]
         try:
             self.systems = [str(name) for name in self.config["systems"]]
-            self.betas = {str(k): float(v) for k, v in self.config["betas"].items()}
+            self.betas = [name for name in self.systems if name.startswith("beta")]
             self.env_id = str(self.config["env_id"])
             self.seeds = [int(seed) for seed in self.config["seeds"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -146,10 +146,12 @@ class Study:
                     )
                 )
         steps = [
-            [name, f"{_number(said['env_steps']):,.0f}", f"{_number(said['seconds']):,.0f}"]
+            [name, _number(said["env_steps"]), _number(said["seconds"])]
             for name, said in known.items()
         ]
-        table = charts.table(["system", "environment steps, all", "seconds a seed"], steps)
+        table = charts.table(
+            ["system", "environment steps, all", "seconds a seed, code and agent"], steps
+        )
         cost = f'<div class="card"><h3>What each cost</h3><div class="scroll">{table}</div></div>'
         sentences = "".join(f"<li>{escape(str(line))}</li>" for line in self.found["sentences"])
         missing = self.found["missing"]
@@ -225,12 +227,12 @@ class Study:
                 [joint, *points],
                 xlabel="rate, nats a frame",
                 ylabel="distortion, nats a frame",
-                caption="Bars: 95 % over seeds.",
+                caption="Bars: from the lowest seed to the highest.",
             )
         return Section(
             "scores",
             "Scores before any agent",
-            "Means over seeds, with 95 % intervals.",
+            "Means over seeds; in brackets, from the lowest seed to the highest.",
             f'{body}</div><div class="cards two">{curve}</div>',
         )
 
