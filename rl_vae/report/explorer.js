@@ -223,7 +223,7 @@ class Explorer {
         this.changed(latent);
       });
       const chart = part("chart");
-      chart.toggleAttribute("hidden", !this.policy);
+      if (!this.policy) chart.remove();
       const row = { latent, slider, reach, value: part("value"), chart, lines: [], dots: [] };
       if (this.policy) this.curves(row);
       this.rows.push(row);
@@ -249,6 +249,9 @@ class Explorer {
   }
 
   bars() {
+    const low = Math.min(...this.policy.low), high = Math.max(...this.policy.high);
+    const [from, to] = [low, high].map((end) => +end.toPrecision(3));
+    this.find("range").textContent = `Each curve’s frame reaches from ${from} to ${to}.`;
     this.find("action-bars").replaceChildren(...this.policy.names.map((name, k) => {
       const bar = document.createElement("li"), said = document.createElement("span");
       const mark = document.createElement("i"), value = document.createElement("output");

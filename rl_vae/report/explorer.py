@@ -52,7 +52,9 @@ def explored(name: str, encoder: Encoder, agent: Agent | None, frames: UInt8Arra
     draws = rng.normal(size=(TRIED, encoder.latent_dim))
     codes = np.concatenate([draws, mean + 2 * std * draws])
     program, error = compact(of_decoder(encoder.vae), codes, PIXEL)
-    reach = np.ceil(2 * np.maximum(3, np.abs(mean) + 3 * std)) / 2
+    starts = encoder.encode(frames)
+    far = np.maximum(np.abs(mean) + 3 * std, np.abs(starts).max(0))
+    reach = np.ceil(2 * np.maximum(3, far)) / 2
     return Explored(
         {
             "name": name,
@@ -61,7 +63,7 @@ def explored(name: str, encoder: Encoder, agent: Agent | None, frames: UInt8Arra
             "std": std.round(5).tolist(),
             "reach": reach.tolist(),
             "order": np.argsort(-std, kind="stable").tolist(),
-            "codes": encoder.encode(frames).round(5).tolist(),
+            "codes": starts.round(5).tolist(),
             "program": program.to_dict(),
             "policy": None if agent is None else policy_of(agent, mean + 2 * std * draws),
         },
@@ -140,6 +142,7 @@ HTML = """
 <div class="action" data-is="action" hidden>
 <strong>The agent's action</strong> <span class="hint" data-is="choice"></span>
 <ul data-is="action-bars"></ul>
+<p class="hint" data-is="range"></p>
 </div>
 <p class="hint" data-is="speed"></p>
 </div>
