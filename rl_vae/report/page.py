@@ -25,7 +25,7 @@ from rl_vae.agent import Agent
 from rl_vae.baselines import spread
 from rl_vae.dataset import FrameDataset
 from rl_vae.encoder import Encoder
-from rl_vae.errors import ConfigError, ObservationError
+from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.report import sections
 from rl_vae.report.explorer import HTML, data_uri, explored
 from rl_vae.report.measures import halve, measure
@@ -36,6 +36,8 @@ MOST_BYTES = 4_900_000
 """The page stays below this: decoders that no longer fit are left out of it, and it says so."""
 FRAMES = 12
 """Real frames to start from."""
+GENERATOR = "rl_vae report"
+"""By this a page is known as one of ours."""
 
 
 class Report(NamedTuple):
@@ -68,7 +70,7 @@ def write_report(
     of each beta and its scored frames are taken where none are named.
 
     Args:
-        out: The file, NAME.html; replaced where there is one.
+        out: The file, NAME.html; an earlier report there is replaced.
         models: Folders that `train_vae` wrote. None: the agent's, or the comparison's.
         dataset: Frames of the models' FrameSpec. None: the comparison's.
         agent: Folder of an agent that sees through one of the models; its actions are drawn.
@@ -79,7 +81,7 @@ def write_report(
     Raises:
         ConfigError: where there is nothing to report on, or names do not fit each other.
         ObservationError: where the frames are of another FrameSpec.
-        ArtifactError, DatasetError: where a folder is missing or damaged.
+        ArtifactError, DatasetError: where a folder is missing or damaged, or `out` is no report.
     """
     out = Path(out)
     if out.suffix != ".html" or out.is_dir():
@@ -89,6 +91,7 @@ def write_report(
             got=repr(str(out)),
             remedy="rename it",
         )
+    _check_free(out)
     study = None if comparison is None else Study(Path(comparison))
     folders, agents, frames = _inputs(models, dataset, agent, study)
     encoders = [Encoder.load(folder) for folder in folders]
@@ -153,6 +156,16 @@ def write_report(
         for end, value in (("", m.score), ("_low", m.low), ("_high", m.high))
     }
     return Report(out, len(content), tuple(said["name"] for said in data["models"]), error, figures)
+
+
+def _check_free(out: Path) -> None:
+    if out.is_file() and GENERATOR.encode() not in out.read_bytes()[:1000]:
+        raise ArtifactError(
+            f"{out} holds something else.",
+            expected="a name that is free, or an earlier report",
+            got="another page",
+            remedy="choose another name, or delete it",
+        )
 
 
 def _inputs(
@@ -282,6 +295,7 @@ def _page(env_id: str, parts: Sequence[Section], data: dict[str, Any]) -> str:
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="generator" content="{GENERATOR}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{escape(env_id)}: what the codes hold</title>
