@@ -249,14 +249,14 @@ class Explorer {
   }
 
   bars() {
-    const low = Math.min(...this.policy.low), high = Math.max(...this.policy.high);
-    const [from, to] = [low, high].map((end) => +end.toPrecision(3));
-    this.find("range").textContent = `Each curve’s frame reaches from ${from} to ${to}.`;
+    const [lows, highs] = this.policy.shown;
     this.find("action-bars").replaceChildren(...this.policy.names.map((name, k) => {
       const bar = document.createElement("li"), said = document.createElement("span");
       const mark = document.createElement("i"), value = document.createElement("output");
+      const range = document.createElement("small");
+      range.textContent = ` (${lows[k].toPrecision(2)} to ${highs[k].toPrecision(2)})`;
       mark.className = `c${k % 8} d${Math.floor(k / 8) % 3}`;
-      said.append(mark, name);
+      said.append(mark, name, range);
       bar.append(said, value);
       return bar;
     }));
@@ -331,9 +331,9 @@ class Explorer {
 
   place(row, value) { return (50 + (50 * value) / row.reach).toFixed(2); }
 
-  // Of an action in a chart: 38 its lowest, 2 its highest.
+  // Of an action in a chart: 38 the lowest that is shown, 2 the highest.
   height(action, k) {
-    const low = this.policy.low[k], high = this.policy.high[k];
+    const low = this.policy.shown[0][k], high = this.policy.shown[1][k];
     return (38 - 36 * Math.min(Math.max((action - low) / (high - low || 1), 0), 1)).toFixed(2);
   }
 

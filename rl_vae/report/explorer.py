@@ -87,22 +87,27 @@ def policy_of(agent: Agent, codes: Array) -> dict[str, Any]:
     program, _ = compact(layers, codes, SHARE * float(np.ptp(out)))
     space = agent.action_space
     if isinstance(space, gym.spaces.Discrete):
+        kind = "values" if agent.recipe.algorithm == "DQN" else "shares"
         names = [f"action {int(space.start) + k}" for k in range(int(space.n))]
-        values = agent.recipe.algorithm == "DQN"
-        kind = "values" if values else "shares"
-        low, high = (float(out.min()), float(out.max())) if values else (0.0, 1.0)
-        ends = [[low] * len(names), [high] * len(names)]
+        low, high = np.zeros(len(names)), np.ones(len(names))
+        shown = [low, high]
+        if kind == "values":
+            shown = [np.full(len(names), end) for end in (out.min(), out.max())]
     else:
         assert isinstance(space, gym.spaces.Box)
-        ends = [end.astype(np.float64).ravel().tolist() for end in (space.low, space.high)]
-        names = [f"action {k}" for k in range(len(ends[0]))] if len(ends[0]) > 1 else ["action"]
+        low, high = (end.astype(np.float64).ravel() for end in (space.low, space.high))
+        names = [f"action {k}" for k in range(len(low))] if len(low) > 1 else ["action"]
         kind = "squashed" if squashed else "clipped"
+        acts = low + 0.5 * (np.tanh(out) + 1) * (high - low) if squashed else out.clip(low, high)
+        room = 0.1 * np.ptp(acts, axis=0)
+        shown = [(acts.min(0) - room).clip(low, high), (acts.max(0) + room).clip(low, high)]
     return {
         "kind": kind,
         "discrete": kind in ("values", "shares"),
         "names": names,
-        "low": ends[0],
-        "high": ends[1],
+        "low": low.tolist(),
+        "high": high.tolist(),
+        "shown": [end.tolist() for end in shown],
         "program": program.to_dict(),
     }
 
@@ -142,7 +147,7 @@ HTML = """
 <div class="action" data-is="action" hidden>
 <strong>The agent's action</strong> <span class="hint" data-is="choice"></span>
 <ul data-is="action-bars"></ul>
-<p class="hint" data-is="range"></p>
+<p class="hint">In brackets, from where to where a curve's frame reaches.</p>
 </div>
 <p class="hint" data-is="speed"></p>
 </div>
