@@ -123,7 +123,7 @@ def write_report(
         sections.rate_distortion(made),
         sections.metrics(made, measured),
         sections.factors(made),
-        sections.traversals(made, pictures[0]),
+        sections.traversals(made, pictures[len(pictures) // 2]),
         sections.learning(made),
         *(study.sections() if study else ()),
     ]
