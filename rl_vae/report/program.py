@@ -171,10 +171,13 @@ def compact(layers: Sequence[Layer], codes: Array, tolerance: float) -> tuple[Pr
     Returns:
         The program, and by how much its outputs differ at most.
     """
-    exact = Program(layers).run(codes)
-    half = Program(layers, half=True)
+    whole = Program(layers)
+    largest = max(float(np.abs(part).max()) for layer in layers for part in layer[:2])
+    if largest > np.finfo(np.float16).max:
+        return whole, 0.0
+    exact, half = whole.run(codes), Program(layers, half=True)
     error = float(np.abs(half.run(codes) - exact).max())
-    return (half, error) if error <= tolerance else (Program(layers), 0.0)
+    return (half, error) if error <= tolerance else (whole, 0.0)
 
 
 def _linear(part: nn.Linear, activation: str) -> Layer:
