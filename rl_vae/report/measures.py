@@ -150,7 +150,8 @@ def _mean(name: str, values: Array, episode: NDArray[np.int64], seed: int, said:
 
 def _root(name: str, values: Array, episode: NDArray[np.int64], seed: int, said: str) -> Measure:
     found = _mean(name, values, episode, seed, said)
-    return Measure(name, *(math.sqrt(value) for value in found[1:4]), said)
+    score, low, high = (math.sqrt(value) for value in found[1:4])
+    return Measure(name, score, low, high, said)
 
 
 def _plain(name: str, value: float, said: str) -> Measure:

@@ -119,7 +119,7 @@ class Study:
         spots = [
             Spot(
                 f"{name} ({said['n']})",
-                *(_number(said["return"][key]) for key in ("iqm", "low", "high")),
+                *_with_ends(said["return"], "iqm"),
                 self._colour(name),
             )
             for name, said in known.items()
@@ -167,10 +167,13 @@ class Study:
 
     def _improvement(self) -> str:
         drawn = [
-            Spot(f"{pair['a']} > {pair['b']}", *(_number(pair[key]) for key in ("probability",
-                 "low", "high")), self._colour(str(pair["a"])))
+            Spot(
+                f"{pair['a']} > {pair['b']}",
+                *_with_ends(pair, "probability"),
+                self._colour(str(pair["a"])),
+            )
             for pair in self.found["improvement"]
-        ]  # fmt: skip
+        ]
         if not drawn:
             return ""
         return charts.spots(
@@ -220,8 +223,12 @@ class Study:
         curve = ""
         if points:
             order = np.argsort([point.x[0] for point in points])
-            through = [(points[k].x[0], points[k].y[0]) for k in order]
-            joint = Line("in order of the rate", *map(list, zip(*through, strict=True)), colour=6)
+            joint = Line(
+                "in order of the rate",
+                [points[k].x[0] for k in order],
+                [points[k].y[0] for k in order],
+                colour=6,
+            )
             curve = charts.lines(
                 "Rate and distortion, all seeds",
                 [joint, *points],
@@ -241,7 +248,7 @@ class Study:
         for group, title in (("codes", "all codes"), ("betas", "the betas alone")):
             found = self.found["correlations"].get(group) or {}
             spots = [
-                Spot(SCORES[key], *(_number(found[key][end]) for end in ("rho", "low", "high")))
+                Spot(SCORES[key], *_with_ends(found[key], "rho"))
                 for key in SCORES
                 if key in found and found[key].get("rho") is not None
             ]
@@ -268,8 +275,13 @@ class Study:
 def _cell(said: Mapping[str, Any] | None) -> str:
     if said is None or said.get("mean") is None:
         return "–"
-    mean, low, high = (_number(said[key]) for key in ("mean", "low", "high"))
+    mean, low, high = _with_ends(said, "mean")
     return number(mean) + (f" ({number(low)} to {number(high)})" if math.isfinite(low) else "")
+
+
+def _with_ends(said: Mapping[str, Any], key: str) -> tuple[float, float, float]:
+    """A value and its interval."""
+    return _number(said[key]), _number(said["low"]), _number(said["high"])
 
 
 def _number(value: Any) -> float:
