@@ -173,7 +173,7 @@ def compact(layers: Sequence[Layer], codes: Array, tolerance: float) -> tuple[Pr
     """
     whole = Program(layers)
     largest = max(float(np.abs(part).max()) for layer in layers for part in layer[:2])
-    if largest > np.finfo(np.float16).max:
+    if largest > float(np.finfo(np.float16).max):
         return whole, 0.0
     exact, half = whole.run(codes), Program(layers, half=True)
     error = float(np.abs(half.run(codes) - exact).max())
