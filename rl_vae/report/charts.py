@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 WIDTH, HEIGHT = 460, 270
-LEFT, RIGHT, TOP, BOTTOM = 76, 14, 12, 42
+LEFT, RIGHT, TOP, BOTTOM = 76, 30, 12, 42
 MOST_POINTS = 200
 """Of a longer line every so manieth point is drawn and listed."""
 
