@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rl_vae.policy import train_agent
     from rl_vae.recipe import Recipe
     from rl_vae.repair import repair_folder
+    from rl_vae.report import write_report
     from rl_vae.sb3 import ActionMap
     from rl_vae.scorecard import Scorecard, score_encoder
     from rl_vae.sprites import Sprites, collect_sprites
@@ -90,6 +91,7 @@ _HOME = {
     "train_sweep": "sweep",
     "train_vae": "training",
     "verify_folder": "verification",
+    "write_report": "report",
 }
 
 __all__ = [
@@ -138,6 +140,7 @@ __all__ = [
     "train_sweep",
     "train_vae",
     "verify_folder",
+    "write_report",
 ]
 
 

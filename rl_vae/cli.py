@@ -680,6 +680,40 @@ def compare(
         evaluation.write_figures(json, made.standings.figures(), config.seeds)
 
 
+def report(
+    models: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    *,
+    out: Path,
+    dataset: Path | None = None,
+    agent: Path | None = None,
+    comparison: Path | None = None,
+    json: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Write one HTML page on models side by side, which decodes live and asks no network.
+
+    Args:
+        models: Folders that `rl-vae train-vae` wrote. None: the agent's, or the comparison's.
+        out: The page, NAME.html; an earlier one is replaced.
+        dataset: Frames of the same size and crop to measure and show. None: the comparison's.
+        agent: An agent that sees through one of the models: its actions are drawn, too.
+        comparison: What `rl-vae compare` wrote: its returns and scores are drawn, too.
+        json: A file to write the figures to.
+        seed: Of the intervals and of what is fitted.
+    """
+    from rl_vae import evaluation
+    from rl_vae.report import write_report
+
+    made = write_report(out, models, dataset, agent=agent, comparison=comparison, seed=seed)
+    live = ", ".join(made.explored) or "none"
+    print(
+        f"{made.path}: {made.size / 1e6:.1f} MB. Decoders in the page: {live}; their pictures "
+        f"are off by {made.error:.2f} of 255 at most"
+    )
+    if json is not None:
+        evaluation.write_figures(json, made.figures, [seed])
+
+
 def export(agent: Folder, out: Path) -> None:
     """Write an agent as one ONNX file that runs with onnxruntime and numpy alone.
 
@@ -771,6 +805,7 @@ COMMANDS: dict[str, Any] = {
     "train-agent": train_agent,
     "evaluate": evaluate,
     "compare": compare,
+    "report": report,
     "export": export,
     "verify": verify,
     "demo": demo,

@@ -120,7 +120,7 @@ class _Played(nn.Module):
         encoder, recipe = agent.encoder, agent.recipe
         self.framing = Framing(encoder.spec, encoder.observation_shape)
         self.vae = encoder.vae
-        self.policy, squashed = _policy(agent)
+        self.policy, squashed = acting_policy(agent)
         own = agent.action_space
         self.acting = _Pick(own) if isinstance(own, gym.spaces.Discrete) else _Push(own, squashed)
         self.mapping = (
@@ -195,7 +195,7 @@ class _Map(nn.Module):
         return mapped.clamp(self.low, self.high).float()
 
 
-def _policy(agent: Agent) -> tuple[nn.Module, bool]:
+def acting_policy(agent: Agent) -> tuple[nn.Module, bool]:
     """What SB3's `predict(deterministic=True)` computes, up to whether it squashes its actions."""
     policy: Any = agent.policy
     match agent.recipe.algorithm:

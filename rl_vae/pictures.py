@@ -5,6 +5,7 @@ Besides frames.py the only place that touches cv2 (for video and picture files).
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +73,15 @@ def save_picture(path: Path, image: UInt8Array) -> None:
     written, content = cv2.imencode(".png", np.ascontiguousarray(rgb(image)[..., ::-1]))
     _check_written(written, path)
     files.write_whole(path, content.tobytes())
+
+
+def as_webp(image: UInt8Array, *, exact: bool = False) -> bytes:
+    """An (H, W, 1 or 3) image as WebP: every pixel as it is, or a quarter of the bytes."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(rgb(image)).save(content, "webp", lossless=exact, quality=85, method=4)
+    return content.getvalue()
 
 
 def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -> None:
@@ -173,7 +183,7 @@ def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title
 
 def side_by_side(left: UInt8Array, right: UInt8Array, *, height: int = 192) -> UInt8Array:
     """Two images, (h, w, C) of any size, at one height beside each other."""
-    return np.concatenate([_at_height(left, height), _at_height(right, height)], axis=1)
+    return np.concatenate([at_height(left, height), at_height(right, height)], axis=1)
 
 
 _INSIDE, _OUTSIDE = (0, 114, 178), (213, 94, 0)  # blue and vermilion: told apart by everybody
@@ -223,7 +233,8 @@ def watched(
     return np.concatenate([both, gap, latents], axis=1)
 
 
-def _at_height(image: UInt8Array, height: int) -> UInt8Array:
+def at_height(image: UInt8Array, height: int) -> UInt8Array:
+    """An (H, W, 1 or 3) image made so many pixels high, as RGB."""
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     shrinks = height < image.shape[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST

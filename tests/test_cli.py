@@ -86,6 +86,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (at / "other").mkdir()
     (at / "other" / "thesis.tex").write_text("do not delete")
     (at / "file").write_text("a file")
+    (at / "page.html").write_text("<!doctype html><title>somebody's</title>")
 
     def broken(name: str, source: str) -> Path:
         return Path(shutil.copytree(at / source, at / name))
@@ -255,6 +256,17 @@ BAD = [
     ("verify IN/empty", "IN/empty"),
     ("verify IN/other --repair --json OUT", "IN/other"),
     ("verify IN/file", "IN/file"),
+    # a report on nothing, or on what does not fit
+    ("report --out OUT.html", "no model"),
+    ("report IN/model --out OUT.html", "no dataset"),
+    ("report IN/model --dataset IN/data --out OUT", ".html"),
+    ("report IN/model --dataset IN/data --out IN/page.html", "IN/page.html"),
+    ("report IN/nothing --dataset IN/data --out OUT.html", "IN/nothing"),
+    ("report IN/model-cut --dataset IN/data --out OUT.html", "model.safetensors"),
+    ("report IN/model --dataset IN/data-unfinished --out OUT.html", "not finished"),
+    ("report IN/model IN/model --dataset IN/data --out OUT.html", "named twice"),
+    ("report --agent IN/agent-without-policy --out OUT.html", "policy.safetensors"),
+    ("report --comparison IN/other --out OUT.html", "IN/other"),
     # a demo that cannot be
     ("demo --out IN/other", "IN/other"),
     ("demo --out IN/file", "IN/file"),
@@ -351,6 +363,7 @@ def test_help_names_every_option_its_default_and_its_unit(
         "export": ["NAME.onnx", "onnxruntime and numpy"],
         "evaluate": ["0 to 999", ".gif or .mp4", "figures"],
         "compare": ["nats", "in pixels", "Updates", "Decisions", "figures", "without noise"],
+        "report": ["NAME.html", "figures", "intervals"],
         "verify": ["FOLDER.partial", "what was found"],
         "demo": ["minutes", "figures"],
     }
@@ -363,7 +376,7 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     text = capfd.readouterr().out
     vae, agent = (
         ["train-vae", "sweep", "show", "classify", "score"],
-        ["train-agent", "evaluate", "compare", "export", "verify", "demo"],
+        ["train-agent", "evaluate", "compare", "report", "export", "verify", "demo"],
     )
     assert list(COMMANDS) == ["collect", *vae, *agent]
     assert all(command in text for command in COMMANDS)
@@ -582,7 +595,10 @@ def test_a_command_that_is_stopped_goes_on_where_it_stopped(command: str, tmp_pa
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         assert process.returncode == status, (out, err)
-        assert err == "rl-vae: stopped; the same command goes on where it stopped\n"
+        assert err.endswith("rl-vae: stopped; the same command goes on where it stopped\n")
+        said = err.splitlines()[:-1]  # which engine it uses
+        assert not said or (command == "train-agent" and "engine gymnasium" in said.pop())
+        assert said == []
         assert not out or (command, number) == ("train-vae", signal.SIGTERM)
         assert not out or "going on from the checkpoint of update" in out
     assert run(*arguments) == 0

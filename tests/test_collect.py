@@ -37,6 +37,8 @@ from rl_vae.errors import (
 )
 from rl_vae.exploration import Correlated, Mixture, Uniform
 from rl_vae.frames import FrameSpec
+from rl_vae.repair import repair_folder
+from rl_vae.verification import verify_folder
 
 quiet()
 SPEC = FrameSpec(32, 32)
@@ -186,11 +188,12 @@ def test_a_damaged_shard_is_made_anew(tmp_path: Path, expected: FrameDataset) ->
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
-    with refused(DatasetError, "shard-00002", "line in manifest.jsonl"):
+    with refused(DatasetError, "shard-00002", "rl-vae verify FOLDER --repair"):
         FrameDataset.open(dataset.path).verify()
-    manifest = dataset.path / "manifest.jsonl"
-    lines = manifest.read_text().splitlines(keepends=True)
-    manifest.write_text("".join(line for line in lines if json.loads(line)["shard"] != 2))
+    verify_folder(dataset.path, progress=False)
+    with refused(DatasetError, "shard-00002"):  # nothing was changed
+        FrameDataset.open(dataset.path).verify()
+    repair_folder(dataset.path, progress=False)
     again = collect(tmp_path / "frames")
     again.verify()
     assert again.digest == expected.digest
@@ -419,6 +422,8 @@ from pathlib import Path
 import environments, rl_vae.dataset
 from rl_vae.collect import collect_frames
 from rl_vae.frames import FrameSpec
+from rl_vae.repair import repair_folder
+from rl_vae.verification import verify_folder
 rl_vae.dataset.SHARD_ROWS = {SHARD_ROWS}
 def collect(out, n_frames, workers, delay):
     collect_frames(

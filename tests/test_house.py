@@ -225,6 +225,7 @@ def test_the_wheel_holds_rl_vae_only(tmp_path: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"rl_vae"}
     assert "rl_vae/py.typed" in names
     assert {path.relative_to(ROOT).as_posix() for path in python_files("rl_vae")} <= names
+    assert {"rl_vae/report/explorer.js", "rl_vae/report/style.css"} <= names
 
 
 def test_no_tracked_file_names_a_path_of_one_machine() -> None:

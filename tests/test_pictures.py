@@ -1,5 +1,6 @@
 """Pictures, films and charts: what is drawn where, and files that others can open."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,18 @@ def test_bars_of_many_latents_stay_narrow() -> None:
     """Of more than 512 latents the first 512 are drawn, a pixel each."""
     zeros = np.zeros(600, np.float32)
     assert pictures.bars(zeros, zeros, zeros).shape == (192, 512, 3)
+
+
+def test_webp_keeps_every_pixel_or_nearly() -> None:
+    """An exact WebP gives every pixel back; the other one is smaller and near it; gray is RGB."""
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    down, right = np.meshgrid(ramp, ramp, indexing="ij")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8) // 8
+    image = np.stack([down, right, noise], axis=-1)
+    whole, small = (pictures.as_webp(image, exact=exact) for exact in (True, False))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(whole))), image)
+    assert len(small) < len(whole)
+    near = np.asarray(Image.open(io.BytesIO(small))).astype(int)
+    assert np.abs(near - image).mean() < 4
+    gray = np.asarray(Image.open(io.BytesIO(pictures.as_webp(image[..., :1], exact=True))))
+    assert np.array_equal(gray, np.repeat(image[..., :1], 3, axis=-1))
