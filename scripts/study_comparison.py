@@ -44,10 +44,10 @@ STUDIES = {
     # One frame shows all: nothing moves by itself.
     "sprites": ComparisonConfig(
         env_id="rl_vae/Sprites-v0",
-        recipe=replace(PPO, total_steps=12_288, stack=1),
+        recipe=replace(PPO, total_steps=16_384, stack=1),
         frames=24_000,
         spec=FrameSpec(height=40, width=40),
-        vae=VAEConfig(latent_dim=16),
+        vae=VAEConfig(latent_dim=16, likelihood="bernoulli"),
         train=TrainConfig(steps=800),
         episodes=20,
         evaluations=1,
