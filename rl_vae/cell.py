@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae import disentanglement, files
+from rl_vae.artifact import read_description
 from rl_vae.dataset import FrameDataset
 from rl_vae.encoder import Encoder
 from rl_vae.evaluation import evaluate_agent
@@ -23,7 +24,7 @@ from rl_vae.objectives import Autoencoder, Beta
 from rl_vae.policy import train_agent
 from rl_vae.rivals import SIGHTS, train_rival
 from rl_vae.scorecard import Scorecard, score_encoder
-from rl_vae.stand_ins import STAND_INS, write_stand_in
+from rl_vae.stand_ins import STAND_INS, write_scaled, write_stand_in
 from rl_vae.training import train_vae
 
 MOST_ROWS, FEWER_ROWS = 4000, 1000
@@ -106,13 +107,17 @@ def make_code(
     path = model_path(out, system, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     if system in STAND_INS:
-        began = time.perf_counter()
         write_stand_in(system, frames, path, config.vae, held_out=config.train.held_out, seed=seed)
-        return time.perf_counter() - began
-    beta = beta_of(system)
-    objective = Autoencoder() if beta is None else Beta(beta=beta)
-    train = replace(config.train, objective=objective, seed=seed)
-    return train_vae(frames, path, config.vae, train, progress=False).seconds
+    else:
+        beta = beta_of(system)
+        objective = Autoencoder() if beta is None else Beta(beta=beta)
+        train = replace(config.train, objective=objective, seed=seed)
+        trained = path if beta is not None else path.with_name(f"{path.name}-unscaled")
+        train_vae(frames, trained, config.vae, train, progress=False)
+        if beta is None:
+            write_scaled(trained, frames, path)
+    seconds: float = read_description(path).provenance["seconds"]
+    return seconds
 
 
 def score_code(encoder: Encoder, dataset: FrameDataset, stack: int) -> dict[str, Any]:
@@ -125,8 +130,10 @@ def score_code(encoder: Encoder, dataset: FrameDataset, stack: int) -> dict[str,
     held = card.held_out
     scores: dict[str, float | None] = {"active_units": held.active_units}
     if "stand_in" not in encoder.provenance:  # its decoder was not trained
-        scores |= {name: getattr(held, name) for name in ("rate", "distortion", "elbo", "mse")}
+        scores |= {name: getattr(held, name) for name in ("distortion", "mse")}
         scores["moving_error"] = card.moving["vae"].score
+        if held.elbo is not None:  # an autoencoder has no rate
+            scores |= {"rate": held.rate, "elbo": held.elbo}
     factors = list(dataset.header.factor_names)
     groups = {"state": factors, "reward": ["reward"]}
     groups["action"] = [t.name for t in card.targets if t.name.startswith("action")]

@@ -1,10 +1,12 @@
-"""Stand-ins: codes that no VAE was trained for, as model folders like any other.
+"""Stand-ins: what a VAE is compared with, as model folders like any other.
 
     random  the network before training, centred on the frames
     pca     the first Z principal components of the frames, as a network of one matrix
+    scaled  a trained autoencoder, whose latents no prior keeps near 1 (on CartPole's frames their
+            standard deviations were 1 to 13)
 
-Either one's latents have mean 0 and variance 1 over the frames, so that an agent sees numbers of
-the same size as a VAE's. What an untrained decoder draws means nothing; PCA's pictures are right to
+All latents have mean 0 and variance 1 over the frames, so that an agent sees numbers of the same
+size as a VAE's. What an untrained decoder draws means nothing; PCA's pictures are right to
 first order around the mean frame.
 
 Shape letters: N frames, H W C frame, Z latents.
@@ -12,6 +14,7 @@ Shape letters: N frames, H W C frame, Z latents.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -67,16 +70,74 @@ def write_stand_in(
                 remedy="choose another folder, or delete that one",
             )
         return out
+    began = time.perf_counter()
     split = dataset.split(held_out, seed)
     frames = dataset.frames(spread(split.train, most_fitted(dataset)))
     vae = _untrained(frames, config, seed) if name == "random" else _pca(frames, config, seed)
     partial = out.with_name(out.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     with files.locked(partial, ArtifactError):
-        _save(vae, dataset, split, partial, made)
+        _save(vae, dataset, split, partial, {**made, "seconds": time.perf_counter() - began})
         files.rename_folder(partial, out)
     (out / ".lock").unlink(missing_ok=True)
     return out
+
+
+def write_scaled(source: str | Path, dataset: FrameDataset, out: str | Path) -> Path:
+    """Write a model again, its latents shifted and scaled to mean 0 and variance 1.
+
+    What it rebuilds stays the same: the decoder's first layer undoes it. A finished one is left as
+    it is.
+
+    Args:
+        source: Folder of a model whose objective is deterministic.
+        dataset: The frames that it was trained on.
+        out: The new model's folder.
+
+    Raises:
+        ArtifactError: where the source is damaged, or the folder holds something else.
+    """
+    out, trained = Path(out), artifact.read_artifact(source)
+    if out.exists():
+        if artifact.read_config(out)["provenance"].get("scaled") != trained.digest:
+            raise ArtifactError(
+                f"{out} holds another model.",
+                expected=f"{source} with scaled latents",
+                got="another",
+                remedy="choose another folder, or delete that one",
+            )
+        return out
+    vae, told = trained.build(), trained.provenance
+    mean, std = (
+        torch.tensor(v) for v in (trained.reference.latent_mean, trained.reference.latent_std)
+    )
+    _scale(vae, mean, std)
+    split = dataset.split(told["train"]["held_out"], told["seed"])
+    partial = out.with_name(out.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    with files.locked(partial, ArtifactError):
+        artifact.save_artifact(
+            partial,
+            vae,
+            dataset=dataset,
+            reference=measure_reference(vae, dataset, split.train),
+            provenance={**told, "scaled": trained.digest},
+        )
+        files.rename_folder(partial, out)
+    (out / ".lock").unlink(missing_ok=True)
+    return out
+
+
+@torch.no_grad()
+def _scale(vae: VAE, mean: torch.Tensor, std: torch.Tensor) -> None:
+    """Turn mu into (mu - mean) / std, (Z,) each, and let the decoder turn it back."""
+    last, first, latents = vae.encoder.head[-1], vae.decoder.tail[0], len(mean)
+    assert isinstance(last, nn.Linear) and isinstance(first, nn.Linear)
+    mean, std = mean.float(), std.float().clamp(min=1e-6)
+    last.bias[:latents] = (last.bias[:latents] - mean) / std
+    last.weight[:latents] /= std[:, None]
+    first.bias += first.weight @ mean
+    first.weight *= std
 
 
 def _untrained(frames: NDArray[np.uint8], config: VAEConfig, seed: int) -> VAE:
@@ -86,12 +147,7 @@ def _untrained(frames: NDArray[np.uint8], config: VAEConfig, seed: int) -> VAE:
     vae.centre(frames)
     vae.still()
     mu = vae.encode_frames(frames).mu  # (N, Z)
-    last = vae.encoder.head[-1]
-    assert isinstance(last, nn.Linear)
-    mean, std = mu.mean(0), mu.std(0).clamp(min=1e-6)
-    with torch.no_grad():
-        last.bias[: config.latent_dim].sub_(mean).div_(std)
-        last.weight[: config.latent_dim].div_(std[:, None])
+    _scale(vae, mu.mean(0), mu.std(0))
     return vae
 
 
@@ -134,7 +190,6 @@ def _save(
             "train": {"objective": Autoencoder().to_dict()},
             "parent": None,
             "steps": 0,
-            "seconds": 0.0,
             "held_out": measured._asdict(),
             "alarms": [],
         },

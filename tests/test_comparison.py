@@ -101,9 +101,11 @@ def test_equal_terms(compared: dict[str, Any]) -> None:
 
 def test_scores(compared: dict[str, Any]) -> None:
     """Codes are scored; rate and distortion only where a decoder was trained; sights are not."""
-    trained = {"rate", "distortion", "mse", "moving_error"}
+    trained = {"distortion", "mse", "moving_error"}
     for system in ("beta4", "autoencoder"):
-        assert trained <= set(cell(compared["out"], system)["scores"])
+        scores = cell(compared["out"], system)["scores"]
+        assert trained <= set(scores)
+        assert ("rate" in scores) == (system == "beta4"), "an autoencoder has no rate"
     for system in ("random", "pca"):
         scores = cell(compared["out"], system)["scores"]
         assert not trained & set(scores)
@@ -135,6 +137,19 @@ def test_stand_ins_are_models(compared: dict[str, Any]) -> None:
         np.testing.assert_allclose(mu.std(0), 1, atol=1e-2)
     off = np.corrcoef(mu.T) - np.eye(3)
     np.testing.assert_allclose(off, 0, atol=1e-3)
+
+
+def test_a_scaled_autoencoder_is_the_same(compared: dict[str, Any]) -> None:
+    """An autoencoder's latents are scaled to mean 0 and variance 1; what it rebuilds stays."""
+    models, frames = compared["out"] / "models", FrameDataset.open(compared["out"] / "frames")
+    before = Encoder.load(models / "autoencoder-seed0-unscaled")
+    after = Encoder.load(models / "autoencoder-seed0")
+    shown = frames.frames(frames.split(0.1, 0).train)
+    mu, old = after.encode(shown), before.encode(shown)
+    np.testing.assert_allclose(mu, (old - old.mean(0)) / old.std(0), atol=1e-3)
+    assert not np.allclose(mu, old, atol=0.1)
+    here, there = (np.asarray(one.reconstruct(shown), int) for one in (before, after))
+    assert np.abs(here - there).max() <= 1
 
 
 def test_pca_is_pca(compared: dict[str, Any]) -> None:
