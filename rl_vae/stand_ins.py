@@ -136,7 +136,7 @@ def _scale(vae: VAE, mean: torch.Tensor, std: torch.Tensor) -> None:
     mean, std = mean.float(), std.float().clamp(min=1e-6)
     last.bias[:latents] = (last.bias[:latents] - mean) / std
     last.weight[:latents] /= std[:, None]
-    first.bias += first.weight @ mean
+    first.bias.add_(first.weight @ mean)
     first.weight *= std
 
 

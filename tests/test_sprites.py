@@ -281,7 +281,7 @@ def test_the_picture_shows_sprite_and_target() -> None:
         red = (picture == (255, 0, 0)).all(axis=2)
         where = np.argwhere(red).mean(axis=0) + 0.5
         expected = [16 + 32 * state[f"target_{one}"] / 31 for one in "yx"]
-        assert np.abs(where - expected).max() < 0.3 and 55 < red.sum() < 75
+        assert np.abs(where - expected).max() < 0.3 and 190 < red.sum() < 212
         sprite = draw_sprites(np.array([[int(state[name]) for name in FACTOR_NAMES]]))[0]
         assert ((picture == 255).all(axis=2) == sprite & ~red).all()
 
