@@ -73,9 +73,19 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, as `whole_file` does."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content)
+    """Write a file whole or not at all, as `whole_file` does.
+
+    Raises:
+        OSError: naming the file and how many bytes it was to have.
+    """
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        why = f"{error.strerror}, writing {len(content):,} bytes"
+        raise OSError(error.errno, why, str(path)) from error
 
 
 def write_json(path: Path, value: Any) -> None:

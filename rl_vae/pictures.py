@@ -71,7 +71,7 @@ def traversals(
 def save_picture(path: Path, image: UInt8Array) -> None:
     """Write an (H, W, 3) image as PNG."""
     written, content = cv2.imencode(".png", np.ascontiguousarray(rgb(image)[..., ::-1]))
-    _check_written(written, path)
+    _check_written(written and path.parent.is_dir(), path)
     files.write_whole(path, content.tobytes())
 
 

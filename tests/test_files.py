@@ -29,6 +29,21 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, error: type[Base
     assert path.read_bytes() == b"new"
 
 
+def test_a_full_disk_is_told_with_path_and_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's error names the file and the bytes that it was to have."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device, writing 1,000 bytes") as caught:
+        files.write_whole(tmp_path / "frames", b"0" * 1000)
+    assert caught.value.filename == str(tmp_path / "frames")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_read_is_bounded(tmp_path: Path) -> None:
     """A larger file, a pipe, a folder and a link out of the folder are refused at once."""
     inside = tmp_path / "folder"
