@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -98,8 +97,8 @@ def train_agent(
             recipe shrinks goes on from where it was.
         workers: Processes or threads of the environments; None: the number of cores. The agent
             does not depend on it.
-        progress: Whether to say on stderr which engine is used, and show a progress bar where
-            there is a terminal.
+        progress: Whether to say which engine is used, and show a progress bar where there is a
+            terminal.
 
     Raises:
         ConfigError: where an argument is out of range, or the recipe does not fit the
@@ -163,7 +162,7 @@ def train_agent(
             files.write_json(partial / "run.json", run)
             if progress:  # said once all is well, so that a mistake stays one line
                 why = explain_engine(env_id, engine, env_kwargs or image_key)
-                print(f"{env_id}: {why}", file=sys.stderr)
+                print(f"{env_id}: {why}")
             seconds = learn(
                 model,
                 recipe,

@@ -58,7 +58,7 @@ def test_from_frames_to_figures(
 
     out, err = capfd.readouterr()
     assert err == "", err
-    assert len(out.splitlines()) == 6  # one a command, three of evaluate
+    assert len(out.splitlines()) == 7  # one a command, the engine, three of evaluate
     assert "warn" not in out.lower()
     dataset = FrameDataset.open(at / "data")
     dataset.verify()
