@@ -1102,7 +1102,8 @@ def draw_curves(path: Path, results: Sequence[Result]) -> None:
         axes.grid(alpha=0.25)
     both[0].set_ylabel("mean return, last 100\ntraining episodes")
     both[0].legend(frameon=False)
-    figure.savefig(path, dpi=110)
+    with files.whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 NOTES: dict[str, Sequence[str]] = {}
