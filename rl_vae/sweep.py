@@ -47,8 +47,10 @@ def train_sweep(
     """Train several VAEs on a dataset, or go on with an interrupted sweep.
 
     Each model equals, to the bit, what `train_vae` makes of the same settings with as many torch
-    threads as a run has here: the number of cores divided by the processes, at least one. A run
-    that fails does not stop the others: its failure is printed at once and raised in the end.
+    threads as a run has here: the number of cores divided by the processes, at least one. (With
+    another number of threads sums are taken in another order: so a sweep goes on to the same bits
+    where `workers` and the number of cores stay the same.) A run that fails does not stop the
+    others: its failure is printed at once and raised in the end.
 
     Args:
         dataset: What `collect_frames` made, or several as `JoinedFrames`.
