@@ -438,13 +438,13 @@ def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
     Raises:
         ConfigError: where it is neither Discrete nor a bounded Box.
     """
-    if isinstance(space, gym.spaces.Discrete):
+    if isinstance(space, gym.spaces.Discrete) and space.n <= _MOST_UNITS:
         return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, gym.spaces.Box) and space.is_bounded():
         return {"kind": "Box", "low": space.low.tolist(), "high": space.high.tolist()}
     raise ConfigError(
         "Agents for this action space cannot be saved.",
-        expected="Discrete or a bounded Box",
+        expected=f"Discrete, of at most {_MOST_UNITS:,} actions, or a bounded Box",
         got=space,
         remedy="bring the environment's actions into one of them with a wrapper",
     )

@@ -400,13 +400,14 @@ def test_no_interrupted_call_leaves_half_a_shard(tmp_path: Path, operation: str)
 
 def test_a_failing_commit_ends_the_workers(tmp_path: Path, expected: FrameDataset) -> None:
     """Where committing fails, worker processes end at once, and what was committed stays."""
+    before = children()
     for n in (2, 4):
         with pytest.MonkeyPatch.context() as patch:
             failing = Failing(Path.rename, n, OSError(errno.EIO, "I/O error"))
             patch.setattr(Path, "rename", lambda *args, _call=failing: _call(*args))
             with refused(DatasetError, str(tmp_path), "I/O error") as caught:
                 collect(tmp_path / str(n), workers=2)
-        assert caught.value is not None and not children()
+        assert caught.value is not None and children() <= before
         opened = FrameDataset.open(tmp_path / str(n))
         opened.verify()
         assert len(opened) >= (n - 1) * (ROWS - 10)

@@ -26,6 +26,7 @@ from environments import (
 
 from rl_vae.engines import (
     Engine,
+    EngineName,
     EnvPoolEngine,
     InlineEngine,
     ProcessEngine,
@@ -530,14 +531,14 @@ def test_auto_takes_envpool_where_it_can() -> None:
 def test_the_engine_is_explained_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said of an engine names the one that is taken and, where not asked for, why."""
     pytest.importorskip("envpool")
-    said = {
-        (CAR, "auto", None): ("envpool", "fastest"),
-        (CAR, "gymnasium", None): ("gymnasium", "asked"),
-        (CAR, "auto", {"lap_complete_percent": 0.9}): ("gymnasium", "env_kwargs"),
-        ("CartPole-v1", "auto", None): ("gymnasium", "Box of shape (4,)"),
-        (DRAWN, "auto", None): ("gymnasium", "no environment of that name"),
-    }
-    for (env_id, engine, only), (name, why) in said.items():
+    said: list[tuple[str, EngineName, Any, str, str]] = [
+        (CAR, "auto", None, "envpool", "fastest"),
+        (CAR, "gymnasium", None, "gymnasium", "asked"),
+        (CAR, "auto", {"lap_complete_percent": 0.9}, "gymnasium", "env_kwargs"),
+        ("CartPole-v1", "auto", None, "gymnasium", "Box of shape (4,)"),
+        (DRAWN, "auto", None, "gymnasium", "no environment of that name"),
+    ]
+    for env_id, engine, only, name, why in said:
         line = explain_engine(env_id, engine, only)
         assert line.startswith(f"engine {name}") and why in line and "\n" not in line
     monkeypatch.setitem(sys.modules, "envpool", None)

@@ -458,7 +458,8 @@ def loaders(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
 
     def read_frames(copy: Path) -> None:
         opened = FrameDataset.open(copy)
-        opened.frames(range(8)), opened.episodes, opened.verify()
+        # A payload without a line's end is a torn tail: no frame is acknowledged then.
+        opened.frames(range(len(opened))[:8]), opened.episodes, opened.verify()
 
     return {
         "FrameDataset.open": (little_games.dataset(), read_frames),
