@@ -978,6 +978,8 @@ are the fairer number. Frames are environment steps, those of collecting include
 
 def _machines(results: Sequence[Result]) -> str:
     told = [run.told for result in results for run in result.runs]
+    if not told:
+        return "Nothing has been run yet.\n"
     rows = sorted({(t["machine"]["processor"], str(t["machine"]["cores"])) for t in told})
     commits = ", ".join(sorted({t["commit"] for t in told}))
     names = ("python", "torch", "gymnasium", "stable-baselines3")
