@@ -5,9 +5,10 @@ r"""CartPole-v1 from its rendered picture, by PPO.
     rl-vae train-agent CartPole-v1 --encoder models/cartpole --out agents/cartpole \
         --agent ppo_cartpole
 
-One picture shows where cart and pole are, not how they move: four codes do. No skip, for a pole
-that nobody watches for four steps is past saving near the end of its range. A short horizon
-(gamma 0.98), because every step is worth the same. What it reached: RESULTS.md.
+One picture shows where cart and pole are, not how they move: four codes do. No skip, for four
+steps are long for a pole. A short horizon (gamma 0.98), because every step is worth the same. The
+recipe ppo reached 500 of 500 with 100,000 decisions (seed 0); whether these 60,000 do is not
+measured yet.
 """
 
 from rl_vae import Recipe

@@ -7,8 +7,9 @@ r"""MiniGrid-Empty-8x8-v0 from a picture of the whole grid, by PPO.
         --agent ppo_minigrid --env-kwargs '{"tile_size": 8}'
 
 Tiles of 8 pixels make 64 x 64 at once, nothing is resized. Nothing moves by itself, so one code
-is enough. The goal is met by chance about once in eight episodes, and only then is there a
-reward: a little entropy keeps the agent looking until it has met it. What it reached: RESULTS.md.
+is enough. The goal is seldom met by chance, and only there is a reward: a little entropy keeps
+the agent looking until it has met it. Seed 0 had a training return of .958 after 55,296 decisions;
+the shortest way is worth .961.
 """
 
 from rl_vae import Recipe
