@@ -60,10 +60,7 @@ def _sentences(found: Standings) -> Iterator[str]:
                 f"return whose interval leaves out 0{': ' if sure else ''}{', '.join(sure)}."
             )
     if any(found.correlations.values()):
-        yield (
-            "These intervals are over seeds and taken one by one: of 20 scores one leaves out 0 by "
-            "chance, and where few systems differ, any score that differs between them correlates."
-        )
+        yield "These intervals are taken one by one: of 20 scores one leaves out 0 by chance."
 
 
 def _main(score: str) -> bool:
@@ -84,7 +81,8 @@ def _tables(found: Standings) -> Iterator[str]:
         scores = [_number(one.scores[s].value) if s in one.scores else "" for s in shown]
         value, low, high = one.returns
         total = one.agent_steps + one.pretraining_frames
-        parts = (name, one.n, _number(value), f"{_number(low)} to {_number(high)}", f"{total:,}")
+        interval = f"{_number(low)} to {_number(high)}" if np.isfinite(low) else "none"
+        parts = (name, one.n, _number(value), interval, f"{total:,}")
         yield "| " + " | ".join(map(str, [*parts, f"{one.seconds:.0f}", *scores])) + " |"
     yield ""
     yield "Env steps: the agent's and those whose frames the code was trained on."
@@ -115,7 +113,7 @@ def _tables(found: Standings) -> Iterator[str]:
                 cells = [found.correlations[g].get(score) for g in ("codes", "betas")]
                 yield f"| {score} | " + " | ".join(_rho(cell) for cell in cells) + " |"
         yield ""
-        yield "Spearman, with 95 % intervals over seeds within each system."
+        yield "Spearman, with 95 % intervals over systems and their seeds."
     yield ""
     yield from (f"- {sentence}" for sentence in _sentences(found))
 
@@ -123,6 +121,8 @@ def _tables(found: Standings) -> Iterator[str]:
 def _rho(rho: Estimate | None) -> str:
     if rho is None or not np.isfinite(rho.value):
         return ""
+    if not np.isfinite(rho.low):
+        return f"{rho.value:+.2f} (no interval)"
     return f"{rho.value:+.2f} ({rho.low:+.2f} to {rho.high:+.2f})"
 
 

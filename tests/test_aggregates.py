@@ -54,7 +54,7 @@ def test_probability_of_improvement() -> None:
     u = stats.mannwhitneyu([1.0, 5.0, 3.0], [0.0, 2.0], alternative="greater").statistic
     assert probability_of_improvement([1.0, 5.0, 3.0], [0.0, 2.0]).value == pytest.approx(u / 6)
     two_tasks = probability_of_improvement([[1.0, 1.0]], [[0.0, 2.0]])
-    assert two_tasks == (0.5, 0.5, 0.5)
+    assert two_tasks.value == 0.5
     assert probability_of_improvement([3.0, 4.0], [1.0, 2.0]) == (1.0, 1.0, 1.0)
 
 
@@ -69,18 +69,42 @@ def test_either_way_the_probabilities_add_up_to_one() -> None:
 def test_rank_correlation() -> None:
     """It is Spearman's, whatever the scale, with ties ranked by their mean."""
     x, y = [1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 100.0, 9.0, 101.0, 1e6]
-    found = rank_correlation(x, y, "aabbb")
+    found = rank_correlation(x, y, "abcde")
     assert found.value == pytest.approx(1 - 6 * 2 / (5 * 24))  # 1 - 6 sum d^2 / (n (n^2 - 1))
     assert found.low <= found.value <= found.high
     tied = rank_correlation([1.0, 1.0, 2.0, 3.0], [4.0, 3.0, 2.0, 1.0], "abcd")
     assert tied.value == pytest.approx(stats.spearmanr([1, 1, 2, 3], [4, 3, 2, 1]).statistic)
-    assert (tied.low, tied.high) == (tied.value, tied.value), "one run a group has no other draw"
 
 
-def test_resampling_stays_within_groups() -> None:
-    """A difference between methods that every seed shares is not resampled away."""
-    x, y = np.repeat([0.0, 1.0], 5), np.repeat([2.0, 3.0], 5)
-    assert rank_correlation(x, y, ["a"] * 5 + ["b"] * 5) == pytest.approx((1.0, 1.0, 1.0))
+def test_interval_of_a_rank_correlation() -> None:
+    """Methods are drawn with replacement, then the runs of each, and ranks taken anew."""
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 6, 12).astype(float), rng.integers(0, 6, 12).astype(float)
+    group = np.repeat([0, 1, 2, 3], [3, 3, 4, 2])
+    drawn = []
+    for _ in range(4000):
+        methods = rng.integers(0, 4, 4)
+        rows = [rng.choice(np.flatnonzero(group == m), (group == m).sum()) for m in methods]
+        some = np.concatenate(rows)
+        if np.ptp(x[some]) and np.ptp(y[some]):
+            drawn.append(stats.spearmanr(x[some], y[some]).statistic)
+    found = rank_correlation(x, y, group)
+    assert (found.low, found.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.04)
+
+
+def test_a_score_that_tells_few_methods_apart_is_not_certain() -> None:
+    """Seeds do not make up for methods: what differs between two or three has no interval."""
+    for methods in (2, 3):
+        x = np.repeat(np.arange(methods, dtype=float), 5)
+        found = rank_correlation(x, x, np.repeat(range(methods), 5))
+        assert found.value == pytest.approx(1.0)
+        assert np.isnan((found.low, found.high)).all()
+
+
+def test_one_run_has_no_interval() -> None:
+    """Of one seed nothing is known but its score."""
+    for found in (interquartile_mean([3.0]), probability_of_improvement([3.0], [1.0, 2.0])):
+        assert np.isfinite(found.value) and np.isnan((found.low, found.high)).all()
 
 
 @pytest.mark.parametrize("scores", [[1.0, 1.0, 1.0], [1.0, 2.0]])
