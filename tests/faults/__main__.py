@@ -5,6 +5,7 @@ The exit status is 1 where a row's figure is not what it should be.
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
     quiet()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # commands would inherit it
     figures: dict[str, float] = {}
     failed, began = 0, time.perf_counter()
     chosen = [row for row in ROWS if arguments.only in row.name]
