@@ -402,7 +402,7 @@ def test_the_whole_way_by_commands(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert run(*command, *options, *few) == 0
     out, err = capfd.readouterr()
     assert "PPO, 64 decisions, 128 environment steps" in out
-    assert err.count("engine gymnasium: ") == 1
+    assert out.count("engine gymnasium: ") == 1
     json_file, video = at / "new" / "figures.json", at / "film" / "line.gif"
     written = ["--json", json_file, "--video", video]
     assert run("evaluate", at / "agent", "--episodes", "3", "--seed", "7", *written) == 0
