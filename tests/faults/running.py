@@ -204,7 +204,7 @@ def signals(n: int, seed: int, folder: Path) -> Figure:
         said = (at / "said").read_text(errors="replace")
         goes_on = "goes on where it stopped" in said or name.partition(",")[0] not in RESUMABLE
         right = status == (130 if number == signal.SIGINT else 143) and "Traceback" not in said
-        orphans = [pid for pid in family if Path(f"/proc/{pid}/cmdline").exists()]
+        orphans = _left(family)
         right &= goes_on and not orphans and not ended_before
         right &= name.partition(",")[0] != "collect" or _whole(at / "out")
         slowest = max(slowest, took)
@@ -217,6 +217,15 @@ def signals(n: int, seed: int, folder: Path) -> Figure:
         print(line)
     figure = counted(good, n, f"slowest {slowest:.1f} s")
     return figure._replace(seconds=slowest)
+
+
+def _left(family: list[int]) -> list[int]:
+    """Those that are still there five seconds later: what was killed takes a moment to go."""
+    patience = time.monotonic() + 5
+    while family and time.monotonic() < patience:
+        family = [pid for pid in family if Path(f"/proc/{pid}/cmdline").exists()]
+        time.sleep(0.02)
+    return family
 
 
 def _written(path: Path) -> bool:
