@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-PATIENCE = 1.5
+PATIENCE = 1.0
 """Seconds from a signal until the process is ended without asking it."""
 
 
