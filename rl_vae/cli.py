@@ -840,6 +840,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(2)
         except (KeyboardInterrupt, Terminated) as stop:
             say(last_words)
+            # Python remembers an interrupt that left code in a string, as in a dataclass that was
+            # being made, and would end by SIGINT after all; the next string makes it forget.
+            exec("")
             sys.exit(143 if isinstance(stop, Terminated) else 130)
 
 

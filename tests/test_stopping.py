@@ -77,3 +77,20 @@ def test_last_words_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
         say("words")
         say("words")
     assert capsys.readouterr().err == "words\n"
+
+
+def test_an_interrupt_within_a_string_of_code_ends_with_130_too(tmp_path: Path) -> None:
+    """Ctrl-C while a dataclass is made, whose code is a string, gives the same exit status."""
+    module = tmp_path / "interrupted.py"
+    module.write_text(
+        "from rl_vae import cli\n"
+        "def collect() -> None:\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "cli.COMMANDS = {'collect': collect, 'other': collect}\n"
+        "cli.main(['collect'])\n"
+    )
+    command = [sys.executable, "-m", "interrupted"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (130, ""), ended.stderr
+    assert ended.stderr == "rl-vae: stopped; the same command goes on where it stopped\n"
