@@ -187,7 +187,8 @@ def coverage(dataset: FrameDataset) -> Coverage:
     n = len(dataset)
     sample = np.unique(np.linspace(0, n - 1, min(n, 1000)).astype(np.int64))
     height, width, _ = dataset.spec.shape
-    frames = dataset.frames(sample)[:, : height // 16 * 16, : width // 16 * 16]
+    # Not mapped: frames from all over the files would draw most of them into memory.
+    frames = dataset.unmapped().frames(sample)[:, : height // 16 * 16, : width // 16 * 16]
     blocks = frames.reshape(len(sample), 16, height // 16, 16, width // 16, -1)
     thumbnails = blocks.mean(axis=(2, 4, 5), dtype=np.float32).reshape(len(sample), 256)
     near = [
