@@ -31,7 +31,7 @@ from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.frames import FrameSpec
 from rl_vae.graph import export_graph
 from rl_vae.reference import Reference
-from rl_vae.vae import VAE, VAEConfig
+from rl_vae.vae import VAE, ByteEncoder, VAEConfig
 
 FORMAT = 1
 FILES = ("model.safetensors", "encoder.onnx", "README.md")
@@ -218,22 +218,10 @@ def read_file(said: Description, name: str) -> bytes:
     return files.read_checked(said.path / name, said.files[name], most)
 
 
-class _OnnxEncoder(nn.Module):
-    """uint8 (B, H, W, C) -> mu, logvar (B, Z): scaling and transposition are in the graph."""
-
-    def __init__(self, vae: VAE) -> None:
-        super().__init__()
-        self.vae = vae
-
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        posterior = self.vae.encode(VAE.to_input(frames))
-        return posterior.mu, posterior.logvar
-
-
 def export_onnx(vae: VAE) -> bytes:
     """The encoder as one ONNX file: frames uint8 (B, H, W, C) -> mu and logvar float32 (B, Z)."""
     example = torch.zeros(2, *vae.shape, dtype=torch.uint8)
-    return export_graph(_OnnxEncoder(vae), {"frames": example}, ("mu", "logvar"))
+    return export_graph(ByteEncoder(vae), {"frames": example}, ("mu", "logvar"))
 
 
 def parse_weights(said: Description, content: bytes) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ from rl_vae.errors import ArtifactError, ConfigError
 from rl_vae.framing import Framing
 from rl_vae.graph import export_graph
 from rl_vae.sb3 import ActionMap
-from rl_vae.vae import VAE
+from rl_vae.vae import ByteEncoder
 
 KIND = "rl_vae exported agent"
 FORMAT = "1"
@@ -119,7 +119,7 @@ class _Played(nn.Module):
         super().__init__()
         encoder, recipe = agent.encoder, agent.recipe
         self.framing = Framing(encoder.spec, encoder.observation_shape)
-        self.vae = encoder.vae
+        self.encode = ByteEncoder(encoder.vae)
         self.policy, squashed = acting_policy(agent)
         own = agent.action_space
         self.acting = _Pick(own) if isinstance(own, gym.spaces.Discrete) else _Push(own, squashed)
@@ -130,7 +130,7 @@ class _Played(nn.Module):
     def forward(
         self, observation: Tensor, first: Tensor, latents: Tensor, actions: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        mu = self.vae.encode(VAE.to_input(self.framing(observation))).mu.unsqueeze(1)  # (N, 1, Z)
+        mu = self.encode(self.framing(observation)).mu.unsqueeze(1)  # (N, 1, Z)
         fresh = first[:, None, None]
         latents = torch.where(fresh, mu, torch.cat([latents[:, 1:], mu], 1))  # (N, S, Z)
         seen = latents.flatten(1)

