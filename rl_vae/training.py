@@ -79,7 +79,10 @@ class TrainConfig:
     batch_size: int = 64
     """Frames of one update; where torchrun started several processes, of one update in each."""
     learning_rate: float = 1e-3
-    """Adam's: it rises over the first 5 % of the updates, falls to 0 over the second half."""
+    """Adam's, at its highest; it falls to 0 over the second half of the updates."""
+    lr_warm_up: float = 0.05
+    """Share of the updates over which the learning rate rises from 0. Sprites, small white things
+    on black, need some 500 updates of it, or the posterior collapses."""
     held_out: float = 0.1
     """Share of frames, in whole episodes, that is never trained on."""
     moving_weight: float = 1.0
@@ -147,6 +150,13 @@ class TrainConfig:
                 expected="one such as rl_vae.Beta(beta=4.0)",
                 got=repr(self.objective),
                 remedy="make one of the classes in rl_vae.objectives or rl_vae.adversaries",
+            )
+        if not 0 <= self.lr_warm_up <= 0.5:
+            raise ConfigError(
+                "lr_warm_up is out of range.",
+                expected="a share of the updates from 0 to 0.5",
+                got=repr(self.lr_warm_up),
+                remedy="leave lr_warm_up out for the default",
             )
         if not 0 < self.held_out < 1:
             raise ConfigError(
@@ -480,7 +490,7 @@ def _step(state: State, source: Source, indices: NDArray[np.int64], plan: _Plan)
     config, objective = plan.config, plan.config.objective
     share = state.step / plan.total
     rate = config.learning_rate * min(
-        1.0, (state.step + 1) / max(1.0, 0.05 * plan.total), 2 * (1 - share)
+        1.0, (state.step + 1) / max(1.0, config.lr_warm_up * plan.total), 2 * (1 - share)
     )
     for group in state.optimizer.param_groups:
         group["lr"] = rate
