@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rl_vae import files
 from rl_vae.dataset import FrameDataset

@@ -5,7 +5,6 @@ Shape letters: N frames, Z latents, K factors.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +41,7 @@ def run_cell(config: ComparisonConfig, out: Path, system: str, seed: int) -> dic
     """
     path = cell_path(out, system, seed)
     if path.is_file():
-        found: dict[str, Any] = json.loads(path.read_bytes())
-        return found
+        return files.read_object(path)
     frames = FrameDataset.open(out / "frames")
     agent = out / "agents" / cell_name(system, seed)
     result: dict[str, Any] = {"format": 1, "system": system, "seed": seed, "beta": beta_of(system)}

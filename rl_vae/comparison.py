@@ -17,7 +17,6 @@ another dataset would change is not measured.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,10 +116,7 @@ def summarise(out: str | Path) -> Standings:
             if not path.is_file():
                 missing.append(cell_name(system, seed))
                 continue
-            try:
-                cells.append(json.loads(path.read_bytes()))
-            except ValueError as error:
-                raise files.damaged(path, "JSON", error) from error
+            cells.append(files.read_object(path))
     standings = standings_of(cells, config["systems"], missing)
     files.write_json(
         out / "comparison.json",
@@ -138,11 +134,8 @@ def read_comparison(out: str | Path) -> dict[str, Any]:
         ArtifactError: where there is none, or it is not one.
     """
     path = Path(out) / "config.json"
-    try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        config = None
-    if not isinstance(config, dict) or config.get("kind") != "rl_vae comparison":
+    config = files.read_object(path) if path.is_file() else {}
+    if config.get("kind") != "rl_vae comparison":
         raise ArtifactError(
             f"There is no comparison at {out}.",
             expected="a folder that rl-vae compare wrote, with config.json in it",

@@ -19,6 +19,7 @@ from rl_vae.errors import ArtifactError, RlVaeError
 
 MOST_JSON = 4 * 2**20
 """Bytes that a description in JSON has at most."""
+_MOST_OBJECT = 64 * 2**20
 _MAX_DEPTH = 64
 """Nothing of ours nests deeper; what does would overflow whatever walks it."""
 
@@ -155,6 +156,21 @@ def parse_json(content: bytes) -> Any:
         if not level:
             return value
     raise ValueError("it nests too deeply")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A file that holds one JSON object, of at most 64 MiB.
+
+    Raises:
+        ArtifactError: where there is none, or it holds something else.
+    """
+    try:
+        value = parse_json(read_bounded(path, _MOST_OBJECT))
+        if not isinstance(value, dict):
+            raise ValueError("something else")
+    except (OSError, ValueError) as error:
+        raise damaged(path, "a JSON object", error) from error
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

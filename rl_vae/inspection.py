@@ -24,7 +24,6 @@ from rl_vae.states import unpack_state
 
 _ANEW = "nothing of this file; copy the folder again, or make it again"
 _COMPARISON = ("config.json", "comparison.json", "figures.json")
-_MOST_FIGURES = 64 * 2**20
 
 
 class Finding(NamedTuple):
@@ -219,7 +218,7 @@ def _comparison(folder: Path) -> Plan:
     texts = [path for name in _COMPARISON if (path := folder / name).exists()]
     for path in (*texts, *sorted((folder / "cells").glob("*.json"))):
         saved = "the rest; delete it, and the same rl-vae compare writes it anew"
-        plan.at_once.append(Check(path, partial(_json_object, path), saved))
+        plan.at_once.append(Check(path, partial(files.read_object, path), saved))
     if not (folder / "config.json").exists():
         error = files.damaged(folder / "config.json", "it", "none")
         plan.findings.append(finding_of(folder / "config.json", error, "the models and agents"))
@@ -234,14 +233,6 @@ def _comparison(folder: Path) -> Plan:
         ):
             plan.join(plan_checks(part), str(part.relative_to(folder)))
     return plan
-
-
-def _json_object(path: Path) -> None:
-    try:
-        if not isinstance(files.parse_json(files.read_bounded(path, _MOST_FIGURES)), dict):
-            raise ValueError("something else")
-    except (OSError, ValueError) as error:
-        raise files.damaged(path, "a JSON object", error) from error
 
 
 def _unfinished(folder: Path) -> Plan:

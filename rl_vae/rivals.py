@@ -8,7 +8,6 @@ Shape letters: N lanes, K numbers of the state, H W C frame, S stack.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -163,11 +162,12 @@ def _evaluate(open_venv: Callable[[int], VecEnv], model: Any, episodes: int) -> 
 
 
 def _read(out: Path) -> Rival:
+    path = out / "result.json"
+    found = files.read_object(path)
     try:
-        found = json.loads((out / "result.json").read_bytes())
         return Rival(out, np.asarray(found["returns"], np.float64), float(found["seconds"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise files.damaged(out / "result.json", "returns and seconds", error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise files.damaged(path, "returns and seconds", error) from error
 
 
 def _open(

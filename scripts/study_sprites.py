@@ -175,8 +175,9 @@ def table(
     about = (
         f"Sprites, {arguments.frames:,} frames of the grid, Burgess' network, 10 latents, "
         f"Bernoulli, {arguments.steps:,} updates of 64 frames, Adam at most "
-        f"{arguments.learning_rate:g} (rising over {arguments.lr_warm_up:.0%} of them, the KL's weight "
-        f"over {arguments.warm_up:.0%}), float32. Means, and Student's 95 % intervals over seeds. "
+        f"{arguments.learning_rate:g} (rising over {arguments.lr_warm_up:.0%} of them, the KL's "
+        f"weight over {arguments.warm_up:.0%}), float32. "
+        "Means, and Student's 95 % intervals over seeds. "
         f"DCI of {arguments.trees:,} rows, FactorVAE and BetaVAE of {arguments.votes:,} votes. "
         f"{here['processor']}, {here['cores']} cores, commit "
         f"{commit()}. The public checkpoints are of full-length training, some 300,000 updates."

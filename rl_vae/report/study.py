@@ -6,7 +6,6 @@ out), cells/NAME.json (one system with one seed).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from html import escape
@@ -66,9 +65,9 @@ class Study:
                 got="a folder without it" if path.is_dir() else "no such folder",
                 remedy="make one with rl-vae compare",
             )
-        self.config = _read(path / "config.json")
-        self.found = _read(path / "comparison.json")
-        self.cells = [_read(file) for file in sorted((path / "cells").glob("*.json"))]
+        self.config = files.read_object(path / "config.json")
+        self.found = files.read_object(path / "comparison.json")
+        self.cells = [files.read_object(file) for file in sorted((path / "cells").glob("*.json"))]
         try:
             self.systems = [str(name) for name in self.config["systems"]]
             self.betas = [name for name in self.systems if name.startswith("beta")]
@@ -286,13 +285,3 @@ def _with_ends(said: Mapping[str, Any], key: str) -> tuple[float, float, float]:
 
 def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise files.damaged(path, "JSON", error) from error
-    if not isinstance(value, dict):
-        raise files.damaged(path, "a JSON object", type(value).__name__)
-    return value
