@@ -204,6 +204,16 @@ class Encoder:
                 remedy="give raw observations to encode_observations, which applies the FrameSpec",
             )
 
+    def check_spec(self, spec: FrameSpec) -> None:
+        """Raise ObservationError unless frames of a dataset were made as this encoder's were."""
+        if spec != self.spec:
+            raise ObservationError(
+                f"The frames were not made for the model {self.path}.",
+                expected=self.spec,
+                got=spec,
+                remedy="collect frames with the model's size, channels and crop",
+            )
+
     def encode(self, frames: UInt8Array) -> NDArray[np.float32]:
         """Mean latents of frames that already fit the FrameSpec: (N, H, W, C) uint8 -> (N, Z).
 

@@ -14,7 +14,7 @@ from rl_vae import files, pictures
 from rl_vae.anomalies import Anomalies, find_anomalies
 from rl_vae.dataset import FrameDataset
 from rl_vae.encoder import Encoder
-from rl_vae.errors import ArtifactError, ObservationError
+from rl_vae.errors import ArtifactError
 from rl_vae.reference import Scores
 
 COLUMNS = 12
@@ -59,13 +59,7 @@ def draw_gallery(
         ConfigError: where the level is not kept.
         ArtifactError: where another process is drawing there.
     """
-    if dataset.spec != encoder.spec:
-        raise ObservationError(
-            "These frames were not made for this model.",
-            expected=encoder.spec,
-            got=dataset.spec,
-            remedy="collect frames with the model's size, channels and crop",
-        )
+    encoder.check_spec(dataset.spec)
     anomalies = _search(encoder, dataset, level)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from rl_vae.baselines import Moving, encode_all, encodings
 from rl_vae.dataset import FrameDataset
 from rl_vae.diagnostics import HeldOut, evaluate_vae
 from rl_vae.encoder import Encoder
-from rl_vae.errors import ConfigError, ObservationError
+from rl_vae.errors import ConfigError
 from rl_vae.objectives import Autoencoder, Beta
 from rl_vae.probes import (
     PROBES,
@@ -179,13 +179,7 @@ def score_encoder(
         ConfigError: where stack is out of range.
         DatasetError: where there are fewer than two episodes.
     """
-    if dataset.spec != encoder.spec:
-        raise ObservationError(
-            "These frames were not made for this model.",
-            expected=encoder.spec,
-            got=dataset.spec,
-            remedy="collect frames with the model's size, channels and crop",
-        )
+    encoder.check_spec(dataset.spec)
     if type(stack) is not int or stack < 1:
         raise ConfigError(
             "stack is out of range.",

@@ -74,13 +74,18 @@ def write_stand_in(
     split = dataset.split(held_out, seed)
     frames = dataset.frames(spread(split.train, most_fitted(dataset)))
     vae = _untrained(frames, config, seed) if name == "random" else _pca(frames, config, seed)
-    partial = out.with_name(out.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    with files.locked(partial, ArtifactError):
-        _save(vae, dataset, split, partial, {**made, "seconds": time.perf_counter() - began})
-        files.rename_folder(partial, out)
-    (out / ".lock").unlink(missing_ok=True)
-    return out
+    measured = evaluate_vae(vae, dataset, split.held_out, Autoencoder(), 64)
+    told = {
+        **made,
+        "vae": vae.config.to_dict(),
+        "train": {"objective": Autoencoder().to_dict()},
+        "parent": None,
+        "steps": 0,
+        "seconds": time.perf_counter() - began,
+        "held_out": measured._asdict(),
+        "alarms": [],
+    }
+    return _save(vae, dataset, split, out, told)
 
 
 def write_scaled(source: str | Path, dataset: FrameDataset, out: str | Path) -> Path:
@@ -113,19 +118,7 @@ def write_scaled(source: str | Path, dataset: FrameDataset, out: str | Path) -> 
     )
     _scale(vae, mean, std)
     split = dataset.split(told["train"]["held_out"], told["seed"])
-    partial = out.with_name(out.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    with files.locked(partial, ArtifactError):
-        artifact.save_artifact(
-            partial,
-            vae,
-            dataset=dataset,
-            reference=measure_reference(vae, dataset, split.train),
-            provenance={**told, "scaled": trained.digest},
-        )
-        files.rename_folder(partial, out)
-    (out / ".lock").unlink(missing_ok=True)
-    return out
+    return _save(vae, dataset, split, out, {**told, "scaled": trained.digest})
 
 
 @torch.no_grad()
@@ -176,21 +169,18 @@ def _pca(frames: NDArray[np.uint8], config: VAEConfig, seed: int) -> VAE:
 
 
 def _save(
-    vae: VAE, dataset: FrameDataset, split: Split, folder: Path, made: dict[str, object]
-) -> None:
-    measured = evaluate_vae(vae, dataset, split.held_out, Autoencoder(), 64)
-    artifact.save_artifact(
-        folder,
-        vae,
-        dataset=dataset,
-        reference=measure_reference(vae, dataset, split.train),
-        provenance={
-            **made,
-            "vae": vae.config.to_dict(),
-            "train": {"objective": Autoencoder().to_dict()},
-            "parent": None,
-            "steps": 0,
-            "held_out": measured._asdict(),
-            "alarms": [],
-        },
-    )
+    vae: VAE, dataset: FrameDataset, split: Split, out: Path, provenance: dict[str, object]
+) -> Path:
+    partial = out.with_name(out.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    with files.locked(partial, ArtifactError):
+        artifact.save_artifact(
+            partial,
+            vae,
+            dataset=dataset,
+            reference=measure_reference(vae, dataset, split.train),
+            provenance=provenance,
+        )
+        files.rename_folder(partial, out)
+    (out / ".lock").unlink(missing_ok=True)
+    return out

@@ -18,6 +18,7 @@ import pytest
 import safetensors.torch
 import torch
 from environments import refused
+from mutations import seal
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -93,17 +94,6 @@ def use(folder: Path) -> None:
     shape = (1, 32, 48, 3)
     for runtime in ("onnx", "torch"):
         Encoder.load(folder, runtime=runtime).encode(np.zeros(shape, np.uint8))
-
-
-def seal(folder: Path, change: Callable[[dict[str, Any]], None] = lambda config: None) -> None:
-    """Make all digests right again, after changing config.json."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    config["files"] = {name: files.file_digest(folder / name) for name in config["files"]}
-    change(config)
-    config.pop("digest")
-    config["digest"] = files.digest(config)
-    path.write_bytes(files.canonical_json(config))
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], None]) -> None:

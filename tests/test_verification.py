@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 from environments import refused
-from test_artifact import external, rewrite, seal
+from mutations import seal
+from test_artifact import external, rewrite
 
 from rl_vae import FrameDataset, checkpoint, files, verify_folder
 from rl_vae.dataset import shard_path

@@ -25,7 +25,7 @@ from rl_vae.adversaries import objective_of
 from rl_vae.agent import Agent
 from rl_vae.dataset import FrameDataset
 from rl_vae.encoder import Encoder
-from rl_vae.errors import ArtifactError, ConfigError, ObservationError
+from rl_vae.errors import ArtifactError, ConfigError
 from rl_vae.report import sections
 from rl_vae.report.explorer import HTML, data_uri, explored
 from rl_vae.report.measures import halve, measure
@@ -230,13 +230,7 @@ def _check(encoders: Sequence[Encoder], agents: Sequence[Agent], frames: FrameDa
             raise files.damaged(
                 encoder.path / "config.json", "how it was trained", encoder.provenance
             )
-        if encoder.spec != frames.spec:
-            raise ObservationError(
-                f"The frames were not made for the model {encoder.path}.",
-                expected=encoder.spec,
-                got=frames.spec,
-                remedy="collect frames with the model's size, channels and crop",
-            )
+        encoder.check_spec(frames.spec)
     known = {encoder.digest for encoder in encoders}
     for agent in agents:
         if agent.encoder.digest not in known:

@@ -17,6 +17,7 @@ import little_games
 import numpy as np
 import safetensors.torch
 import torch
+from mutations import seal
 
 from faults import Figure, counted
 from faults.collecting import collect
@@ -148,17 +149,6 @@ def torn(n: int, seed: int, folder: Path) -> Figure:
             tails += path == manifest and same
         path.write_bytes(whole)
     return counted(tails + refused, n, f"{tails} tails ignored, {refused} shards refused")
-
-
-def seal(folder: Path, change: Callable[[dict[str, Any]], None] = lambda config: None) -> None:
-    """Make all digests of a model right again, after changing config.json: a forger would."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    config["files"] = {name: files.file_digest(folder / name) for name in config["files"]}
-    change(config)
-    config.pop("digest")
-    config["digest"] = files.digest(config)
-    path.write_bytes(files.canonical_json(config))
 
 
 def _truncated(folder: Path, rng: np.random.Generator) -> None:
