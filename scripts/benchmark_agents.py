@@ -140,6 +140,9 @@ class Plan:
     refreshes: tuple[Refresh, ...] = ()
     tested: bool = True
     """Whether the agent before the first refresh is tested, too."""
+    checks: int = 0
+    """Episodes that every new pair of agent and VAE plays in the training engine, on seeds of
+    evaluation set 1, never tested on; the best pair so far goes on. 0: the newest does."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     engine: EngineName = "auto"
     test_engine: EngineName = "gymnasium"
@@ -180,7 +183,13 @@ PLANS = {
         vae_engine="reference",
         spec=FrameSpec(height=64, width=64, crop=(0, 12, 0, 0)),
         exploration=Correlated(correlation=0.9, scale=0.5, bias=(0.0, -0.3, -1.2)),
-        refreshes=(Refresh(frames=10_000, vae_steps=1500, agent_steps=0),),
+        # Going on with PPO may make the mean action drive worse though its samples drive better.
+        refreshes=(
+            Refresh(10_000, 1500, agent_steps=73_728, recipe={"learning_rate": 2e-4}, tested=False),
+            Refresh(10_000, 1500, agent_steps=0),
+        ),
+        checks=40,
+        tested=False,
         threshold=600.0,
         episode_frames=1000,
         pixels=Pixels(
@@ -491,10 +500,11 @@ def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) ->
     stage(vae, partial(make_code, plan, system, frames, vae, seed))
     agent = home / "agent"
     stage(agent, partial(learn, plan, vae, agent, recipe, seed, None))
-    tests = [("test", agent, vae)] if plan.tested else []
+    best = check(plan, home / "check", agent, vae)
+    tests = [("test", best)] if plan.tested else []
     for number, refresh in enumerate(plan.refreshes if system == "ours" else (), 1):
         now, new_vae, new_agent = (home / f"{name}-{number}" for name in ("data", "vae", "agent"))
-        driver, eyes = agent, vae
+        driver, eyes = best.agent, best.vae
         acting = Agent.load(driver, encoder=eyes)
         skip = acting.recipe.frame_skip
         seen += collect(plan, now, acting, refresh.frames, skip, seed + number)
@@ -505,15 +515,37 @@ def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) ->
         joined = JoinedFrames(seen)
         config = vae_config_of(plan, "ours", seed, refresh.vae_steps, plan.refresh_learning_rate)
         stage(new_vae, partial(go_on_with_vae, joined, new_vae, config, eyes))
+        seen_anew = check(plan, home / f"check-{number}", driver, new_vae)
+        best = max(seen_anew, best) if plan.checks else seen_anew
         if refresh.agent_steps:
             changed = replace(recipe, total_steps=refresh.agent_steps, **refresh.recipe)
             stage(new_agent, partial(learn, plan, new_vae, new_agent, changed, seed, driver))
-            agent = new_agent
-        vae = new_vae
+            learned = check(plan, home / f"check-{number}-agent", new_agent, new_vae)
+            best = max(learned, best) if plan.checks else learned
         if refresh.tested:
-            tests.append((f"test-{number}", agent, vae))
-    for name, player, eyes in tests if tested else []:
-        stage(home / name, partial(test_agent, plan, player, eyes), goes_on=False)
+            tests.append((f"test-{number}", best))
+    for name, pair in tests if tested else []:
+        test = partial(test_agent, plan, pair, plan.episodes, plan.test_engine, 0)
+        stage(home / name, test, goes_on=False)
+
+
+class Pair(NamedTuple):
+    """An agent and the VAE through which it sees, ordered by how well they do."""
+
+    score: float
+    agent: Path
+    vae: Path
+
+
+def check(plan: Plan, path: Path, agent: Path, vae: Path) -> Pair:
+    """Let a pair play the plan's checks, if it has any; their time counts."""
+    pair = Pair(0.0, agent, vae)
+    if not plan.checks:
+        return pair
+    played = stage(
+        path, partial(test_agent, plan, pair, plan.checks, plan.engine, 1), goes_on=False
+    )
+    return pair._replace(score=statistics.fmean(played["returns"]))
 
 
 def collect(
@@ -600,10 +632,13 @@ def curve_of(agent: Path) -> list[list[float]]:
     return [point for point in points if point[2] is not None]
 
 
-def test_agent(plan: Plan, agent: Path, eyes: Path, _: Clock) -> dict[str, Any]:
-    loaded = Agent.load(agent, encoder=eyes)
-    played = evaluate_agent(loaded, episodes=plan.episodes, engine=plan.test_engine)
-    return {"returns": played.returns.tolist(), "engine": played.engine}
+def test_agent(
+    plan: Plan, pair: Pair, episodes: int, engine: EngineName, seeds: int, _: Clock
+) -> dict[str, Any]:
+    loaded = Agent.load(pair.agent, encoder=pair.vae)
+    played = evaluate_agent(loaded, episodes=episodes, engine=engine, seed=seeds)
+    names = {"agent": pair.agent.name, "vae": pair.vae.name}
+    return {"returns": played.returns.tolist(), "engine": played.engine, **names}
 
 
 def run_on_state(plan: Plan, seed: int, home: Path) -> None:
@@ -861,13 +896,16 @@ def read_run(home: Path) -> Run | None:
             add(home.parent / f"{name}.json", "collect")
     add(home / "vae.json", "vae")
     add(home / "agent.json", "agent")
+    add(home / "check.json", "agent")
     add_test(home / "test.json")
     number = 1
     while (home / f"vae-{number}.json").is_file():
         for name in ("data", "data-g"):
             add(home / f"{name}-{number}.json", "collect")
         add(home / f"vae-{number}.json", "vae")
+        add(home / f"check-{number}.json", "agent")
         add(home / f"agent-{number}.json", "agent")
+        add(home / f"check-{number}-agent.json", "agent")
         add_test(home / f"test-{number}.json")
         number += 1
     told = json.loads((home / "run.json").read_bytes())

@@ -47,6 +47,7 @@ def plan(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         threshold=1e9,
         episode_frames=15,
         episodes=3,
+        checks=2,
         pixels=bench.Pixels(hyperparameters=settings, normalize_reward=True),
         refreshes=(
             bench.Refresh(frames=64, vae_steps=2, agent_steps=64),
@@ -94,6 +95,18 @@ def test_every_stage_is_done_once_and_counted(
     assert ours.curve[-1].seconds <= ours.seconds and len(ours.tests) == 3
     text = (tmp_path / "RESULTS.md").read_text()
     assert all(f"| {system} |" in text for system in systems)
+    pairs = {
+        "check": ("agent", "vae"),
+        "check-1": ("agent", "vae-1"),
+        "check-1-agent": ("agent-1", "vae-1"),
+    }
+    checked = {
+        name: json.loads((out / f"pong/seed-0/ours/{name}.json").read_bytes()) for name in pairs
+    }
+    assert {name: (found["agent"], found["vae"]) for name, found in checked.items()} == pairs
+    tested = json.loads((out / "pong/seed-0/ours/test-1.json").read_bytes())
+    scores = {pairs[name]: sum(found["returns"]) for name, found in checked.items()}
+    assert scores[tested["agent"], tested["vae"]] == max(scores.values())
     assert (tmp_path / "docs" / "learning-pong.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads(figures.read_bytes())["figures"]["pong_ours_return"] == ours.score
 
