@@ -145,7 +145,7 @@ class VAE(nn.Module):
 
     @staticmethod
     def to_input(frames: Tensor) -> Tensor:
-        """(B, H, W, C) uint8 -> (B, C, H, W) float32 in [0, 1]: the only place that scales."""
+        """(B, H, W, C) uint8 -> (B, C, H, W) float32 in [0, 1]; only this and ByteEncoder scale."""
         assert frames.dtype == torch.uint8 and frames.ndim == 4
         return frames.permute(0, 3, 1, 2).float().div(255.0)
 
