@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from rl_vae import ComparisonConfig, FrameSpec, Recipe, TrainConfig, VAEConfig, compare, envs
-from rl_vae.evaluation import write_figures
+from rl_vae.evaluation import machine, write_figures
+from rl_vae.files import write_whole
 from rl_vae.verdicts import tables
 
 PPO = Recipe(
@@ -64,16 +65,26 @@ def main() -> None:
     parser.add_argument("--world", choices=list(STUDIES), help="only this one")
     parser.add_argument("--seeds", type=int, default=5, help="how many, from 1 up")
     parser.add_argument("--workers", type=int, help="processes; the number of cores by default")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write Markdown tables there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
     figures: dict[str, float] = {}
+    here = machine()
+    text = [
+        "Written by `python scripts/study_comparison.py --table FILE`. Seconds are those of one "
+        f"cell in one of {arguments.workers or here['cores']} processes with one thread each, side "
+        f"by side on {here['cores']} cores of {here['processor']}, no GPU.\n"
+    ]
     seeds = tuple(range(arguments.seeds))
     for world in [arguments.world] if arguments.world else STUDIES:
         config = replace(STUDIES[world], seeds=seeds)
         standings = compare(config, arguments.out / world, workers=arguments.workers).standings
-        print(f"## {config.env_id}\n\n{tables(standings)}\n", flush=True)
+        text.append(f"## {config.env_id}\n\n{tables(standings)}\n")
+        print(text[-1], flush=True)
         found = standings.figures().items()
         figures |= {f"{world}_{name}": value for name, value in found}
+    if arguments.table:
+        write_whole(arguments.table, "\n".join(text).encode())
     if arguments.json:
         write_figures(arguments.json, figures, seeds)
 
