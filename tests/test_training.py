@@ -183,6 +183,29 @@ def test_the_best_epoch_is_kept(
     assert not all(torch.equal(weights[name], kept[2][name]) for name in weights)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5])
+def test_the_learning_rate_rises_and_falls(
+    dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """It rises evenly to its highest over a share of the updates, and falls to 0 over the second
+    half."""
+    rates: list[float] = []
+    right = module._step
+
+    def watched(state: Any, *args: Any) -> Any:
+        update = right(state, *args)
+        rates.append(state.optimizer.param_groups[0]["lr"])
+        return update
+
+    monkeypatch.setattr(module, "_step", watched)
+    config = TrainConfig(steps=8, batch_size=16, learning_rate=1e-3, lr_warm_up=share)
+    train(dataset, tmp_path / "model", config)
+    rising = [(step + 1) / max(1.0, 8 * share) for step in range(4)]
+    falling = [1.0, 0.75, 0.5, 0.25]
+    wanted = [min(1.0, rate) for rate in rising] + falling
+    assert np.divide(rates, 1e-3).tolist() == pytest.approx(wanted)
+
+
 def test_held_out_frames_are_never_trained_on(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -807,6 +830,9 @@ def test_weights_that_are_no_numbers_are_not_saved(
         {"learning_rate": -1e-3},
         {"learning_rate": math.nan},
         {"learning_rate": math.inf},
+        {"lr_warm_up": -0.1},
+        {"lr_warm_up": 0.6},
+        {"lr_warm_up": math.nan},
         {"held_out": 0.0},
         {"held_out": 1.0},
         {"held_out": math.nan},
