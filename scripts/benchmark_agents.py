@@ -1172,20 +1172,12 @@ NOTES: dict[str, Sequence[str]] = {
         "the wheel alone and 850 with both. Its mean action gets stuck where noise would free it, "
         "and with noise PPO never had to leave such places by itself.\n",
     ),
-    "cartpole": (
-        "The recipe `ppo`, with 100,000 decisions and a VAE of ten epochs over 10,000 frames, "
-        "reached 500 of 500 with seed 0; `ppo_cartpole` takes fewer and is not measured yet.\n",
-    ),
     "minigrid": (
-        "Looked at while it trained, seed 0: a training return of .92 after 30,720 decisions and "
-        ".958 after 55,296 of 61,440 (the shortest way is worth .961). The machine was busy with "
-        "other work, so nothing is said of minutes.\n",
+        "Seed 2 fell from .59, what nearly random steps find, to 0 in its first 20,000 decisions "
+        "and stayed there: the goal is the only reward, and a policy that no longer meets it "
+        "learns nothing more. The shortest way is worth .961.\n",
     ),
-    "pendulum": (
-        "Looked at while it trained, seed 0: a training return of -523 after 5,760 decisions, -364 "
-        "after 10,240 and -152 after 15,040 of 16,000; of the last 100 episodes each time, which "
-        "are 10,000 decisions. The machine was busy with other work.\n",
-    ),
+    "pendulum": ("One seed only has been run to the end yet.\n",),
     "pong": (
         "Looked at while it trained, seed 0, after a VAE of 2,500 updates: a training return of "
         "-19.7 after 20,480 decisions, -18.0 after 102,400, -16.4 after 204,800 and -15.2 after "
