@@ -4,7 +4,8 @@ A decision is held for four steps: the car turns slowly, and drawing is what cos
 show speed and turning; the last action shows what the wheel was doing. Gas and brake share one
 axis, which no driver needs to press at once, and whose middle, coasting, is where noise averages
 out. The noise shrinks on a schedule from exp(-1.2) to exp(-2.5): left to learn it, PPO keeps it
-wide and its mean action drives worse than its samples.
+wide and its mean action drives worse than its samples. On 40 EnvPool tracks seeds 0, 1 and 2 have
+766, 657 and 575; with a refreshed VAE and a second training, 809 on Gymnasium's (RESULTS.md).
 """
 
 from rl_vae import ActionMap, Recipe

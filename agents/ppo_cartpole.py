@@ -6,9 +6,8 @@ r"""CartPole-v1 from its rendered picture, by PPO.
         --agent ppo_cartpole
 
 One picture shows where cart and pole are, not how they move: four codes do. No skip, for four
-steps are long for a pole. A short horizon (gamma 0.98), because every step is worth the same. The
-recipe ppo reached 500 of 500 with 100,000 decisions (seed 0); whether these 60,000 do is not
-measured yet.
+steps are long for a pole. A short horizon (gamma 0.98), because every step is worth the same. It
+reached 500 of 500 with seeds 0, 1 and 2 (RESULTS.md).
 """
 
 from rl_vae import Recipe

@@ -111,6 +111,19 @@ def test_every_stage_is_done_once_and_counted(
     assert json.loads(figures.read_bytes())["figures"]["pong_ours_return"] == ours.score
 
 
+def test_what_is_never_refreshed_is_tested_and_not_checked(
+    bench: Any, plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system without rounds has one agent: nothing to choose from, but a score."""
+    monkeypatch.setattr(bench, "PLANS", {"pong": bench.replace(plan, tested=False)})
+    run(
+        bench, monkeypatch, "--task", "pong", "--systems", "random", "--seeds", 1, "--out", tmp_path
+    )
+    home = tmp_path / "pong" / "seed-0" / "random"
+    assert len(json.loads((home / "test.json").read_bytes())["returns"]) == plan.episodes
+    assert not list(home.glob("check*"))
+
+
 def test_another_plan_is_not_mixed_in(
     bench: Any, plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
