@@ -34,7 +34,6 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +63,7 @@ from rl_vae.engines import EngineName, make_engine
 from rl_vae.envs import evaluation_seeds, quiet
 from rl_vae.evaluation import (
     MAX_LANES,
+    commit,
     evaluate_agent,
     evaluate_random,
     interval,
@@ -470,19 +470,8 @@ def note_run(home: Path, plan: Plan, seed: int) -> None:
                 f"{home} was begun with another {', '.join(changed)}: take another --out"
             )
         return
-    run = {"plan": plain, "seed": seed, "commit": commit(), "machine": machine()}
+    run = {"plan": plain, "seed": seed, "commit": commit(__file__), "machine": machine()}
     files.write_json(path, {**run, "versions": versions()})
-
-
-def commit() -> str:
-    """Of the checkout that this file lies in, with a + where it was changed since."""
-    git = ["git", "-C", str(Path(__file__).resolve().parent)]
-    try:
-        head = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], text=True).strip()
-        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head + ("+" if changed.strip() else "")
 
 
 def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) -> None:

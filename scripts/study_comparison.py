@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rl_vae import ComparisonConfig, FrameSpec, Recipe, TrainConfig, VAEConfig, compare, envs
-from rl_vae.evaluation import machine, write_figures
+from rl_vae.evaluation import commit, machine, write_figures
 from rl_vae.files import write_whole
 from rl_vae.verdicts import tables
 
@@ -73,7 +73,8 @@ def main() -> None:
     text = [
         "Written by `python scripts/study_comparison.py --table FILE`. Seconds are those of one "
         f"cell in one of {arguments.workers or here['cores']} processes with one thread each, side "
-        f"by side on {here['cores']} cores of {here['processor']}, no GPU.\n"
+        f"by side on {here['cores']} cores of {here['processor']}, no GPU; commit "
+        f"{commit(__file__)}.\n"
     ]
     seeds = tuple(range(arguments.seeds))
     for world in [arguments.world] if arguments.world else STUDIES:

@@ -18,9 +18,7 @@ others       rl_vae.disentanglement: 10,000 rows to train on and 5,000 to test; 
 import argparse
 import json
 import multiprocessing
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +27,7 @@ from rl_vae import disentanglement as dis
 from rl_vae.artifact import read_config
 from rl_vae.envs import quiet
 from rl_vae.errors import TrainingError
-from rl_vae.evaluation import interval, machine, write_figures
+from rl_vae.evaluation import commit, interval, machine, write_figures
 from rl_vae.files import write_json, write_whole
 
 MEASURES = (
@@ -180,16 +178,10 @@ def table(
         "Means, and Student's 95 % intervals over seeds. "
         f"DCI of {arguments.trees:,} rows, FactorVAE and BetaVAE of {arguments.votes:,} votes. "
         f"{here['processor']}, {here['cores']} cores, commit "
-        f"{commit()}. The public checkpoints are of full-length training, some 300,000 updates."
+        f"{commit(__file__)}. "
+        "The public checkpoints are of full-length training, some 300,000 updates."
     )
     return "\n".join([about, "", *lines, ""]), figures
-
-
-def commit() -> str:
-    """Of the checkout, where it is one."""
-    command: list[Any] = ["git", "-C", Path(__file__).parent, "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

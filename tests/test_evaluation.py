@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from rl_vae.engines import InlineEngine
 from rl_vae.envs import TRAINING_SEEDS, evaluation_seeds
 from rl_vae.errors import ArtifactError, ConfigError
 from rl_vae.evaluation import (
+    commit,
     evaluate_agent,
     evaluate_random,
     film_agent,
@@ -321,3 +323,18 @@ def test_figures_are_one_json_object(tmp_path: Path) -> None:
     assert content["machine"]["cores"] and content["machine"]["processor"]
     assert {"python", "torch", "gymnasium", "stable-baselines3"} <= set(content["versions"])
     assert [file.name for file in path.parent.iterdir()] == ["figures.json"]
+
+
+def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
+    """A file's checkout is named by its commit, marked where it was changed, unknown where none."""
+    file = tmp_path / "measured.py"
+    file.write_text("1")
+    assert commit(file) == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "one"], check=True)
+    head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    assert len(commit(file)) >= 4 and head.startswith(commit(file))
+    file.write_text("2")
+    assert commit(file).endswith("+")
