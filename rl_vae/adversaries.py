@@ -46,8 +46,7 @@ class Critic(nn.Module):
 
 def permute_dimensions(z: Tensor, generator: torch.Generator) -> Tensor:
     """Shuffle each latent over the batch on its own, (B, Z): draws of the product of marginals."""
-    order = torch.rand(z.shape, generator=generator).argsort(dim=0)
-    return z.gather(0, order.to(z.device))
+    return z.gather(0, torch.rand(z.shape, generator=generator, device=z.device).argsort(dim=0))
 
 
 @final
@@ -158,13 +157,14 @@ class Adversarial(Objective):
 
     def critic_loss(self, critic: nn.Module, z: Tensor, generator: torch.Generator) -> Tensor:
         """Cross-entropy in nats a code, draws of the prior as 1, codes as 0."""
-        return _cross_entropy(critic, self.draw(len(z), z.shape[1], generator).to(z.device), z)
+        return _cross_entropy(critic, self.draw(len(z), z.shape[1], generator), z)
 
     def draw(self, n: int, latent_dim: int, generator: torch.Generator) -> Tensor:
         """(n, Z) draws of the prior."""
-        z = torch.randn(n, latent_dim, generator=generator)
+        where = generator.device
+        z = torch.randn(n, latent_dim, generator=generator, device=where)
         if self.prior == "mixture":
-            which = torch.randint(self.components, (n,), generator=generator)
+            which = torch.randint(self.components, (n,), generator=generator, device=where)
             angle = 2 * math.pi * which / self.components
             centres = 4.0 * torch.stack([angle.cos(), angle.sin()], dim=1)  # (n, 2)
             z[:, :2] = centres + 0.5 * z[:, :2]

@@ -7,9 +7,12 @@ The rule, decided once and never timed while a training runs, so that a run can 
 - Weights and maps are channels-last. In bfloat16 transposed convolutions are mirrored, and a last
   layer whose kernel is two strides wide is folded in either (`networks.Upsampling`).
 - Nothing is compiled.
+- On a GPU: bfloat16, and inductor compiles pass and loss where Triton is at hand; not World Models'
+  network, whose convolutions over 1 x 1 maps its channels-last backward cannot take. Layers are
+  those of torch: the other forms are for oneDNN.
 
-Its evidence: CPU time of one update, 64 frames of 64 x 64 x 3, in milliseconds, least of five
-rounds in turn, one thread of an AMD EPYC with AVX-512 BF16, torch 2.13.0:
+Its evidence on a CPU: processor time of one update, 64 frames of 64 x 64 x 3, in milliseconds,
+least of five rounds in turn, one thread of an AMD EPYC with AVX-512 BF16, torch 2.13.0:
 
     network        float32,         float32,        float32,   bfloat16   bfloat16,
                    channels first   channels-last   reshaped              reshaped
@@ -24,10 +27,13 @@ time, and those it leaves alone. Folding World Models' last layer, three strides
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 import torch
 
+from rl_vae.errors import ConfigError
+from rl_vae.networks import NetworkName
 from rl_vae.vae import VAE
 
 Engine = Literal["fast", "reference"]
@@ -40,10 +46,14 @@ class Arithmetic(NamedTuple):
     """Convolutions and matrix products in bfloat16, by autocast."""
     reshaped: bool
     """The decoder's layers in the forms that train fastest; the same functions."""
+    compiled: bool = False
+    """Pass and loss by inductor, before the whole update is captured (rl_vae.captured)."""
 
-    def autocast(self) -> torch.autocast:
-        """The context in which the networks run."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context in which the networks run. Each weight is used once: nothing to cache."""
+        return torch.autocast(
+            device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False
+        )
 
     def prepare(self, vae: VAE) -> None:
         """Bring a VAE into the form that is trained."""
@@ -52,11 +62,16 @@ class Arithmetic(NamedTuple):
             vae.decoder.quicken(bfloat16=self.bfloat16)
 
 
-def choose_arithmetic(engine: Engine) -> Arithmetic:
-    """What is fastest on this processor, or float32 layer by layer as the network is written."""
+def choose_arithmetic(
+    engine: Engine, network: NetworkName = "patch", device: str = "cpu"
+) -> Arithmetic:
+    """What is fastest there, or float32 layer by layer as the network is written."""
     if engine == "reference":
         return Arithmetic(bfloat16=False, reshaped=False)
-    return Arithmetic(bfloat16=multiplies_bfloat16(), reshaped=True)
+    if torch.device(device).type == "cpu":
+        return Arithmetic(bfloat16=multiplies_bfloat16(), reshaped=True)
+    compiled = network != "world_models" and find_spec("triton") is not None
+    return Arithmetic(bfloat16=True, reshaped=False, compiled=compiled)
 
 
 def multiplies_bfloat16() -> bool:
@@ -64,3 +79,16 @@ def multiplies_bfloat16() -> bool:
     ask = getattr(torch.cpu, "get_capabilities", None)  # torch 2.10 has none
     has = ask() if ask is not None else {}
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError where torch cannot use a device here."""
+    try:
+        torch.empty(0, device=torch.device(device)).cpu()
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ConfigError(
+            "There is no such device here.",
+            expected="cpu, or a device that this torch can use, such as cuda",
+            got=repr(device),
+            remedy="device='cpu'",
+        ) from error

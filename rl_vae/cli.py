@@ -154,6 +154,7 @@ def train_vae(
     learning_rate: float | None = None,
     held_out: float = 0.1,
     memory: float = 4.0,
+    device: str = "cpu",
     seed: int = 0,
 ) -> None:
     """Train a VAE on a dataset and write the encoder as a folder; the same command resumes.
@@ -192,6 +193,7 @@ def train_vae(
             None: 0.001, or 0.0003 where it goes on from a model.
         held_out: Share of frames, in whole episodes, that is never trained on.
         memory: GiB of frames that are held at once; a larger dataset is streamed in whole shards.
+        device: "cpu", or a torch device such as "cuda".
         seed: Of weights, noise, order and split.
     """
     from rl_vae import parallel, training
@@ -234,6 +236,7 @@ def train_vae(
             memory=memory,
             moving_weight=moving_weight,
             seed=seed,
+            device=device,
         ),
         start=start,
     )
@@ -268,6 +271,7 @@ def sweep(
     learning_rate: float = 1e-3,
     held_out: float = 0.1,
     memory: float = 4.0,
+    device: str = "cpu",
     workers: int | None = None,
     json: Path | None = None,
 ) -> None:
@@ -289,7 +293,8 @@ def sweep(
         learning_rate: Adam's, at its highest: it rises first and falls to 0 towards the end.
         held_out: Share of frames, in whole episodes, that is never trained on.
         memory: GiB of frames that each process holds; a larger dataset is streamed.
-        workers: Models that are trained at once. None: the number of cores.
+        device: "cpu", or a torch device such as "cuda", on which all are trained at once.
+        workers: Models that are trained at once on CPUs. None: the number of cores.
         json: A file to write the figures to.
     """
     from rl_vae import evaluation
@@ -312,6 +317,7 @@ def sweep(
             memory=memory,
             moving_weight=moving_weight,
             seed=number,
+            device=device,
         )
         for weight in beta
         for number in seed

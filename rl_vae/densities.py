@@ -154,7 +154,7 @@ def index_code(z: Tensor, mu: Tensor, logvar: Tensor, frames: int) -> IndexCode:
     """
     z, mu, logvar = z.float(), mu.float(), logvar.float()
     each = log_normal(z[:, None], mu[None], logvar[None])  # (B of z, B of posteriors, Z)
-    log_weights = _stratified(len(z), frames).log().to(z.device)  # (B, B)
+    log_weights = _stratified(len(z), frames, z.device).log()  # (B, B)
     own = each.diagonal(dim1=0, dim2=1).sum(0)  # (B,) log q(z | x)
     joint = torch.logsumexp(each.sum(2) + log_weights, dim=1)  # (B,) log q(z)
     product = torch.logsumexp(each + log_weights[:, :, None], dim=1).sum(1)  # (B,)
@@ -163,13 +163,11 @@ def index_code(z: Tensor, mu: Tensor, logvar: Tensor, frames: int) -> IndexCode:
     return IndexCode((own - joint).mean(), (joint - product).mean(), (product - prior).mean())
 
 
-def _stratified(batch: int, frames: int) -> Tensor:
+def _stratified(batch: int, frames: int, device: torch.device) -> Tensor:
     """(B, B) weights of the posteriors in the estimate of q(z_i); each row adds up to 1."""
     others = batch - 1
     if not others:
-        return torch.ones(1, 1)
-    weights = torch.full((batch, batch), 1 / others)
-    rows = torch.arange(batch)
-    weights[rows, (rows + 1) % batch] = (frames - others) / (frames * others)
-    weights[rows, rows] = 1 / frames
-    return weights
+        return torch.ones(1, 1, device=device)
+    own = torch.eye(batch, dtype=torch.bool, device=device)
+    left = (frames - others) / (frames * others)
+    return torch.where(own, 1 / frames, torch.where(own.roll(1, dims=1), left, 1 / others))

@@ -84,16 +84,18 @@ def evaluate_vae(
         moving_weight: How much it does.
     """
     noise, n = torch.Generator().manual_seed(0), len(indices)
+    device = next(vae.parameters()).device
     sums: dict[str, float] = {}
     kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64)
     codes = []
     with torch.no_grad():
         for frames in dataset.in_parts(indices, batch_size):
-            x = VAE.to_input(torch.from_numpy(frames))
+            x = VAE.to_input(torch.from_numpy(frames).to(device))
             mu, logvar = posterior = vae.encode(x)
             z = mu
             if not objective.deterministic:
-                z = vae.reparameterise(posterior, torch.randn(mu.shape, generator=noise))
+                drawn = torch.randn(mu.shape, generator=noise).to(device)  # the same everywhere
+                z = vae.reparameterise(posterior, drawn)
             logits = vae.decode_logits(z)
             plain = weighed = vae.distortion(logits, x)
             if usual is not None:
@@ -112,8 +114,8 @@ def evaluate_vae(
             }
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + len(x) * float(value)
-            kl += each_kl.double().sum(0)
-            codes.append(mu)
+            kl += each_kl.double().sum(0).cpu()
+            codes.append(mu.cpu())
     means = {name: value / n for name, value in sums.items()}
     kl_mean = (kl / n).tolist()
     rate = sum(kl_mean)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rl_vae import files
 from rl_vae.adversaries import objective_of
+from rl_vae.arithmetic import check_device
 from rl_vae.artifact import Artifact, Description, read_artifact, read_description
 from rl_vae.errors import ArtifactError, ConfigError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
@@ -100,7 +101,7 @@ class Encoder:
                 got=repr(threads),
                 remedy="leave threads out",
             )
-        _check_device(device)
+        check_device(device)
         if runtime == "auto":
             runtime = "onnx" if device == "cpu" else "torch"
         encoder = cls(
@@ -399,18 +400,6 @@ class Encoder:
             got=got,
             remedy="copy the model folder again, or train it again",
         )
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=torch.device(device)).cpu()
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ConfigError(
-            "There is no such device here.",
-            expected="cpu, or a device that this torch can use, such as cuda",
-            got=repr(device),
-            remedy="device='cpu'",
-        ) from error
 
 
 def _reload(path: str, arguments: dict[str, Any], process: int) -> Encoder:

@@ -69,8 +69,9 @@ class Denoising(Objective):
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Noisy frames of the same shape; Gaussian noise may leave [0, 1]."""
         if self.noise == "gaussian":
-            return x + self.amount * torch.randn(x.shape, generator=generator)
-        return x * (torch.rand(x.shape, generator=generator) >= self.amount)
+            return x + self.amount * torch.randn(x.shape, generator=generator, device=x.device)
+        kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.amount
+        return x * kept
 
     def terms(self, out: Pass, weight: float | Tensor, critic: nn.Module | None = None) -> Terms:
         """The loss is the distortion."""

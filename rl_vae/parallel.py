@@ -90,10 +90,21 @@ class Team:
         distortion, kl, mu, logvar, z = together.split(widths, dim=1)
         return Pass(distortion.squeeze(1), kl, mu, logvar, z, own.frames)
 
+    def device(self, name: str) -> torch.device:
+        """Where this process trains: of several GPUs of its machine its own."""
+        own = torch.device(name)
+        if own.type == "cuda" and own.index is None and self.size > 1:
+            return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        return own
+
     def wait(self) -> None:
         """Go on when all processes have come here."""
         if self.size > 1:
             distributed.barrier()
+
+
+ALONE = Team()
+"""A training in one process."""
 
 
 class _Caller(nn.Module):
@@ -108,16 +119,18 @@ class _Caller(nn.Module):
         return function()
 
 
-def meet() -> Team:
+def meet(device: str = "cpu") -> Team:
     """The processes that torchrun started, or that torch.distributed knows of already; or just one.
 
-    What they meet over stays for the next training: torch cannot open it twice.
+    What they meet over stays for the next training: torch cannot open it twice. Tensors on GPUs go
+    over NCCL, all others over gloo.
 
     Raises:
         RuntimeError: of torch's, where they cannot meet.
     """
     if started_by_torchrun() and not distributed.is_initialized():
-        distributed.init_process_group("gloo")
+        on_gpus = torch.device(device).type == "cuda"
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo")
     if distributed.is_available() and distributed.is_initialized():
         return Team(distributed.get_rank(), distributed.get_world_size())
     return Team()

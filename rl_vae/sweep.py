@@ -1,17 +1,17 @@
-"""train_sweep: several VAEs from the same frames, as many at once as there are cores.
+"""train_sweep: several VAEs from the same frames, one a core at once, or all on a GPU.
 
-Each run is a `train_vae` in a process of its own. The processes read the same memory maps, so that
-the frames are in memory once, and with as many runs as cores each has one thread, which waits for
-no other. Its evidence, by scripts/bench_sweep.py: processor time of one model's update, 64 frames
-of 64 x 64 x 3, float32, patch network, in milliseconds, least of five rounds in turn, on an AMD
-EPYC with two cores, torch 2.13.0. What takes more of it cannot end sooner:
+On CPUs each run is a `train_vae` in a process of its own. The processes read the same memory maps,
+so that the frames are in memory once, and with as many runs as cores each has one thread, which
+waits for no other. Its evidence, by scripts/bench_sweep.py: processor time of one model's update,
+64 frames of 64 x 64 x 3, float32, patch network, in milliseconds, least of five rounds in turn, on
+an AMD EPYC with two cores, torch 2.13.0. What takes more of it cannot end sooner:
 
     a process each, one thread                          53
     one after the other, two threads                    64
     four models' weights stacked, under one vmap        75
 
-Training is on the CPU here. The same on a GPU (one CUDA graph, a stream for each model) is not
-built.
+On a GPU all runs train in this process: an update of each is one CUDA graph, a stream for each
+model, and the frames lie there once (rl_vae.captured).
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
 from rl_vae import files
+from rl_vae.arithmetic import check_device
+from rl_vae.captured import to_device
 from rl_vae.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
-from rl_vae.parallel import started_by_torchrun
-from rl_vae.training import TrainConfig, Trained, train_vae
+from rl_vae.parallel import ALONE, started_by_torchrun
+from rl_vae.streaming import shards_at_once
+from rl_vae.training import TrainConfig, Trained, run_trainings, train_in, train_vae
 from rl_vae.vae import VAEConfig
-from rl_vae.workers import ParentLink, run_jobs
+from rl_vae.workers import ParentLink, Told, run_jobs
 
 
 def train_sweep(
@@ -46,10 +49,10 @@ def train_sweep(
 ) -> dict[str, Trained]:
     """Train several VAEs on a dataset, or go on with an interrupted sweep.
 
-    Each model equals, to the bit, what `train_vae` makes of the same settings with as many torch
-    threads as a run has here: the number of cores divided by the processes, at least one. (With
-    another number of threads sums are taken in another order: so a sweep goes on to the same bits
-    where `workers` and the number of cores stay the same.) A run that fails does not stop the
+    On CPUs each model equals, to the bit, what `train_vae` makes of the same settings with as many
+    torch threads as a run has here: the number of cores divided by the processes, at least one.
+    (With another number of threads sums are taken in another order: so a sweep goes on to the same
+    bits where `workers` and the number of cores stay the same.) A run that fails does not stop the
     others: its failure is printed at once and raised in the end.
 
     Args:
@@ -59,8 +62,8 @@ def train_sweep(
             added later.
         runs: How each model is trained, by its name.
         vae_config: What is trained, the same for all.
-        workers: Processes at once. None: the number of cores. Where a dataset is streamed, each
-            holds up to `TrainConfig.memory` of frames.
+        workers: Processes at once, on CPUs. None: the number of cores. Where a dataset is streamed,
+            each holds up to `TrainConfig.memory` of frames.
         progress: Whether to show a progress bar, where there is a terminal.
 
     Returns:
@@ -83,7 +86,11 @@ def train_sweep(
         if (out / name).exists():  # read, or refused, before anything is trained
             made[name] = train_vae(dataset, out / name, vae_config, config, progress=False)
     arguments = (dataset, out, vae_config, max(1, cores // at_once))
-    failures = _train_all(runs, made, arguments, at_once, progress)
+    if _on_cpu(runs):
+        telling = _in_processes(runs, made, arguments, at_once)
+    else:
+        telling = _on_one_device(runs, made, dataset, out, vae_config)
+    failures = _follow(telling, runs, made, dataset, out, progress)
     if failures:
         name, first = next(iter(failures.items()))
         raise TrainingError(
@@ -125,25 +132,36 @@ def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, workers: int 
         )
     for config in runs.values():
         config.objective.check_code(vae_config.latent_dim)
+        check_device(config.device)
+    if len({config.device for config in runs.values()}) > 1:
+        raise ConfigError(
+            "Runs of one sweep are to train on different devices.",
+            expected="one device for all",
+            got=", ".join(sorted({config.device for config in runs.values()})),
+            remedy="sweep them one device after the other",
+        )
 
 
-def _train_all(
+def _on_cpu(runs: Mapping[str, TrainConfig]) -> bool:
+    return torch.device(next(iter(runs.values())).device).type == "cpu"
+
+
+def _follow(
+    telling: Generator[Told | None, None, None],
     runs: Mapping[str, TrainConfig],
     made: dict[str, Trained],
-    arguments: tuple[FrameDataset, Path, VAEConfig, int],
-    at_once: int,
+    dataset: FrameDataset,
+    out: Path,
     progress: bool,
 ) -> dict[str, RlVaeError]:
-    """Train what is not made yet; fills `made`, returns why the others are not."""
-    dataset, out, *_ = arguments
+    """Show what is told of runs in work; fills `made`, returns why the others are not."""
     updates = {
         name: config.total_steps(len(dataset.split(config.held_out, config.seed).train))
         for name, config in runs.items()
     }
-    jobs = {name: (name, config, *arguments) for name, config in runs.items() if name not in made}
     failures: dict[str, RlVaeError] = {}
     with (
-        contextlib.closing(run_jobs(_serve, jobs, at_once)) as telling,
+        contextlib.closing(telling),
         tqdm(
             total=sum(updates.values()),
             initial=sum(updates[name] for name in made),
@@ -155,7 +173,7 @@ def _train_all(
         for told in telling:
             if told is None:
                 done = sum(updates[name] for name in [*made, *failures])
-                going = [name for name in jobs if name not in made and name not in failures]
+                going = [name for name in runs if name not in made and name not in failures]
                 bar.update(done + sum(_saved(out, name) for name in going) - bar.n)
                 bar.set_postfix(finished=len(made))
             elif told.kind == "made":
@@ -165,6 +183,42 @@ def _train_all(
                 if told.kind == "failed":
                     failures[told.job] = told.value
     return failures
+
+
+def _in_processes(
+    runs: Mapping[str, TrainConfig],
+    made: Mapping[str, Trained],
+    arguments: tuple[FrameDataset, Path, VAEConfig, int],
+    at_once: int,
+) -> Generator[Told | None, None, None]:
+    """Train what is not made yet, a process each."""
+    jobs = {name: (name, config, *arguments) for name, config in runs.items() if name not in made}
+    return run_jobs(_serve, jobs, at_once)
+
+
+def _on_one_device(
+    runs: Mapping[str, TrainConfig],
+    made: Mapping[str, Trained],
+    dataset: FrameDataset,
+    out: Path,
+    vae_config: VAEConfig,
+) -> Generator[Told | None, None, None]:
+    """Train what is not made yet, side by side in this process; the frames are there once."""
+    missing = {name: config for name, config in runs.items() if name not in made}
+    fits = [shards_at_once(dataset, int(c.memory * 2**30)) is None for c in missing.values()]
+    frames = None
+    if fits and all(fits):
+        frames = to_device(dataset, torch.device(next(iter(missing.values())).device))
+    trainings = {
+        name: train_in(out / name, dataset, vae_config, config, None, False, ALONE, frames)
+        for name, config in missing.items()
+    }
+    for ended in run_trainings(trainings):
+        if ended is None:
+            yield None
+        else:
+            kind = "failed" if isinstance(ended.result, RlVaeError) else "made"
+            yield Told(ended.name, kind, ended.result)
 
 
 def _saved(out: Path, name: str) -> int:

@@ -84,7 +84,7 @@ class Objective:
 
     def draw(self, n: int, latent_dim: int, generator: torch.Generator) -> Tensor:
         """(n, Z) draws of the prior."""
-        return torch.randn(n, latent_dim, generator=generator)
+        return torch.randn(n, latent_dim, generator=generator, device=generator.device)
 
     def to_dict(self) -> dict[str, Any]:
         """The objective as plain JSON values, its class under `kind`."""

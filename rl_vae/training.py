@@ -13,7 +13,8 @@ import json
 import math
 import shutil
 import time
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -28,12 +29,12 @@ from tqdm.auto import tqdm
 
 from rl_vae import files, pictures
 from rl_vae.adversaries import CRITIC_BETAS
-from rl_vae.arithmetic import Arithmetic, Engine, choose_arithmetic
+from rl_vae.arithmetic import Arithmetic, Engine, check_device, choose_arithmetic
 from rl_vae.artifact import Artifact, read_artifact, read_config, save_artifact
+from rl_vae.captured import Captured, Member, to_device
 from rl_vae.checkpoint import NAMES as CHECKPOINTS
 from rl_vae.checkpoint import State, load_checkpoint, save_checkpoint
 from rl_vae.dataset import FrameDataset, Split
-from rl_vae.densities import kl_per_dimension, moving_weights
 from rl_vae.diagnostics import (
     Alarm,
     HeldOut,
@@ -43,12 +44,13 @@ from rl_vae.diagnostics import (
     check_skipped,
     evaluate_vae,
 )
-from rl_vae.errors import ArtifactError, ConfigError, TrainingError
+from rl_vae.errors import ArtifactError, ConfigError, RlVaeError, TrainingError
 from rl_vae.objectives import Beta
-from rl_vae.parallel import Team, meet
+from rl_vae.parallel import ALONE, Team, meet
 from rl_vae.reference import measure_reference
 from rl_vae.streaming import Batches, Source, Stream, epoch_order, shards_at_once
-from rl_vae.terms import Objective, Pass
+from rl_vae.terms import Objective
+from rl_vae.updates import Plan, Update, update_weights
 from rl_vae.vae import VAE, VAEConfig
 
 MOST_SKIPPED = 20
@@ -95,7 +97,10 @@ class TrainConfig:
     """Of the weights, the noise, the order of the frames and the split."""
     engine: Engine = "fast"
     """"fast" (bfloat16 where the processor multiplies it, see rl_vae.arithmetic) or "reference"
-    (float32, layer by layer), to compare with. Runs repeat to the bit on the same machine."""
+    (float32, layer by layer), to compare with. Runs repeat to the bit on the same machine's CPU."""
+    device: str = "cpu"
+    """"cpu", or a torch device such as "cuda". There the fast engine replays whole updates as one
+    CUDA graph (rl_vae.captured), the frames lying on the device where `memory` holds them all."""
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.steps is not None:
@@ -190,26 +195,6 @@ class Trained(NamedTuple):
     """Those that were raised, each once."""
 
 
-class _Plan(NamedTuple):
-    """What a run holds to from its first update to its last."""
-
-    config: TrainConfig
-    split: Split
-    total: int
-    """Updates in all."""
-    usual: torch.Tensor | None
-    """(C, H, W) median frame, where moving pixels count more."""
-    arithmetic: Arithmetic
-    team: Team = Team()
-
-
-class _Update(NamedTuple):
-    loss: float
-    """Nats a frame."""
-    gradient_norm: float
-    """Euclidean, over all weights of the VAE."""
-
-
 def train_vae(
     dataset: FrameDataset,
     out: str | Path,
@@ -243,7 +228,8 @@ def train_vae(
     Raises:
         DatasetError: where the dataset is incomplete or damaged.
         ArtifactError: where the folder holds something else, or is in use.
-        ConfigError: where `start` is of another kind, or processes are to train different things.
+        ConfigError: where `start` is of another kind, there is no such device, or processes are to
+            train different things.
         TrainingError: where the loss stops being a number, or the folder cannot be written.
     """
     out, train_config = Path(out), train_config or TrainConfig()
@@ -255,14 +241,62 @@ def train_vae(
             train_config = replace(train_config, objective=replace(objective, warm_up=0.0))
     vae_config = vae_config or VAEConfig()
     train_config.objective.check_code(vae_config.latent_dim)
+    check_device(train_config.device)
     dataset.require_complete()
     dataset.verify()
-    team = meet()
+    team = meet(train_config.device)
     whole = replace(train_config, batch_size=team.size * train_config.batch_size)
-    return _train_in(out, dataset, vae_config, whole, parent, progress, team)
+    training = train_in(out, dataset, vae_config, whole, parent, progress, team)
+    for told in run_trainings({out.name: training}):
+        if isinstance(told, Ended):
+            if isinstance(told.result, RlVaeError):
+                raise told.result
+            return told.result
+    raise AssertionError("a training ends with a result")
 
 
-def _train_in(
+Training = Generator[Member, list[Update], Trained]
+"""A training in work. On a CPU it makes its updates itself; on a GPU it asks for them."""
+
+
+class Ended(NamedTuple):
+    """A training that came to its end, and how."""
+
+    name: str
+    result: Trained | RlVaeError
+
+
+def run_trainings(trainings: Mapping[str, Training]) -> Iterator[Ended | None]:
+    """Run trainings to their ends; those on a GPU side by side, in one graph.
+
+    Yields:
+        A training that ended, as soon as it has; None after each round of updates.
+    """
+    answers: dict[str, Any] = dict.fromkeys(trainings)
+    asking: dict[str, Member] = {}
+    captured: Captured | None = None
+    with ExitStack() as stack:
+        for training in trainings.values():
+            stack.enter_context(closing(training))
+        while answers:
+            for name, answer in answers.items():
+                asking.pop(name, None)
+                try:
+                    asking[name] = trainings[name].send(answer)
+                except StopIteration as end:
+                    yield Ended(name, end.value)
+                except RlVaeError as error:
+                    yield Ended(name, error)
+            if not asking:
+                return
+            if captured is None or captured.members != tuple(asking.values()):
+                captured = None  # its memory is free for the next
+                captured = Captured(list(asking.values()))
+            answers = dict(zip(asking, captured.run(), strict=True))
+            yield None
+
+
+def train_in(
     out: Path,
     dataset: FrameDataset,
     vae_config: VAEConfig,
@@ -270,8 +304,20 @@ def _train_in(
     parent: Artifact | None,
     progress: bool,
     team: Team,
-) -> Trained:
-    """Train into a folder, or go on there; batches are those of all processes together."""
+    frames: torch.Tensor | None = None,
+) -> Training:
+    """Train into a folder, or go on there, as `train_vae` does once all is checked.
+
+    Args:
+        out: The model's folder.
+        dataset: What is trained on.
+        vae_config: What is trained.
+        train_config: How; batches are those of all processes together.
+        parent: A model to go on from.
+        progress: Whether to show a progress bar.
+        team: The processes that train this model.
+        frames: (N, H, W, C) uint8, all of the dataset's, where they are on the device already.
+    """
     run = {
         "dataset": dataset.digest,
         "vae": vae_config.to_dict(),
@@ -294,10 +340,12 @@ def _train_in(
                 files.write_json(partial / "run.json", run)
                 for left in partial.glob(".*.tmp*"):  # of a write that was killed
                     left.unlink()
-            state = _fresh_state(vae_config, train_config, dataset, split, parent)
+            state = _fresh_state(vae_config, train_config, dataset, split, parent, team)
             load_checkpoint(partial, state)
             team.share(state.vae)
-            held_out, alarms = _train(dataset, split, partial, state, train_config, progress, team)
+            held_out, alarms = yield from _train(
+                dataset, split, partial, state, train_config, progress, team, frames
+            )
             if team.first:
                 best = _best(state, partial)
                 _draw(best, dataset, split, held_out, partial / "pictures", train_config)
@@ -313,7 +361,7 @@ def _train_in(
                         "held_out": held_out._asdict(),
                         "beta_norm": beta_norm(train_config.objective, best),
                         "skipped": state.skipped,
-                        "arithmetic": choose_arithmetic(train_config.engine)._asdict(),
+                        "arithmetic": _arithmetic(train_config, state.vae)._asdict(),
                         "alarms": [alarm._asdict() for alarm in alarms],
                         "seed": train_config.seed,
                     },
@@ -352,8 +400,9 @@ def _fresh_state(
     dataset: FrameDataset,
     split: Split,
     parent: Artifact | None,
+    team: Team = ALONE,
 ) -> State:
-    objective = config.objective
+    objective, device = config.objective, team.device(config.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         vae = VAE(vae_config, dataset.spec.shape)
@@ -365,14 +414,48 @@ def _fresh_state(
         vae.centre(dataset.frames(split.train[few]))
     if objective.deterministic:
         vae.still()
-    choose_arithmetic(config.engine).prepare(vae)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
-    state = State(vae, optimizer, torch.Generator().manual_seed(config.seed), critic)
+    _arithmetic(config, vae).prepare(vae)
+    noise = torch.Generator(device).manual_seed(config.seed)
+    state = State(vae.to(device), _adam(vae, config), noise, critic)
     if critic is not None:
-        state.critic_optimizer = torch.optim.Adam(
-            critic.parameters(), lr=config.learning_rate, betas=CRITIC_BETAS, fused=True
-        )
+        state.critic_optimizer = _adam(critic.to(device), config, betas=CRITIC_BETAS)
     return state
+
+
+def _adam(module: nn.Module, config: TrainConfig, **more: Any) -> torch.optim.Adam:
+    on_gpu = next(module.parameters()).is_cuda  # where its steps are captured
+    return torch.optim.Adam(
+        module.parameters(), lr=config.learning_rate, fused=True, capturable=on_gpu, **more
+    )
+
+
+def _arithmetic(config: TrainConfig, vae: VAE) -> Arithmetic:
+    return choose_arithmetic(config.engine, vae.config.network, config.device)
+
+
+def _plan(
+    dataset: FrameDataset, split: Split, state: State, config: TrainConfig, team: Team = ALONE
+) -> Plan:
+    usual = None
+    if config.moving_weight > 1:
+        usual = _usual(dataset, split).to(next(state.vae.parameters()).device)
+    return Plan(
+        objective=config.objective,
+        learning_rate=config.learning_rate,
+        lr_warm_up=config.lr_warm_up,
+        total=config.total_steps(len(split.train)),
+        frames=len(split.train),
+        arithmetic=_arithmetic(config, state.vae),
+        moving_weight=config.moving_weight,
+        usual=usual,
+        team=team,
+    )
+
+
+def _captures(config: TrainConfig, team: Team) -> bool:
+    """Whether whole updates are captured; processes that train together gather in between."""
+    on_gpu = torch.device(config.device).type == "cuda"
+    return on_gpu and config.engine == "fast" and team.size == 1
 
 
 def _usual(dataset: FrameDataset, split: Split) -> torch.Tensor:
@@ -390,10 +473,10 @@ def _train(
     config: TrainConfig,
     progress: bool,
     team: Team,
-) -> tuple[HeldOut, tuple[Alarm, ...]]:
-    total, objective = config.total_steps(len(split.train)), config.objective
-    usual = _usual(dataset, split) if config.moving_weight > 1 else None
-    plan = _Plan(config, split, total, usual, choose_arithmetic(config.engine), team)
+    frames: torch.Tensor | None,
+) -> Generator[Member, list[Update], tuple[HeldOut, tuple[Alarm, ...]]]:
+    plan = _plan(dataset, split, state, config, team)
+    total, objective = plan.total, config.objective
     metrics = partial / "metrics.jsonl"
     history = [record for record in files.read_lines(metrics) if record["step"] <= state.step]
     if team.first:  # later records are about to be made again
@@ -411,7 +494,11 @@ def _train(
     began = time.perf_counter() - state.seconds
     told: set[str] = set()
     _tell(check_beta(objective, state.vae), told, team)
-    updates: list[_Update] = []  # of this epoch
+    member = None
+    if _captures(config, team):
+        if frames is None and at_once is None:
+            frames = to_device(dataset, next(state.vae.parameters()).device)
+        member = Member(state, plan, size, frames)
     with (
         closing(batches),
         _board(partial, state.step) if team.first else nullcontext() as board,
@@ -424,14 +511,21 @@ def _train(
             disable=None if progress and team.first else True,
         ) as bar,
     ):
-        for indices in batches:
-            updates.append(_step(state, source, indices, plan))
-            bar.update(team.size * len(indices))
-            recent = updates[-MOST_SKIPPED:]
-            if len(recent) == MOST_SKIPPED and not any(map(_finite, recent)):
-                raise _not_finite(state.step, updates[-1].loss)
-            if state.step % per_epoch and state.step != total:
-                continue
+        while state.step < total:
+            stop = min(total, state.step - state.step % per_epoch + per_epoch)
+            updates: list[Update] = []  # of this epoch
+            while state.step < stop:
+                if member is None:
+                    made = [_step(state, source, next(batches), plan)]
+                else:
+                    if not member.left:
+                        member.load(batches, stop - state.step, source)
+                    made = yield member
+                updates += made
+                bar.update(len(made) * size)
+                recent = updates[-MOST_SKIPPED:]
+                if len(recent) == MOST_SKIPPED and not any(update.finite for update in recent):
+                    raise _not_finite(state.step, updates[-1].loss)
             held_out = evaluate_vae(
                 state.vae,
                 dataset,
@@ -439,14 +533,13 @@ def _train(
                 objective,
                 config.batch_size,
                 state.critic,
-                usual,
+                plan.usual,
                 config.moving_weight,
             )
-            good = [update for update in updates if _finite(update)]
+            good = [update for update in updates if update.finite]
             if not (math.isfinite(held_out.loss) and good):
                 raise _not_finite(state.step, held_out.loss)
             state.seconds = time.perf_counter() - began
-            share = state.step / total
             alarms = [
                 *check_beta(objective, state.vae),
                 *check_collapse(held_out, state.step, total),
@@ -458,13 +551,12 @@ def _train(
                 "seconds": round(state.seconds, 3),
                 "train_loss": sum(update.loss for update in good) / len(good),
                 "gradient_norm": sum(update.gradient_norm for update in good) / len(good),
-                "weight": objective.weight(share),
+                "weight": plan.weight(state.step),
                 "beta_norm": beta_norm(objective, state.vae),
                 "skipped": state.skipped,
                 "alarms": [alarm._asdict() for alarm in alarms],
                 **held_out._asdict(),
             }
-            updates = []
             history.append(record)
             bar.set_postfix(held_out=f"{held_out.loss:.1f}", kl=f"{held_out.rate:.1f}")
             better = held_out.loss < state.best or state.critic is not None
@@ -485,62 +577,10 @@ def _train(
     return HeldOut.of(kept), tuple(raised.values())
 
 
-def _step(state: State, source: Source, indices: NDArray[np.int64], plan: _Plan) -> _Update:
-    """One update; counts itself, and leaves out what is not finite."""
-    config, objective = plan.config, plan.config.objective
-    share = state.step / plan.total
-    rate = config.learning_rate * min(
-        1.0, (state.step + 1) / max(1.0, config.lr_warm_up * plan.total), 2 * (1 - share)
-    )
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    frames = torch.from_numpy(source.frames(indices))
-    out = plan.team.gather(lambda: _pass(state, frames, plan))
-    loss = objective.terms(out, objective.weight(share), state.critic).loss
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    gradients = [weight.grad for weight in state.vae.parameters() if weight.grad is not None]
-    update = _Update(float(loss.detach()), float(nn.utils.get_total_norm(gradients)))
-    if _finite(update):
-        state.optimizer.step()
-        _step_critic(state, out.z.detach(), objective)
-    else:
-        state.skipped += 1
-    state.step += 1
-    return update
-
-
-def _pass(state: State, frames: torch.Tensor, plan: _Plan) -> Pass:
-    """Frames (B, H, W, C) uint8 through the autoencoder, as its objective wants it."""
-    vae, objective, team = state.vae, plan.config.objective, plan.team
-    x = VAE.to_input(frames)  # (B, C, H, W)
-    with plan.arithmetic.autocast():
-        posterior = vae.encode(team.own(objective.corrupt(team.everyones(x), state.noise)))
-        z = posterior.mu  # (B, Z)
-        if not objective.deterministic:
-            noise = torch.randn(team.everyones(z).shape, generator=state.noise)
-            z = vae.reparameterise(posterior, team.own(noise))
-        logits = vae.decode_logits(z)
-    weights = None
-    if plan.usual is not None:
-        weights = moving_weights(x, plan.usual, plan.config.moving_weight)
-    lost = vae.distortion(logits, x, weights)
-    kl = kl_per_dimension(posterior.mu, posterior.logvar)
-    return Pass(lost, kl, posterior.mu, posterior.logvar, z, len(plan.split.train))
-
-
-def _step_critic(state: State, z: torch.Tensor, objective: Objective) -> None:
-    """One update of the discriminator, if there is one, on the codes of the same batch."""
-    if state.critic is None or state.critic_optimizer is None:
-        return
-    loss = objective.critic_loss(state.critic, z, state.noise)
-    state.critic_optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    state.critic_optimizer.step()
-
-
-def _finite(update: _Update) -> bool:
-    return math.isfinite(update.loss) and math.isfinite(update.gradient_norm)
+def _step(state: State, source: Source, indices: NDArray[np.int64], plan: Plan) -> Update:
+    """One update with frames read now."""
+    frames = torch.from_numpy(source.frames(indices)).to(next(state.vae.parameters()).device)
+    return update_weights(state, frames, plan)
 
 
 def _tell(alarms: list[Alarm], told: set[str], team: Team) -> None:

@@ -1,4 +1,4 @@
-"""Training on the CPU: ours against the loop that a user writes and Pythae's trainer, in one run.
+"""Training: ours against the loop that a user writes and Pythae's trainer, in one run.
 
 The peer loop is a torch DataLoader over the same frames in memory, which ToTensor-style makes each
 one a float image, an eager model in float32, Adam, and loss.item() in each update. Pythae 0.1.2 is
@@ -15,6 +15,18 @@ speedup_to_loss        time in which the peer loop with World Models' network co
                        loss / time in which ours does with the default network, the rate of
                        learning of each the best of --rates. The loss is what the peer's best run
                        ends with.
+
+With --device cuda the peer loop has the same network and batches, a DataLoader with --workers
+processes that pins memory, and loss.item(); ours replays captured updates (rl_vae.captured). The
+limit is what arithmetic and memory traffic of an update take at the rates of a large bfloat16
+product and of a large copy on that device, whichever is longer; traffic counts every activation
+five times (written and read forward, read backward, its gradient written and read) in bfloat16.
+
+speedup_batch_128      images/s of ours / the peer loop's, Burgess' network, batches of 128
+speedup_batch_2048     the same, batches of 2,048
+share_of_limit         the limit / what an update of ours takes, batches of 2,048
+sweep_ratio            eight betas side by side, batches of 128 / the same one after the other
+sweep_peer_ratio       eight betas side by side / one model in the peer loop
 """
 
 import argparse
@@ -28,8 +40,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
 from rl_vae import (
     Beta,
@@ -41,7 +55,7 @@ from rl_vae import (
     collect_frames,
     training,
 )
-from rl_vae.arithmetic import choose_arithmetic
+from rl_vae.captured import AHEAD, Captured, Member, to_device
 from rl_vae.diagnostics import evaluate_vae
 from rl_vae.envs import quiet
 from rl_vae.evaluation import write_figures
@@ -49,6 +63,7 @@ from rl_vae.networks import NetworkName
 from rl_vae.vae import VAE
 
 BATCH = 64
+CPU = torch.device("cpu")
 OBJECTIVE = Beta(1.0, warm_up=0.0)
 Update = Callable[[], object]
 
@@ -78,6 +93,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400, help="of the peer loop to its loss")
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3], help="learning rates")
     parser.add_argument("--workers", type=int, default=0, help="of the peer's DataLoader")
+    parser.add_argument("--device", default="cpu", help='or "cuda"')
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
@@ -95,9 +111,12 @@ def main() -> None:
                 seed=arguments.seed,
             )
         )
-        print(f"{torch.get_num_threads()} threads, batches of {BATCH}")
-        figures = images_per_second(dataset, arguments)
-        figures |= to_loss(dataset, arguments)
+        if arguments.device == "cpu":
+            print(f"{torch.get_num_threads()} threads, batches of {BATCH}")
+            figures = images_per_second(dataset, arguments)
+            figures |= to_loss(dataset, arguments)
+        else:
+            figures = on_gpu(dataset, arguments)
     for name, value in figures.items():
         print(f"{name} {value:.3g}")
     if arguments.json:
@@ -158,14 +177,18 @@ def ours(
     )
     split = dataset.split(config.held_out, config.seed)
     state = training._fresh_state(VAEConfig(network=network), config, dataset, split, None)
-    arithmetic = choose_arithmetic(config.engine)
-    plan = training._Plan(config, split, steps, None, arithmetic)
+    plan = training._plan(dataset, split, state, config)
     batches = training._batches(dataset, split.train, config, 0, steps, None)
     return state.vae, lambda: training._step(state, dataset, next(batches), plan)
 
 
 def peer(
-    dataset: FrameDataset, network: NetworkName, rate: float, arguments: argparse.Namespace
+    dataset: FrameDataset,
+    network: NetworkName,
+    rate: float,
+    arguments: argparse.Namespace,
+    batch: int = BATCH,
+    device: torch.device = CPU,
 ) -> tuple[VAE, Update]:
     """The updates of a loop that a user writes: eager, float32, channels first."""
     torch.manual_seed(arguments.seed)
@@ -174,12 +197,14 @@ def peer(
     vae.centre(dataset.frames(split.train[:: max(1, len(split.train) // 2000)]))
     loader = DataLoader(
         Images(dataset.frames(split.train)),
-        BATCH,
+        batch,
         shuffle=True,
         drop_last=True,
         num_workers=arguments.workers,
+        persistent_workers=arguments.workers > 0,
+        pin_memory=device.type == "cuda",
     )
-    optimizer = torch.optim.Adam(vae.parameters(), lr=rate)
+    optimizer = torch.optim.Adam(vae.to(device).parameters(), lr=rate)
 
     def endless() -> Iterator[torch.Tensor]:
         while True:
@@ -188,7 +213,7 @@ def peer(
     batches = endless()
 
     def update() -> float:
-        x = next(batches)
+        x = next(batches).to(device, non_blocking=True)
         posterior = vae.encode(x)
         distortion, kl = vae.losses(x, posterior, torch.randn_like(posterior.mu))
         loss = distortion.mean() + kl.sum(1).mean()
@@ -198,6 +223,138 @@ def peer(
         return loss.item()
 
     return vae, update
+
+
+def on_gpu(
+    dataset: FrameDataset, arguments: argparse.Namespace, batches: tuple[int, int] = (128, 2048)
+) -> dict[str, float]:
+    """Captured updates against the peer loop's, batches of two sizes, and eight models at once."""
+    device = torch.device(arguments.device)
+    frames = to_device(dataset, device)
+    print(f"{device_name(device)}, {len(dataset):,} frames on it", flush=True)
+    figures: dict[str, float] = {}
+
+    def timed(way: Callable[[int], float]) -> float:
+        way(3)
+        return statistics.median(way(arguments.updates) for _ in range(arguments.rounds))
+
+    for batch in batches:
+        theirs = timed(synchronised(peer_on(dataset, batch, device, arguments), device))
+        ours = timed(captured([member_of(dataset, frames, batch, 1.0, arguments)], dataset))
+        print(f"batch {batch}: peer {batch / theirs:,.0f}, ours {batch / ours:,.0f} images/s")
+        figures[f"speedup_batch_{batch}"] = theirs / ours
+        if batch == batches[0]:
+            one_of_theirs = theirs
+    figures["share_of_limit"] = limit(dataset, batches[1], device) / ours
+    betas = [0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0]
+    members = [member_of(dataset, frames, batches[0], beta, arguments) for beta in betas]
+    one_by_one = [timed(captured([member], dataset)) for member in members]
+    together = timed(captured(members, dataset))
+    print(f"eight: {8 * batches[0] / together:,.0f} model-images/s, in sequence ", end="")
+    print(f"{8 * batches[0] / sum(one_by_one):,.0f}", flush=True)
+    figures["sweep_ratio"] = together / sum(one_by_one)
+    figures["sweep_peer_ratio"] = together / one_of_theirs
+    return figures
+
+
+def member_of(
+    dataset: FrameDataset,
+    frames: torch.Tensor,
+    batch: int,
+    beta: float,
+    arguments: argparse.Namespace,
+) -> Member:
+    """A training of Burgess' network whose updates are captured."""
+    config = TrainConfig(
+        objective=Beta(beta, warm_up=0.0),
+        steps=100_000,
+        batch_size=batch,
+        device=arguments.device,
+        seed=arguments.seed,
+    )
+    split = dataset.split(config.held_out, config.seed)
+    state = training._fresh_state(VAEConfig(network="burgess"), config, dataset, split, None)
+    return Member(state, training._plan(dataset, split, state, config), batch, frames)
+
+
+def captured(members: list[Member], dataset: FrameDataset) -> Callable[[int], float]:
+    """Seconds of one update of all, drawing and loading tables included."""
+    rng = np.random.default_rng(0)
+    together = Captured(members)
+
+    def endless(member: Member) -> Iterator[Any]:
+        while True:
+            yield rng.integers(len(dataset), size=member.batch_size)
+
+    def way(updates: int) -> float:
+        begin, made = time.perf_counter(), 0
+        while made < updates:
+            for member in members:
+                if not member.left:
+                    member.load(endless(member), AHEAD, dataset)
+            made += len(together.run()[0])
+        return (time.perf_counter() - begin) / made
+
+    return way
+
+
+def peer_on(
+    dataset: FrameDataset, batch: int, device: torch.device, arguments: argparse.Namespace
+) -> Update:
+    """The loop that a user writes for a GPU, Burgess' network, float32."""
+    return peer(dataset, "burgess", 1e-3, arguments, batch, device)[1]
+
+
+def synchronised(update: Update, device: torch.device) -> Callable[[int], float]:
+    """Seconds of one update, the mean of some, all finished."""
+    way = clocked(update)
+
+    def whole(updates: int) -> float:
+        begin = time.perf_counter()
+        way(updates)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return (time.perf_counter() - begin) / updates
+
+    return whole
+
+
+def limit(dataset: FrameDataset, batch: int, device: torch.device) -> float:
+    """Seconds that an update cannot go below, by this device's own measured rates."""
+    vae = VAE(VAEConfig(network="burgess"), dataset.spec.shape)
+    values = 0
+
+    def count(module: torch.nn.Module, before: Any, out: torch.Tensor) -> None:
+        nonlocal values
+        values += out.numel()
+
+    for layer in vae.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(count)
+    x = torch.rand(8, dataset.spec.shape[2], *dataset.spec.shape[:2])
+    with FlopCounterMode(display=False) as counter:
+        posterior = vae.encode(x)
+        lost, kl = vae.losses(x, posterior, torch.randn_like(posterior.mu))
+        (lost.mean() + kl.sum(1).mean()).backward()
+    operations = float(counter.get_total_flops()) * batch / 8
+    traffic = 5 * 2 * values * batch / 8
+    side = 8192 if device.type == "cuda" else 512
+    factor = torch.randn(side, side, device=device, dtype=torch.bfloat16)
+    block = torch.randn(side, side, 4, device=device)
+    product = timed_once(lambda: factor @ factor, device)
+    copy = timed_once(block.clone, device)
+    return max(operations * product / (2 * side**3), traffic * copy / (2 * 4 * block.numel()))
+
+
+def timed_once(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of something on a device, the mean of ten after three."""
+    for _ in range(3):
+        work()
+    return synchronised(work, device)(10)
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def pythae_way(dataset: FrameDataset, seed: int) -> Callable[[int], float] | None:

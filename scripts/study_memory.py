@@ -35,7 +35,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae import FrameDataset, FrameSpec, TrainConfig, VAEConfig, files, train_vae, training
-from rl_vae.arithmetic import choose_arithmetic
 from rl_vae.dataset import DatasetHeader, ShardRows, commit_shard
 from rl_vae.evaluation import write_figures
 from rl_vae.frames import UInt8Array
@@ -148,8 +147,7 @@ def read_ahead(dataset: FrameDataset, rounds: int) -> dict[str, float]:
     config = TrainConfig(steps=10_000, held_out=0.01)
     split = dataset.split(config.held_out, config.seed)
     state = training._fresh_state(VAEConfig(), config, dataset, split, None)
-    arithmetic = choose_arithmetic(config.engine)
-    plan = training._Plan(config, split, 10_000, None, arithmetic)
+    plan = training._plan(dataset, split, state, config)
     updates = 4 * ROWS // config.batch_size
     paths = sorted(dataset.path.glob("shard-*/frames.npy"))
     waited: dict[str, list[float]] = {"plain": [], "ahead": []}

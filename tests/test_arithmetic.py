@@ -9,7 +9,7 @@ from conftest import CONFIG
 from environments import refused
 from torch import nn
 
-from rl_vae import FrameDataset, TrainConfig, VAEConfig, arithmetic, train_vae, training
+from rl_vae import FrameDataset, TrainConfig, VAEConfig, arithmetic, train_vae, updates
 from rl_vae.arithmetic import Arithmetic, choose_arithmetic
 from rl_vae.artifact import read_config
 from rl_vae.errors import ConfigError
@@ -80,29 +80,29 @@ def test_networks_compute_in_bfloat16_and_losses_in_float32(
     monkeypatch.setattr(arithmetic, "multiplies_bfloat16", lambda: True)
     layers: set[torch.dtype] = set()
     losses: set[torch.dtype] = set()
-    right = training._pass
+    right = updates.run_pass
 
-    def watched(state: Any, *rest: Any) -> Any:
+    def watched(vae: Any, *rest: Any) -> Any:
         hooks = [
             layer.register_forward_hook(lambda module, before, out: layers.add(out.dtype))
-            for layer in state.vae.modules()
+            for layer in vae.modules()
             if isinstance(layer, nn.Conv2d | nn.Linear)
         ]
-        out = right(state, *rest)
+        out = right(vae, *rest)
         for hook in hooks:
             hook.remove()
         losses.update(value.dtype for value in (out.distortion, out.kl, out.mu, out.logvar, out.z))
-        losses.update(weight.dtype for weight in state.vae.parameters())
+        losses.update(weight.dtype for weight in vae.parameters())
         return out
 
-    monkeypatch.setattr(training, "_pass", watched)
+    monkeypatch.setattr(updates, "run_pass", watched)
     config = TrainConfig(steps=2, batch_size=8, engine=engine)
     made = train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
     fast = engine == "fast"
     assert layers == {torch.bfloat16 if fast else torch.float32}
     assert losses == {torch.float32}
     said = read_config(made.path)["provenance"]["arithmetic"]
-    assert said == {"bfloat16": fast, "reshaped": fast}
+    assert said == {"bfloat16": fast, "reshaped": fast, "compiled": False}
 
 
 def test_the_fast_engine_learns_what_the_reference_learns(

@@ -47,6 +47,8 @@ FLOW = (
     "checkpoint",
     "arithmetic",
     "parallel",
+    "updates",
+    "captured",
     "training",
     "sweep",
     "encoder",

@@ -38,6 +38,7 @@ from rl_vae import (
     collect_frames,
     files,
     train_vae,
+    updates,
 )
 from rl_vae import training as module
 from rl_vae.artifact import read_artifact
@@ -716,17 +717,17 @@ def test_updates_that_are_not_finite_are_skipped_and_counted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A loss of NaN changes no weight, is counted and raises an alarm; training goes on."""
-    right, calls = module._pass, 0
+    right, calls = updates.run_pass, 0
     weights: list[list[torch.Tensor]] = []
 
-    def wrong(state: Any, *rest: Any) -> Any:
+    def wrong(vae: Any, *rest: Any) -> Any:
         nonlocal calls
         calls += 1
-        weights.append([weight.detach().clone() for weight in state.vae.parameters()])
-        out = right(state, *rest)
+        weights.append([weight.detach().clone() for weight in vae.parameters()])
+        out = right(vae, *rest)
         return out._replace(distortion=out.distortion * math.nan) if calls == 7 else out
 
-    monkeypatch.setattr(module, "_pass", wrong)
+    monkeypatch.setattr(updates, "run_pass", wrong)
     made = train(dataset, tmp_path / "model")
     assert all(map(torch.equal, weights[6], weights[7]))
     assert not all(map(torch.equal, weights[7], weights[8]))
@@ -745,15 +746,17 @@ def test_gradients_that_are_not_finite_are_skipped(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An infinite gradient of a finite loss leaves the weights alone, too."""
-    right = module._pass
+    right, calls = updates.run_pass, 0
 
-    def wrong(state: Any, *rest: Any) -> Any:
-        out = right(state, *rest)
-        if state.step == 3:
+    def wrong(*rest: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        out = right(*rest)
+        if calls == 4:
             out.distortion.register_hook(lambda gradient: gradient * math.inf)
         return out
 
-    monkeypatch.setattr(module, "_pass", wrong)
+    monkeypatch.setattr(updates, "run_pass", wrong)
     made = train(dataset, tmp_path / "model")
     assert files.read_lines(made.path / "metrics.jsonl")[-1]["skipped"] == 1
 
@@ -762,13 +765,13 @@ def test_nothing_but_skipped_updates_end_the_training(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where twenty updates in a row are not finite, training ends and says what to do."""
-    right = module._pass
+    right = updates.run_pass
 
     def wrong(*arguments: Any) -> Any:
         out = right(*arguments)
         return out._replace(distortion=out.distortion * math.inf)
 
-    monkeypatch.setattr(module, "_pass", wrong)
+    monkeypatch.setattr(updates, "run_pass", wrong)
     config = TrainConfig(steps=60, batch_size=4)
     with refused(TrainingError, "step 20", "learning_rate"):
         train(dataset, tmp_path / "model", config)
