@@ -18,6 +18,7 @@ Shape letters: T updates of a table, B batch, C H W frame, N frames on the devic
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from types import FunctionType, MethodType
 
@@ -149,23 +150,25 @@ class Captured:
         self._graph: torch.cuda.CUDAGraph | None = None
         device = next(members[0].state.vae.parameters()).device
         self._streams: list[torch.cuda.Stream] = []
-        if device.type == "cuda":
-            with torch.cuda.device(device):
+        on_gpu = device.type == "cuda"
+        self._there = torch.cuda.device(device) if on_gpu else nullcontext()
+        with self._there:
+            if on_gpu:
                 self._streams = [torch.cuda.Stream() for _ in members]
-                self._warm_up()
-                self._graph = self._capture()
-        else:
             self._warm_up()
+            if on_gpu:
+                self._graph = self._capture()
 
     def run(self) -> list[list[Update]]:
         """As many updates of each as all have left in their tables; one or more."""
         n = min(member.left for member in self.members)
-        for _ in range(n):
-            if self._graph is None:
-                self._side_by_side()
-            else:
-                self._graph.replay()
-        return [member.take(n) for member in self.members]
+        with self._there:
+            for _ in range(n):
+                if self._graph is None:
+                    self._side_by_side()
+                else:
+                    self._graph.replay()
+            return [member.take(n) for member in self.members]
 
     def _side_by_side(self) -> None:
         if not self._streams:

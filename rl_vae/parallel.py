@@ -130,6 +130,8 @@ def meet(device: str = "cpu") -> Team:
     """
     if started_by_torchrun() and not distributed.is_initialized():
         on_gpus = torch.device(device).type == "cuda"
+        if on_gpus:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # NCCL asks for the current one
         distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo")
     if distributed.is_available() and distributed.is_initialized():
         return Team(distributed.get_rank(), distributed.get_world_size())
