@@ -1,7 +1,7 @@
 """ALE/Pong-v5 by PPO.
 
     rl-vae collect ALE/Pong-v5 --out data/pong --crop 34 16 0 0
-    rl-vae train-vae data/pong --out models/pong --moving-weight 20 --steps 4000
+    rl-vae train-vae data/pong --out models/pong --moving-weight 100 --steps 4000
     rl-vae train-agent ALE/Pong-v5 --encoder models/pong --out agents/pong --agent ppo_pong
 
 The field alone, without score and frame. The ball is one or two pixels of 4,096: without weights
@@ -16,7 +16,7 @@ from rl_vae import Recipe
 
 RECIPE = Recipe(
     algorithm="PPO",
-    total_steps=1_000_000,
+    total_steps=1_500_000,
     n_envs=16,
     stack=4,
     learning_rate=7e-4,

@@ -230,7 +230,7 @@ PLANS = {
         recipe="ppo_pong",
         frames=10_000,
         vae_steps=4000,
-        moving_weight=20.0,
+        moving_weight=100.0,
         spec=FrameSpec(height=64, width=64, crop=(34, 16, 0, 0)),
         threshold=0.0,
         episode_frames=27_000,
