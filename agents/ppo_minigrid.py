@@ -7,9 +7,9 @@ r"""MiniGrid-Empty-8x8-v0 from a picture of the whole grid, by PPO.
         --agent ppo_minigrid --env-kwargs '{"tile_size": 8}'
 
 Tiles of 8 pixels make 64 x 64 at once, nothing is resized. Nothing moves by itself, so one code
-is enough. The goal is seldom met by chance, and only there is a reward: a little entropy keeps
-the agent looking until it has met it. Seeds 0 and 1 reached .958, where the
-shortest way is worth .961; seed 2 lost the goal and ended at 0 (RESULTS.md).
+is enough. The goal is seldom met by chance, and only there is a reward: entropy keeps the agent
+looking until it has met it. With a coefficient of 0.01, eight epochs and a learning rate of 1e-3
+one of three seeds lost the goal and ended at 0 (RESULTS.md).
 """
 
 from rl_vae import Recipe
@@ -19,15 +19,15 @@ RECIPE = Recipe(
     total_steps=61_440,
     n_envs=16,
     stack=1,
-    learning_rate=1e-3,
+    learning_rate=5e-4,
     final_learning_rate=0.0,
     hyperparameters={
         "n_steps": 128,
         "batch_size": 256,
-        "n_epochs": 8,
+        "n_epochs": 4,
         "gamma": 0.99,
         "gae_lambda": 0.95,
-        "ent_coef": 0.01,
+        "ent_coef": 0.03,
         "policy_kwargs": {"net_arch": [128, 128]},
     },
 )

@@ -1,12 +1,12 @@
-"""Does weighting moving pixels bring Pong's ball into the code? A linear probe against the RAM.
+"""Does weighting moving pixels bring Pong's ball into the code? Probes against the RAM.
 
 For each seed two VAEs, alike but for moving_weight, are trained on the same frames, 64 x 64 from
-Pong's playing field; from their mean codes of held-out episodes ridge regression reads the
-positions that the console keeps in its RAM. Frames without a ball (between two points) are left
-out.
+Pong's playing field; from their mean codes of held-out episodes a ridge regression and a small MLP
+(`rl_vae.probes`) read the positions that the console keeps in its RAM. Frames without a ball
+(between two points) are left out.
 
-r2_ball_x_plain, r2_ball_x_weighted, ...   R^2 on the held-out episodes, fitted on
-                                           the training episodes; mean over the seeds
+linear_ball_x_plain, mlp_ball_x_weighted, ...   R^2 on the held-out episodes, fitted on the
+                                                training episodes; mean over the seeds
 """
 
 import argparse
@@ -19,6 +19,7 @@ from rl_vae import Encoder, FrameSpec, TrainConfig, VAEConfig, collect_frames, t
 from rl_vae.dataset import FrameDataset
 from rl_vae.envs import quiet
 from rl_vae.evaluation import write_figures
+from rl_vae.probes import PROBES, Target, halve, probe
 
 RAM = {"ball_x": "ram_49", "ball_y": "ram_54", "player_y": "ram_51", "enemy_y": "ram_50"}
 """Where Pong keeps its positions (Anand et al. 2019, appendix)."""
@@ -51,7 +52,7 @@ def main() -> None:
                 config = TrainConfig(steps=arguments.steps, moving_weight=weight, seed=seed)
                 out = Path(folder) / f"{name}-{seed}"
                 trained = train_vae(dataset, out, VAEConfig(latent_dim=32), config)
-                measured = probe(dataset, Encoder.load(out), config)
+                measured = positions(dataset, Encoder.load(out), config)
                 measured["rate"], measured["mse"] = trained.held_out.rate, trained.held_out.mse
                 for what, value in measured.items():
                     figures.setdefault(f"{what}_{name}", []).append(value)
@@ -62,21 +63,20 @@ def main() -> None:
         write_figures(arguments.json, means, range(arguments.seeds))
 
 
-def probe(dataset: FrameDataset, encoder: Encoder, config: TrainConfig) -> dict[str, float]:
-    """R^2 of each position, ridge regression from standardised codes."""
+def positions(dataset: FrameDataset, encoder: Encoder, config: TrainConfig) -> dict[str, float]:
+    """R^2 of each position by each kind of probe."""
     split, factors = dataset.split(config.held_out, config.seed), dataset.factors
-    ball = factors[RAM["ball_y"]] > 0
-    train, test = split.train[ball[split.train]], split.held_out[ball[split.held_out]]
-    codes = encoder.encode(dataset.frames(train)), encoder.encode(dataset.frames(test))
-    mean, std = codes[0].mean(0), codes[0].std(0) + 1e-6
-    a, b = (np.c_[(part - mean) / std, np.ones(len(part))] for part in codes)
-    found = {}
-    for name, byte in RAM.items():
-        y, right = factors[byte][train], factors[byte][test]
-        solved = np.linalg.solve(a.T @ a + np.eye(a.shape[1]), a.T @ y)
-        lost = ((b @ solved - right) ** 2).sum() / ((right - right.mean()) ** 2).sum()
-        found[f"r2_{name}"] = float(1 - lost)
-    return found
+    starts = np.array([episode.start for episode in dataset.episodes])
+    episode = np.searchsorted(starts, np.arange(len(dataset)), side="right") - 1
+    halves = halve(split.train, split.held_out, episode, config.seed)
+    halves = halves.of(factors[RAM["ball_y"]] > 0)
+    codes = encoder.encode(dataset.frames(np.arange(len(dataset))))
+    targets = [Target(name, np.asarray(factors[byte], np.float64), 0) for name, byte in RAM.items()]
+    return {
+        f"{kind}_{name}": found.score
+        for kind in PROBES
+        for name, found in probe(kind, codes, targets, halves, config.seed).items()
+    }
 
 
 if __name__ == "__main__":
