@@ -1182,13 +1182,19 @@ NOTES: dict[str, Sequence[str]] = {
         "by the mean of its clipped actions, 814 with the noise on its pedal alone, 814 with it on "
         "the wheel alone and 850 with both. Its mean action gets stuck where noise would free it, "
         "and with noise PPO never had to leave such places by itself.\n",
+        "Where the time goes: on pixels SB3 makes 133 to 164 decisions a second with all updates, "
+        "on codes 575 to 632, and it needs more of them: seed 2 had 600 after 1.1 million frames, "
+        "ours after 0.19, 0.24 and 0.36 million, those of collecting included. What pixels return "
+        "was recorded some 150 seconds apart: seed 2 passed 600 between 1,735 and 1,873 seconds, "
+        "4.6 to 5.0 times ours, whose seed 2 needed the refreshed VAE to get there. Seeds 0 and 1 "
+        "stood at -53 and -12 when they were ended.\n",
     ),
     "minigrid": (
-        "Seed 2 fell from .59, what nearly random steps find, to 0 in its first 20,000 decisions "
-        "and stayed there: the goal is the only reward, and a policy that no longer meets it "
-        "learns nothing more. The shortest way is worth .961.\n",
+        "With an entropy coefficient of 0.01, eight epochs and a learning rate of 1e-3 seed 2 fell "
+        "from .59, what nearly random steps find, to 0 in its first 20,000 decisions and stayed "
+        "there: the goal is the only reward, and a policy that no longer meets it learns nothing "
+        "more. Now 0.03, four epochs, 5e-4. The shortest way is worth .961.\n",
     ),
-    "pendulum": ("One seed only has been run to the end yet.\n",),
     "pong": (
         "Looked at while it trained, seed 0, after a VAE of 2,500 updates: a training return of "
         "-19.7 after 20,480 decisions, -18.0 after 102,400, -16.4 after 204,800 and -15.2 after "
