@@ -214,6 +214,30 @@ CAR_RACING = Plan(
     ),
 )
 
+PONG = Plan(
+    env_id="ALE/Pong-v5",
+    recipe="ppo_pong",
+    frames=10_000,
+    vae_steps=4000,
+    moving_weight=100.0,
+    spec=FrameSpec(height=64, width=64, crop=(34, 16, 0, 0)),
+    threshold=0.0,
+    episode_frames=27_000,
+    episodes=20,
+    pixels=Pixels(
+        hyperparameters={
+            "learning_rate": "lin_2.5e-4",
+            "n_steps": 128,
+            "n_epochs": 4,
+            "batch_size": 256,
+            "vf_coef": 0.5,
+            "ent_coef": 0.01,
+            "clip_range": "lin_0.1",
+        },
+        n_envs=8,
+    ),
+)
+
 PLANS = {
     "car_racing": CAR_RACING,
     "car_racing_sac": replace(
@@ -225,27 +249,17 @@ PLANS = {
         episodes=20,
         zoo=None,
     ),
-    "pong": Plan(
-        env_id="ALE/Pong-v5",
-        recipe="ppo_pong",
-        frames=10_000,
-        vae_steps=4000,
-        moving_weight=100.0,
-        spec=FrameSpec(height=64, width=64, crop=(34, 16, 0, 0)),
-        threshold=0.0,
-        episode_frames=27_000,
-        episodes=20,
-        pixels=Pixels(
-            hyperparameters={
-                "learning_rate": "lin_2.5e-4",
-                "n_steps": 128,
-                "n_epochs": 4,
-                "batch_size": 256,
-                "vf_coef": 0.5,
-                "ent_coef": 0.01,
-                "clip_range": "lin_0.1",
-            },
-            n_envs=8,
+    "pong": PONG,
+    "pong_long": replace(
+        PONG,
+        tested=False,
+        refreshes=(
+            Refresh(
+                frames=10_000,
+                vae_steps=2000,
+                agent_steps=1_500_000,
+                recipe={"learning_rate": 5e-4},
+            ),
         ),
     ),
     "cartpole": Plan(
