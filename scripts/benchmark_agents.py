@@ -240,6 +240,13 @@ PONG = Plan(
 
 PLANS = {
     "car_racing": CAR_RACING,
+    "car_racing_long": replace(
+        CAR_RACING,
+        refreshes=tuple(
+            replace(refresh, agent_steps=3 * refresh.agent_steps)
+            for refresh in CAR_RACING.refreshes
+        ),
+    ),
     "car_racing_sac": replace(
         CAR_RACING,
         recipe="sac_car_racing",
