@@ -8,8 +8,9 @@ r"""MiniGrid-Empty-8x8-v0 from a picture of the whole grid, by PPO.
 
 Tiles of 8 pixels make 64 x 64 at once, nothing is resized. Nothing moves by itself, so one code
 is enough. The goal is seldom met by chance, and only there is a reward: entropy keeps the agent
-looking until it has met it. With a coefficient of 0.01, eight epochs and a learning rate of 1e-3
-one of three seeds lost the goal and ended at 0 (RESULTS.md).
+looking until it has met it. Seeds 0, 1 and 2 reached .958, where the shortest way is worth .961;
+with a coefficient of 0.01, eight epochs and a learning rate of 1e-3 seed 2 lost the goal and ended
+at 0 (RESULTS.md).
 """
 
 from rl_vae import Recipe
