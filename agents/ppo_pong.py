@@ -8,8 +8,8 @@ The field alone, without score and frame. The ball is one or two pixels of 4,096
 on what moves a VAE leaves it out, and nothing can be learned from a code without a ball. Atari
 holds each action for four frames by itself, so no skip here; four codes show which way the ball
 flies. Many environments and few passes over each rollout: emulating is cheap (4,500 decisions a
-second and core), and points are rare. Seed 0 stood at -15.2 after 266,240 decisions, rising, and
-was stopped there: whether it gets above 0 is open.
+second and core), and points are rare. Seeds 0, 1 and 2 scored 0.6, 12.3, 7.1 over 20 games each;
+seed 0 went on, its VAE refreshed, for as many decisions again and scored 13.6 (RESULTS.md).
 """
 
 from rl_vae import Recipe

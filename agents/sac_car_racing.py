@@ -6,8 +6,8 @@
 
 One update for every two decisions: a decision of four steps costs more than an update of networks
 this small, and codes make a replay buffer of 60,000 cheap. The squashed Gaussian has no dead zone
-at its ends, and its temperature, begun low, shrinks the noise by itself. It is a
-start, not yet measured: ppo_car_racing is.
+at its ends, and its temperature, begun low, shrinks the noise by itself. Seeds 0, 1 and 2 scored
+574, 539 and 731 on 20 of Gymnasium's tracks: ppo_car_racing is sooner there (RESULTS.md).
 """
 
 from rl_vae import ActionMap, Recipe
