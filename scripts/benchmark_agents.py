@@ -1061,7 +1061,7 @@ def _section(task: str, results: Sequence[Result], picture: str, uniform: Path) 
     systems = " ".join(result.system for result in results)
     most = max(len(result.runs) for result in results)
     lines = [
-        f"## {plan.env_id}, `{plan.recipe}`\n",
+        f"## {plan.env_id}: {task}\n",
         f"![Return against frames and minutes]({picture})\n",
     ]
     lines += [
