@@ -6,7 +6,7 @@ The rule, decided once and never timed while a training runs, so that a run can 
   Likelihood, KL, objective and optimizer are float32 always.
 - Weights and maps are channels-last. In bfloat16 transposed convolutions are mirrored, and a last
   layer whose kernel is two strides wide is folded in either (`networks.Upsampling`).
-- Nothing is compiled.
+- On a CPU nothing is compiled.
 - On a GPU: bfloat16, and inductor compiles pass and loss where Triton is at hand; not World Models'
   network, whose convolutions over 1 x 1 maps its channels-last backward cannot take. Layers are
   those of torch: the other forms are for oneDNN.

@@ -56,7 +56,7 @@ class Member:
         self.state, self.plan, self.batch_size = state, plan, batch_size
         self.left, self._done = 0, 0
         self._whole = frames is not None
-        device = next(state.vae.parameters()).device
+        device = state.vae.device
         if frames is None:
             shape = (AHEAD * batch_size, *state.vae.shape)
             frames = torch.empty(shape, dtype=torch.uint8, device=device)
@@ -148,7 +148,7 @@ class Captured:
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = tuple(members)
         self._graph: torch.cuda.CUDAGraph | None = None
-        device = next(members[0].state.vae.parameters()).device
+        device = members[0].state.vae.device
         self._streams: list[torch.cuda.Stream] = []
         on_gpu = device.type == "cuda"
         self._there = torch.cuda.device(device) if on_gpu else nullcontext()

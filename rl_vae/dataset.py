@@ -311,6 +311,11 @@ class FrameDataset:
             ]
         return self._episodes
 
+    def episode_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The number of each frame's episode, from 0 in the order of their frames: (N,)."""
+        starts = np.array([episode.start for episode in self.episodes])
+        return np.searchsorted(starts, indices, side="right") - 1
+
     def split(self, held_out: float = 0.1, seed: int = 0) -> Split:
         """Share the episodes out, so that no episode has frames on both sides.
 

@@ -84,17 +84,16 @@ def evaluate_vae(
         moving_weight: How much it does.
     """
     noise, n = torch.Generator().manual_seed(0), len(indices)
-    device = next(vae.parameters()).device
     sums: dict[str, float] = {}
     kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64)
     codes = []
     with torch.no_grad():
         for frames in dataset.in_parts(indices, batch_size):
-            x = VAE.to_input(torch.from_numpy(frames).to(device))
+            x = VAE.to_input(torch.from_numpy(frames).to(vae.device))
             mu, logvar = posterior = vae.encode(x)
             z = mu
             if not objective.deterministic:
-                drawn = torch.randn(mu.shape, generator=noise).to(device)  # the same everywhere
+                drawn = torch.randn(mu.shape, generator=noise).to(vae.device)  # the same everywhere
                 z = vae.reparameterise(posterior, drawn)
             logits = vae.decode_logits(z)
             plain = weighed = vae.distortion(logits, x)

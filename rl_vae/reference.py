@@ -127,7 +127,7 @@ def measure_reference(vae: VAE, dataset: FrameDataset, indices: NDArray[np.int64
 @torch.no_grad()
 def _score(vae: VAE, frames: UInt8Array) -> tuple[Scores, NDArray[np.float64]]:
     """The scores, and mu (N, Z)."""
-    device, config = next(vae.parameters()).device, vae.config
+    device, config = vae.device, vae.config
     parts, codes = [], []
     for start in range(0, len(frames), 256):
         part = np.array(frames[start : start + 256])  # a copy: memory maps are not writable

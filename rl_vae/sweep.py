@@ -32,8 +32,7 @@ from rl_vae.captured import to_device
 from rl_vae.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
 from rl_vae.parallel import ALONE, started_by_torchrun
-from rl_vae.streaming import shards_at_once
-from rl_vae.training import TrainConfig, Trained, run_trainings, train_in, train_vae
+from rl_vae.training import TrainConfig, Trained, run_trainings, shards_held, train_in, train_vae
 from rl_vae.vae import VAEConfig
 from rl_vae.workers import ParentLink, Told, run_jobs
 
@@ -205,9 +204,8 @@ def _on_one_device(
 ) -> Generator[Told | None, None, None]:
     """Train what is not made yet, side by side in this process; the frames are there once."""
     missing = {name: config for name, config in runs.items() if name not in made}
-    fits = [shards_at_once(dataset, int(c.memory * 2**30)) is None for c in missing.values()]
     frames = None
-    if fits and all(fits):
+    if missing and all(shards_held(dataset, config) is None for config in missing.values()):
         frames = to_device(dataset, torch.device(next(iter(missing.values())).device))
     trainings = {
         name: train_in(out / name, dataset, vae_config, config, None, False, ALONE, frames)

@@ -247,12 +247,10 @@ def train_vae(
     team = meet(train_config.device)
     whole = replace(train_config, batch_size=team.size * train_config.batch_size)
     training = train_in(out, dataset, vae_config, whole, parent, progress, team)
-    for told in run_trainings({out.name: training}):
-        if isinstance(told, Ended):
-            if isinstance(told.result, RlVaeError):
-                raise told.result
-            return told.result
-    raise AssertionError("a training ends with a result")
+    (ended,) = [told for told in run_trainings({out.name: training}) if told is not None]
+    if isinstance(ended.result, RlVaeError):
+        raise ended.result
+    return ended.result
 
 
 Training = Generator[Member, list[Update], Trained]
@@ -327,7 +325,7 @@ def train_in(
     team.agree({**run, "folder": out.name})
     if out.exists():
         return _finished(out, run)
-    if _shards_at_once(dataset, train_config) is not None:
+    if shards_held(dataset, train_config) is not None:
         dataset = dataset.unmapped()
     split = dataset.split(train_config.held_out, train_config.seed)
     partial = out.with_name(out.name + ".partial")
@@ -438,7 +436,7 @@ def _plan(
 ) -> Plan:
     usual = None
     if config.moving_weight > 1:
-        usual = _usual(dataset, split).to(next(state.vae.parameters()).device)
+        usual = _usual(dataset, split).to(state.vae.device)
     return Plan(
         objective=config.objective,
         learning_rate=config.learning_rate,
@@ -482,7 +480,7 @@ def _train(
     if team.first:  # later records are about to be made again
         lines = [files.canonical_json(record) + b"\n" for record in history]
         files.write_whole(metrics, b"".join(lines))
-    at_once = _shards_at_once(dataset, config)
+    at_once = shards_held(dataset, config)
     drawn = _batches(dataset, split.train, config, state.step, total, at_once)
     batches: Batches = (team.own(indices) for indices in drawn)
     source: Source = dataset
@@ -497,7 +495,7 @@ def _train(
     member = None
     if _captures(config, team):
         if frames is None and at_once is None:
-            frames = to_device(dataset, next(state.vae.parameters()).device)
+            frames = to_device(dataset, state.vae.device)
         member = Member(state, plan, size, frames)
     with (
         closing(batches),
@@ -579,7 +577,7 @@ def _train(
 
 def _step(state: State, source: Source, indices: NDArray[np.int64], plan: Plan) -> Update:
     """One update with frames read now."""
-    frames = torch.from_numpy(source.frames(indices)).to(next(state.vae.parameters()).device)
+    frames = torch.from_numpy(source.frames(indices)).to(state.vae.device)
     return update_weights(state, frames, plan)
 
 
@@ -591,7 +589,8 @@ def _tell(alarms: list[Alarm], told: set[str], team: Team) -> None:
             tqdm.write(str(alarm))
 
 
-def _shards_at_once(dataset: FrameDataset, config: TrainConfig) -> int | None:
+def shards_held(dataset: FrameDataset, config: TrainConfig) -> int | None:
+    """How many shards of a dataset `config.memory` holds at once; None where it holds all."""
     return shards_at_once(dataset, int(config.memory * 2**30))
 
 

@@ -118,6 +118,11 @@ class VAE(nn.Module):
             self.log_sigma = nn.Parameter(torch.full((1,), start))
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
     def sigma(self) -> float | Tensor:
         """Standard deviation of the Gaussian likelihood; a tensor (1,) where it is learned."""
         if self.config.likelihood == "learned_gaussian":
@@ -202,7 +207,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def decode_frames(self, z: Tensor) -> UInt8Array:
         """(B, Z) -> (B, H, W, C) uint8."""
-        z = z.to(next(self.parameters()).device, torch.float32)
+        z = z.to(self.device, torch.float32)
         pixels = torch.sigmoid(self.decode_logits(z)).mul(255.0).round().byte()
         out: UInt8Array = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return out
@@ -231,7 +236,7 @@ class VAE(nn.Module):
         return self.decode_frames(first * near + last * far)
 
     def _tensor(self, frames: UInt8Array) -> Tensor:
-        return torch.from_numpy(frames).to(next(self.parameters()).device)
+        return torch.from_numpy(frames).to(self.device)
 
 
 class ByteEncoder(nn.Module):

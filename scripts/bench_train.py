@@ -239,7 +239,8 @@ def on_gpu(
         return statistics.median(way(arguments.updates) for _ in range(arguments.rounds))
 
     for batch in batches:
-        theirs = timed(synchronised(peer_on(dataset, batch, device, arguments), device))
+        update = peer(dataset, "burgess", 1e-3, arguments, batch, device)[1]
+        theirs = timed(synchronised(update, device))
         ours = timed(captured([member_of(dataset, frames, batch, 1.0, arguments)], dataset))
         print(f"batch {batch}: peer {batch / theirs:,.0f}, ours {batch / ours:,.0f} images/s")
         figures[f"speedup_batch_{batch}"] = theirs / ours
@@ -296,13 +297,6 @@ def captured(members: list[Member], dataset: FrameDataset) -> Callable[[int], fl
         return (time.perf_counter() - begin) / made
 
     return way
-
-
-def peer_on(
-    dataset: FrameDataset, batch: int, device: torch.device, arguments: argparse.Namespace
-) -> Update:
-    """The loop that a user writes for a GPU, Burgess' network, float32."""
-    return peer(dataset, "burgess", 1e-3, arguments, batch, device)[1]
 
 
 def synchronised(update: Update, device: torch.device) -> Callable[[int], float]:

@@ -66,11 +66,11 @@ def main() -> None:
 def positions(dataset: FrameDataset, encoder: Encoder, config: TrainConfig) -> dict[str, float]:
     """R^2 of each position by each kind of probe."""
     split, factors = dataset.split(config.held_out, config.seed), dataset.factors
-    starts = np.array([episode.start for episode in dataset.episodes])
-    episode = np.searchsorted(starts, np.arange(len(dataset)), side="right") - 1
+    every = np.arange(len(dataset))
+    episode = dataset.episode_of(every)
     halves = halve(split.train, split.held_out, episode, config.seed)
     halves = halves.of(factors[RAM["ball_y"]] > 0)
-    codes = encoder.encode(dataset.frames(np.arange(len(dataset))))
+    codes = encoder.encode(dataset.frames(every))
     targets = [Target(name, np.asarray(factors[byte], np.float64), 0) for name, byte in RAM.items()]
     return {
         f"{kind}_{name}": found.score

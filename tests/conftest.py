@@ -95,3 +95,9 @@ def encoder(trained: Trained) -> Encoder:
 def model(trained: Trained, tmp_path: Path) -> Path:
     """A copy of that model, to do with as one likes."""
     return Path(shutil.copytree(trained.path, tmp_path / "model"))
+
+
+@pytest.fixture
+def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes longest and is not training: the export to ONNX."""
+    monkeypatch.setattr("rl_vae.artifact.export_onnx", lambda vae: b"left out")

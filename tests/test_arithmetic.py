@@ -16,11 +16,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.networks import LAYOUTS, Form, NetworkName, Upsampling
 from rl_vae.vae import VAE
 
-
-@pytest.fixture(autouse=True)
-def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes longest and is not training: the export to ONNX."""
-    monkeypatch.setattr("rl_vae.artifact.export_onnx", lambda vae: b"left out")
+pytestmark = pytest.mark.usefixtures("quick_export")
 
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 0), (2, 1), (4, 2), (3, 1)])

@@ -61,10 +61,7 @@ OBJECTIVES: list[Objective] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes longest and is not training: the export to ONNX."""
-    monkeypatch.setattr("rl_vae.artifact.export_onnx", lambda vae: b"left out")
+pytestmark = pytest.mark.usefixtures("quick_export")
 
 
 @pytest.fixture

@@ -51,10 +51,7 @@ from rl_vae.training import Trained
 SHORT = TrainConfig(epochs=3, batch_size=48)
 
 
-@pytest.fixture(autouse=True)
-def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes longest and is not training: the export to ONNX."""
-    monkeypatch.setattr("rl_vae.artifact.export_onnx", lambda vae: b"left out")
+pytestmark = pytest.mark.usefixtures("quick_export")
 
 
 class Outcome(NamedTuple):

@@ -88,8 +88,7 @@ def halve(encoders: Sequence[Encoder], dataset: FrameDataset, seed: int) -> Halv
 
 def measure(encoder: Encoder, dataset: FrameDataset, halves: Halves, seed: int) -> Measured:
     """Measure one model: what its code costs, and how it takes the factors apart."""
-    starts = np.array([episode.start for episode in dataset.episodes])
-    episode = np.searchsorted(starts, halves.test, side="right")
+    episode = dataset.episode_of(halves.test)
     scored = [score_frames(encoder.vae, frames) for frames in dataset.in_parts(halves.test)]
     scores = Scores(*(np.concatenate(parts) for parts in zip(*scored, strict=True)))
     fit, test = (encode_all(encoder.encode, dataset, rows) for rows in halves[:2])
