@@ -2,14 +2,14 @@
 
 The rule, decided once and never timed while a training runs, so that a run can be repeated:
 
-- bfloat16 where the processor itself multiplies such numbers (AVX-512 BF16, AMX), else float32.
-  Likelihood, KL, objective and optimizer are float32 always.
+- bfloat16 where the processor itself multiplies such numbers (AVX-512 BF16, AMX; NVIDIA GPUs from
+  Ampere on), else float32. Likelihood, KL, objective and optimizer are float32 always.
 - Weights and maps are channels-last. In bfloat16 transposed convolutions are mirrored, and a last
   layer whose kernel is two strides wide is folded in either (`networks.Upsampling`).
 - On a CPU nothing is compiled.
-- On a GPU: bfloat16, and inductor compiles pass and loss where Triton is at hand; not World Models'
-  network, whose convolutions over 1 x 1 maps its channels-last backward cannot take. Layers are
-  those of torch: the other forms are for oneDNN.
+- On a GPU inductor compiles pass and loss, where Triton is at hand and a C compiler and Python's
+  headers, which it asks for; not World Models' network, whose convolutions over 1 x 1 maps its
+  channels-last backward cannot take. Layers are those of torch: the other forms are for oneDNN.
 
 Its evidence on a CPU: processor time of one update, 64 frames of 64 x 64 x 3, in milliseconds,
 least of five rounds in turn, one thread of an AMD EPYC with AVX-512 BF16, torch 2.13.0:
@@ -27,7 +27,11 @@ time, and those it leaves alone. Folding World Models' last layer, three strides
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -68,23 +72,34 @@ def choose_arithmetic(
     """What is fastest there, or float32 layer by layer as the network is written."""
     if engine == "reference":
         return Arithmetic(bfloat16=False, reshaped=False)
+    bfloat16 = multiplies_bfloat16(device)
     if torch.device(device).type == "cpu":
-        return Arithmetic(bfloat16=multiplies_bfloat16(), reshaped=True)
-    compiled = network != "world_models" and find_spec("triton") is not None
-    return Arithmetic(bfloat16=True, reshaped=False, compiled=compiled)
+        return Arithmetic(bfloat16, reshaped=True)
+    compiled = network != "world_models" and builds_kernels()
+    return Arithmetic(bfloat16, reshaped=False, compiled=compiled)
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions that multiply bfloat16."""
+def builds_kernels() -> bool:
+    """Whether Triton is here, and what it builds the calls of its kernels with."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    header = Path(sysconfig.get_config_var("INCLUDEPY") or "", "Python.h")
+    return find_spec("triton") is not None and compiler is not None and header.is_file()
+
+
+def multiplies_bfloat16(device: str = "cpu") -> bool:
+    """Whether this processor, or this machine's GPU, has instructions that multiply bfloat16."""
+    kind = torch.device(device).type
+    if kind != "cpu":
+        return kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     ask = getattr(torch.cpu, "get_capabilities", None)  # torch 2.10 has none
     has = ask() if ask is not None else {}
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def check_device(device: str) -> None:
-    """Raise ConfigError where torch cannot use a device here."""
+    """Raise ConfigError where torch cannot compute on a device here, float64 too (measures)."""
     try:
-        torch.empty(0, device=torch.device(device)).cpu()
+        torch.ones(1, dtype=torch.float64, device=torch.device(device)).item()
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ConfigError(
             "There is no such device here.",

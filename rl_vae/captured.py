@@ -17,10 +17,11 @@ Shape letters: T updates of a table, B batch, C H W frame, N frames on the devic
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import cache
 from itertools import islice
-from types import FunctionType, MethodType
+from types import MethodType
 
 import numpy as np
 import torch
@@ -37,6 +38,10 @@ AHEAD = 64
 
 WARM_UPS = 3
 """Updates before a capture, all left out: libraries choose and allocate in the first ones."""
+
+
+KINDS = 1024
+"""So many kinds of training, in network, objective or batch, are compiled in one process."""
 
 
 class Member:
@@ -74,9 +79,7 @@ class Member:
                 optimizer.found_inf = self._left_out  # type: ignore[attr-defined]
         self._loss = self._loss_of
         if plan.arithmetic.compiled:
-            # Of code of its own: dynamo gives up on code that it has compiled 8 times.
-            code, names = Member._loss_of.__code__.replace(), Member._loss_of.__globals__
-            self._loss = torch.compile(MethodType(FunctionType(code, names), self), dynamic=False)
+            self._loss = MethodType(_compiled(), self)
 
     def load(self, batches: Iterator[NDArray[np.int64]], most: int, source: Source) -> None:
         """Bring the table of the next updates, `most` at most, to the device; none may be left."""
@@ -138,6 +141,12 @@ class Member:
         return self.plan.objective.terms(out, weight, self.state.critic).loss, out.z
 
 
+@cache
+def _compiled() -> Callable[[Member, Inputs, Tensor], tuple[Tensor, Tensor]]:
+    """`Member._loss_of` by inductor: one for all, so that trainings of one kind share it."""
+    return torch.compile(Member._loss_of, dynamic=False)
+
+
 class Captured:
     """The updates of some trainings, one of each at a time.
 
@@ -191,8 +200,10 @@ class Captured:
         for member in self.members:
             member.hold(True)
             member._turn.zero_()
-        for _ in range(WARM_UPS):
-            self._side_by_side()
+        # Trainings of one kind share what is compiled; by default dynamo gives up after 8 kinds.
+        with torch._dynamo.config.patch(recompile_limit=KINDS, accumulated_recompile_limit=KINDS):
+            for _ in range(WARM_UPS):
+                self._side_by_side()
         for member, turn in zip(self.members, tables, strict=True):
             member.hold(False)
             member._turn.copy_(turn)

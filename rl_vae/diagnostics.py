@@ -70,6 +70,7 @@ def evaluate_vae(
     critic: nn.Module | None = None,
     usual: Tensor | None = None,
     moving_weight: float = 1.0,
+    resident: Tensor | None = None,
 ) -> HeldOut:
     """Measure a VAE on some frames of a dataset, with fixed noise, so that runs compare.
 
@@ -82,18 +83,25 @@ def evaluate_vae(
         critic: The objective's discriminator, if it has one.
         usual: (C, H, W) median frame, where the loss weighs moving pixels.
         moving_weight: How much it does.
+        resident: (N, H, W, C) uint8, all of the dataset's frames, where they are on the VAE's
+            device already.
     """
-    noise, n = torch.Generator().manual_seed(0), len(indices)
-    sums: dict[str, float] = {}
-    kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64)
+    noise, n, device = torch.Generator().manual_seed(0), len(indices), vae.device
+    sums: dict[str, Tensor] = {}  # on the device, as all until the end: nothing waits for it
+    kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64, device=device)
     codes = []
     with torch.no_grad():
-        for frames in dataset.in_parts(indices, batch_size):
-            x = VAE.to_input(torch.from_numpy(frames).to(vae.device))
+        for start in range(0, n, batch_size):
+            part = indices[start : start + batch_size]
+            if resident is None:
+                frames = torch.from_numpy(dataset.frames(part)).to(device)
+            else:
+                frames = resident.index_select(0, torch.from_numpy(part).to(device))
+            x = VAE.to_input(frames)
             mu, logvar = posterior = vae.encode(x)
             z = mu
             if not objective.deterministic:
-                drawn = torch.randn(mu.shape, generator=noise).to(vae.device)  # the same everywhere
+                drawn = torch.randn(mu.shape, generator=noise).to(device)  # the same everywhere
                 z = vae.reparameterise(posterior, drawn)
             logits = vae.decode_logits(z)
             plain = weighed = vae.distortion(logits, x)
@@ -112,10 +120,11 @@ def evaluate_vae(
                 **terms.parts,
             }
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + len(x) * float(value)
-            kl += each_kl.double().sum(0).cpu()
-            codes.append(mu.cpu())
-    means = {name: value / n for name, value in sums.items()}
+                added = len(x) * value.double()
+                sums[name] = sums[name] + added if name in sums else added
+            kl += each_kl.double().sum(0)
+            codes.append(mu)
+    means = {name: float(value) / n for name, value in sums.items()}
     kl_mean = (kl / n).tolist()
     rate = sum(kl_mean)
     elbo = None

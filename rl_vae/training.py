@@ -533,6 +533,7 @@ def _train(
                 state.critic,
                 plan.usual,
                 config.moving_weight,
+                frames,
             )
             good = [update for update in updates if update.finite]
             if not (math.isfinite(held_out.loss) and good):

@@ -73,7 +73,7 @@ def test_networks_compute_in_bfloat16_and_losses_in_float32(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Any
 ) -> None:
     """Layers give what the engine says; code, KL, distortion and weights are float32 always."""
-    monkeypatch.setattr(arithmetic, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(arithmetic, "multiplies_bfloat16", lambda device: True)
     layers: set[torch.dtype] = set()
     losses: set[torch.dtype] = set()
     right = updates.run_pass
@@ -105,7 +105,7 @@ def test_the_fast_engine_learns_what_the_reference_learns(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After equal steps the two engines' held-out ELBOs differ by less than 1 %."""
-    monkeypatch.setattr(arithmetic, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(arithmetic, "multiplies_bfloat16", lambda device: True)
     found = []
     for engine in ("fast", "reference"):
         config = TrainConfig(steps=60, batch_size=32, engine=engine)

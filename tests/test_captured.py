@@ -6,7 +6,7 @@ needs of them is tested on torch's "meta" device, whose tensors have no values t
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from rl_vae import (
     FrameDataset,
     TrainConfig,
     VAEConfig,
+    arithmetic,
     sweep,
     train_sweep,
     train_vae,
@@ -37,7 +38,7 @@ from rl_vae import (
 )
 from rl_vae.arithmetic import Arithmetic, choose_arithmetic
 from rl_vae.artifact import read_artifact, read_config
-from rl_vae.captured import Captured, Member, to_device
+from rl_vae.captured import Captured, Member, _compiled, to_device
 from rl_vae.checkpoint import State
 from rl_vae.errors import ConfigError, TrainingError
 from rl_vae.networks import LAYOUTS, NetworkName
@@ -266,28 +267,54 @@ def test_an_update_waits_for_nothing_and_leaves_the_device_alone(
         nn.functional.softplus(member._losses + torch.zeros(len(member._losses)))
 
 
-def test_pass_and_loss_of_every_training_compile_to_one_graph(
-    dataset: FrameDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing in them stops dynamo, more trainings than it compiles one code for; losses equal."""
-    right, graphs = torch.compile, torch._dynamo.utils.counters["stats"]
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
+    """How many graphs dynamo has made, without inductor; what would stop it fails."""
+    right, counted = torch.compile, torch._dynamo.utils.counters["stats"]
     monkeypatch.setattr(
         torch,
         "compile",
         lambda function, **more: right(function, backend="aot_eager", fullgraph=True, **more),
     )
-    before = graphs["unique_graphs"]
+    for forget in (torch._dynamo.reset, _compiled.cache_clear):
+        forget()
+    yield lambda: counted["unique_graphs"]
+    for forget in (torch._dynamo.reset, _compiled.cache_clear):
+        forget()
+
+
+def compiled_run(begun: Begun, *, compiled: bool = True) -> list[Any]:
+    arithmetic = begun.plan.arithmetic._replace(compiled=compiled)
+    begun.plan = begun.plan._replace(arithmetic=arithmetic)
+    member = begun.member()
+    member.load(begun.batches(), 2, begun.dataset)
+    return Captured([member]).run()
+
+
+def test_pass_and_loss_of_every_training_compile_to_one_graph(
+    dataset: FrameDataset, graphs: Callable[[], int]
+) -> None:
+    """Nothing in them stops dynamo, in more kinds than it compiles by default; losses equal."""
+    before = graphs()
     for objective in OBJECTIVES:
-        losses = []
-        for compiled in (False, True):
-            begun = begin(dataset, objective)
-            arithmetic = begun.plan.arithmetic._replace(compiled=compiled)
-            begun.plan = begun.plan._replace(arithmetic=arithmetic)
-            member = begun.member()
-            member.load(begun.batches(), 2, dataset)
-            losses.append(Captured([member]).run())
-        np.testing.assert_allclose(np.array(losses[1]), np.array(losses[0]), rtol=1e-5)
-    assert graphs["unique_graphs"] - before == len(OBJECTIVES) > 8
+        plain = compiled_run(begin(dataset, objective), compiled=False)
+        made = compiled_run(begin(dataset, objective))
+        np.testing.assert_allclose(np.array(made), np.array(plain), rtol=1e-5)
+    # The two kinds of noise and the two priors lie outside of what is compiled.
+    assert graphs() - before == len(OBJECTIVES) - 2
+
+
+def test_trainings_of_one_kind_are_compiled_once(
+    dataset: FrameDataset, graphs: Callable[[], int]
+) -> None:
+    """Other betas, seeds and weights need no graph of their own, and give what they gave alone."""
+    before = graphs()
+    for seed, beta in enumerate((0.5, 1.0, 4.0, 16.0)):
+        kind = {"objective": Beta(beta), "seed": seed}
+        plain = compiled_run(begin(dataset, **kind), compiled=False)
+        made = compiled_run(begin(dataset, **kind))
+        np.testing.assert_allclose(np.array(made), np.array(plain), rtol=1e-5)
+    assert graphs() - before == 1
 
 
 @pytest.mark.usefixtures("capturing")
@@ -384,13 +411,30 @@ def test_runs_on_different_devices_are_no_sweep(dataset: FrameDataset, tmp_path:
         train_sweep(dataset, tmp_path / "models", runs, CONFIG)
 
 
-def test_what_a_gpu_computes_in() -> None:
-    """On a GPU bfloat16 and torch's own layers; the reference is float32 there, too."""
-    for network in ("patch", "world_models"):
-        chosen = choose_arithmetic("fast", network, "cuda")
-        assert chosen.bfloat16 and not chosen.reshaped
-    assert not choose_arithmetic("fast", "world_models", "cuda").compiled
+@pytest.mark.parametrize("ampere", [True, False])
+def test_what_a_gpu_computes_in(ampere: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 where the GPU multiplies it, torch's own layers; the reference is float32."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: ampere)
+    monkeypatch.setattr(arithmetic, "builds_kernels", lambda: True)
+    assert choose_arithmetic("fast", "patch", "cuda") == Arithmetic(ampere, False, compiled=True)
+    assert choose_arithmetic("fast", "world_models", "cuda") == Arithmetic(ampere, False)
+    assert choose_arithmetic("fast", "patch", "xpu") == Arithmetic(False, False, compiled=True)
     assert choose_arithmetic("reference", "patch", "cuda") == Arithmetic(False, False)
+
+
+@pytest.mark.parametrize("missing", ["", "triton", "compiler", "headers"])
+def test_kernels_are_compiled_where_all_that_takes_is_there(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one is missing, a training on a GPU goes on without compiling."""
+    if missing != "headers":
+        (tmp_path / "Python.h").touch()
+    found = None if missing == "compiler" else "/usr/bin/gcc"
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(arithmetic.shutil, "which", lambda name: found)
+    monkeypatch.setattr(arithmetic, "find_spec", lambda name: None if missing == name else name)
+    monkeypatch.setattr(arithmetic.sysconfig, "get_config_var", lambda name: str(tmp_path))
+    assert arithmetic.builds_kernels() == (not missing)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
