@@ -6,7 +6,7 @@ DEBIAN_PACKAGES := libgl1 libglib2.0-0
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test coverage fuzz versions check bench faults clean
+.PHONY: demo test coverage fuzz versions gpu check bench faults clean
 
 demo: $(STAMP)
 	$(BIN)/rl-vae demo --out runs/demo
@@ -29,6 +29,9 @@ fuzz: $(STAMP)
 
 versions: $(STAMP)
 	$(BIN)/python scripts/check_versions.py
+
+gpu: $(STAMP)
+	$(BIN)/python scripts/check_gpu.py
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

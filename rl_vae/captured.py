@@ -17,8 +17,9 @@ Shape letters: T updates of a table, B batch, C H W frame, N frames on the devic
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from itertools import islice
 from types import MethodType
@@ -30,6 +31,7 @@ from torch import Tensor
 
 from rl_vae.checkpoint import State
 from rl_vae.dataset import FrameDataset
+from rl_vae.errors import TrainingError
 from rl_vae.streaming import Source
 from rl_vae.updates import Inputs, Plan, Update, backward, draw_inputs, run_pass, update_critic
 
@@ -69,7 +71,7 @@ class Member:
         self._rows = torch.zeros(AHEAD, batch_size, dtype=torch.int64, device=device)  # (T, B)
         self._rates, self._weights, self._losses, self._norms = torch.zeros(4, AHEAD, device=device)
         self._turn = torch.zeros(1, dtype=torch.int64, device=device)
-        self._held = torch.ones((), dtype=torch.bool, device=device)  # whether to leave updates out
+        self._held = torch.zeros((), device=device)  # 1 where all updates are to be left out
         self._rate = torch.zeros((), device=device)
         self._left_out = torch.zeros((), device=device)  # 1 or 0, as Adam wants it
         for group in state.optimizer.param_groups:
@@ -113,8 +115,8 @@ class Member:
         inputs = draw_inputs(state, self._frames.index_select(0, rows), self.plan)
         loss, z = self._loss(inputs, weight)
         norm = backward(state, loss)
-        finite = loss.detach().isfinite() & norm.isfinite()
-        self._left_out.copy_(~finite | self._held)
+        said = loss.detach() + norm
+        torch.ne(said - said + self._held, 0, out=self._left_out)  # inf - inf is no number, either
         state.optimizer.step()
         update_critic(state, z.detach(), self.plan.objective)
         self._losses.index_copy_(0, turn, loss.detach()[None])
@@ -201,7 +203,12 @@ class Captured:
             member.hold(True)
             member._turn.zero_()
         # Trainings of one kind share what is compiled; by default dynamo gives up after 8 kinds.
-        with torch._dynamo.config.patch(recompile_limit=KINDS, accumulated_recompile_limit=KINDS):
+        limits = torch._dynamo.config.patch(
+            recompile_limit=KINDS, accumulated_recompile_limit=KINDS
+        )
+        with limits, warnings.catch_warnings():
+            # An objective is float32 on purpose.
+            warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
             for _ in range(WARM_UPS):
                 self._side_by_side()
         for member, turn in zip(self.members, tables, strict=True):
@@ -218,6 +225,21 @@ class Captured:
         with torch.cuda.graph(graph):
             self._side_by_side()
         return graph
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Raise TrainingError where the device has not enough of it."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            "The device has too little memory.",
+            expected="room for the frames, and for a batch of every model at once",
+            got=". ".join(str(error).split(". ")[:2]),
+            remedy="a smaller batch_size, fewer models at once, or less memory for frames, which "
+            "are then streamed; what was saved is kept",
+        ) from error
 
 
 def to_device(dataset: FrameDataset, device: torch.device) -> Tensor:

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from rl_vae import files
 from rl_vae.arithmetic import check_device
-from rl_vae.captured import to_device
+from rl_vae.captured import enough_memory, to_device
 from rl_vae.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
 from rl_vae.parallel import ALONE, started_by_torchrun
@@ -206,7 +206,8 @@ def _on_one_device(
     missing = {name: config for name, config in runs.items() if name not in made}
     frames = None
     if missing and all(shards_held(dataset, config) is None for config in missing.values()):
-        frames = to_device(dataset, torch.device(next(iter(missing.values())).device))
+        with enough_memory():
+            frames = to_device(dataset, torch.device(next(iter(missing.values())).device))
     trainings = {
         name: train_in(out / name, dataset, vae_config, config, None, False, ALONE, frames)
         for name, config in missing.items()

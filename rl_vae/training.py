@@ -31,7 +31,7 @@ from rl_vae import files, pictures
 from rl_vae.adversaries import CRITIC_BETAS
 from rl_vae.arithmetic import Arithmetic, Engine, check_device, choose_arithmetic
 from rl_vae.artifact import Artifact, read_artifact, read_config, save_artifact
-from rl_vae.captured import Captured, Member, to_device
+from rl_vae.captured import Captured, Member, enough_memory, to_device
 from rl_vae.checkpoint import NAMES as CHECKPOINTS
 from rl_vae.checkpoint import State, load_checkpoint, save_checkpoint
 from rl_vae.dataset import FrameDataset, Split
@@ -280,7 +280,8 @@ def run_trainings(trainings: Mapping[str, Training]) -> Iterator[Ended | None]:
             for name, answer in answers.items():
                 asking.pop(name, None)
                 try:
-                    asking[name] = trainings[name].send(answer)
+                    with enough_memory():
+                        asking[name] = trainings[name].send(answer)
                 except StopIteration as end:
                     yield Ended(name, end.value)
                 except RlVaeError as error:
@@ -289,7 +290,8 @@ def run_trainings(trainings: Mapping[str, Training]) -> Iterator[Ended | None]:
                 return
             if captured is None or captured.members != tuple(asking.values()):
                 captured = None  # its memory is free for the next
-                captured = Captured(list(asking.values()))
+                with enough_memory():
+                    captured = Captured(list(asking.values()))
             answers = dict(zip(asking, captured.run(), strict=True))
             yield None
 

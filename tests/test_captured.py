@@ -368,6 +368,32 @@ def test_frames_that_do_not_fit_are_brought_table_by_table(
 
 
 @pytest.mark.usefixtures("capturing")
+@pytest.mark.parametrize("at", ["frames", "capture", "measuring"])
+def test_too_little_memory_is_an_error_for_the_user(
+    at: str, dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it runs out: the same words, what to do, and a folder that can be gone on with."""
+
+    def full(*rest: Any, **more: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+
+    with monkeypatch.context() as patch:
+        if at == "frames":
+            patch.setattr(training, "to_device", full)
+            patch.setattr(sweep, "to_device", full)
+        elif at == "capture":
+            patch.setattr(Captured, "__init__", full)
+        else:
+            patch.setattr(training, "evaluate_vae", full)
+        with refused(TrainingError, "room for the frames", "Tried to allocate 2.00 GiB"):
+            train_vae(dataset, tmp_path / "model", CONFIG, SHORT, progress=False)
+        with pytest.raises(TrainingError, match="too little memory"):
+            train_sweep(dataset, tmp_path / "models", {"one": SHORT}, CONFIG, progress=False)
+    assert train_vae(dataset, tmp_path / "model", CONFIG, SHORT, progress=False).steps
+    assert train_sweep(dataset, tmp_path / "models", {"one": SHORT}, CONFIG, progress=False)
+
+
+@pytest.mark.usefixtures("capturing")
 def test_a_sweep_on_one_device_makes_the_models_that_are_made_alone(
     dataset: FrameDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
