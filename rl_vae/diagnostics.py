@@ -33,6 +33,10 @@ SETTLED = 0.25, 100
 """Share of the updates, and updates, after which an empty code is alarming."""
 
 
+AT_ONCE = 2**23
+"""Values of frames that are measured at once on a GPU, 32 MiB in float32."""
+
+
 class HeldOut(NamedTuple):
     """How a VAE does on frames that it never trained on. All in nats a frame."""
 
@@ -89,14 +93,14 @@ def evaluate_vae(
     noise, n, device = torch.Generator().manual_seed(0), len(indices), vae.device
     sums: dict[str, Tensor] = {}  # on the device, as all until the end: nothing waits for it
     kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64, device=device)
-    codes = []
+    codes, at_once = [], _at_once(vae, batch_size)
     with torch.no_grad():
-        for start in range(0, n, batch_size):
-            part = indices[start : start + batch_size]
+        for start in range(0, n, at_once):
+            chosen = indices[start : start + at_once]
             if resident is None:
-                frames = torch.from_numpy(dataset.frames(part)).to(device)
+                frames = torch.from_numpy(dataset.frames(chosen)).to(device)
             else:
-                frames = resident.index_select(0, torch.from_numpy(part).to(device))
+                frames = resident.index_select(0, torch.from_numpy(chosen).to(device))
             x = VAE.to_input(frames)
             mu, logvar = posterior = vae.encode(x)
             z = mu
@@ -108,20 +112,23 @@ def evaluate_vae(
             if usual is not None:
                 weighed = vae.distortion(logits, x, moving_weights(x, usual, moving_weight))
             each_kl = kl_per_dimension(mu, logvar)
-            out = Pass(weighed, each_kl, mu, logvar, z, n)
-            terms = objective.terms(out, objective.weight(1.0), critic)
             missing = log_normaliser(logits) if vae.config.likelihood == "bernoulli" else 0 * plain
-            reconstructed = torch.sigmoid(vae.decode_logits(mu))
-            parts = {
-                "loss": terms.loss,
-                "distortion": plain.mean(),
-                "normaliser": missing.mean(),
-                "mse": (reconstructed - x).square().mean() * 255.0**2,
-                **terms.parts,
-            }
-            for name, value in parts.items():
-                added = len(x) * value.double()
-                sums[name] = sums[name] + added if name in sums else added
+            errors = (torch.sigmoid(vae.decode_logits(mu)) - x).square()
+            each = (plain, missing, errors, weighed, each_kl, mu, logvar, z)
+            for batch in zip(*(part.split(batch_size) for part in each), strict=True):
+                lost, lack, error, *passed = batch
+                out = Pass._make([*passed, n])
+                terms = objective.terms(out, objective.weight(1.0), critic)
+                parts = {
+                    "loss": terms.loss,
+                    "distortion": lost.mean(),
+                    "normaliser": lack.mean(),
+                    "mse": error.mean() * 255.0**2,
+                    **terms.parts,
+                }
+                for name, value in parts.items():
+                    added = len(lost) * value.double()
+                    sums[name] = sums[name] + added if name in sums else added
             kl += each_kl.double().sum(0)
             codes.append(mu)
     means = {name: float(value) / n for name, value in sums.items()}
@@ -141,6 +148,13 @@ def evaluate_vae(
         kl_per_dimension=tuple(kl_mean),
         terms={name: value for name, value in means.items() if name != "normaliser"},
     )
+
+
+def _at_once(vae: VAE, batch_size: int) -> int:
+    """Frames that go through the networks at once: on a GPU more than a batch, which is too few."""
+    if vae.device.type == "cpu":
+        return batch_size
+    return batch_size * max(1, AT_ONCE // (batch_size * math.prod(vae.shape)))
 
 
 class Alarm(NamedTuple):

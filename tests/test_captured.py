@@ -31,6 +31,7 @@ from rl_vae import (
     TrainConfig,
     VAEConfig,
     arithmetic,
+    diagnostics,
     sweep,
     train_sweep,
     train_vae,
@@ -40,6 +41,7 @@ from rl_vae.arithmetic import Arithmetic, choose_arithmetic
 from rl_vae.artifact import read_artifact, read_config
 from rl_vae.captured import Captured, Member, _compiled, to_device
 from rl_vae.checkpoint import State
+from rl_vae.diagnostics import HeldOut, evaluate_vae
 from rl_vae.errors import ConfigError, TrainingError
 from rl_vae.networks import LAYOUTS, NetworkName
 from rl_vae.terms import Objective
@@ -226,6 +228,34 @@ def test_side_by_side_each_is_as_alone(dataset: FrameDataset) -> None:
         assert begun.state.step == 5
         for ours, theirs in zip(numbers(begun.state), expected, strict=True):
             assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_batches_measured_at_once_and_on_the_device_are_those_measured_alone(
+    dataset: FrameDataset, objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: several go through the networks together, the loss is still each batch's."""
+    begun = begin(dataset, objective, moving_weight=5.0)
+    state, usual = begun.state, begun.plan.usual
+    given = (state.vae, dataset, np.arange(50), objective, 8, state.critic, usual, 5.0)
+    alone = evaluate_vae(*given)
+    monkeypatch.setattr(diagnostics, "_at_once", lambda vae, batch_size: 3 * batch_size)
+    together = evaluate_vae(*given, to_device(dataset, torch.device("cpu")))
+    assert flat(together) == pytest.approx(flat(alone), rel=1e-4)
+
+
+def test_a_gpu_measures_more_than_a_batch_at_once() -> None:
+    """As many whole batches as there is room for; on a CPU one."""
+    vae = training.VAE(CONFIG, (64, 64, 3))
+    assert diagnostics._at_once(vae, 128) == 128
+    assert diagnostics._at_once(vae.to("meta"), 128) == 5 * 128
+    assert diagnostics._at_once(vae, 4096) == 4096
+
+
+def flat(held_out: HeldOut) -> list[float]:
+    record = held_out._asdict()
+    numbers = [*record.pop("kl_per_dimension"), *record.pop("terms").values(), *record.values()]
+    return [number for number in numbers if number is not None]
 
 
 @pytest.mark.parametrize("network", [name for name in LAYOUTS if name != "linear"])
