@@ -22,6 +22,7 @@ import os
 import re
 from collections.abc import Generator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -32,7 +33,15 @@ from rl_vae.captured import enough_memory, to_device
 from rl_vae.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
 from rl_vae.parallel import ALONE, started_by_torchrun
-from rl_vae.training import TrainConfig, Trained, run_trainings, shards_held, train_in, train_vae
+from rl_vae.training import (
+    TrainConfig,
+    Trained,
+    Training,
+    run_trainings,
+    shards_held,
+    train_in,
+    train_vae,
+)
 from rl_vae.vae import VAEConfig
 from rl_vae.workers import ParentLink, Told, run_jobs
 
@@ -209,7 +218,9 @@ def _on_one_device(
         with enough_memory():
             frames = to_device(dataset, torch.device(next(iter(missing.values())).device))
     trainings = {
-        name: train_in(out / name, dataset, vae_config, config, None, False, ALONE, frames)
+        name: _named(
+            name, train_in(out / name, dataset, vae_config, config, None, False, ALONE, frames)
+        )
         for name, config in missing.items()
     }
     for ended in run_trainings(trainings):
@@ -218,6 +229,24 @@ def _on_one_device(
         else:
             kind = "failed" if isinstance(ended.result, RlVaeError) else "made"
             yield Told(ended.name, kind, ended.result)
+
+
+def _named(name: str, training: Training) -> Training:
+    """The same training; what it prints, its alarms, begins with its name."""
+    answer: Any = None
+    with contextlib.closing(training):
+        while True:
+            said = io.StringIO()
+            try:
+                with contextlib.redirect_stdout(said):
+                    asked = training.send(answer)
+            except StopIteration as end:
+                made: Trained = end.value
+                return made
+            finally:
+                for line in said.getvalue().splitlines():
+                    tqdm.write(f"{name}: {line}")
+            answer = yield asked
 
 
 def _saved(out: Path, name: str) -> int:

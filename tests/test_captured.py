@@ -431,12 +431,13 @@ def test_a_sweep_on_one_device_makes_the_models_that_are_made_alone(
     runs = {
         "short": replace(SHORT, objective=Beta(4.0), epochs=1),
         "diverges": replace(SHORT, learning_rate=1e30),
-        "long": replace(SHORT, seed=3),
+        "long": replace(SHORT, seed=3, objective=Beta(10_000.0)),
         "other-batch": replace(SHORT, batch_size=32, seed=1),
     }
     with pytest.raises(TrainingError, match="1 of 4 runs failed: diverges"):
         train_sweep(dataset, tmp_path / "models", runs, CONFIG, progress=False)
-    assert "diverges" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "diverges" in said and "long: ALARM beta_norm" in said
     for name in ("short", "long", "other-batch"):
         alone = train_vae(dataset, tmp_path / name, CONFIG, runs[name], progress=False)
         of_sweep = train_vae(
