@@ -49,7 +49,8 @@ class Arithmetic(NamedTuple):
     bfloat16: bool
     """Convolutions and matrix products in bfloat16, by autocast."""
     reshaped: bool
-    """The decoder's layers in the forms that train fastest; the same functions."""
+    """The decoder's layers and a Gaussian's loss in the forms that train fastest; the same
+    functions."""
     compiled: bool = False
     """Pass and loss by inductor, before the whole update is captured (rl_vae.captured)."""
 
@@ -63,7 +64,7 @@ class Arithmetic(NamedTuple):
         """Bring a VAE into the form that is trained."""
         vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.reshaped:
-            vae.decoder.quicken(bfloat16=self.bfloat16)
+            vae.quicken(bfloat16=self.bfloat16)
 
 
 def choose_arithmetic(

@@ -105,7 +105,7 @@ class VAE(nn.Module):
         layout = LAYOUTS[config.network]
         self.encoder = ConvEncoder(layout, shape, config.latent_dim)
         self.decoder = ConvDecoder(layout, shape, config.latent_dim)
-        self.centred = layout.centred
+        self.centred, self._quick = layout.centred, False
         if self.centred:
             height, width, channels = shape
             self.mean_frame: Tensor
@@ -152,7 +152,7 @@ class VAE(nn.Module):
     def to_input(frames: Tensor) -> Tensor:
         """(B, H, W, C) uint8 -> (B, C, H, W) float32 in [0, 1]; only this and ByteEncoder scale."""
         assert frames.dtype == torch.uint8 and frames.ndim == 4
-        return frames.permute(0, 3, 1, 2).float().div(255.0)
+        return frames.permute(0, 3, 1, 2).float().div_(255.0)
 
     @torch.no_grad()
     def centre(self, frames: UInt8Array) -> None:
@@ -177,7 +177,7 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> Posterior:
         """(B, C, H, W) in [0, 1] -> the posterior. Draws no random numbers."""
         if self.centred:
-            x = (x - self.mean_frame) / self.spread
+            x = (x - self.mean_frame).div_(self.spread)
         return _posterior(self.encoder(x))
 
     @staticmethod
@@ -197,7 +197,13 @@ class VAE(nn.Module):
 
     def distortion(self, logits: Tensor, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """-log p(x | z), (B,) nats, of logits and frames (B, C, H, W); weights (B, 1, H, W)."""
-        return distortion(logits.float(), x, self.config.likelihood, self.sigma, weights)
+        settings = self.config.likelihood, self.sigma, weights
+        return distortion(logits.float(), x, *settings, quick=self._quick)
+
+    def quicken(self, *, bfloat16: bool) -> None:
+        """Compute layers and loss in the forms that train fastest (rl_vae.arithmetic)."""
+        self.decoder.quicken(bfloat16=bfloat16)
+        self._quick = True
 
     @torch.no_grad()
     def encode_frames(self, frames: UInt8Array) -> Posterior:
