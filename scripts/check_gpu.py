@@ -93,16 +93,14 @@ def install(folder: Path) -> Path:
     if not python.is_file():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     pins = (ROOT / "constraints.txt").read_text()
-    (torch_pin,) = re.findall(r"^torch==.*$", pins, re.MULTILINE)
-    # A CPU build that lies on disk is not to be taken.
-    alone = {key: value for key, value in os.environ.items() if key != "PIP_FIND_LINKS"}
-    alone["PIP_CONFIG_FILE"] = os.devnull
+    (version,) = re.findall(r"^torch==(.*)$", pins, re.MULTILINE)
     others = [line for line in pins.splitlines() if line and not line.startswith(("torch==", "#"))]
     (folder / "constraints.txt").write_text("\n".join(others))
     pip = [str(python), "-m", "pip", "install", "-q"]
-    subprocess.run([*pip, torch_pin, "nvidia-cuda-crt==13.*"], check=True, env=alone)
+    exactly = f"torch==={version}"  # not version+cpu, which may lie on disk
+    subprocess.run([*pip, exactly, "nvidia-cuda-crt==13.*"], check=True)
     package = ["-c", str(folder / "constraints.txt"), "-e", str(ROOT)]
-    subprocess.run([*pip, *package], check=True, env=alone)
+    subprocess.run([*pip, *package], check=True)
     return python
 
 
