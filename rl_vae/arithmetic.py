@@ -23,8 +23,6 @@ least of five rounds in turn, one thread of an AMD EPYC with AVX-512 BF16, torch
 In another run, compiling the whole loss by inductor took 7 to 23 seconds and then gave 40.3 ms
 (eager 38.7), 44.9 (47.8) and 128.3 (124.5) in bfloat16: oneDNN's convolutions take most of the
 time, and those it leaves alone. Folding World Models' last layer, three strides wide, cost 15 ms.
-All this was before a Gaussian's loss had a form of its own (densities), which takes 3 ms off an
-update in the reshaped columns.
 """
 
 from __future__ import annotations
@@ -51,8 +49,7 @@ class Arithmetic(NamedTuple):
     bfloat16: bool
     """Convolutions and matrix products in bfloat16, by autocast."""
     reshaped: bool
-    """The decoder's layers and a Gaussian's loss in the forms that train fastest; the same
-    functions."""
+    """The decoder's layers in the forms that train fastest; the same functions."""
     compiled: bool = False
     """Pass and loss by inductor, before the whole update is captured (rl_vae.captured)."""
 
@@ -66,7 +63,7 @@ class Arithmetic(NamedTuple):
         """Bring a VAE into the form that is trained."""
         vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.reshaped:
-            vae.quicken(bfloat16=self.bfloat16)
+            vae.decoder.quicken(bfloat16=self.bfloat16)
 
 
 def choose_arithmetic(

@@ -116,7 +116,8 @@ def read_bounded(path: Path, most: int) -> bytes:
         raise FileNotFoundError("no such file")
     check_inside(path.parent, path)
     with path.open("rb") as file:
-        content = file.read(most + 1)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, most) + 1)  # which claims memory for as much as is asked for
     if len(content) > most:
         raise ValueError(f"more than {most:,} bytes")
     return content

@@ -105,7 +105,7 @@ class VAE(nn.Module):
         layout = LAYOUTS[config.network]
         self.encoder = ConvEncoder(layout, shape, config.latent_dim)
         self.decoder = ConvDecoder(layout, shape, config.latent_dim)
-        self.centred, self._quick = layout.centred, False
+        self.centred = layout.centred
         if self.centred:
             height, width, channels = shape
             self.mean_frame: Tensor
@@ -197,13 +197,7 @@ class VAE(nn.Module):
 
     def distortion(self, logits: Tensor, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """-log p(x | z), (B,) nats, of logits and frames (B, C, H, W); weights (B, 1, H, W)."""
-        settings = self.config.likelihood, self.sigma, weights
-        return distortion(logits.float(), x, *settings, quick=self._quick)
-
-    def quicken(self, *, bfloat16: bool) -> None:
-        """Compute layers and loss in the forms that train fastest (rl_vae.arithmetic)."""
-        self.decoder.quicken(bfloat16=bfloat16)
-        self._quick = True
+        return distortion(logits.float(), x, self.config.likelihood, self.sigma, weights)
 
     @torch.no_grad()
     def encode_frames(self, frames: UInt8Array) -> Posterior:

@@ -45,32 +45,6 @@ def test_distortion_is_a_negative_log_likelihood() -> None:
     torch.testing.assert_close(distortion(logits, black_or_white, "bernoulli", 0.3), bernoulli)
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
-@pytest.mark.parametrize("learned", [False, True], ids=["fixed", "learned"])
-@pytest.mark.parametrize("weighed", [False, True], ids=["plain", "weighed"])
-def test_the_quick_distortion_is_the_same_with_the_same_gradients(
-    last: bool, learned: bool, weighed: bool
-) -> None:
-    """Values and gradients of logits and sigma, each frame weighed differently from above."""
-    generator = torch.Generator().manual_seed(0)
-    draw = torch.rand(2, 5, 3, 4, 6, generator=generator, dtype=torch.float64)
-    layout = torch.channels_last if last else torch.contiguous_format
-    start, x = 4 * draw[0].to(memory_format=layout) - 2, draw[1].to(memory_format=layout)
-    weights = draw[0, :, :1] if weighed else None
-    upstream = torch.arange(1.0, 6.0, dtype=torch.float64)
-    found = []
-    for quick in (False, True):
-        logits = start.clone().requires_grad_()
-        width = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
-        sigma = width if learned else 0.3
-        lost = distortion(logits, x, "gaussian", sigma, weights, quick=quick)
-        (lost * upstream).sum().backward()
-        found.append((lost.detach(), logits.grad, width.grad))
-    for quick_one, plain_one in zip(found[1], found[0], strict=True):
-        torch.testing.assert_close(quick_one, plain_one)
-    assert (found[0][2] is not None) == learned
-
-
 def test_distortion_is_finite_for_sure_decoders() -> None:
     """A decoder that is sure of the opposite pays much, but not infinitely much."""
     logits, x = torch.tensor([[[[1e4, -1e4]]]]), torch.tensor([[[[0.0, 1.0]]]])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,10 @@ def test_what_is_read_is_bounded(tmp_path: Path) -> None:
     assert files.read_bounded(inside / "ten", 10) == b"0123456789"
     with pytest.raises(ValueError, match="more than 9 bytes"):
         files.read_bounded(inside / "ten", 9)
+    tracemalloc.start()
+    assert files.read_bounded(inside / "ten", 2**30) == b"0123456789"
+    assert tracemalloc.get_traced_memory()[1] < 2**20  # not for what it might have been
+    tracemalloc.stop()
     os.mkfifo(inside / "pipe")
     for name in ("pipe", "../folder", "nothing"):
         with pytest.raises(OSError, match="no such file"):
