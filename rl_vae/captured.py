@@ -41,7 +41,6 @@ AHEAD = 64
 WARM_UPS = 3
 """Updates before a capture, all left out: libraries choose and allocate in the first ones."""
 
-
 KINDS = 1024
 """So many kinds of training, in network, objective or batch, are compiled in one process."""
 

@@ -32,7 +32,6 @@ MOST_BETA = 1000.0
 SETTLED = 0.25, 100
 """Share of the updates, and updates, after which an empty code is alarming."""
 
-
 AT_ONCE = 2**23
 """Values of frames that are measured at once on a GPU, 32 MiB in float32."""
 

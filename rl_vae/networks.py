@@ -95,7 +95,7 @@ class ConvEncoder(nn.Module):
         for conv in layout.encoder:
             layers += [
                 nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, conv.padding),
-                nn.ReLU(inplace=True),
+                nn.ReLU(),
             ]
             channels = conv.channels
             size = [(side + 2 * conv.padding - conv.kernel) // conv.stride + 1 for side in size]
@@ -217,7 +217,7 @@ class ConvDecoder(nn.Module):
             after = conv.channels or channels
             layers += [
                 Upsampling(before, after, conv.kernel, conv.stride, conv.padding),
-                nn.ReLU(inplace=True),
+                nn.ReLU(),
             ]
             before = after
         self.maps = nn.Sequential(*layers[:-1])
@@ -245,7 +245,7 @@ class ConvDecoder(nn.Module):
 def _mlp(widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+        layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 

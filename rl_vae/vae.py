@@ -152,7 +152,7 @@ class VAE(nn.Module):
     def to_input(frames: Tensor) -> Tensor:
         """(B, H, W, C) uint8 -> (B, C, H, W) float32 in [0, 1]; only this and ByteEncoder scale."""
         assert frames.dtype == torch.uint8 and frames.ndim == 4
-        return frames.permute(0, 3, 1, 2).float().div_(255.0)
+        return frames.permute(0, 3, 1, 2).float().div(255.0)
 
     @torch.no_grad()
     def centre(self, frames: UInt8Array) -> None:
@@ -177,7 +177,7 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> Posterior:
         """(B, C, H, W) in [0, 1] -> the posterior. Draws no random numbers."""
         if self.centred:
-            x = (x - self.mean_frame).div_(self.spread)
+            x = (x - self.mean_frame) / self.spread
         return _posterior(self.encoder(x))
 
     @staticmethod

@@ -132,7 +132,8 @@ def run_inside(folder: Path, python: Path, library: Path) -> dict[str, dict[str,
     settings = {
         "LD_PRELOAD": str(library),
         "TRITON_LIBCUDA_PATH": str(folder),
-        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),  # what it timed is of no GPU
+        "TRITON_CACHE_DIR": str(folder / "triton"),
         "GPU_BOOK": str(book),
     }
     command = [str(python), __file__, "--inside", str(folder)]
