@@ -28,10 +28,10 @@ fuzz: $(STAMP)
 	$(BIN)/pytest -q --fuzz 20000 tests/test_fuzz.py tests/test_properties.py
 
 versions: $(STAMP)
-	$(BIN)/python scripts/check_versions.py
+	$(BIN)/python benchmarks/check_versions.py
 
 gpu: $(STAMP)
-	$(BIN)/python scripts/check_gpu.py
+	$(BIN)/python benchmarks/check_gpu.py
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -40,8 +40,8 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	@test -e runs/demo || $(MAKE) demo  # bench_watch measures its agent
-	@set -e; for script in scripts/bench_*.py; do \
-		test -e "$$script" || { echo "no scripts/bench_*.py yet"; break; }; \
+	@set -e; for script in benchmarks/bench_*.py; do \
+		test -e "$$script" || { echo "no benchmarks/bench_*.py yet"; break; }; \
 		echo "== $$script"; $(BIN)/python "$$script"; \
 	done
 

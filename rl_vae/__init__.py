@@ -13,85 +13,85 @@ import gymnasium as gym
 
 if TYPE_CHECKING:
     from rl_vae import errors
-    from rl_vae.adversaries import Adversarial, FactorVAE
-    from rl_vae.agent import Agent
-    from rl_vae.anomalies import find_anomalies
-    from rl_vae.classifier import labels_of, train_classifier
-    from rl_vae.collect import collect_frames, coverage
-    from rl_vae.comparison import compare
-    from rl_vae.dataset import FrameDataset
-    from rl_vae.deployment import export_agent
-    from rl_vae.drift import DriftWarning
-    from rl_vae.encoder import Encoder
-    from rl_vae.envs import make_env
-    from rl_vae.evaluation import evaluate_agent, interval
-    from rl_vae.exploration import Correlated, Mixture, Uniform
+    from rl_vae.agents.agent import Agent
+    from rl_vae.agents.evaluate import evaluate_agent, t_interval
+    from rl_vae.agents.export import export_agent
+    from rl_vae.agents.recipe import Recipe
+    from rl_vae.agents.train import train_agent
+    from rl_vae.analysis.anomalies import find_anomalies
+    from rl_vae.analysis.classifier import labels_of, train_classifier
+    from rl_vae.analysis.comparison.compare import compare
+    from rl_vae.analysis.comparison.config import ComparisonConfig
+    from rl_vae.analysis.gallery import draw_gallery
+    from rl_vae.analysis.report import write_report
+    from rl_vae.analysis.scorecard import Scorecard, score_encoder
+    from rl_vae.data.collect import collect_frames, coverage
+    from rl_vae.data.dataset import FrameDataset
+    from rl_vae.data.policies import Correlated, Mixture, Uniform
+    from rl_vae.data.sprites import Sprites, collect_sprites
+    from rl_vae.envs.make import make_env
     from rl_vae.frames import FrameSpec
-    from rl_vae.gallery import draw_gallery
-    from rl_vae.lineup import ComparisonConfig
-    from rl_vae.objectives import Autoencoder, Beta, BetaTC, Capacity, Denoising
-    from rl_vae.policy import train_agent
-    from rl_vae.recipe import Recipe
-    from rl_vae.repair import repair_folder
-    from rl_vae.report import write_report
-    from rl_vae.sb3 import ActionMap
-    from rl_vae.scorecard import Scorecard, score_encoder
-    from rl_vae.sprites import Sprites, collect_sprites
-    from rl_vae.sweep import train_sweep
-    from rl_vae.training import TrainConfig, train_vae
-    from rl_vae.vae import VAE, VAEConfig
-    from rl_vae.verification import verify_folder
-    from rl_vae.watching import WatchLatents
-    from rl_vae.wrappers import LatentObservation, VectorLatentObservation
+    from rl_vae.models.encoder import Encoder
+    from rl_vae.models.vae import VAE, VAEConfig
+    from rl_vae.objectives.adversarial import Adversarial, FactorVAE
+    from rl_vae.objectives.beta import Autoencoder, Beta, BetaTC, Capacity, Denoising
+    from rl_vae.sb3.vec_env import ActionMap
+    from rl_vae.training.sweep import train_sweep
+    from rl_vae.training.train import TrainConfig, train_vae
+    from rl_vae.verify.repair import repair_folder
+    from rl_vae.verify.verify import verify_folder
+    from rl_vae.wrappers.drift import DriftWarning
+    from rl_vae.wrappers.latent import LatentObservation, VectorLatentObservation
+    from rl_vae.wrappers.watch import WatchLatents
 
 __version__ = "0.1.0"
 
 _HOME = {
     "ActionMap": "sb3",
-    "Adversarial": "adversaries",
-    "Agent": "agent",
-    "Autoencoder": "objectives",
-    "Beta": "objectives",
-    "BetaTC": "objectives",
-    "Capacity": "objectives",
-    "ComparisonConfig": "lineup",
-    "Correlated": "exploration",
-    "Denoising": "objectives",
-    "DriftWarning": "drift",
-    "Encoder": "encoder",
-    "FactorVAE": "adversaries",
-    "FrameDataset": "dataset",
+    "Adversarial": "objectives.adversarial",
+    "Agent": "agents.agent",
+    "Autoencoder": "objectives.beta",
+    "Beta": "objectives.beta",
+    "BetaTC": "objectives.beta",
+    "Capacity": "objectives.beta",
+    "ComparisonConfig": "analysis.comparison.config",
+    "Correlated": "data.policies",
+    "Denoising": "objectives.beta",
+    "DriftWarning": "wrappers.drift",
+    "Encoder": "models.encoder",
+    "FactorVAE": "objectives.adversarial",
+    "FrameDataset": "data.dataset",
     "FrameSpec": "frames",
-    "LatentObservation": "wrappers",
-    "Mixture": "exploration",
-    "Recipe": "recipe",
-    "Scorecard": "scorecard",
-    "Sprites": "sprites",
-    "TrainConfig": "training",
-    "Uniform": "exploration",
-    "VAE": "vae",
-    "VAEConfig": "vae",
-    "VectorLatentObservation": "wrappers",
-    "WatchLatents": "watching",
-    "collect_frames": "collect",
-    "collect_sprites": "sprites",
-    "compare": "comparison",
-    "coverage": "collect",
-    "draw_gallery": "gallery",
-    "evaluate_agent": "evaluation",
-    "export_agent": "deployment",
-    "find_anomalies": "anomalies",
-    "interval": "evaluation",
-    "labels_of": "classifier",
-    "make_env": "envs",
-    "repair_folder": "repair",
-    "score_encoder": "scorecard",
-    "train_agent": "policy",
-    "train_classifier": "classifier",
-    "train_sweep": "sweep",
-    "train_vae": "training",
-    "verify_folder": "verification",
-    "write_report": "report",
+    "LatentObservation": "wrappers.latent",
+    "Mixture": "data.policies",
+    "Recipe": "agents.recipe",
+    "Scorecard": "analysis.scorecard",
+    "Sprites": "data.sprites",
+    "TrainConfig": "training.train",
+    "Uniform": "data.policies",
+    "VAE": "models.vae",
+    "VAEConfig": "models.vae",
+    "VectorLatentObservation": "wrappers.latent",
+    "WatchLatents": "wrappers.watch",
+    "collect_frames": "data.collect",
+    "collect_sprites": "data.sprites",
+    "compare": "analysis.comparison.compare",
+    "coverage": "data.collect",
+    "draw_gallery": "analysis.gallery",
+    "evaluate_agent": "agents.evaluate",
+    "export_agent": "agents.export",
+    "find_anomalies": "analysis.anomalies",
+    "t_interval": "agents.evaluate",
+    "labels_of": "analysis.classifier",
+    "make_env": "envs.make",
+    "repair_folder": "verify.repair",
+    "score_encoder": "analysis.scorecard",
+    "train_agent": "agents.train",
+    "train_classifier": "analysis.classifier",
+    "train_sweep": "training.sweep",
+    "train_vae": "training.train",
+    "verify_folder": "verify.verify",
+    "write_report": "analysis.report",
 }
 
 __all__ = [
@@ -130,7 +130,7 @@ __all__ = [
     "evaluate_agent",
     "export_agent",
     "find_anomalies",
-    "interval",
+    "t_interval",
     "labels_of",
     "make_env",
     "repair_folder",
@@ -146,7 +146,9 @@ __all__ = [
 
 # Registering imports nothing: whoever makes one imports it. A reloaded module finds it registered.
 if "rl_vae/Sprites-v0" not in gym.registry:
-    gym.register("rl_vae/Sprites-v0", "rl_vae.sprites.environment:SpritesEnv", max_episode_steps=50)
+    gym.register(
+        "rl_vae/Sprites-v0", "rl_vae.data.sprites.environment:SpritesEnv", max_episode_steps=50
+    )
 
 
 def __getattr__(name: str) -> Any:

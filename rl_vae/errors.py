@@ -78,7 +78,7 @@ class DatasetError(RlVaeError):
     """A folder of frames is missing, damaged, incomplete or in use."""
 
 
-class ArtifactError(RlVaeError):
+class FolderError(RlVaeError):
     """A model or agent folder is missing, damaged or of another kind."""
 
 

@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 
 from rl_vae import Encoder, FrameDataset, FrameSpec, TrainConfig, VAEConfig, collect_frames
 from rl_vae import train_vae as train
-from rl_vae.training import Trained
+from rl_vae.training.train import Trained
 
 # A shell's background jobs, and what they start, ignore Ctrl-C: tests that press it would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+collect_ignore = [  # helpers without tests: doctest would import them a second time
+    str(path.relative_to(Path(__file__).parent))
+    for path in Path(__file__).parent.rglob("*.py")
+    if not path.name.startswith("test_")
+]
 SPEC = FrameSpec(height=32, width=48, crop=(2, 0, 0, 4))  # crops, and changes the shape
 torch.set_num_threads(1)  # tiny tensors; two threads on two busy cores take five times as long
 CONFIG = VAEConfig(latent_dim=4)
@@ -100,4 +105,4 @@ def model(trained: Trained, tmp_path: Path) -> Path:
 @pytest.fixture
 def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes longest and is not training: the export to ONNX."""
-    monkeypatch.setattr("rl_vae.artifact.export_onnx", lambda vae: b"left out")
+    monkeypatch.setattr("rl_vae.models.folder.export_onnx", lambda vae: b"left out")

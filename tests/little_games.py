@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.recipe import Recipe
+from rl_vae.agents.recipe import Recipe
 
 LINE = "little_games:Little/Line-v0"
 PUSH = "little_games:Little/Push-v0"
@@ -130,7 +130,7 @@ def folder() -> Path:
 @functools.cache
 def dataset() -> Path:
     """Frames of the game."""
-    from rl_vae.collect import collect_frames
+    from rl_vae.data.collect import collect_frames
     from rl_vae.frames import FrameSpec
 
     spec = FrameSpec(SIDE, SIDE)
@@ -142,9 +142,9 @@ def dataset() -> Path:
 @functools.cache
 def model() -> Path:
     """An encoder of the game, which both kinds of action share."""
-    from rl_vae.dataset import FrameDataset
-    from rl_vae.training import TrainConfig, train_vae
-    from rl_vae.vae import VAEConfig
+    from rl_vae.data.dataset import FrameDataset
+    from rl_vae.models.vae import VAEConfig
+    from rl_vae.training.train import TrainConfig, train_vae
 
     frames = FrameDataset.open(dataset())
     config = TrainConfig(steps=40, batch_size=32)
@@ -155,7 +155,7 @@ def model() -> Path:
 @functools.cache
 def encoder_digest() -> str:
     """The digest of `model`."""
-    from rl_vae.encoder import Encoder
+    from rl_vae.models.encoder import Encoder
 
     return Encoder.load(model()).digest
 
@@ -163,7 +163,7 @@ def encoder_digest() -> str:
 @functools.cache
 def agent(algorithm: str) -> Path:
     """A trained agent; nobody may change its folder."""
-    from rl_vae.policy import train_agent
+    from rl_vae.agents.train import train_agent
 
     path = folder() / algorithm
     recipe = {"PPO": PPO, "SAC": SAC, "DQN": DQN}[algorithm]

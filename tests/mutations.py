@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rl_vae import files
+from rl_vae.system import files
 
 ODD: tuple[Any, ...] = (
     None,

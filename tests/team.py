@@ -20,12 +20,12 @@ from rl_vae import (
     FrameDataset,
     TrainConfig,
     VAEConfig,
-    cli,
     train_vae,
-    training,
 )
+from rl_vae.cli import commands as cli
 from rl_vae.errors import ConfigError
-from rl_vae.terms import Objective
+from rl_vae.objectives.base import Objective
+from rl_vae.training import train as training
 
 CONFIG = VAEConfig(latent_dim=4)
 BATCH = 64
@@ -98,5 +98,5 @@ def main(dataset: FrameDataset, folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    training.save_artifact.__globals__["export_onnx"] = lambda vae: b"left out"
+    training.save_model.__globals__["export_onnx"] = lambda vae: b"left out"
     main(FrameDataset.open(sys.argv[1]), Path(sys.argv[2]))

@@ -18,15 +18,18 @@ import pytest
 import torch
 from little_games import DQN, PPO, SAC
 from mutations import change_json, damage, json_text
-from test_dataset import HEADER, write
+from data.test_dataset import HEADER, write
 
-from rl_vae import Encoder, FrameDataset, agent, checkpoint, files
-from rl_vae.agent import Agent
-from rl_vae.artifact import read_artifact
-from rl_vae.dataset import DatasetHeader, shard_path
-from rl_vae.errors import ArtifactError, RlVaeError, TrainingError
-from rl_vae.history import History
-from rl_vae.recipe import Recipe
+from rl_vae import Encoder, FrameDataset
+from rl_vae.agents import agent
+from rl_vae.agents.agent import Agent
+from rl_vae.agents.recipe import Recipe
+from rl_vae.data.dataset import DatasetHeader, shard_path
+from rl_vae.errors import FolderError, RlVaeError, TrainingError
+from rl_vae.models.folder import read_model
+from rl_vae.system import files
+from rl_vae.training import checkpoint
+from rl_vae.wrappers.history import History
 
 ROOM = 2**30
 """Bytes that reading may claim: far more than our files need, far less than a giant shape does."""
@@ -91,7 +94,7 @@ def test_strict_json_means_one_thing(attack: Callable[..., None]) -> None:
         try:
             value = files.parse_json(given[0])
         except ValueError as error:
-            raise ArtifactError("no", expected="JSON", got=str(error)[:99], remedy="no") from error
+            raise FolderError("no", expected="JSON", got=str(error)[:99], remedy="no") from error
         assert files.parse_json(files.canonical_json(value)) == value == json.loads(given[0])
 
     attack(put, read)
@@ -259,7 +262,7 @@ def test_descriptions_of_models(attack: Callable[..., None], model: Path, sealed
     """A changed config.json of a model is refused, or says the same; one whose digest a stranger
     made right is refused, or makes a VAE."""
     path = model / "config.json"
-    whole, right = path.read_bytes(), read_artifact(model)
+    whole, right = path.read_bytes(), read_model(model)
     body = {name: value for name, value in json.loads(whole).items() if name != "digest"}
 
     def put(rng: random.Random) -> bytes:
@@ -267,7 +270,7 @@ def test_descriptions_of_models(attack: Callable[..., None], model: Path, sealed
         return path.read_bytes()
 
     def read() -> None:
-        artifact = read_artifact(model)
+        artifact = read_model(model)
         if sealed:
             artifact.build()
         else:
@@ -302,7 +305,7 @@ def changed_tensors(content: bytes, rng: random.Random) -> bytes:
 def test_weights_of_models(attack: Callable[..., None], model: Path) -> None:
     """Changed weights, with all digests right, are refused, or finite and of the right shapes."""
     path, described = model / "model.safetensors", model / "config.json"
-    whole, right = path.read_bytes(), read_artifact(model)
+    whole, right = path.read_bytes(), read_model(model)
     config = json.loads(described.read_bytes())
     del config["digest"]
 
@@ -314,7 +317,7 @@ def test_weights_of_models(attack: Callable[..., None], model: Path) -> None:
         return content[:400]
 
     def read() -> None:
-        weights = read_artifact(model).weights
+        weights = read_model(model).weights
         assert {name: (v.shape, v.dtype) for name, v in weights.items()} == {
             name: (v.shape, v.dtype) for name, v in right.weights.items()
         }
@@ -429,7 +432,7 @@ def test_giant_policies_are_not_built(agent_folder: Path, arguments: dict[str, A
     (agent_folder / "config.json").write_bytes(content)
     try:
         use(agent_folder)
-    except ArtifactError as error:
+    except FolderError as error:
         assert str(agent_folder) in str(error)
     else:  # what only training would make
         assert set(arguments) & {"n_steps", "buffer_size", "tensorboard_log", "policy_kwargs"}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rl_vae.agent import Agent
+from rl_vae.agents.agent import Agent
 from rl_vae.cli import main
-from rl_vae.dataset import FrameDataset
-from rl_vae.encoder import Encoder
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.models.encoder import Encoder
 
 # What each environment asks of this process and of its workers: its extra, and options that keep
 # its episodes short. Everything else is the same for all.

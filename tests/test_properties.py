@@ -18,19 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
-from test_artifact import rewrite
-from test_dataset import HEADER, write
+from models.test_folder import rewrite
+from data.test_dataset import HEADER, write
 
-from rl_vae import FrameDataset, FrameSpec, files
-from rl_vae.agent import _space_from_dict, space_to_dict
-from rl_vae.artifact import read_artifact
-from rl_vae.dataset import DatasetHeader, ShardRows, commit_shard
-from rl_vae.errors import ArtifactError, ConfigError, ObservationError
+from rl_vae import FrameDataset, FrameSpec
+from rl_vae.agents.agent import _space_from_dict, space_to_dict
+from rl_vae.agents.recipe import Recipe
+from rl_vae.data.dataset import DatasetHeader, ShardRows, commit_shard
+from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.frames import MAX_SIZE, MIN_SIZE
-from rl_vae.recipe import Recipe
-from rl_vae.reference import LEVELS, Reference
+from rl_vae.models.folder import read_model
+from rl_vae.models.statistics import LEVELS, TrainingStatistics
+from rl_vae.models.vae import VAEConfig
 from rl_vae.sb3 import ActionMap
-from rl_vae.vae import VAEConfig
+from rl_vae.system import files
 
 SIZES = st.integers(MIN_SIZE, MAX_SIZE)
 SMALL = st.integers(MIN_SIZE, 48)
@@ -190,13 +191,13 @@ def test_a_reference_comes_back(
 ) -> None:
     """Every Reference is itself again after JSON, to the bit; out of order it is none."""
     mean, std = (tuple(part) for part in zip(*latents, strict=True))
-    reference = Reference(frames, mean, std, *[tuple(quantiles)] * 4)
-    values = files.parse_json(files.canonical_json(reference.to_dict()))
-    assert Reference.from_dict(values) == reference
-    assert [reference.quantile("rate", level) for level in LEVELS] == quantiles
+    statistics = TrainingStatistics(frames, mean, std, *[tuple(quantiles)] * 4)
+    values = files.parse_json(files.canonical_json(statistics.to_dict()))
+    assert TrainingStatistics.from_dict(values) == statistics
+    assert [statistics.quantile("rate", level) for level in LEVELS] == quantiles
     if quantiles[0] < quantiles[-1]:
         with pytest.raises(ConfigError):
-            Reference(frames, mean, std, *[tuple(quantiles[::-1])] * 4)
+            TrainingStatistics(frames, mean, std, *[tuple(quantiles[::-1])] * 4)
 
 
 @given(
@@ -251,10 +252,10 @@ def test_weights_come_back_to_the_bit(bits: NDArray[np.uint32], weights_folder: 
 
     rewrite(weights_folder, change)
     if not bool(torch.isfinite(values).all()):
-        with pytest.raises(ArtifactError, match="NaN or infinity"):
-            read_artifact(weights_folder)
+        with pytest.raises(FolderError, match="NaN or infinity"):
+            read_model(weights_folder)
         return
-    artifact = read_artifact(weights_folder)
+    artifact = read_model(weights_folder)
     for weights in (artifact.weights, artifact.build().state_dict()):
         got = weights[name].reshape(-1)[:64].numpy().view(np.uint32)
         assert np.array_equal(got, bits)

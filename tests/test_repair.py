@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from conftest import SPEC
 from environments import COUNTING
-from test_artifact import rewrite
-from test_verification import agent as agent
-from test_verification import comparison, flip, tree
-from test_verification import data as data
+from models.test_folder import rewrite
+from test_verify import agent as agent
+from test_verify import comparison, flip, tree
+from test_verify import data as data
 
 from rl_vae import Encoder, FrameDataset, collect_frames, repair_folder
-from rl_vae.dataset import shard_path
+from rl_vae.data.dataset import shard_path
 from rl_vae.errors import DatasetError
-from rl_vae.repair import Repair
+from rl_vae.verify.repair import Repair
 
 
 def repair(folder: Path) -> Repair:
@@ -68,7 +68,7 @@ def test_where_nothing_can_be_saved_nothing_is_touched(data: Path, damage: str) 
 
 def test_a_dataset_in_use_is_not_repaired(data: Path) -> None:
     """While a collector writes there, repairing is refused."""
-    from rl_vae import files
+    from rl_vae.system import files
 
     flip(shard_path(data, 0) / "steps.npy", 8_000)
     with files.locked(data, DatasetError), pytest.raises(DatasetError, match="process"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_vae import cli
+from rl_vae.cli import commands as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))

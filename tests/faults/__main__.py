@@ -16,8 +16,8 @@ def main() -> None:
     """Run rows and print the table."""
     # Here, for every process that a row starts imports this file.
     from faults.table import ROWS
-    from rl_vae.envs import quiet
-    from rl_vae.evaluation import write_figures
+    from rl_vae.agents.evaluate import write_figures
+    from rl_vae.envs.make import configure_process
 
     parser = argparse.ArgumentParser(
         prog="python -m faults",
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where there is room; removed at the end")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
-    quiet()
+    configure_process()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # commands would inherit it
     figures: dict[str, float] = {}

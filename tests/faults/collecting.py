@@ -14,11 +14,11 @@ from environments import COUNTING, FAULTY, Moment, length_of, moment_of, termina
 from faults import Figure, counted
 from faults.disk import Disk, refuse
 from faults.processes import Sitting, sitting
-from rl_vae import collect as module
-from rl_vae import dataset as shards
-from rl_vae.collect import collect_frames
-from rl_vae.dataset import FrameDataset, read_manifest
-from rl_vae.envs import lane_seeds, quiet
+from rl_vae.data import collect as module
+from rl_vae.data import dataset as shards
+from rl_vae.data.collect import collect_frames
+from rl_vae.data.dataset import FrameDataset, read_manifest
+from rl_vae.envs.make import configure_process, lane_seeds
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec
 
@@ -29,7 +29,7 @@ DELAY = 0.001
 
 def collect(out: Path, env_id: str = COUNTING, **changes: Any) -> FrameDataset:
     """Collect small frames in shards of 60, so that there are many in little time."""
-    quiet()
+    configure_process()
     settings = {"n_frames": 8 * ROWS - 5, "spec": FrameSpec(32, 32), "seed": 7, "workers": 1}
     before, shards.SHARD_ROWS = shards.SHARD_ROWS, 96
     try:

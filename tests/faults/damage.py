@@ -22,12 +22,15 @@ from mutations import seal
 from faults import Figure, counted
 from faults.collecting import collect
 from faults.learning import SMALL, train, without_onnx
-from rl_vae import Encoder, FrameDataset, cli, files, training
-from rl_vae.agent import Agent
-from rl_vae.artifact import read_artifact
-from rl_vae.dataset import shard_path
-from rl_vae.errors import ArtifactError, DatasetError, RlVaeError
-from rl_vae.policy import train_agent
+from rl_vae import Encoder, FrameDataset
+from rl_vae.agents.agent import Agent
+from rl_vae.agents.train import train_agent
+from rl_vae.cli import commands as cli
+from rl_vae.data.dataset import shard_path
+from rl_vae.errors import DatasetError, FolderError, RlVaeError
+from rl_vae.models.folder import read_model
+from rl_vae.system import files
+from rl_vae.training import train as training
 
 FILES = ("config.json", "model.safetensors", "encoder.onnx", "README.md")
 RUNS_CODE = (
@@ -199,7 +202,7 @@ _RANGES: list[tuple[tuple[str, ...], list[Any]]] = [
     (("vae", "likelihood"), [{}, "poisson", 1]),
     (("vae", "sigma"), [-1.0, 0, "0.1", 1e400]),
     (("observation_shape",), ["123", None, [], [3, 64, 64], [-64, 64, 3], [64.5, 64, 3]]),
-    (("reference", "latent_std"), [[1.0], [-1.0] * 4, None, "x"]),
+    (("statistics", "latent_std"), [[1.0], [-1.0] * 4, None, "x"]),
     (("format",), [0, 2, "1", None, [1]]),
     (("kind",), ["rl_vae agent", None, 5]),
     (("files", "encoder.onnx"), [None, "0" * 64, 5]),
@@ -224,7 +227,7 @@ def _range(folder: Path, rng: np.random.Generator) -> None:
 
 def _key(folder: Path, rng: np.random.Generator) -> None:
     def change(config: dict[str, Any]) -> None:
-        inner = [config, config["spec"], config["vae"], config["reference"]][rng.integers(4)]
+        inner = [config, config["spec"], config["vae"], config["statistics"]][rng.integers(4)]
         if rng.integers(2):
             inner["more"] = 1
         else:
@@ -311,7 +314,7 @@ def malformed(n: int, seed: int, folder: Path) -> Figure:
         with watching() as seen:
             try:
                 use(model)
-            except ArtifactError as error:
+            except FolderError as error:
                 parts = (error.what, error.expected, error.got, error.remedy)
                 told = str(model) in str(error) and None not in parts
                 refused += told
@@ -335,7 +338,7 @@ def malformed(n: int, seed: int, folder: Path) -> Figure:
 
 def use(folder: Path) -> None:
     """Load a model in every way, and use it."""
-    shape = read_artifact(folder).spec.shape
+    shape = read_model(folder).spec.shape
     for runtime in ("onnx", "torch"):
         Encoder.load(folder, runtime=runtime).encode(np.zeros((1, *shape), np.uint8))
 
@@ -437,7 +440,7 @@ def loaders(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
             progress=False,
         )
 
-    from rl_vae import policy
+    from rl_vae.agents import train as policy
 
     saved, policy.save_agent = policy.save_agent, interrupted
     with contextlib.suppress(KeyboardInterrupt):

@@ -32,17 +32,17 @@ from rl_vae import (
     FrameSpec,
     TrainConfig,
     VAEConfig,
-    artifact,
     collect_frames,
-    files,
-    training,
 )
-from rl_vae.artifact import read_artifact
-from rl_vae.checkpoint import State, load_checkpoint, save_checkpoint
-from rl_vae.diagnostics import evaluate_vae
 from rl_vae.errors import TrainingError
+from rl_vae.models import folder as artifact
+from rl_vae.models.folder import read_model
+from rl_vae.models.vae import VAE
 from rl_vae.sb3 import LatentExtractor, VecLatent
-from rl_vae.vae import VAE
+from rl_vae.system import files
+from rl_vae.training import train as training
+from rl_vae.training.checkpoint import State, load_checkpoint, save_checkpoint
+from rl_vae.training.evaluate import evaluate_vae
 
 SMALL = VAEConfig(latent_dim=4)
 UPDATES, PER_EPOCH = 52, 13
@@ -270,7 +270,7 @@ def beta_is_wired(n: int, seed: int, folder: Path) -> Figure:
             out = folder / f"{trial}-{beta}"
             settings = {"steps": 400, "batch_size": 64, "objective": Beta(beta)}
             train(dataset, out, vae=VAEConfig(latent_dim=16), seed=seed + trial, **settings)
-            vae, seen = read_artifact(out).build(), dataset.split(0.1, seed + trial).train
+            vae, seen = read_model(out).build(), dataset.split(0.1, seed + trial).train
             made.append(evaluate_vae(vae, dataset, seen, Beta(beta), 128))
         rates, errors = [one.rate for one in made], [one.distortion for one in made]
         good += rates == sorted(set(rates), reverse=True) and errors == sorted(set(errors))

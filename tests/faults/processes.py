@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 _FORKER = multiprocessing.get_context("forkserver")
-_FORKER.set_forkserver_preload(["rl_vae.collect", "rl_vae.policy", "rl_vae.training"])
+_FORKER.set_forkserver_preload(
+    ["rl_vae.data.collect", "rl_vae.agents.train", "rl_vae.training.train"]
+)
 _MARK = "RL_VAE_FAULT"
 
 

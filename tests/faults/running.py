@@ -20,10 +20,10 @@ from little_games import LINE
 from faults import Figure, counted
 from faults.collecting import ROWS, collect, lines
 from faults.processes import children
-from rl_vae.collect import collect_frames
-from rl_vae.dataset import FrameDataset
-from rl_vae.engines import make_engine
-from rl_vae.envs import lane_seeds
+from rl_vae.data.collect import collect_frames
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.envs.engines import make_engine
+from rl_vae.envs.make import lane_seeds
 from rl_vae.errors import EnvironmentFault
 from rl_vae.frames import FrameSpec
 

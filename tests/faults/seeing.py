@@ -10,15 +10,16 @@ import numpy as np
 import onnxruntime
 import torch
 from environments import SIDE
-from test_contract import MISMATCHES
+from wrappers.test_layout import MISMATCHES
 from toys import ADAPTERS, SHOWING, adapt, watch
 
 from faults import Figure, counted
 from faults.collecting import collect, wrong_rows
-from rl_vae import Encoder, conformance
-from rl_vae.deployment import export_agent
+from rl_vae import Encoder
+from rl_vae.agents.export import export_agent
 from rl_vae.errors import RlVaeError
 from rl_vae.sb3 import LatentExtractor
+from rl_vae.sb3 import adapter_checker as conformance
 
 TWELVE = (
     "larger",

@@ -1,0 +1,59 @@
+"""What beta does: KL and distortion of held-out CarRacing frames for beta 0, 1, 4, 16, some seeds.
+
+rate_falls          1 where for every seed the KL falls strictly from each beta to the next
+distortion_rises    1 where for every seed the distortion rises likewise
+"""
+
+import argparse
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+from rl_vae import Beta, Correlated, FrameSpec, TrainConfig, VAEConfig, collect_frames, train_vae
+from rl_vae.agents.evaluate import write_figures
+from rl_vae.envs.make import configure_process
+from rl_vae.training.evaluate import HeldOut
+
+BETAS = (0.0, 1.0, 4.0, 16.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=400, help="updates of 64 frames, 32 x 32")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 up")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    arguments = parser.parse_args()
+    configure_process()
+    falls, rises = True, True
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = collect_frames(
+            "CarRacing-v3",
+            Path(folder) / "frames",
+            n_frames=arguments.frames,
+            spec=FrameSpec(height=32, width=32, crop=(0, 12, 0, 0)),
+            policy=Correlated(bias=(0.0, -0.3, -1.2)),
+        )
+        for seed in range(arguments.seeds):
+            made: list[HeldOut] = []
+            for beta in BETAS:
+                config = TrainConfig(steps=arguments.steps, objective=Beta(beta), seed=seed)
+                out = Path(folder) / f"{seed}-{beta}"
+                made.append(train_vae(dataset, out, VAEConfig(latent_dim=16), config).held_out)
+                print(
+                    f"seed {seed}  beta {beta:4.0f}  rate {made[-1].rate:8.2f}  distortion "
+                    f"{made[-1].distortion:9.2f}  active {made[-1].active_units}",
+                    flush=True,
+                )
+            falls &= all(less.rate > more.rate for less, more in pairwise(made))
+            rises &= all(less.distortion < more.distortion for less, more in pairwise(made))
+    print(f"KL falls strictly: {falls}; distortion rises: {rises}")
+    if arguments.json:
+        figures = {"rate_falls": float(falls), "distortion_rises": float(rises)}
+        write_figures(arguments.json, figures, range(arguments.seeds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Every objective of the family on CarRacing frames: does its held-out loss fall, what is drawn?
+
+Each is trained with its defaults on the same frames, 64 x 64 x 3, by the default network with 32
+latents. One line each: held-out loss after the first epoch and at the end, distortion, rate (for
+those that draw no z half the squared length of the code), bits a value, root mean square error of
+255, active latents. OUT/objectives.png shows, from the top, held-out frames, then for each
+objective in the order of the lines its reconstructions of them and draws of its prior.
+
+loss_fell   how many of the objectives ended with a lower loss than after the first epoch
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from rl_vae import (
+    Adversarial,
+    Autoencoder,
+    Beta,
+    BetaTC,
+    Capacity,
+    Correlated,
+    Denoising,
+    Encoder,
+    FactorVAE,
+    FrameSpec,
+    TrainConfig,
+    collect_frames,
+    train_vae,
+)
+from rl_vae.agents.evaluate import write_figures
+from rl_vae.envs.make import configure_process
+from rl_vae.models import pictures
+from rl_vae.objectives.base import Objective
+from rl_vae.system import files
+
+FAMILY: dict[str, Objective] = {
+    "autoencoder": Autoencoder(),
+    "denoising, Gaussian": Denoising("gaussian", 0.1),
+    "denoising, masking": Denoising("masking", 0.3),
+    "VAE": Beta(1.0),
+    "beta 4": Beta(4.0),
+    "beta 4, cyclical": Beta(4.0, warm_up=0.5, cycles=4),
+    "capacity 25": Capacity(),
+    "beta-TC 6": BetaTC(),
+    "FactorVAE 6.4": FactorVAE(),
+    "adversarial": Adversarial(),
+    "adversarial, mixture": Adversarial(prior="mixture"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--frames", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=400, help="updates of 64 frames")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/objectives"), metavar="FOLDER")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    arguments = parser.parse_args()
+    configure_process()
+    fell, rows = 0, []
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = collect_frames(
+            "CarRacing-v3",
+            Path(folder) / "frames",
+            n_frames=arguments.frames,
+            spec=FrameSpec(height=64, width=64, crop=(0, 12, 0, 0)),
+            policy=Correlated(bias=(0.0, -0.3, -1.2)),
+            seed=arguments.seed,
+        )
+        held_out = dataset.split(0.1, arguments.seed).held_out
+        frames = dataset.frames(held_out[np.linspace(0, len(held_out) - 1, 8).astype(int)])
+        for number, (name, objective) in enumerate(FAMILY.items()):
+            config = TrainConfig(steps=arguments.steps, objective=objective, seed=arguments.seed)
+            out = Path(folder) / str(number)
+            best = train_vae(dataset, out, train_config=config).held_out
+            first, *_ = files.read_lines(out / "metrics.jsonl")
+            fell += best.loss < first["loss"]
+            bits = best.bits_per_dimension
+            print(
+                f"{name:21s} loss {first['loss']:9.1f} {best.loss:9.1f}  distortion "
+                f"{best.distortion:9.1f}  rate {best.rate:7.1f}  bits "
+                f"{'   -' if bits is None else f'{bits:.2f}'}  rmse {best.mse**0.5:4.1f}  active "
+                f"{best.active_units:2d}  "
+                + ", ".join(f"{part} {value:.2f}" for part, value in best.terms.items()),
+                flush=True,
+            )
+            encoder = Encoder.load(out, runtime="torch")
+            drawn = encoder.sample(8, seed=arguments.seed)
+            rows.append(np.concatenate([encoder.reconstruct(frames), drawn]))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    top = np.concatenate([frames, np.full_like(frames, 255)])
+    pictures.save_picture(arguments.out / "objectives.png", pictures.grid([top, *rows]))
+    if arguments.json:
+        write_figures(arguments.json, {"loss_fell": fell}, [arguments.seed])
+
+
+if __name__ == "__main__":
+    main()

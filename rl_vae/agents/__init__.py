@@ -1,0 +1,1 @@
+"""Agents on latents: recipes, training, evaluation, export, baseline agents."""

@@ -1,0 +1,1 @@
+"""Measuring codes and agents: metrics, probes, scorecard, comparison, report."""

@@ -1,0 +1,1 @@
+"""Comparison of codes and baselines over seeds, with the return of an agent on each."""

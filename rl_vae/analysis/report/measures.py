@@ -1,0 +1,163 @@
+"""Measures: what a report says of a model in numbers, all models on the same frames of a dataset.
+
+Shape letters: N frames, Z latents, K factors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl_vae.analysis import metrics as disentanglement
+from rl_vae.analysis.bootstrap import Array, resampled
+from rl_vae.analysis.encodings import encode_all, spread
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.models.encoder import Encoder
+from rl_vae.models.statistics import Scores, score_frames
+from rl_vae.training.evaluate import ACTIVE_UNIT
+
+HELD_OUT = 0.3
+"""Share of episodes to measure on, where the models were not trained on this dataset."""
+MOST_FITTED, MOST_TESTED = 2000, 2000
+"""So many frames metrics are fitted on, and so many are they measured on, at most."""
+MOST_GROWN = 500
+"""So many of either the trees of DCI see: they take most of the time."""
+
+
+class Measure(NamedTuple):
+    """One number with its 95 % interval; NaN where there is none."""
+
+    name: str
+    score: float
+    low: float
+    high: float
+    said: str
+    """What it is, and which way is better."""
+
+
+class Measured(NamedTuple):
+    """What was found for one model."""
+
+    measures: tuple[Measure, ...]
+    factors: tuple[str, ...]
+    """Those that vary."""
+    information: Array
+    """(Z, K): mutual information in nats."""
+    importance: Array
+    """(Z, K): of each latent for each factor, as DCI's trees see it; a column sums to 1."""
+
+    def of(self, name: str) -> Measure:
+        """The measure of that name."""
+        return next(measure for measure in self.measures if measure.name == name)
+
+
+class Halves(NamedTuple):
+    """Frames of whole episodes."""
+
+    fit: NDArray[np.int64]
+    test: NDArray[np.int64]
+    said: str
+    """Where they come from."""
+
+
+def halve(encoders: Sequence[Encoder], dataset: FrameDataset, seed: int) -> Halves:
+    """The episodes that no model was trained on, where all held out the same; else some of all."""
+    trained = [
+        encoder.provenance["train"]
+        for encoder in encoders
+        if encoder.provenance["dataset"] == dataset.digest
+    ]
+    splits = {(train.get("held_out"), train.get("seed")) for train in trained}
+    if len(dataset.episodes) < 2:
+        every = np.arange(len(dataset))
+        return Halves(spread(every, MOST_FITTED), spread(every, MOST_TESTED), "its one episode")
+    if len(trained) == len(encoders) and len(splits) == 1 and None not in min(splits):
+        split = dataset.split(*splits.pop())
+        said = "episodes that training held out"
+    else:
+        split = dataset.split(HELD_OUT, seed)
+        said = "some of its episodes"
+        if trained:
+            said += "; models trained on this dataset have seen most of them, which flatters"
+    return Halves(spread(split.train, MOST_FITTED), spread(split.held_out, MOST_TESTED), said)
+
+
+def measure(encoder: Encoder, dataset: FrameDataset, halves: Halves, seed: int) -> Measured:
+    """Measure one model: what its code costs, and how it takes the factors apart."""
+    episode = dataset.episode_of(halves.test)
+    scored = [score_frames(encoder.vae, frames) for frames in dataset.in_parts(halves.test)]
+    scores = Scores(*(np.concatenate(parts) for parts in zip(*scored, strict=True)))
+    fit, test = (encode_all(encoder.encode, dataset, rows) for rows in halves[:2])
+    found = [
+        _mean("rate", scores.rate, episode, seed, "nats a frame that the code costs"),
+        _mean("distortion", scores.distortion, episode, seed, "nats a frame, from mu; lower fits"),
+        _root("error", scores.error, episode, seed, "root mean square, of 255; lower is better"),
+        _plain(
+            "active latents",
+            int((test.var(0) > ACTIVE_UNIT).sum()),
+            f"of {encoder.latent_dim}: mu varies by more than {ACTIVE_UNIT} (variance)",
+        ),
+    ]
+    nothing = np.empty((encoder.latent_dim, 0))
+    factors = (dataset.steps(halves.fit)["factors"], dataset.steps(halves.test)["factors"])
+    names = dataset.header.factor_names
+    few = factors[0][spread(np.arange(len(fit)), MOST_GROWN)]  # the fewest that anything sees
+    kept = [k for k in range(len(names)) if len(np.unique(few[:, k])) > 1]
+    if not kept:
+        return Measured((*found, _correlation(test, seed)), (), nothing, nothing)
+    y_fit, y_test = (part[:, kept] for part in factors)
+    found += [_correlation(test, seed)]
+    both, states = np.concatenate([fit, test]), np.concatenate([y_fit, y_test])
+    gap = disentanglement.mig(both, states, resamples=20, seed=seed)
+    found.append(Measure("MIG", gap.score, *gap.interval, "mutual information gap, 0 to 1: higher"))
+    trees = disentanglement.dci(
+        *(part[spread(np.arange(len(part)), MOST_GROWN)] for part in (fit, y_fit, test, y_test)),
+        seed=seed,
+    )
+    found += [
+        Measure("DCI disentanglement", trees.disentanglement, math.nan, math.nan, "0 to 1: higher"),
+        Measure("DCI completeness", trees.completeness, math.nan, math.nan, "0 to 1: higher"),
+        Measure(
+            "DCI informativeness",
+            trees.informativeness,
+            *trees.informativeness_interval,
+            "accuracy on frames that the trees have not seen: higher",
+        ),
+    ]
+    single = disentanglement.sap(fit, y_fit, test, y_test, resamples=20, seed=seed)
+    found.append(Measure("SAP", single.score, *single.interval, "separated predictability: higher"))
+    read = disentanglement.explicitness(fit, y_fit, test, y_test, seed=seed)
+    found.append(
+        Measure("explicitness", read.score, *read.interval, "area under the ROC curve: higher")
+    )
+    if len(kept) > 1:
+        apart = disentanglement.modularity(both, states, resamples=20, seed=seed)
+        said = "0 to 1; high for noise, too"
+        found.append(Measure("modularity", apart.score, *apart.interval, said))
+    return Measured(tuple(found), tuple(names[k] for k in kept), gap.information, trees.importance)
+
+
+def _mean(name: str, values: Array, episode: NDArray[np.int64], seed: int, said: str) -> Measure:
+    parts = np.stack([np.ones_like(values), values], axis=1)
+    found = resampled(parts, episode, lambda sums: sums[..., 1] / sums[..., 0], seed)
+    return Measure(name, *found[:3], said)
+
+
+def _root(name: str, values: Array, episode: NDArray[np.int64], seed: int, said: str) -> Measure:
+    found = _mean(name, values, episode, seed, said)
+    score, low, high = (math.sqrt(value) for value in found[1:4])
+    return Measure(name, score, low, high, said)
+
+
+def _plain(name: str, value: float, said: str) -> Measure:
+    return Measure(name, float(value), math.nan, math.nan, said)
+
+
+def _correlation(codes: NDArray[np.float32], seed: int) -> Measure:
+    found = disentanglement.total_correlation(codes, resamples=20, seed=seed)
+    said = "Gaussian, of mu, in nats; lower is less correlated"
+    return Measure("total correlation", found.score, *found.interval, said)

@@ -1,0 +1,1 @@
+"""Environments that give pixels: opening, seeds, simulator state, vector environments."""

@@ -1,0 +1,1 @@
+"""Networks, the VAE, its folder on disk, and the encoder that serves it."""

@@ -1,0 +1,254 @@
+"""Pictures of what a VAE knows, curves, and videos. Images are uint8 RGB, (H, W, 3), always.
+
+Besides frames.py the only place that touches cv2 (for video and picture files).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rl_vae.errors import ConfigError
+from rl_vae.frames import UInt8Array
+from rl_vae.models.vae import VAE
+from rl_vae.system import files
+
+
+def rgb(frames: UInt8Array) -> UInt8Array:
+    """(..., 1 or 3) -> (..., 3): grayscale repeated."""
+    return np.repeat(frames, 3, axis=-1) if frames.shape[-1] == 1 else frames
+
+
+def grid(rows: Sequence[UInt8Array], *, gap: int = 2, scale: int = 1) -> UInt8Array:
+    """Lay rows of equally large frames, (n, H, W, C) each, out as one white-lined picture."""
+    height, width = rows[0].shape[1:3]
+    columns = max(len(row) for row in rows)
+    shape = (len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3)
+    picture = np.full(shape, 255, np.uint8)
+    for r, row in enumerate(rows):
+        for c, frame in enumerate(rgb(row)):
+            top, left = gap + r * (height + gap), gap + c * (width + gap)
+            picture[top : top + height, left : left + width] = frame
+    return enlarge(picture, scale)
+
+
+def enlarge(image: UInt8Array, scale: int) -> UInt8Array:
+    """Repeat every pixel of an (H, W, C) image `scale` times each way."""
+    return np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
+
+
+def reconstructions(vae: VAE, frames: UInt8Array) -> UInt8Array:
+    """Frames above, what the decoder makes of their mean latents below."""
+    return grid([frames, vae.decode_frames(vae.encode_frames(frames).mu)])
+
+
+def samples(vae: VAE, codes: torch.Tensor, *, columns: int = 8) -> UInt8Array:
+    """Frames decoded from draws of the prior, (N, Z), N a multiple of the columns."""
+    drawn = vae.decode_frames(codes)
+    return grid(list(drawn.reshape(-1, columns, *drawn.shape[1:])))
+
+
+def traversals(
+    vae: VAE, frame: UInt8Array, latents: Sequence[int], *, reach: float = 2.5, steps: int = 9
+) -> UInt8Array:
+    """One row a latent: it alone moves from -reach to reach, the others stay the frame's."""
+    mu = vae.encode_frames(frame[None]).mu  # (1, Z)
+    rows = []
+    for latent in latents:
+        codes = mu.repeat(steps, 1)
+        codes[:, latent] = torch.linspace(-reach, reach, steps)
+        rows.append(vae.decode_frames(codes))
+    return grid(rows)
+
+
+def save_picture(path: Path, image: UInt8Array) -> None:
+    """Write an (H, W, 3) image as PNG."""
+    written, content = cv2.imencode(".png", np.ascontiguousarray(rgb(image)[..., ::-1]))
+    _check_written(written and path.parent.is_dir(), path)
+    files.write_whole(path, content.tobytes())
+
+
+def as_webp(image: UInt8Array, *, exact: bool = False) -> bytes:
+    """An (H, W, 1 or 3) image as WebP: every pixel as it is, or a quarter of the bytes."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(rgb(image)).save(content, "webp", lossless=exact, quality=85, method=4)
+    return content.getvalue()
+
+
+def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -> None:
+    """Write (H, W, 3) images as a film: .gif, or .mp4 (VP9, which browsers play).
+
+    Raises:
+        ConfigError: where the name ends otherwise, or this OpenCV cannot write the format.
+    """
+    if path.suffix == ".gif":
+        from PIL import Image
+
+        # One palette for all, from an image that shows every part of the film.
+        shown = np.concatenate([images[int(i)] for i in np.linspace(0, len(images) - 1, 6)])
+        palette = Image.fromarray(shown).quantize(128, dither=Image.Dither.NONE)
+        frames = [
+            Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE)
+            for image in images
+        ]
+        rest, each = frames[1:], round(1000 / fps)
+        with files.whole_file(path) as temporary:
+            frames[0].save(temporary, save_all=True, append_images=rest, duration=each, loop=0)
+        return
+    if path.suffix != ".mp4":
+        raise ConfigError(
+            "Unknown film format.",
+            expected=".gif or .mp4",
+            got=repr(path.name),
+            remedy="end the name in one of them",
+        )
+    height, width = images[0].shape[:2]
+    height, width = height // 2 * 2, width // 2 * 2  # the codec wants even sides
+    codec = cv2.VideoWriter.fourcc(*"vp09")
+    with files.whole_file(path) as temporary:
+        writer = cv2.VideoWriter(str(temporary), codec, fps, (width, height))
+        opened = writer.isOpened()
+        for image in images:
+            writer.write(np.ascontiguousarray(image[:height, :width, ::-1]))
+        writer.release()
+        _check_written(opened and temporary.is_file(), path)
+
+
+class Curve(NamedTuple):
+    """One line of a chart."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    label: str
+
+
+def save_chart(
+    path: Path,
+    curves: Sequence[Curve],
+    *,
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, float] | None = None,
+) -> None:
+    """Draw curves, and horizontal levels with their names, as PNG or SVG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes: Any = figure.subplots()
+    colours = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+    for curve, colour in zip(curves, colours, strict=False):
+        axes.plot(curve.x, curve.y, label=curve.label, color=colour, linewidth=2)
+    for (name, level), style in zip((levels or {}).items(), ("--", ":", "-."), strict=False):
+        axes.axhline(level, linestyle=style, color="0.35", label=f"{name}: {level:.0f}")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    with files.whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=140)
+
+
+def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title: str) -> None:
+    """Draw counts (K, K), rows the right classes and columns the answers, each row as shares."""
+    from matplotlib.figure import Figure
+
+    side = 2.5 + 0.4 * len(names)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes: Any = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(names)):
+        for column in range(len(names)):
+            share = float(shares[row, column])
+            colour = "white" if share > 0.5 else "black"
+            axes.text(column, row, f"{share:.0%}", ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("right")
+    axes.set_title(title)
+    with files.whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=140)
+
+
+def side_by_side(left: UInt8Array, right: UInt8Array, *, height: int = 192) -> UInt8Array:
+    """Two images, (h, w, C) of any size, at one height beside each other."""
+    return np.concatenate([at_height(left, height), at_height(right, height)], axis=1)
+
+
+_INSIDE, _OUTSIDE = (0, 114, 178), (213, 94, 0)  # blue and vermilion: told apart by everybody
+
+
+def bars(
+    values: NDArray[np.float32],
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+    *,
+    height: int = 192,
+    reach: float = 4.0,
+) -> UInt8Array:
+    """One bar a latent, from the middle (0) up or down to -/+ `reach`.
+
+    Args:
+        values: (Z,), of which the first 512 are drawn.
+        low: (Z,) below which a bar is vermilion instead of blue.
+        high: (Z,) above which it is.
+        height: In pixels.
+        reach: What the edges stand for; longer bars are cut.
+    """
+    shown = values[:512]
+    step = max(1, 192 // len(shown))
+    picture = np.full((height, step * len(shown), 3), 255, np.uint8)
+    middle = height // 2
+    ends = np.clip(middle - shown / reach * middle, 0, height).round().astype(int)
+    strange = (shown < low[:512]) | (shown > high[:512])
+    for k, end in enumerate(ends):
+        # A white line between two bars, where there is room for one.
+        columns = slice(k * step, (k + 1) * step - (step > 2))
+        picture[min(middle, end) : max(middle, end), columns] = _OUTSIDE if strange[k] else _INSIDE
+    picture[middle] = 160
+    return picture
+
+
+def watched(
+    frame: UInt8Array,
+    reconstruction: UInt8Array,
+    latents: UInt8Array,
+    *,
+    height: int = 192,
+) -> UInt8Array:
+    """A frame, its reconstruction and its latents' bars beside each other, of even width."""
+    both = side_by_side(frame, reconstruction, height=height)
+    gap = np.full((height, 2 + both.shape[1] % 2, 3), 255, np.uint8)  # video codecs want it even
+    return np.concatenate([both, gap, latents], axis=1)
+
+
+def at_height(image: UInt8Array, height: int) -> UInt8Array:
+    """An (H, W, 1 or 3) image made so many pixels high, as RGB."""
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    shrinks = height < image.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    resized: NDArray[Any] = cv2.resize(
+        np.ascontiguousarray(rgb(image)), (width, height), interpolation=how
+    )
+    return resized.astype(np.uint8)
+
+
+def _check_written(written: bool, path: Path) -> None:
+    if not written:
+        raise ConfigError(
+            f"{path} could not be written.",
+            expected="a writable folder, and an OpenCV with this format",
+            got="nothing, or half a file",
+            remedy="check the disk; write a .gif instead of an .mp4",
+        )

@@ -1,0 +1,1 @@
+"""What a VAE minimises: one objective per file, likelihoods, divergences."""

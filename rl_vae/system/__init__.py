@@ -1,0 +1,1 @@
+"""Files, folders, locks, processes and signals: what every other package stands on."""

@@ -1,0 +1,1 @@
+"""Latents as observations: Gymnasium wrappers and what they are built from."""

@@ -1,0 +1,340 @@
+"""Evaluation: intervals by the book, episodes from fixed seeds, films."""
+
+import json
+import math
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import little_games
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from little_games import LINE, PPO, PUSH
+from scipy import stats
+
+from rl_vae.agents import agent as agent_module
+from rl_vae.agents import evaluate as evaluation
+from rl_vae.agents.agent import Agent
+from rl_vae.agents.evaluate import (
+    commit,
+    evaluate_agent,
+    evaluate_random,
+    film_agent,
+    t_interval,
+    write_figures,
+)
+from rl_vae.agents.train import train_agent
+from rl_vae.envs.engines import InlineEngine
+from rl_vae.envs.make import TRAINING_SEEDS, evaluation_seeds
+from rl_vae.errors import ConfigError, FolderError
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environments live in this process, which is quick; results do not depend on it."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+
+def test_an_interval_by_hand() -> None:
+    """For 1, 2, 3 the interval is 2 -/+ 4.302653 / sqrt(3), Student's t with two degrees."""
+    mean, low, high = t_interval([1.0, 2.0, 3.0])
+    half = 4.302653 / math.sqrt(3)
+    assert (mean, low, high) == pytest.approx((2.0, 2.0 - half, 2.0 + half), rel=1e-6)
+    # From 1 to 10: s = sqrt(55 / 6), nine degrees of freedom.
+    for level, t in ((0.95, 2.262157), (0.99, 3.249836)):
+        half = t * math.sqrt(55 / 6) / math.sqrt(10)
+        got = t_interval(np.arange(1, 11), level)
+        assert got == pytest.approx((5.5, 5.5 - half, 5.5 + half), rel=1e-6)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40).filter(lambda v: np.std(v) > 1e-6),
+    st.floats(0.01, 0.999),
+)
+def test_an_interval_is_scipys(values: list[float], level: float) -> None:
+    """The interval is scipy.stats.t.interval of the mean and its standard error."""
+    mean, low, high = t_interval(values, level)
+    assert mean == pytest.approx(np.mean(values))
+    theirs = stats.t.t_interval(level, len(values) - 1, np.mean(values), stats.sem(values))
+    assert (low, high) == pytest.approx(theirs, rel=1e-9, abs=1e-9)
+
+
+def test_an_interval_holds_the_true_mean_as_often_as_it_says() -> None:
+    """Of 4,000 80 % intervals over five normal values, 80 % contain the true mean."""
+    draws = np.random.default_rng(0).normal(7.0, 3.0, (4000, 5))
+    holds = [low < 7.0 < high for _, low, high in (t_interval(draw, 0.8) for draw in draws)]
+    assert abs(np.mean(holds) - 0.8) < 4 * math.sqrt(0.8 * 0.2 / 4000)
+
+
+def test_one_value_has_no_interval() -> None:
+    """One value alone has a mean and NaN on either side of it."""
+    mean, low, high = t_interval([3.5])
+    assert mean == 3.5 and math.isnan(low) and math.isnan(high)
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    """Where all values agree the interval is that value."""
+    assert t_interval([2.0, 2.0, 2.0]) == (2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "level"),
+    [([], 0.95), ([[1.0, 2.0]], 0.95), ([1.0, 2.0], 0.0), ([1.0, 2.0], 1.0), ([1.0], float("nan"))],
+    ids=str,
+)
+def test_what_has_no_interval_is_refused(values: Any, level: float) -> None:
+    """No values, a table of values, and a level outside (0, 1) are a ConfigError."""
+    with pytest.raises(ConfigError) as caught:
+        t_interval(values, level)
+    assert caught.value.expected and caught.value.got and caught.value.remedy
+
+
+@pytest.fixture
+def seeds_started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[int]]]:
+    """The seeds of every reset of an engine."""
+    started: list[list[int]] = []
+    reset = InlineEngine.reset
+
+    def spy(engine: InlineEngine, seeds: Any) -> Any:
+        started.append([int(seed) for seed in seeds])
+        return reset(engine, seeds)
+
+    monkeypatch.setattr(InlineEngine, "reset", spy)
+    yield started
+
+
+def going_right(observations: Any, *, deterministic: bool = True) -> Any:
+    """A policy under which episodes end at different times."""
+    return np.full(len(observations), 2)
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 20])
+def test_every_seed_is_played_exactly_once(
+    lanes: int, monkeypatch: pytest.MonkeyPatch, seeds_started: list[list[int]]
+) -> None:
+    """Episode i is the whole episode that seed i begins, however many run at once."""
+    monkeypatch.setattr(evaluation, "MAX_LANES", lanes)
+    agent = Agent.load(little_games.agent("PPO"))
+    monkeypatch.setattr(agent, "predict", going_right)
+    seeds = tuple(evaluation_seeds(7, 4))
+    seeds_started.clear()
+    both: list[tuple[Any, Any]] = [(evaluate_agent, agent), (evaluate_random, LINE)]
+    for evaluate, who in both:
+        result = evaluate(who, episodes=7, seed=4)
+        assert result.seeds == seeds and len(set(seeds)) == 7
+        assert result.returns.shape == result.lengths.shape == (7,)
+        started = [seed for reset in seeds_started for seed in reset]
+        assert started[:7] == list(seeds) and len(set(started)) == len(started)
+        assert min(started) >= TRAINING_SEEDS
+        seeds_started.clear()
+    alone = [film_agent(agent, seed=seed) for seed in seeds]
+    played = evaluate_agent(agent, episodes=7, seed=4)
+    assert len(set(played.lengths)) > 2
+    assert played.returns == pytest.approx([film.total for film in alone], abs=1e-5)
+    assert played.lengths.tolist() == [len(film.images) for film in alone]
+
+
+def test_figures_follow_from_the_returns() -> None:
+    """Mean, standard deviation and interval are those of the returns."""
+    result = evaluate_agent(little_games.agent("PPO"), episodes=9)
+    assert result.returns.std() > 0 and result.lengths.max() <= 15
+    assert (result.mean, result.ci_low, result.ci_high) == t_interval(result.returns)
+    assert result.std == pytest.approx(np.std(result.returns, ddof=1))
+    assert result.engine == "gymnasium"
+
+
+def test_one_episode_has_neither_spread_nor_interval() -> None:
+    """A single episode is evaluated without a warning; its spread and interval are NaN."""
+    result = evaluate_agent(little_games.agent("PPO"), episodes=1)
+    assert result.mean == result.returns[0]
+    assert all(math.isnan(value) for value in (result.std, result.ci_low, result.ci_high))
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_the_same_arguments_give_the_same_episodes(deterministic: bool) -> None:
+    """An evaluation repeats exactly, with sampled actions too; another seed plays others."""
+    path = little_games.agent("SAC")
+    torch.manual_seed(1)
+    first = evaluate_agent(path, episodes=5, deterministic=deterministic)
+    torch.manual_seed(2)
+    again = evaluate_agent(path, episodes=5, deterministic=deterministic)
+    other = evaluate_agent(path, episodes=5, deterministic=deterministic, seed=1)
+    assert np.array_equal(first.returns, again.returns)
+    assert np.array_equal(first.lengths, again.lengths)
+    assert not np.array_equal(first.returns, other.returns)
+
+
+def test_sampled_actions_are_not_the_mean_ones() -> None:
+    """An evaluation with sampled actions differs from the deterministic one on the same seeds."""
+    path = little_games.agent("SAC")
+    mean, sampled = (evaluate_agent(path, episodes=5, deterministic=d) for d in (True, False))
+    assert mean.seeds == sampled.seeds
+    assert not np.array_equal(mean.returns, sampled.returns)
+
+
+def test_a_random_policy_repeats_and_acts_uniformly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The random policy's episodes follow their seed; it takes every action about as often."""
+    taken: list[int] = []
+    step = InlineEngine.step
+
+    def spy(engine: InlineEngine, actions: Any) -> Any:
+        taken.extend(int(action) for action in actions)
+        return step(engine, actions)
+
+    monkeypatch.setattr(InlineEngine, "step", spy)
+    first = evaluate_random(LINE, episodes=20)
+    again, other = evaluate_random(LINE, episodes=20), evaluate_random(LINE, episodes=20, seed=1)
+    assert np.array_equal(first.returns, again.returns)
+    assert not np.array_equal(first.returns, other.returns)
+    counts = np.bincount(taken, minlength=3)
+    assert len(counts) == 3 and stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_frame_skip_holds_for_the_random_policy_too() -> None:
+    """With a frame skip of 5 an episode of 15 steps is three decisions long."""
+    result = evaluate_random(LINE, episodes=10, frame_skip=5)
+    assert result.lengths.max() == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"episodes": 0}, {"episodes": -1}, {"seed": -1}, {"seed": 1000}, {"engine": "unreal"}],
+    ids=str,
+)
+def test_an_evaluation_out_of_range_is_refused(arguments: dict[str, Any]) -> None:
+    """Impossible numbers of episodes, seeds and engines are a ConfigError, for either policy."""
+    with pytest.raises(ConfigError):
+        evaluate_agent(little_games.agent("PPO"), **arguments)
+    with pytest.raises(ConfigError):
+        evaluate_random(LINE, **arguments)
+
+
+def test_a_missing_agent_is_told(tmp_path: Path) -> None:
+    """Evaluating a folder without an agent is an ArtifactError."""
+    with pytest.raises(FolderError, match="no agent"):
+        evaluate_agent(tmp_path)
+
+
+def test_a_film_shows_the_real_frame_beside_the_decoders(tmp_path: Path) -> None:
+    """Every picture of a film is the environment's image, and beside it what the decoder makes."""
+    agent = Agent.load(little_games.agent("PPO"))
+    seed = evaluation_seeds(1)[0]
+    film = film_agent(agent, seed=seed, height=64)
+    venv = agent_module.open_pixels(LINE, 1, agent.encoder, agent.recipe, engine="gymnasium")
+    venv.seed(seed)
+    frame: Any = venv.reset()
+    venv.close()
+    decoded = agent.encoder.decode(agent.encoder.encode(frame))
+    assert all(image.shape == (64, 128, 3) and image.dtype == np.uint8 for image in film.images)
+    assert np.array_equal(film.images[0][::2, :64:2], frame[0])
+    assert np.array_equal(film.images[0][::2, 64::2], decoded[0])
+    assert any(not np.array_equal(film.images[0], image) for image in film.images)
+
+
+def test_a_film_can_be_cut() -> None:
+    """max_steps cuts a film, and its return with it."""
+    agent = Agent.load(little_games.agent("PPO"))
+    whole, cut = (film_agent(agent, seed=TRAINING_SEEDS, max_steps=n) for n in (1000, 2))
+    assert len(cut.images) == 2 < len(whole.images)
+    assert cut.total < whole.total
+
+
+def test_a_grayscale_game_can_be_trained_evaluated_and_filmed(tmp_path: Path) -> None:
+    """Images without a channel axis go through the whole pipeline, the film included."""
+    from rl_vae.data.collect import collect_frames
+    from rl_vae.frames import FrameSpec
+    from rl_vae.models.vae import VAEConfig
+    from rl_vae.training.train import TrainConfig, train_vae
+
+    kwargs = {"shape": [32, 32]}
+    spec = FrameSpec(32, 32, channels=1)
+    data = collect_frames(
+        LINE, tmp_path / "data", n_frames=64, spec=spec, workers=1, env_kwargs=kwargs
+    )
+    config = TrainConfig(steps=2, batch_size=16)
+    train_vae(data, tmp_path / "model", VAEConfig(latent_dim=4), config)
+    train_agent(LINE, tmp_path / "model", tmp_path / "agent", PPO, env_kwargs=kwargs)
+    film = film_agent(Agent.load(tmp_path / "agent"), seed=TRAINING_SEEDS, height=32)
+    assert film.images[0].shape == (32, 64, 3)
+    assert len(evaluate_agent(tmp_path / "agent", episodes=2).returns) == 2
+
+
+def test_a_mapped_agent_is_filmed_as_it_is_evaluated(tmp_path: Path) -> None:
+    """An agent that acts through an action map plays the same episode in a film."""
+    from dataclasses import replace
+
+    from rl_vae.sb3 import ActionMap
+
+    recipe = replace(PPO, action_map=ActionMap(((0.0, 1.0),), (0.1,)), total_steps=64)
+    train_agent(PUSH, little_games.model(), tmp_path / "agent", recipe, evaluations=0)
+    agent = Agent.load(tmp_path / "agent")
+    played = evaluate_agent(agent, episodes=3)
+    films = [film_agent(agent, seed=seed) for seed in played.seeds]
+    assert played.returns == pytest.approx([film.total for film in films], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["drive.mp4", "drive.gif"])
+def test_a_film_is_a_file_that_plays(name: str, tmp_path: Path) -> None:
+    """A film that was saved shows as many pictures, of the same size, as were given."""
+    from PIL import Image, ImageSequence
+
+    from rl_vae.models import pictures
+
+    film = film_agent(Agent.load(little_games.agent("PPO")), seed=TRAINING_SEEDS, height=64)
+    path = tmp_path / name
+    pictures.save_video(path, film.images, fps=10)
+    if path.suffix == ".gif":
+        with Image.open(path) as gif:
+            shown = [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
+            assert gif.size == (128, 64)
+        assert sum(shown) == 100 * len(film.images)  # of equal pictures one is shown longer
+    else:
+        video = cv2.VideoCapture(str(path))
+        count = 0
+        while (read := video.read())[0]:
+            assert read[1].shape == (64, 128, 3)
+            count += 1
+        video.release()
+        assert count == len(film.images)
+
+
+def test_figures_are_one_json_object(tmp_path: Path) -> None:
+    """write_figures writes figures, seeds, machine and versions; what is not finite is null."""
+    path = tmp_path / "new" / "folder" / "figures.json"
+    figures: dict[str, Any] = {
+        "mean": np.float32(1.5),
+        "low": float("nan"),
+        "high": float("inf"),
+        "episodes": 20,
+    }
+    write_figures(path, figures, np.array([3, 4]).tolist())
+    text = path.read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    content = json.loads(text)
+    assert set(content) == {"figures", "seeds", "machine", "versions"}
+    assert content["figures"] == {"mean": 1.5, "low": None, "high": None, "episodes": 20.0}
+    assert content["seeds"] == [3, 4]
+    assert content["machine"]["cores"] and content["machine"]["processor"]
+    assert {"python", "torch", "gymnasium", "stable-baselines3"} <= set(content["versions"])
+    assert [file.name for file in path.parent.iterdir()] == ["figures.json"]
+
+
+def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
+    """A file's checkout is named by its commit, marked where it was changed, unknown where none."""
+    file = tmp_path / "measured.py"
+    file.write_text("1")
+    assert commit(file) == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "one"], check=True)
+    head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    assert len(commit(file)) >= 4 and head.startswith(commit(file))
+    file.write_text("2")
+    assert commit(file).endswith("+")

@@ -1,0 +1,637 @@
+"""train_agent: what it learns with, what it writes, what it refuses, how it goes on."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import little_games
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from little_games import DQN, LINE, PPO, PUSH, SAC, game_of
+from stable_baselines3 import PPO as SB3_PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from rl_vae.agents import agent as agent_module
+from rl_vae.agents import train as policy
+from rl_vae.agents.agent import Agent
+from rl_vae.agents.evaluate import evaluate_agent, evaluate_random
+from rl_vae.agents.recipe import Recipe, load_recipe
+from rl_vae.agents.train import TrainedAgent, train_agent
+from rl_vae.envs.engines import make_engine
+from rl_vae.envs.make import TRAINING_SEEDS
+from rl_vae.errors import ConfigError, FolderError, ObservationError, RlVaeError
+from rl_vae.sb3 import ActionMap, VecLatent
+from rl_vae.system import files
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environments live in this process, which is quick; results do not depend on it."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+
+
+def train(out: Path, recipe: Recipe, **changes: Any) -> TrainedAgent:
+    arguments = {"evaluations": 0, "progress": False, **changes}
+    env_id = arguments.pop("env_id", game_of(recipe))
+    return train_agent(env_id, little_games.model(), out, recipe, **arguments)
+
+
+def progress(folder: Path) -> list[dict[str, Any]]:
+    return files.read_lines(folder / "progress.jsonl")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "agents").glob("*.py")))
+def test_every_bundled_recipe_trains(name: str, tmp_path: Path) -> None:
+    """Each recipe that comes with rl_vae trains some hundred steps and saves an agent."""
+    recipe = load_recipe(name)
+    hyperparameters = dict(recipe.hyperparameters)
+    if recipe.algorithm == "PPO":
+        steps = hyperparameters["n_steps"] + 1  # two rollouts
+        hyperparameters["batch_size"] = hyperparameters["n_steps"]
+    else:
+        hyperparameters["learning_starts"], steps = 100, 300
+    recipe = replace(recipe, n_envs=1, total_steps=steps, hyperparameters=hyperparameters)
+    axes = 1 if recipe.action_map is None else len(recipe.action_map.matrix)
+    continuous = recipe.algorithm == "SAC" or recipe.action_map or recipe.final_log_std is not None
+    trained = train(
+        tmp_path / "agent",
+        recipe,
+        env_id=PUSH if continuous else LINE,
+        env_kwargs={"axes": axes} if axes > 1 else None,
+    )
+    assert trained.steps >= steps
+    assert trained.frames == trained.steps * recipe.frame_skip
+    agent = Agent.load(trained.path)
+    assert agent.recipe == recipe
+    assert any(record["training_return"] is not None for record in progress(trained.path))
+
+
+def test_an_agent_learns(tmp_path: Path) -> None:
+    """On a game that a few thousand steps can teach, the agent ends far above a random policy."""
+    recipe = replace(
+        PPO,
+        total_steps=6_000,
+        n_envs=8,
+        learning_rate=3e-3,
+        final_learning_rate=0.0,
+        hyperparameters={
+            "n_steps": 32,
+            "batch_size": 64,
+            "n_epochs": 8,
+            "policy_kwargs": {"net_arch": [32]},
+        },
+    )
+    trained = train(tmp_path / "agent", recipe)
+    learned, random = evaluate_agent(trained.path), evaluate_random(LINE)
+    assert learned.ci_low > random.ci_high + 4  # 13 to 14 against 6, in practice
+
+
+def test_what_a_finished_training_leaves(tmp_path: Path) -> None:
+    """A finished agent's folder holds what is documented and no leftovers of its training."""
+    train(tmp_path / "agent", PPO)
+    assert [path.name for path in tmp_path.iterdir()] == ["agent"]
+    assert {path.name for path in (tmp_path / "agent").iterdir()} == {
+        "config.json",
+        "policy.safetensors",
+        "encoder",
+        "agent.zip",
+        "progress.jsonl",
+        "tensorboard",
+    }
+    config = json.loads((tmp_path / "agent" / "config.json").read_bytes())
+    assert Recipe.from_dict(config["recipe"]) == PPO
+    assert config["seed"] == 0 and config["env_id"] == LINE and config["steps"] == 256
+    assert config["versions"]["torch"] == torch.__version__
+
+
+def test_progress_counts_steps_and_frames(tmp_path: Path) -> None:
+    """Every record holds rising steps, their environment steps and seconds."""
+    trained = train(tmp_path / "agent", replace(PPO, frame_skip=2))
+    records = progress(trained.path)
+    steps = [record["steps"] for record in records]
+    assert steps == sorted(steps) and steps[-1] == trained.steps == 256
+    assert all(record["frames"] == 2 * record["steps"] for record in records)
+    assert trained.frames == 512
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def with_hyperparameters(recipe: Recipe, **changes: Any) -> Recipe:
+    return replace(recipe, hyperparameters={**recipe.hyperparameters, **changes})
+
+
+@pytest.mark.parametrize(
+    ("error", "recipe", "changes"),
+    [
+        (ConfigError, SAC, {"env_id": LINE}),
+        (ConfigError, DQN, {"env_id": PUSH}),
+        (ConfigError, replace(PPO, final_log_std=-1.0), {"env_id": LINE}),
+        (ConfigError, replace(PPO, action_map=ActionMap(((1.0,),), (0.0,))), {"env_id": LINE}),
+        (
+            ConfigError,
+            replace(PPO, action_map=ActionMap(((1.0,), (1.0,)), (0.0, 0.0))),
+            {"env_id": PUSH},
+        ),
+        (ConfigError, with_hyperparameters(PPO, n_stepz=3), {}),
+        (ConfigError, with_hyperparameters(PPO, batch_size=1), {}),
+        (ConfigError, with_hyperparameters(PPO, policy_kwargs={"activation_fn": "sine"}), {}),
+        (ConfigError, PPO, {"seed": -1}),
+        (ConfigError, PPO, {"seed": TRAINING_SEEDS}),
+        (ConfigError, PPO, {"evaluations": -1}),
+        (ConfigError, PPO, {"evaluation_episodes": 0}),
+        (ConfigError, PPO, {"engine": "unreal"}),
+        (ConfigError, PPO, {"env_kwargs": {"push": object()}}),
+        (RlVaeError, PPO, {"env_id": "Nope-v0"}),
+        (RlVaeError, PPO, {"engine": "envpool"}),
+        (ObservationError, PPO, {"env_kwargs": {"shape": [40, 40, 3]}}),
+        (ObservationError, PPO, {"env_kwargs": {"shape": [32, 32, 1]}}),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(
+    error: type[RlVaeError], recipe: Recipe, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    """A recipe, environment or argument that does not fit is one error, and no file is written."""
+    with pytest.raises(error) as caught:
+        train(tmp_path / "agent", recipe, **changes)
+    assert caught.value.expected and caught.value.got and caught.value.remedy
+    assert tree(tmp_path) == {}
+
+
+def test_an_algorithm_and_its_actions_are_named_where_they_do_not_fit(tmp_path: Path) -> None:
+    """The error for SAC on discrete actions says what it expects, what came and what to do."""
+    with pytest.raises(ConfigError) as caught:
+        train(tmp_path / "agent", SAC, env_id=LINE)
+    assert "SAC" in caught.value.what
+    assert "Box" in str(caught.value.expected) and "Discrete(3)" in str(caught.value.got)
+    assert caught.value.remedy
+
+
+def test_a_finished_agent_is_returned_as_it_is(tmp_path: Path) -> None:
+    """The same training into a finished agent's folder changes nothing and gives the same."""
+    first = train(tmp_path / "agent", PPO)
+    before = tree(tmp_path)
+    assert train(tmp_path / "agent", PPO) == first
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [
+        (PPO, {"seed": 1}),
+        (PPO, {"env_kwargs": {"axes": 2}}),
+        (replace(PPO, stack=3), {}),
+        (with_hyperparameters(PPO, gamma=0.9), {}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("there", ["agent", "agent.partial", "something"])
+def test_a_folder_of_another_agent_is_left_alone(
+    recipe: Recipe, changes: dict[str, Any], there: str, tmp_path: Path
+) -> None:
+    """A folder with another agent, another interrupted training or other files is refused."""
+    if there == "agent":
+        train(tmp_path / "agent", PPO)
+    elif there == "agent.partial":
+        interrupt(tmp_path / "agent", PPO, after=200)
+    else:
+        (tmp_path / "agent").mkdir()
+        (tmp_path / "agent" / "thesis.tex").write_text("do not delete")
+    before = tree(tmp_path)
+    with pytest.raises(FolderError) as caught:
+        train(tmp_path / "agent", recipe, **changes)
+    assert caught.value.expected and caught.value.got and caught.value.remedy
+    assert tree(tmp_path) == before
+
+
+def test_two_cannot_train_into_one_folder(tmp_path: Path) -> None:
+    """A folder in which a training is going on is refused to a second one."""
+    partial = tmp_path / "agent.partial"
+    partial.mkdir()
+    with (
+        files.locked(partial, FolderError),
+        pytest.raises(FolderError, match="another process"),
+    ):
+        train(tmp_path / "agent", PPO)
+    assert not (tmp_path / "agent").exists()
+    train(tmp_path / "agent", PPO)
+
+
+class Interrupted(Exception):
+    """Raised in the middle of a training by a test."""
+
+
+def interrupt(out: Path, recipe: Recipe, after: int, **changes: Any) -> None:
+    """Let a training fail in the callback of a step."""
+    on_step = policy._Watch._on_step
+
+    def fail(watch: policy._Watch) -> bool:
+        if watch.num_timesteps >= after:
+            raise Interrupted
+        return on_step(watch)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(policy._Watch, "_on_step", fail)
+        train(out, recipe, **changes)
+    assert not out.exists()
+
+
+class Memory:
+    """Everything that a training needs to go on, copied."""
+
+    def __init__(self, model: BaseAlgorithm) -> None:
+        self.steps = model.num_timesteps
+        self.values: dict[str, Any] = {}
+        for name, part in model.get_parameters().items():
+            self._note(name, part)
+        if getattr(model, "log_ent_coef", None) is not None:
+            self._note("log_ent_coef", model.log_ent_coef)  # type: ignore[attr-defined]
+        buffer = getattr(model, "replay_buffer", None)
+        if buffer is not None:
+            self._note("position", [buffer.pos, buffer.full])
+            for name in ("observations", "next_observations", "actions", "rewards", "dones"):
+                self._note(name, getattr(buffer, name)[: buffer.size()])
+
+    def _note(self, name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, part in value.items():
+                self._note(f"{name}.{key}", part)
+        elif isinstance(value, list | tuple):
+            for key, part in enumerate(value):
+                self._note(f"{name}.{key}", part)
+        elif isinstance(value, torch.Tensor):
+            self.values[name] = value.detach().numpy().copy()
+        elif not callable(value):
+            self.values[name] = np.copy(value)
+
+    def differing(self, other: "Memory") -> list[str]:
+        names = sorted(self.values.keys() | other.values.keys())
+        missing = np.empty(0)
+        return [
+            name
+            for name in names
+            if not np.array_equal(self.values.get(name, missing), other.values.get(name, missing))
+        ]
+
+
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[Memory]]]:
+    """What every checkpoint saved, and what every resumption took up."""
+    memories: dict[str, list[Memory]] = {"saved": [], "resumed": []}
+    checkpoint, resume = policy._Watch._checkpoint, policy._Watch.resume
+
+    def save(watch: policy._Watch) -> None:
+        checkpoint(watch)
+        memories["saved"].append(Memory(watch.model))
+
+    def load(watch: policy._Watch, model: BaseAlgorithm) -> None:
+        resume(watch, model)
+        memories["resumed"].append(Memory(model))
+
+    monkeypatch.setattr(policy._Watch, "_checkpoint", save)
+    monkeypatch.setattr(policy._Watch, "resume", load)
+    yield memories
+
+
+@pytest.mark.parametrize("algorithm", RECIPES)
+def test_an_interrupted_training_goes_on_from_its_checkpoint(
+    algorithm: str, tmp_path: Path, remembered: dict[str, list[Memory]]
+) -> None:
+    """Weights, optimisers, temperature and replay buffer are taken up as a checkpoint left them."""
+    recipe = RECIPES[algorithm]
+    out = tmp_path / "agent"
+    interrupt(out, recipe, after=190)
+    last = remembered["saved"][-1]
+    assert 0 < last.steps < 190
+    if algorithm == "SAC":
+        assert last.values["log_ent_coef"] != 0
+    if algorithm != "PPO":
+        assert last.values["position.1"]  # full: the buffer has been through its end
+    begun = remembered["resumed"][-1]
+    trained = train(out, recipe)
+    taken_up = remembered["resumed"][-1]
+    assert taken_up.steps == last.steps
+    assert taken_up.differing(last) == []
+    assert begun.steps == 0 and (algorithm != "PPO" or taken_up.differing(begun))
+    assert recipe.total_steps <= trained.steps < recipe.total_steps + 64
+    steps = [record["steps"] for record in progress(out)]
+    assert steps == sorted(set(steps)) and steps[-1] == trained.steps
+    assert [path.name for path in tmp_path.iterdir()] == ["agent"]
+    Agent.load(out)
+
+
+def test_a_second_sitting_does_not_repeat_the_first(tmp_path: Path) -> None:
+    """A resumed training goes through other episodes than those it began with."""
+    out = tmp_path / "agent"
+    with recording() as first:
+        interrupt(out, PPO, after=190)
+    with recording() as second:
+        train(out, PPO)
+    assert not np.array_equal(first[0].observations[0], second[0].observations[0])
+
+
+def test_a_training_that_stops_before_its_first_checkpoint_begins_anew(tmp_path: Path) -> None:
+    """With no checkpoint yet, the same training begins again and ends as if undisturbed."""
+    interrupt(tmp_path / "agent", PPO, after=3)
+    again = train(tmp_path / "agent", PPO)
+    straight = train(tmp_path / "other", PPO)
+    assert Agent.load(again.path).digest == Agent.load(straight.path).digest
+    assert [r["steps"] for r in progress(again.path)] == [
+        r["steps"] for r in progress(straight.path)
+    ]
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
+    call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever file operation of a checkpoint is the last one, a whole checkpoint is taken up."""
+    done = 0
+
+    def counted(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*arguments: Any, **named: Any) -> Any:
+            nonlocal done
+            if watching:
+                done += 1
+                if done == call:
+                    raise Interrupted
+            return operation(*arguments, **named)
+
+        return counting
+
+    watching = False
+    checkpoint = policy._Watch._checkpoint
+
+    def watched(watch: policy._Watch) -> None:
+        nonlocal watching
+        watching = watch.num_timesteps > 20  # the first one, at 20 steps, succeeds
+        checkpoint(watch)
+        watching = False
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(policy._Watch, "_checkpoint", watched)
+        patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+        patch.setattr(files, "write_json", counted(files.write_json))
+        patch.setattr(files, "rename_folder", counted(files.rename_folder))
+        patch.setattr(Path, "mkdir", counted(Path.mkdir))
+        patch.setattr(Path, "rename", counted(Path.rename))
+        train(tmp_path / "agent", DQN)
+    with recording() as seen:
+        trained = train(tmp_path / "agent", DQN)
+    assert trained.steps == 200
+    left = len(seen[0].actions)
+    assert left == (160 if call == 8 else 180)  # the eighth tidies up: the new one is in place
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
+    """A checkpoint with one flipped bit is an ArtifactError, not a training from the beginning."""
+    interrupt(tmp_path / "agent", DQN, after=190)
+    for name in ("model.bin", "buffer.safetensors", "state.json"):
+        path = tmp_path / "agent.partial" / "checkpoint" / name
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(FolderError) as caught:
+            train(tmp_path / "agent", DQN)
+        assert "checkpoint" in str(caught.value) and caught.value.remedy
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+def test_resuming_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No checkpoint is read by torch.load, and no pickle in it is run."""
+    interrupt(tmp_path / "agent", SAC, after=190)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was unpickled")
+
+    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler")):
+        monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    train(tmp_path / "agent", SAC)
+
+
+def test_a_killed_training_goes_on(
+    tmp_path: Path, remembered: dict[str, list[Memory]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kill -9 in the middle of a training costs what came after the last checkpoint, no more."""
+    recipe = replace(SAC, total_steps=600)
+    out = tmp_path / "agent"
+    code = (
+        "import sys; from dataclasses import replace; import little_games as g\n"
+        "from rl_vae.agents.train import train_agent\n"
+        "recipe = replace(g.SAC, total_steps=600)\n"
+        "train_agent(g.PUSH, sys.argv[1], sys.argv[2], recipe, evaluations=0)"
+    )
+    paths = [str(ROOT / "tests"), str(ROOT)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(little_games.model()), str(out)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    try:
+        while not (tmp_path / "agent.partial" / "checkpoint" / "state.json").is_file():
+            assert process.poll() is None, "it ended before its first checkpoint"
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not out.exists()
+    trained = train(out, recipe)
+    taken_up = remembered["resumed"][-1]
+    assert 60 <= taken_up.steps < 600 == trained.steps
+    assert len(taken_up.values["rewards"]) == min(taken_up.steps, 150)
+    Agent.load(out)
+
+
+class Recorded:
+    """What a training went through."""
+
+    def __init__(self) -> None:
+        self.observations: list[Any] = []
+        self.rewards: list[Any] = []
+        self.actions: list[Any] = []
+
+
+class recording:
+    """Record each VecLatent that is opened, the training's first."""
+
+    def __enter__(self) -> list[Recorded]:
+        recorded: list[Recorded] = []
+
+        class Recorder(VecLatent):
+            def reset(self) -> Any:
+                self.record = Recorded()
+                recorded.append(self.record)
+                self.record.observations.append(super().reset())
+                return self.record.observations[-1]
+
+            def step_async(self, actions: Any) -> None:
+                self.record.actions.append(np.copy(actions))
+                super().step_async(actions)
+
+            def step_wait(self) -> Any:
+                result: Any = super().step_wait()
+                self.record.observations.append(np.copy(result[0]))
+                self.record.rewards.append(np.copy(result[1]))
+                return result
+
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(agent_module, "VecLatent", Recorder)
+        return recorded
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.undo()
+
+
+@pytest.mark.parametrize("algorithm", RECIPES)
+def test_the_same_seed_gives_the_same_training(algorithm: str, tmp_path: Path) -> None:
+    """Observations, actions, rewards of the first 1,000 steps and the weights follow the seed."""
+    recipe = replace(RECIPES[algorithm], total_steps=1_000, n_envs=2)
+    runs: dict[str, tuple[Recorded, str]] = {}
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        np.random.seed(len(runs))  # noqa: NPY002 - SB3 draws from it
+        torch.manual_seed(len(runs))
+        with recording() as recorded:
+            trained = train(tmp_path / name, recipe, seed=seed)
+        assert trained.steps >= 1_000
+        runs[name] = (recorded[0], Agent.load(trained.path).digest)
+    for part in ("observations", "actions", "rewards"):
+        a, b, c = (np.stack(getattr(runs[name][0], part)[:500]) for name in "abc")
+        assert len(a) == 500 and np.array_equal(a, b)
+        assert not np.array_equal(a, c)
+    assert runs["a"][1] == runs["b"][1] != runs["c"][1]
+
+
+def test_evaluations_during_training_do_not_change_it(tmp_path: Path) -> None:
+    """An agent that was looked at while it trained is the agent that was not."""
+    looked_at = train(tmp_path / "a", PPO, evaluations=2, evaluation_episodes=3)
+    alone = train(tmp_path / "b", PPO)
+    assert Agent.load(looked_at.path).digest == Agent.load(alone.path).digest
+    evaluated = [r for r in progress(looked_at.path) if "evaluation_return" in r]
+    assert [r["evaluation_episodes"] for r in evaluated] == [3, 3]
+    assert 0 < evaluated[0]["steps"] < evaluated[1]["steps"] < 256
+
+
+def test_training_and_evaluation_share_no_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Environments start from seeds below 2**30 to train and from there up to be evaluated."""
+    resets: list[list[int]] = []
+
+    def spying(*arguments: Any, **named: Any) -> Any:
+        engine: Any = make_engine(*arguments, **named)
+        reset, seen = engine.reset, list[int]()
+        resets.append(seen)
+
+        def spy(seeds: list[int]) -> Any:
+            seen.extend(seeds)
+            return reset(seeds)
+
+        engine.reset = spy
+        return engine
+
+    monkeypatch.setattr(agent_module, "make_engine", spying)
+    for seed in (0, 12345, TRAINING_SEEDS - 1):
+        resets.clear()
+        recipe = replace(PPO, n_envs=3, total_steps=600)
+        train(tmp_path / str(seed), recipe, seed=seed, evaluations=2)
+        training, *evaluating = resets
+        assert len(training) >= 3 and len(evaluating) == 2
+        assert all(0 <= s < TRAINING_SEEDS for s in training)
+        assert all(s >= TRAINING_SEEDS for seeds in evaluating for s in seeds)
+        assert len(set(training)) == len(training)
+
+
+def test_the_noise_and_the_learning_rate_end_where_they_were_asked_to(tmp_path: Path) -> None:
+    """Both fall from their start to their end, also where the last rollout passes the end."""
+    seen: list[tuple[float, float]] = []
+    update = policy._Watch._on_rollout_start
+
+    def watch(self: policy._Watch) -> None:
+        update(self)
+        algorithm: Any = self.model
+        rate = algorithm.policy.optimizer.param_groups[0]["lr"]
+        seen.append((float(algorithm.policy.log_std[0]), rate))
+
+    recipe = replace(
+        PPO,
+        total_steps=300,  # five rollouts of 64 are 320
+        final_log_std=-2.0,
+        final_learning_rate=1e-5,
+        hyperparameters={
+            **PPO.hyperparameters,
+            "policy_kwargs": {"net_arch": [16], "log_std_init": -0.5},
+        },
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policy._Watch, "_on_rollout_start", watch)
+        trained = train(tmp_path / "agent", recipe, env_id=PUSH)
+    assert trained.steps == 320
+    noise = [log_std for log_std, _ in seen]
+    expected = [-0.5 - 1.5 * steps / 300 for steps in (0, 64, 128, 192, 256)]
+    assert np.allclose(noise, expected)
+    rates = [rate for _, rate in seen]
+    assert rates == sorted(rates, reverse=True) and rates[0] == 1e-3 and rates[-1] < 3e-4
+    weights = safetensors.torch.load_file(trained.path / "policy.safetensors")
+    assert torch.allclose(weights["log_std"], torch.tensor(-2.0))
+    saved = SB3_PPO.load(trained.path / "agent.zip", device="cpu")
+    assert saved.policy.optimizer.param_groups[0]["lr"] == 1e-5
+
+
+def test_noise_that_is_not_scheduled_is_learned(tmp_path: Path) -> None:
+    """Without final_log_std PPO learns its noise; without final_learning_rate the rate stays."""
+    trained = train(tmp_path / "agent", PPO, env_id=PUSH)
+    weights = safetensors.torch.load_file(trained.path / "policy.safetensors")
+    assert 0 < abs(float(weights["log_std"][0])) < 0.5
+    saved = SB3_PPO.load(trained.path / "agent.zip", device="cpu")
+    assert saved.policy.optimizer.param_groups[0]["lr"] == PPO.learning_rate
+
+
+def test_rewards_are_scaled_for_the_algorithm_alone(tmp_path: Path) -> None:
+    """The algorithm sees scaled rewards; progress.jsonl and evaluations hold the game's own."""
+    returns = {}
+    for scale in (1.0, 0.001):
+        with recording() as recorded:
+            trained = train(tmp_path / str(scale), replace(PPO, reward_scale=scale), evaluations=1)
+        returns[scale] = np.abs(np.concatenate(recorded[0].rewards)).max()
+        records = progress(trained.path)
+        assert max(r.get("training_return") or 0 for r in records) > 1
+        assert max(r.get("evaluation_return") or 0 for r in records) > 1
+    assert returns[0.001] < 0.002 and returns[1.0] > 0.5
+
+
+def test_weights_that_are_not_finite_are_never_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent whose weights stopped being numbers is an error, not a file."""
+    end = policy._Watch._on_training_end
+
+    def spoil(watch: policy._Watch) -> None:
+        end(watch)
+        with torch.no_grad():
+            next(iter(watch.model.policy.parameters())).fill_(float("nan"))
+
+    monkeypatch.setattr(policy._Watch, "_on_training_end", spoil)
+    with pytest.raises(RlVaeError, match="finite"):
+        train(tmp_path / "agent", PPO)
+    assert not (tmp_path / "agent").exists()

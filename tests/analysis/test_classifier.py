@@ -1,0 +1,94 @@
+"""A classifier on the code: it learns, frozen or fine-tuned, and leaves the model alone."""
+
+import numpy as np
+import pytest
+import torch
+from environments import refused
+
+from rl_vae import Encoder, FrameDataset, labels_of, train_classifier
+from rl_vae.analysis.classifier import Classifier, Labels
+from rl_vae.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def brightness(dataset: FrameDataset) -> Labels:
+    """Whether a frame is brighter than half of them."""
+    mean = dataset.frames(np.arange(len(dataset))).mean(axis=(1, 2, 3))
+    return Labels((mean > np.median(mean)).astype(np.int64), ("dark", "bright"))
+
+
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_it_learns(
+    encoder: Encoder, dataset: FrameDataset, brightness: Labels, fine_tune: bool
+) -> None:
+    """Held-out frames are told apart far better than by the commonest class, and it repeats."""
+    before = [weight.clone() for weight in encoder.vae.parameters()]
+    first, again = (
+        train_classifier(encoder, dataset, brightness, fine_tune=fine_tune, epochs=6)
+        for _ in range(2)
+    )
+    assert first.accuracy > 0.8 > first.majority
+    assert np.array_equal(first.confusion, again.confusion)
+    held_out = dataset.split(0.2, 0).held_out
+    assert first.confusion.sum() == len(held_out)
+    said = first.classifier.predict(dataset.frames(held_out))
+    right = brightness.classes[held_out]
+    assert first.accuracy == pytest.approx((said == right).mean())
+    assert first.confusion[1, 0] == ((right == 1) & (said == 0)).sum()
+    assert all(map(torch.equal, before, encoder.vae.parameters()))
+    tuned = list(first.classifier.vae.encoder.parameters())
+    moved = not all(map(torch.equal, tuned, encoder.vae.encoder.parameters()))
+    assert moved == fine_tune
+
+
+def test_a_classifier_reads_the_mean_code(encoder: Encoder, dataset: FrameDataset) -> None:
+    """Frames and their codes give the same logits."""
+    classifier, frames = Classifier(encoder, 3), dataset.frames(np.arange(5))
+    with torch.no_grad():
+        logits = classifier(torch.from_numpy(frames))
+        codes = torch.from_numpy(encoder.encode(frames))
+        torch.testing.assert_close(classifier.classify(codes), logits, atol=1e-3, rtol=1e-3)
+    assert logits.shape == (5, 3)
+
+
+def test_actions_are_classes(dataset: FrameDataset) -> None:
+    """Actions that are numbers are classes by themselves."""
+    labels = labels_of(dataset, "action")
+    actions = dataset.steps()["action"]
+    assert [labels.names[k] for k in labels.classes] == [f"{action:g}" for action in actions]
+
+
+def test_a_factor_of_few_values_is_classes(dataset: FrameDataset) -> None:
+    """A factor's values are classes where there are at most twenty of them."""
+    labels = labels_of(dataset, "step")
+    assert [float(labels.names[k]) for k in labels.classes] == dataset.factors["step"].tolist()
+
+
+def test_a_factor_of_many_values_is_cut(
+    dataset: FrameDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A factor of many values becomes five classes of equal size, named by their edges."""
+    values = np.random.default_rng(0).permutation(len(dataset)).astype(float)
+    monkeypatch.setattr(type(dataset), "factors", {"step": values})
+    labels = labels_of(dataset, "step")
+    assert len(labels.names) == 5 and labels.names[0].startswith("below")
+    assert np.bincount(labels.classes).tolist() == [len(dataset) // 5] * 5
+    assert values[labels.classes == 0].max() < values[labels.classes == 4].min()
+
+
+def test_no_class_is_empty(dataset: FrameDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where most frames share a factor's lowest value, they are one class, and none is empty."""
+    values = np.maximum(0.0, np.arange(len(dataset)) - 0.7 * len(dataset))
+    monkeypatch.setattr(type(dataset), "factors", {"step": values})
+    labels = labels_of(dataset, "step")
+    assert len(labels.names) == 2 and labels.names[0].startswith("below")
+    assert (np.bincount(labels.classes, minlength=2) > 0).all()
+    monkeypatch.setattr(type(dataset), "factors", {"step": np.maximum(0.0, values - 70)})
+    with refused(ConfigError, "'step'"):
+        labels_of(dataset, "step")
+
+
+def test_what_is_no_label_is_refused(dataset: FrameDataset) -> None:
+    """A name that is neither the action nor a factor is refused."""
+    with refused(ConfigError, "'colour'", "action"):
+        labels_of(dataset, "colour")

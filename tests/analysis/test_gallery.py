@@ -1,0 +1,97 @@
+"""The gallery: pictures of what a model can do, and a table of anomalies."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CONFIG
+from environments import COUNTING, refused
+from numpy.typing import NDArray
+from PIL import Image
+
+from rl_vae import Encoder, FrameDataset, FrameSpec, collect_frames, draw_gallery, find_anomalies
+from rl_vae.analysis.gallery import COLUMNS, Gallery
+from rl_vae.errors import ObservationError
+
+
+@pytest.fixture(scope="module")
+def gallery(
+    encoder: Encoder, dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory
+) -> Gallery:
+    return draw_gallery(encoder, dataset, tmp_path_factory.mktemp("gallery") / "new")
+
+
+def test_every_picture_is_there(gallery: Gallery) -> None:
+    """Each picture has its rows and columns of frames, and shows something."""
+    rows = {
+        "reconstructions": 2,
+        "samples": 4,
+        "interpolations": 6,
+        "traversals": CONFIG.latent_dim,
+        "anomalies": 2,
+    }
+    for name, number in rows.items():
+        with Image.open(gallery.path / f"{name}.png") as picture:
+            columns = COLUMNS - (name == "traversals")
+            assert picture.size == (columns * 50 + 2, number * 34 + 2)
+            assert np.asarray(picture).std() > 5
+    assert len(list(gallery.path.glob("[!.]*"))) == len(rows) + 1
+
+
+def test_the_table_has_every_frame(
+    gallery: Gallery, encoder: Encoder, dataset: FrameDataset
+) -> None:
+    """anomalies.csv has the scores of each frame in order, as found frame by frame."""
+    with (gallery.path / "anomalies.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [int(row["frame"]) for row in table] == list(range(len(dataset)))
+    found = find_anomalies(encoder, dataset.frames(np.arange(len(dataset))))
+    for name, values in found.scores._asdict().items():
+        assert [float(row[name]) for row in table] == pytest.approx(values.tolist(), abs=1e-2)
+        flags = [float(row[f"strange_{name}"]) for row in table]
+        assert gallery.shares[name] == pytest.approx(np.mean(flags))
+
+
+def test_frames_of_another_spec_are_refused(encoder: Encoder, tmp_path: Path) -> None:
+    """Frames of the same size but cut out elsewhere are not taken for the model's."""
+    other = collect_frames(
+        COUNTING,
+        tmp_path / "data",
+        n_frames=16,
+        spec=FrameSpec(height=32, width=48, crop=(0, 2, 4, 0)),
+        engine="gymnasium",
+        workers=1,
+        progress=False,
+    )
+    with refused(ObservationError, "crop"):
+        draw_gallery(encoder, other, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_traversal_moves_one_latent(encoder: Encoder, frames: NDArray[np.uint8]) -> None:
+    """It goes over the training frames' range of one latent; the frame's others stay."""
+    mu = encoder.encode(frames[:1])[0]
+    row = encoder.traverse(frames[0], 2, 5, reach=2.0)
+    mean, std = encoder.statistics.latent_mean[2], encoder.statistics.latent_std[2]
+    for i, steps in enumerate((-2, -1, 0, 1, 2)):
+        code = mu.copy()
+        code[2] = mean + steps * std
+        assert np.abs(encoder.decode(code[None])[0].astype(int) - row[i]).max() <= 1
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_an_interpolation_joins_two_reconstructions(
+    encoder: Encoder, frames: NDArray[np.uint8], spherical: bool
+) -> None:
+    """It begins at the one frame's reconstruction and ends at the other's."""
+    row = encoder.interpolate(frames[0], frames[9], 4, spherical=spherical)
+    ends = encoder.reconstruct(frames[[0, 9]])
+    assert np.abs(row[[0, 3]].astype(int) - ends).max() <= 1
+
+
+def test_samples_repeat(encoder: Encoder) -> None:
+    """The same seed gives the same samples, another one others."""
+    first, again, other = (encoder.sample(3, seed=seed) for seed in (0, 0, 1))
+    assert first.shape == (3, 32, 48, 3) and np.array_equal(first, again)
+    assert not np.array_equal(first, other)

@@ -1,0 +1,176 @@
+"""The demo, with a game and budgets that take seconds."""
+
+import json
+import math
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from little_games import DRIVE
+
+from rl_vae.agents.agent import Agent
+from rl_vae.agents.recipe import load_recipe
+from rl_vae.cli import demo, main
+from rl_vae.cli.demo import run_demo
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.errors import ConfigError
+from rl_vae.models.encoder import Encoder
+from rl_vae.system import files
+
+FIGURES = {
+    "mean_return",
+    "ci_low",
+    "ci_high",
+    "random_return",
+    "seconds_total",
+    "seconds_collect",
+    "seconds_vae",
+    "seconds_agent",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A demo's folder and, beside it, what it printed and its figures."""
+    at = tmp_path_factory.mktemp("demo")
+    recipe = load_recipe("ppo_car_racing")
+    few = {"n_steps": 32, "batch_size": 32, "n_epochs": 1}
+    hyperparameters = {**recipe.hyperparameters, **few}
+    recipe = replace(recipe, total_steps=128, n_envs=2, hyperparameters=hyperparameters)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "ENV_ID", DRIVE)
+        patch.setattr(demo, "N_FRAMES", 128)
+        patch.setattr(demo, "VAE_STEPS", 3)
+        patch.setattr(demo, "BATCH", 32)
+        patch.setattr(demo, "EPISODES", 4)
+        patch.setattr(demo, "load_recipe", lambda name: {"ppo_car_racing": recipe}[name])
+        patch.setattr("os.cpu_count", lambda: 1)
+        printed: list[str] = []
+        patch.setattr("builtins.print", lambda *words, **_: printed.append(" ".join(words)))
+        main(["demo", "--out", str(at / "run"), "--json", str(at / "figures.json"), "--seed", "3"])
+        (at / "printed.txt").write_text("\n".join(printed))
+    signal.signal(signal.SIGTERM, before)
+    yield at
+
+
+def test_the_demo_leaves_all_that_it_made(made: Path) -> None:
+    """Dataset, encoder and agent of a demo can be opened; its pictures and films are there."""
+    out = made / "run"
+    assert len(FrameDataset.open(out / "data")) == 128
+    assert Encoder.load(out / "vae").latent_dim == 32
+    agent = Agent.load(out / "agent")
+    assert agent.env_id == DRIVE and agent.seed == 3
+    for name in ("index.html", "result.json", "curve.png", "poster.png", "drive.mp4", "drive.gif"):
+        assert (out / name).stat().st_size > 100, name
+
+
+def test_the_figures_of_the_demo(made: Path) -> None:
+    """result.json holds every figure that was promised, finite, in order; --json holds the same."""
+    content = json.loads((made / "run" / "result.json").read_bytes())
+    assert set(content) == {"figures", "seeds", "machine", "versions"}
+    figures = content["figures"]
+    assert set(figures) >= FIGURES
+    assert all(math.isfinite(value) for value in figures.values())
+    assert figures["ci_low"] < figures["mean_return"] < figures["ci_high"]
+    parts = [figures[f"seconds_{part}"] for part in ("collect", "vae", "agent")]
+    assert min(parts) > 0 and sum(parts) < figures["seconds_total"]
+    assert content["seeds"] == [3]
+    assert json.loads((made / "figures.json").read_bytes())["figures"] == figures
+
+
+class Links(HTMLParser):
+    """Every file that a page names, every tag it opens, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.files += [value or "" for name, value in attrs if name in ("src", "href", "poster")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_shows_files_that_exist(made: Path) -> None:
+    """Every src, href and poster of index.html is a file beside it that can be shown."""
+    page = Links()
+    page.feed((made / "run" / "index.html").read_text("utf-8"))
+    assert {"video", "img", "table", "h1"} <= set(page.tags)
+    assert len(page.files) >= 5
+    for name in page.files:
+        path = (made / "run" / name).resolve()
+        assert path.is_relative_to((made / "run").resolve()), name
+        if path.suffix == ".mp4":
+            video = cv2.VideoCapture(str(path))
+            assert video.read()[0], name
+            video.release()
+        else:
+            image: Any = cv2.imread(str(path))
+            assert image is not None and image.std() > 0, name
+
+
+def test_the_page_tells_the_figures(made: Path) -> None:
+    """index.html shows the mean return, its interval and what a random policy gets."""
+    page = Links()
+    page.feed((made / "run" / "index.html").read_text("utf-8"))
+    figures = json.loads((made / "run" / "result.json").read_bytes())["figures"]
+    for name in ("mean_return", "ci_low", "ci_high", "random_return"):
+        assert f"{figures[name]:,.0f}" in page.text
+    assert "nan" not in page.text and DRIVE in page.text
+
+
+def test_the_demo_prints_each_step(made: Path) -> None:
+    """The demo prints its four steps, both policies with their intervals, and where the page is."""
+    printed = (made / "printed.txt").read_text()
+    places = [printed.index(f"{step}/4") for step in (1, 2, 3, 4)]
+    assert places == sorted(places)
+    assert printed.count("95 % interval") == 2 and "random" in printed
+    assert str(made / "run" / "index.html") in printed
+
+
+def test_an_interrupted_demo_goes_on(made: Path, tmp_path: Path) -> None:
+    """Where run.json says that a demo was interrupted, other settings are refused, not the folder;
+    the seconds of steps that were done count once."""
+    files.write_json(tmp_path / "run.json", {"seed": 3, "engine": "envpool"})
+    with pytest.raises(ConfigError, match="interrupted run of another kind"):
+        run_demo(tmp_path, seed=4)
+    clock = demo._Clock(tmp_path / "seconds.jsonl")
+    first = clock.lap("collect")
+    again = demo._Clock(tmp_path / "seconds.jsonl")
+    assert again.lap("collect") == first
+    assert again.total >= first
+
+
+def test_a_folder_that_is_not_free_is_refused(made: Path) -> None:
+    """A demo into the folder of another one is a ConfigError that says how to go on."""
+    before = sorted((made / "run").rglob("*"))
+    with pytest.raises(ConfigError) as caught:
+        run_demo(made / "run")
+    assert caught.value.expected and caught.value.got and caught.value.remedy
+    assert sorted((made / "run").rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [{"seed": -1}, {"seed": 1000}, {"engine": "unreal"}], ids=str)
+def test_bad_settings_are_refused_before_anything_is_made(
+    arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A seed or an engine that cannot be is refused before the first step; nothing is written."""
+
+    def too_far(*_: Any, **__: Any) -> None:
+        raise AssertionError("it went on to train")
+
+    monkeypatch.setattr(demo, "train_vae", too_far)
+    monkeypatch.setattr(demo, "N_FRAMES", 64)
+    with pytest.raises(ConfigError):
+        run_demo(tmp_path / "run", **arguments)
+    assert list(tmp_path.iterdir()) == []

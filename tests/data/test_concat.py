@@ -1,0 +1,77 @@
+"""joined.py: several datasets as one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SPEC
+from environments import COUNTING, refused
+
+from rl_vae import FrameDataset, FrameSpec, collect_frames
+from rl_vae.data.concat import JoinedFrames
+from rl_vae.errors import ConfigError, DatasetError
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> FrameDataset:
+    """64 frames of Counting from other seeds."""
+    out = tmp_path_factory.mktemp("joined") / "other"
+    return collect_frames(COUNTING, out, n_frames=64, spec=SPEC, seed=9, workers=1, progress=False)
+
+
+def test_the_frames_of_all_parts(dataset: FrameDataset, other: FrameDataset) -> None:
+    """Frames and episodes are those of the parts, one after the other."""
+    both = JoinedFrames([dataset, other])
+    assert len(both) == len(dataset) + len(other) and both.complete
+    where = [0, len(dataset) - 1, len(dataset), len(both) - 1]
+    right = [dataset[0], dataset[-1], other[0], other[-1]]
+    np.testing.assert_array_equal(both.frames(where), right)
+    assert len(both.episodes) == len(dataset.episodes) + len(other.episodes)
+    ends = [episode.start + episode.length for episode in both.episodes]
+    assert [0, *ends[:-1]] == [episode.start for episode in both.episodes]
+    assert ends[-1] == len(both)
+    split = both.split(0.3, seed=1)
+    assert sorted([*split.train, *split.held_out]) == list(range(len(both)))
+
+
+def test_shards_are_those_of_the_parts(dataset: FrameDataset, other: FrameDataset) -> None:
+    """A joined dataset is streamed like any other: its shards are its parts', mapped or not."""
+    both = JoinedFrames([dataset, other])
+    shards = [both.shard(which) for which in range(len(both.shard_starts) - 1)]
+    right = both.frames(np.arange(len(both)))
+    np.testing.assert_array_equal(np.concatenate(shards), right)
+    where = np.array([len(both) - 1, 3, len(dataset)])
+    np.testing.assert_array_equal(both.unmapped().frames(where), right[where])
+    with pytest.raises(IndexError):
+        both.shard(len(shards))
+
+
+def test_the_digest_is_of_all_parts(dataset: FrameDataset, other: FrameDataset) -> None:
+    """Other parts, or another order, are another dataset."""
+    joined = ([dataset, other], [other, dataset], [dataset], [other])
+    assert len({JoinedFrames(parts).digest for parts in joined}) == 4
+
+
+def test_a_damaged_part_is_found(dataset: FrameDataset, other: FrameDataset) -> None:
+    """Every part is read and checked."""
+    both = JoinedFrames([dataset, other])
+    both.require_complete()
+    both.verify()
+    shard = other.path / "shard-00000" / "frames.npy"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with refused(DatasetError, str(shard)):
+        both.verify()
+    shard.write_bytes(whole)
+
+
+def test_parts_must_be_of_one_kind(dataset: FrameDataset, tmp_path: Path) -> None:
+    """Frames of another size are not joined, nor are no datasets at all."""
+    with refused(ConfigError):
+        JoinedFrames([])
+    out = tmp_path / "larger"
+    larger = collect_frames(
+        COUNTING, out, n_frames=16, spec=FrameSpec(40, 40), workers=1, progress=False
+    )
+    with refused(ConfigError, str(out), "height=40"):
+        JoinedFrames([dataset, larger])

@@ -1,0 +1,264 @@
+"""Opening an environment for its pixels, holding actions, and the simulator's state by name."""
+
+import sys
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from environments import (
+    CAMERAS,
+    COUNTING,
+    DRAWN,
+    IMAGES,
+    STATES,
+    Moment,
+    length_of,
+    moment_of,
+    refused,
+    terminates,
+)
+
+from rl_vae.envs.make import (
+    TRAINING_SEEDS,
+    configure_process,
+    evaluation_seeds,
+    is_image,
+    lane_seeds,
+    make_env,
+    read_factors,
+)
+from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
+
+configure_process()
+
+
+def close_to(expected: dict[str, float]) -> Any:
+    return pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_an_environment_of_images_is_taken_as_it_is() -> None:
+    """Observations that are images are the images."""
+    env = make_env(COUNTING)
+    assert moment_of(env.reset(seed=5)[0]) == Moment(5, 0, 0)
+    assert moment_of(env.step(1)[0]) == Moment(5, 0, 1)
+
+
+def test_an_environment_of_states_is_drawn() -> None:
+    """Without images among the observations, what render() draws is observed."""
+    env = make_env(DRAWN)
+    assert env.observation_space == gym.spaces.Box(0, 255, (40, 48, 3), np.uint8)
+    assert (env.reset()[0] == 7).all()
+    assert env.step(env.action_space.sample())[0].shape == (40, 48, 3)
+
+
+def test_the_image_of_a_dict_is_found() -> None:
+    """The only image of a Dict is the observation; of several, the one that is named."""
+    assert (make_env(CAMERAS).reset()[0] == 0).all()
+    assert (make_env(CAMERAS, image_key="camera_0").reset()[0] == 0).all()
+    two = {"cameras": 2}
+    env = make_env(CAMERAS, image_key="camera_1", env_kwargs=two)
+    assert is_image(env.observation_space)
+    assert (env.reset()[0] == 10).all() and (env.step(0)[0] == 11).all()
+    with refused(ObservationError, "camera_0", "camera_1", "image_key"):
+        make_env(CAMERAS, env_kwargs=two)
+    with refused(ObservationError, "camera_0", "'state'"):
+        make_env(CAMERAS, image_key="state")
+    with refused(ConfigError, "'camera'", "Dict"):
+        make_env(COUNTING, image_key="camera")
+
+
+@pytest.mark.parametrize("frame_skip", [1, 2, 3, 20])
+def test_frame_skip_sums_rewards_and_stops_early(frame_skip: int) -> None:
+    """A held action gives the sum of its rewards and the last image, and never passes an end."""
+    env = make_env(COUNTING, frame_skip=frame_skip)
+    for seed in range(9):
+        env.reset(seed=seed)
+        step, ended = 0, False
+        while not ended:
+            image, reward, terminated, truncated, _ = env.step(2)
+            taken = range(step, min(step + frame_skip, length_of(seed, 0)))
+            step, ended = taken.stop, terminated or truncated
+            assert reward == sum(taken) + 0.5 * len(taken)
+            assert moment_of(image) == Moment(seed, 0, step)
+        assert step == length_of(seed, 0)
+        assert terminated == terminates(seed, 0)
+
+
+def test_skipped_images_are_not_drawn() -> None:
+    """A rendered environment draws one image for each held action."""
+    env = make_env(DRAWN, frame_skip=4)
+    env.reset()
+    before = env.unwrapped.drawn
+    for _ in range(3):
+        env.step(env.action_space.sample())
+    assert env.unwrapped.drawn == before + 3
+
+
+@pytest.mark.parametrize("frame_skip", [0, -1, 1.0, True, None, "2"])
+def test_a_frame_skip_out_of_range_is_refused(frame_skip: Any) -> None:
+    """Only a whole number of steps from 1 up can be skipped."""
+    with refused(ConfigError, "frame_skip", repr(frame_skip)):
+        make_env(COUNTING, frame_skip=frame_skip)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "words"),
+    [
+        ("Nowhere-v0", {}, ("'Nowhere-v0'", "spelling")),
+        ("", {}, ("''",)),
+        ("not/an/id", {}, ("'not/an/id'",)),
+        ("nowhere_at_all:Nowhere-v0", {}, ("nowhere_at_all",)),
+        ("CartPole-v1", {"wheels": 5}, ("CartPole-v1", "wheels")),
+        (STATES, {}, ("gives no pixels", "rgb_array", "Box(-1.0, 1.0, (3,), float32)")),
+        (DRAWN, {"how": "none"}, ("NoneType", "render()")),
+        (DRAWN, {"how": "raise"}, ("RuntimeError: no screen",)),
+        (DRAWN, {"how": "small"}, ("(16, 48, 3)", "at least 28")),
+    ],
+)
+def test_what_cannot_be_opened_is_a_fault(
+    env_id: str, kwargs: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    """An environment that cannot be opened, or gives no pixels, says which one and why."""
+    with refused(EnvironmentFault, *words):
+        make_env(env_id, env_kwargs=kwargs)
+
+
+@pytest.mark.parametrize("error", [ValueError, FileNotFoundError, KeyError, AssertionError])
+def test_whatever_a_constructor_raises_is_a_fault(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment whose constructor raises anything at all is an EnvironmentFault."""
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise error("the reason")
+
+    monkeypatch.setattr(gym, "make", fail)
+    with refused(EnvironmentFault, error.__name__, "the reason", "CartPole-v1"):
+        make_env("CartPole-v1")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment whose package is not installed says which extra brings it."""
+    monkeypatch.setitem(sys.modules, "minigrid", None)
+    with refused(EnvironmentFault, "minigrid", "pip install 'rl-vae[minigrid]'"):
+        make_env("MiniGrid-Empty-8x8-v0")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((3, 64, 64), "uint8"),
+        ((64, 64, 4), "uint8"),
+        ((4, 64, 64), "uint8"),
+        ((64, 64, 12), "uint8"),
+        ((4, 64, 64, 3), "uint8"),
+        ((64, 64, 3), "float32"),
+        ((64, 64, 3), "int16"),
+    ],
+)
+def test_images_of_another_kind_are_not_guessed(shape: tuple[int, ...], dtype: str) -> None:
+    """Channel-first, stacked and float images are refused before the first step."""
+    with refused(ObservationError, dtype, str(shape), "channel-first"):
+        make_env(IMAGES, env_kwargs={"shape": shape, "dtype": dtype})
+
+
+def test_images_too_small_are_no_images() -> None:
+    """An observation below 28 x 28 pixels is not taken for the picture."""
+    with refused(EnvironmentFault, "gives no pixels"):
+        make_env(IMAGES, env_kwargs={"shape": (27, 64, 3)})
+    assert make_env(IMAGES, env_kwargs={"shape": (28, 28)}).observation_space.shape == (28, 28)
+
+
+def test_evaluation_never_meets_training() -> None:
+    """Seeds to train on lie below 2**30, seeds to evaluate on from there up, and never repeat."""
+    assert lane_seeds(4, 7, 0) == lane_seeds(4, 7, 0)
+    drawn = [seed for shard in range(500) for seed in lane_seeds(16, 7, shard)]
+    assert min(drawn) >= 0 and max(drawn) < TRAINING_SEEDS
+    assert len(set(drawn)) == len(drawn)
+    sets = [seed for which in (0, 1, 999) for seed in evaluation_seeds(100, which)]
+    assert min(sets) >= TRAINING_SEEDS and max(sets) < 2**31 and len(set(sets)) == 300
+    for n, seed in ((0, 0), (1, -1), (1, 1000), (1_000_001, 0)):
+        with refused(ConfigError):
+            evaluation_seeds(n, seed)
+
+
+def test_factors_of_cart_pole() -> None:
+    """CartPole's factors are its observation: cart and pole, position and velocity."""
+    env = make_env("CartPole-v1")
+    env.reset(seed=3)
+    env.step(1)
+    names = ("cart_position", "cart_velocity", "pole_angle", "pole_velocity")
+    state = gym.make("CartPole-v1")
+    state.reset(seed=3)
+    expected = dict(zip(names, map(float, state.step(1)[0]), strict=True))
+    assert read_factors(env) == close_to(expected)
+
+
+def test_factors_of_pendulum() -> None:
+    """Pendulum's factors are the angle whose cosine and sine it observes, and its velocity."""
+    env, state = make_env("Pendulum-v1"), gym.make("Pendulum-v1")
+    env.reset(seed=3)
+    state.reset(seed=3)
+    env.step(np.array([1.0], np.float32))
+    cosine, sine, velocity = state.step(np.array([1.0], np.float32))[0]
+    factors = read_factors(env)
+    assert list(factors) == ["angle", "angular_velocity"]
+    assert (np.cos(factors["angle"]), np.sin(factors["angle"])) == close_to((cosine, sine))
+    assert factors["angular_velocity"] == close_to(velocity)
+
+
+def test_factors_of_car_racing() -> None:
+    """CarRacing's factors are the hull's place and motion, its speed, steering and wheels."""
+    pytest.importorskip("Box2D")
+    env = make_env("CarRacing-v3", frame_skip=4)
+    env.reset(seed=1)
+    still = read_factors(env)
+    assert still["speed"] == 0
+    for _ in range(8):
+        env.step(np.array([0.2, 1.0, 0.0], np.float32))
+    factors, hull = read_factors(env), env.unwrapped.car.hull
+    assert list(factors) == list(still) and len(factors) == 12
+    place = (factors["position_x"], factors["position_y"])
+    assert (
+        place
+        == close_to((hull.position.x, hull.position.y))
+        != close_to((still["position_x"], still["position_y"]))
+    )
+    assert factors["speed"] == close_to(np.hypot(factors["velocity_x"], factors["velocity_y"]))
+    assert factors["speed"] > 1 and factors["steering"] != 0 and factors["wheel_speed_3"] > 0
+
+
+def test_factors_of_pong_are_its_ram() -> None:
+    """An Atari game's factors are the 128 bytes of its RAM, as its RAM observations show them."""
+    pytest.importorskip("ale_py")
+    env = make_env("ALE/Pong-v5")
+    ram = gym.make("ALE/Pong-v5", obs_type="ram")
+    env.reset(seed=2)
+    ram.reset(seed=2)
+    for _ in range(20):
+        env.step(2)
+        expected = ram.step(2)[0]
+    factors = read_factors(env)
+    assert list(factors) == [f"ram_{i}" for i in range(128)]
+    assert np.array_equal(list(factors.values()), expected)
+
+
+def test_factors_of_minigrid() -> None:
+    """MiniGrid's factors are the cell and the direction of its agent."""
+    pytest.importorskip("minigrid")
+    env = make_env("MiniGrid-Empty-8x8-v0")
+    env.reset(seed=0)
+    assert read_factors(env) == {"agent_x": 1, "agent_y": 1, "agent_direction": 0}
+    env.step(2)
+    env.step(1)
+    assert read_factors(env) == {"agent_x": 2, "agent_y": 1, "agent_direction": 1}
+
+
+def test_an_environment_may_name_its_own_factors() -> None:
+    """A method `factors()` of an environment is believed; without any there are none."""
+    env = make_env(COUNTING)
+    env.reset(seed=4)
+    env.step(0)
+    assert read_factors(env) == {"seed": 4, "episode": 0, "step": 1}
+    assert read_factors(make_env(DRAWN)) == {}

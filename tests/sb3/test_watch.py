@@ -1,0 +1,129 @@
+"""sb3_watching.py: the same for Stable-Baselines3, in pictures, infos and its logger."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from environments import COUNTING, refused
+from stable_baselines3 import PPO
+from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, VecVideoRecorder
+
+from rl_vae import Encoder, LatentObservation, WatchLatents, make_env
+from rl_vae.envs.engines import make_engine
+from rl_vae.errors import ConfigError
+from rl_vae.models.statistics import score_frames
+from rl_vae.sb3 import PixelVecEnv, VecLatent
+from rl_vae.sb3.watch import DriftCallback, VecWatch
+
+Opened = Callable[[], VecWatch]
+
+
+def raw() -> VecEnv:
+    return DummyVecEnv([lambda: make_env(COUNTING)] * 2)
+
+
+def frames(encoder: Encoder) -> VecEnv:
+    """Environments whose workers have applied the encoder's spec."""
+    return PixelVecEnv(
+        make_engine(COUNTING, 2, engine="gymnasium", workers=1, spec=encoder.spec), 0
+    )
+
+
+@pytest.fixture(params=["latents of raw", "raw", "frames"])
+def opened(request: pytest.FixtureRequest, encoder: Encoder) -> Opened:
+    """Opens two Countings, watched at every step."""
+    if request.param == "raw":
+        return lambda: VecWatch(raw(), encoder.path, every=1)
+    if request.param == "frames":
+        return lambda: VecWatch(frames(encoder), encoder, every=1)
+    return lambda: VecWatch(VecLatent(raw(), encoder, stack=2), every=1)
+
+
+def test_infos_and_pictures(opened: Opened, encoder: Encoder) -> None:
+    """Every environment's info and picture are of its own frame; the rest stays as it is."""
+    venv, bare = opened(), opened().venv
+    for each in (venv, bare):
+        each.seed(7)
+    np.testing.assert_array_equal(venv.reset(), bare.reset())
+    for _ in range(9):
+        actions = np.array([1, 3])
+        seen, rewards, dones, infos = venv.step(actions)
+        seen2, rewards2, dones2, _ = bare.step(actions)
+        for ours, its in ((seen, seen2), (rewards, rewards2), (dones, dones2)):
+            np.testing.assert_array_equal(ours, its)
+        shown = venv._frames
+        assert shown is not None and shown.shape == (2, *encoder.spec.shape)
+        scores = score_frames(encoder.vae, shown)
+        assert [info["vae_rate"] for info in infos] == scores.rate.tolist()
+        assert [info["vae_error"] for info in infos] == scores.error.tolist()
+    images = venv.get_images()
+    width = 192 * encoder.spec.width // encoder.spec.height
+    for image, frame in zip(images, shown, strict=True):
+        assert image is not None
+        right = cv2.resize(frame, (width, 192), interpolation=cv2.INTER_NEAREST)
+        np.testing.assert_array_equal(image[:, :width], right)
+    venv.close()
+    bare.close()
+
+
+def test_vec_video_recorder(opened: Opened, tmp_path: Path) -> None:
+    """SB3's recorder records it from inside other wrappers, though nothing else draws."""
+    pytest.importorskip("moviepy", reason="moviepy is not installed; the extra dev brings it")
+    venv: VecEnv = opened()
+    if venv.observation_space.dtype == np.float32:
+        venv = VecNormalize(venv)
+    film = VecVideoRecorder(venv, str(tmp_path), lambda step: step == 0, video_length=4)
+    film.reset()
+    for _ in range(6):
+        film.step(np.zeros(2, int))
+    film.close()
+    (path,) = tmp_path.glob("*.mp4")
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) >= 4
+
+
+class Kept(KVWriter):
+    """Keeps what a logger writes."""
+
+    def __init__(self) -> None:
+        self.written: list[dict[str, Any]] = []
+
+    def write(self, key_values: dict[str, Any], *args: Any) -> None:
+        self.written.append(dict(key_values))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("where", ["VecWatch", "WatchLatents"])
+def test_the_callback_writes_to_the_logger(where: str, encoder: Encoder) -> None:
+    """SB3's logger, TensorBoard among its writers, gets rate, error and drift of each rollout."""
+    if where == "VecWatch":
+        venv: VecEnv = VecWatch(VecLatent(raw(), encoder), every=1)
+    else:
+
+        def one() -> Any:
+            return WatchLatents(LatentObservation(make_env(COUNTING), encoder.path), every=1)
+
+        venv = DummyVecEnv([one])
+    kept = Kept()
+    model = PPO("MlpPolicy", venv, n_steps=8, batch_size=8, n_epochs=1, device="cpu")
+    model.set_logger(Logger(None, [kept]))
+    model.learn(16, callback=DriftCallback())
+    assert kept.written
+    for record in kept.written:
+        assert record["vae/rate"] > 0 and record["vae/error"] > 0 and record["vae/drift"] == 0
+
+
+def test_there_must_be_something_to_watch(encoder: Encoder) -> None:
+    """Without latents or an encoder it is refused; so is a callback where nothing is watched."""
+    with refused(ConfigError, "encoder="):
+        VecWatch(raw())
+    with refused(ConfigError, "reset"):
+        VecWatch(raw(), encoder).get_images()
+    model = PPO("MlpPolicy", VecLatent(raw(), encoder), n_steps=8, batch_size=8, device="cpu")
+    with refused(ConfigError, "VecWatch"):
+        model.learn(8, callback=DriftCallback())

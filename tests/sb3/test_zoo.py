@@ -1,0 +1,63 @@
+"""agents/zoo: rl_zoo3 trains on latents by YAML alone, and its enjoy plays what came out."""
+
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rl_vae import FrameSpec, TrainConfig, VAEConfig, collect_frames, train_vae
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "agents" / "zoo" / "ppo.yml"
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("rl_zoo3") is None,
+    reason="rl_zoo3 is not installed; the extra zoo brings it",
+)
+
+
+def run(folder: Path, program: str, env_id: str, *arguments: str) -> str:
+    """Run one of rl_zoo3's programs as a user does; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"rl_zoo3.{program}", "--algo=ppo", f"--env={env_id}", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SDL_VIDEODRIVER": "dummy"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("env_id", "model", "width", "settings"),
+    [
+        # One LatentObservation an environment: four stacked latents. Episodes end, and are counted.
+        ("CartPole-v1", "models/cartpole", 4 * 6, ("--n-timesteps=2048",)),
+        # VecLatent around them: three stacked latents and one action of three numbers.
+        ("CarRacing-v3", "models/car", 3 * 6 + 3, ("--n-timesteps=64", "-params", "n_steps:8")),
+    ],
+)
+def test_train_and_enjoy(
+    env_id: str, model: str, width: int, settings: tuple[str, ...], tmp_path: Path
+) -> None:
+    """rl_zoo3's train runs with our YAML to the end, normalising; its enjoy loads the result."""
+    frames = collect_frames(
+        env_id, tmp_path / "data", n_frames=128, spec=FrameSpec(32, 32), workers=1, progress=False
+    )
+    (tmp_path / "models").mkdir()
+    train_vae(
+        frames, tmp_path / model, VAEConfig(latent_dim=6), TrainConfig(steps=5), progress=False
+    )
+    config = (f"--conf-file={CONFIG}", "--log-folder=logs", "--eval-freq=-1", "--seed=1")
+    run(tmp_path, "train", env_id, *config, *settings)
+    (agent,) = (tmp_path / "logs" / "ppo").iterdir()
+    normalised = pickle.loads((agent / env_id / "vecnormalize.pkl").read_bytes())
+    assert normalised.obs_rms.mean.shape == (width,) and normalised.obs_rms.count > 50
+    told = run(tmp_path, "enjoy", env_id, "--folder=logs", "--no-render", "--n-timesteps=99")
+    assert "Loading running average" in told
+    assert ("Mean reward" in told) == (env_id == "CartPole-v1")

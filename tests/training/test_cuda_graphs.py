@@ -1,0 +1,517 @@
+"""Captured updates are those that train_vae makes one by one, and ask the device for nothing.
+
+There is no GPU where these tests run: the updates run as they stand, without a graph. What a graph
+needs of them is tested on torch's "meta" device, whose tensors have no values to wait for.
+"""
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import CONFIG
+from environments import refused
+from torch import nn
+
+from rl_vae import (
+    Adversarial,
+    Autoencoder,
+    Beta,
+    BetaTC,
+    Capacity,
+    Denoising,
+    FactorVAE,
+    FrameDataset,
+    TrainConfig,
+    VAEConfig,
+    train_sweep,
+    train_vae,
+)
+from rl_vae.errors import ConfigError, TrainingError
+from rl_vae.models.folder import read_config, read_model
+from rl_vae.models.networks import LAYOUTS, NetworkName
+from rl_vae.objectives.base import Objective
+from rl_vae.training import evaluate as diagnostics
+from rl_vae.training import precision as precision
+from rl_vae.training import sweep
+from rl_vae.training import train as training
+from rl_vae.training.checkpoint import State
+from rl_vae.training.cuda_graphs import GraphedTraining, GraphRunner, _compiled, to_device
+from rl_vae.training.evaluate import HeldOut, evaluate_vae
+from rl_vae.training.precision import Precision, choose_precision
+from rl_vae.training.step import StepSettings
+from rl_vae.training.train import Trained
+
+BATCH = 16
+SHORT = TrainConfig(epochs=3, batch_size=48)
+OBJECTIVES: list[Objective] = [
+    Beta(4.0),
+    Beta(free_bits=0.1),
+    Capacity(),
+    BetaTC(),
+    FactorVAE(width=20),
+    Adversarial(width=20),
+    Adversarial(width=20, prior="mixture"),
+    Denoising(),
+    Denoising(noise="masking"),
+    Autoencoder(),
+]
+
+
+pytestmark = pytest.mark.usefixtures("quick_export")
+
+
+@pytest.fixture
+def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings ask for captured updates, as they do on a GPU."""
+    monkeypatch.setattr(training, "_captures", lambda config, team: True)
+    monkeypatch.setattr(sweep, "_on_cpu", lambda runs: False)
+
+
+class Begun:
+    """A training before its first update."""
+
+    def __init__(self, dataset: FrameDataset, config: TrainConfig) -> None:
+        self.dataset, self.config = dataset, config
+        self.split = dataset.split(config.held_out, config.seed)
+        self.state: State = training._fresh_state(CONFIG, config, dataset, self.split, None)
+        self.plan: StepSettings = training._plan(dataset, self.split, self.state, config)
+
+    def batches(self) -> Iterator[Any]:
+        total = self.plan.total
+        return training._batches(self.dataset, self.split.train, self.config, 0, total, None)
+
+    def member(self, *, resident: bool = True) -> GraphedTraining:
+        frames = to_device(self.dataset, torch.device("cpu")) if resident else None
+        return GraphedTraining(self.state, self.plan, self.config.batch_size, frames)
+
+
+def begin(dataset: FrameDataset, objective: Objective = OBJECTIVES[0], **more: Any) -> Begun:
+    settings = {"steps": 40, "batch_size": BATCH, "engine": "reference", **more}
+    return Begun(dataset, TrainConfig(objective=objective, **settings))
+
+
+def numbers(state: State) -> list[torch.Tensor]:
+    """All that a training changes, copied."""
+    parts = [module for module in (state.vae, state.discriminator) if module is not None]
+    found = [weight.detach().clone() for part in parts for weight in part.parameters()]
+    for optimizer in (state.optimizer, state.discriminator_optimizer):
+        if optimizer is not None:
+            for moments in optimizer.state.values():
+                found += [value.clone() for value in moments.values()]
+    return [*found, state.noise.get_state()]
+
+
+def weights(trained: Trained) -> dict[str, bytes]:
+    artifact = read_model(trained.path)
+    return {name: weight.numpy().tobytes() for name, weight in artifact.weights.items()}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_captured_updates_are_those_made_one_by_one(
+    dataset: FrameDataset, objective: Objective
+) -> None:
+    """Losses, norms, weights, moments and noise are the same, update by update."""
+    one, other = begin(dataset, objective), begin(dataset, objective)
+    drawn, batches = one.batches(), other.batches()
+    expected = [training._step(one.state, dataset, next(drawn), one.plan) for _ in range(6)]
+    member = other.member()
+    member.load(batches, 4, dataset)
+    captured = GraphRunner([member])
+    (made,) = captured.run()
+    member.load(batches, 2, dataset)
+    made += captured.run()[0]
+    np.testing.assert_allclose(np.array(made), np.array(expected), rtol=1e-4)
+    assert (one.state.step, one.state.skipped) == (other.state.step, other.state.skipped) == (6, 0)
+    for ours, theirs in zip(numbers(other.state), numbers(one.state), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_schedules_are_read_from_the_tables(dataset: FrameDataset) -> None:
+    """Learning rate and beta of each captured update are those of its number, tables on end."""
+    begun = begin(dataset, Beta(warm_up=0.5), lr_warm_up=0.2)
+    member, batches = begun.member(), begun.batches()
+    captured, rates, betas = None, [], []
+    right = begun.plan.objective.terms
+
+    def terms(out: Any, weight: torch.Tensor, discriminator: Any) -> Any:
+        betas.append(float(weight))
+        rates.append(float(begun.state.optimizer.param_groups[0]["lr"]))
+        return right(out, weight, discriminator)
+
+    object.__setattr__(begun.plan.objective, "terms", terms)
+    for n in (3, 5):
+        member.load(batches, n, dataset)
+        if captured is None:
+            captured = GraphRunner([member])
+            rates.clear()
+            betas.clear()
+        captured.run()
+    np.testing.assert_allclose(rates, [begun.plan.rate(step) for step in range(8)], rtol=1e-6)
+    np.testing.assert_allclose(betas, [begun.plan.schedule(step) for step in range(8)], rtol=1e-6)
+    assert len(set(rates)) > 2 and len(set(betas)) == 8
+
+
+@pytest.mark.parametrize("objective", [Beta(), FactorVAE(width=20)], ids=repr)
+def test_an_update_that_is_not_finite_is_left_out_on_the_device(
+    dataset: FrameDataset, objective: Objective
+) -> None:
+    """Weights and moments stay as they were, the update is counted, the next one is made."""
+    begun = begin(dataset, objective)
+    member, batches = begun.member(), begun.batches()
+    member.load(batches, 1, dataset)
+    captured = GraphRunner([member])
+    assert captured.run()[0][0].finite
+    *before, _ = numbers(begun.state)
+    member.load(batches, 1, dataset)
+    member._weights.fill_(torch.inf)
+    (update,) = captured.run()[0]
+    assert not update.finite
+    *after, _ = numbers(begun.state)
+    assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
+    assert (begun.state.step, begun.state.skipped) == (2, 1)
+    member.load(batches, 1, dataset)
+    assert captured.run()[0][0].finite
+    *later, _ = numbers(begun.state)
+    assert not any(torch.equal(a, b) for a, b in zip(later[:2], before[:2], strict=True))
+
+
+def test_warming_up_changes_nothing(dataset: FrameDataset) -> None:
+    """Weights, noise and table are after a warm-up as before, moments 0."""
+    begun = begin(dataset, FactorVAE(width=20))
+    member = begun.member()
+    member.load(begun.batches(), 3, dataset)
+    before = numbers(begun.state)
+    GraphRunner([member])
+    after = numbers(begun.state)
+    changed = after[len(before) - 1 : -1]  # what Adam has made: moments and counts of updates
+    assert len(changed) > 0 and not any(value.any() for value in changed)
+    for a, b in zip([*after[: len(before) - 1], after[-1]], before, strict=True):
+        assert torch.equal(a, b)
+    assert member.left == 3 and begun.state.step == 0
+
+
+def test_side_by_side_each_is_as_alone(dataset: FrameDataset) -> None:
+    """Trainings of one graph, of other seeds and betas, get the bits that they get alone."""
+    kinds: list[dict[str, Any]] = [
+        {"objective": Beta(beta), "seed": seed} for beta, seed in ((1.0, 0), (16.0, 1), (4.0, 2))
+    ]
+    alone = []
+    for kind in kinds:
+        begun = begin(dataset, **kind)
+        member = begun.member()
+        member.load(begun.batches(), 5, dataset)
+        GraphRunner([member]).run()
+        alone.append(numbers(begun.state))
+    together = [begin(dataset, **kind) for kind in kinds]
+    members = [begun.member() for begun in together]
+    drawn = [begun.batches() for begun in together]
+    for member, batches, n in zip(members, drawn, (5, 3, 4), strict=True):
+        member.load(batches, n, dataset)
+    captured = GraphRunner(members)
+    assert [len(made) for made in captured.run()] == [3, 3, 3]
+    for member, batches, n in zip(members, drawn, (0, 2, 0), strict=True):
+        if not member.left:
+            member.load(batches, n, dataset)
+    captured.run()
+    members[2].load(drawn[2], 1, dataset)
+    while members[0].left or members[2].left:
+        left = [member for member in members if member.left]
+        GraphRunner(left).run()
+    for begun, expected in zip(together, alone, strict=True):
+        assert begun.state.step == 5
+        for ours, theirs in zip(numbers(begun.state), expected, strict=True):
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_batches_measured_at_once_and_on_the_device_are_those_measured_alone(
+    dataset: FrameDataset, objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: several go through the networks together, the loss is still each batch's."""
+    begun = begin(dataset, objective, moving_weight=5.0)
+    state, usual = begun.state, begun.plan.usual
+    given = (state.vae, dataset, np.arange(50), objective, 8, state.discriminator, usual, 5.0)
+    alone = evaluate_vae(*given)
+    monkeypatch.setattr(diagnostics, "_at_once", lambda vae, batch_size: 3 * batch_size)
+    together = evaluate_vae(*given, to_device(dataset, torch.device("cpu")))
+    assert flat(together) == pytest.approx(flat(alone), rel=1e-4)
+
+
+def test_a_gpu_measures_more_than_a_batch_at_once() -> None:
+    """As many whole batches as there is room for; on a CPU one."""
+    vae = training.VAE(CONFIG, (64, 64, 3))
+    assert diagnostics._at_once(vae, 128) == 128
+    assert diagnostics._at_once(vae.to("meta"), 128) == 5 * 128
+    assert diagnostics._at_once(vae, 4096) == 4096
+
+
+def flat(held_out: HeldOut) -> list[float]:
+    record = held_out._asdict()
+    numbers = [*record.pop("kl_per_dimension"), *record.pop("terms").values(), *record.values()]
+    return [number for number in numbers if number is not None]
+
+
+@pytest.mark.parametrize("network", [name for name in LAYOUTS if name != "linear"])
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_an_update_waits_for_nothing_and_leaves_the_device_alone(
+    dataset: FrameDataset,
+    objective: Objective,
+    network: NetworkName,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No value is read back, and no tensor of another device is used: else meta tensors refuse."""
+    monkeypatch.setattr(Precision, "autocast", lambda self, device: nullcontext())
+    draw = type(objective).draw  # there is no generator for that device
+    monkeypatch.setattr(type(objective), "draw", lambda *rest: draw(*rest).to("meta"))
+    asked = importlib.import_module("torch.optim.optimizer")  # whether Adam's kernel runs there
+    monkeypatch.setattr(asked, "_get_fused_kernels_supported_devices", lambda: ["meta"])
+    told: list[dict[str, Any]] = []  # there is no such kernel for meta tensors
+    monkeypatch.setattr(torch, "_fused_adam_", lambda *rest, **settings: told.append(settings))
+    begun = begin(dataset, objective, moving_weight=5.0)
+    state, plan = begun.state, begun.plan
+    state.vae = training.VAE(VAEConfig(4, network, "learned_gaussian"), dataset.spec.shape)
+    state.optimizer = torch.optim.Adam(state.vae.to("meta").parameters(), fused=True)
+    if state.discriminator is not None:
+        discriminator = state.discriminator.to("meta")
+        state.discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), fused=True)
+    assert plan.usual is not None
+    plan = plan._replace(usual=plan.usual.to("meta"))
+    shape = (20, *dataset.spec.shape)
+    frames = torch.empty(shape, dtype=torch.uint8, device="meta")
+    member = GraphedTraining(state, plan, BATCH, frames)
+    member.update()
+    member.update()
+    assert len(told) == 2 * (1 + (state.discriminator is not None))
+    assert all(settings["found_inf"].is_meta for settings in told)
+    assert told[0]["lr"] is member._rate and member._rate.is_meta
+    with pytest.raises(RuntimeError):  # what would be noticed
+        float(member._losses[0])
+    with pytest.raises(RuntimeError):
+        nn.functional.softplus(member._losses + torch.zeros(len(member._losses)))
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
+    """How many graphs dynamo has made, without inductor; what would stop it fails."""
+    right, counted = torch.compile, torch._dynamo.utils.counters["stats"]
+    monkeypatch.setattr(
+        torch,
+        "compile",
+        lambda function, **more: right(function, backend="aot_eager", fullgraph=True, **more),
+    )
+    for forget in (torch._dynamo.reset, _compiled.cache_clear):
+        forget()
+    yield lambda: counted["unique_graphs"]
+    for forget in (torch._dynamo.reset, _compiled.cache_clear):
+        forget()
+
+
+def compiled_run(begun: Begun, *, compiled: bool = True) -> list[Any]:
+    precision = begun.plan.precision._replace(compiled=compiled)
+    begun.plan = begun.plan._replace(precision=precision)
+    member = begun.member()
+    member.load(begun.batches(), 2, begun.dataset)
+    return GraphRunner([member]).run()
+
+
+def test_pass_and_loss_of_every_training_compile_to_one_graph(
+    dataset: FrameDataset, graphs: Callable[[], int]
+) -> None:
+    """Nothing in them stops dynamo, in more kinds than it compiles by default; losses equal."""
+    before = graphs()
+    kinds = [*OBJECTIVES, BetaTC(beta=2.0), FactorVAE(gamma=2.0, width=20)]
+    for objective in kinds:
+        plain = compiled_run(begin(dataset, objective), compiled=False)
+        made = compiled_run(begin(dataset, objective))
+        np.testing.assert_allclose(np.array(made), np.array(plain), rtol=1e-5)
+    # The two kinds of noise and the two priors lie outside of what is compiled.
+    assert graphs() - before == len(kinds) - 2 > 8
+
+
+def test_trainings_of_one_kind_are_compiled_once(
+    dataset: FrameDataset, graphs: Callable[[], int]
+) -> None:
+    """Other betas, seeds and weights need no graph of their own, and give what they gave alone."""
+    before = graphs()
+    for seed, beta in enumerate((0.5, 1.0, 4.0, 16.0)):
+        kind = {"objective": Beta(beta), "seed": seed}
+        plain = compiled_run(begin(dataset, **kind), compiled=False)
+        made = compiled_run(begin(dataset, **kind))
+        np.testing.assert_allclose(np.array(made), np.array(plain), rtol=1e-5)
+    assert graphs() - before == 1
+
+
+@pytest.mark.usefixtures("capturing")
+@pytest.mark.parametrize("objective", [Beta(), FactorVAE(width=20)], ids=repr)
+def test_an_interrupted_training_goes_on_to_the_same_bits(
+    dataset: FrameDataset,
+    objective: Objective,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights and metrics are those of an uninterrupted captured training."""
+    config = replace(SHORT, objective=objective)
+    whole = train_vae(dataset, tmp_path / "whole", CONFIG, config, progress=False)
+    right, calls = GraphRunner.run, 0
+
+    def run(self: GraphRunner) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return right(self)
+
+    with monkeypatch.context() as at, pytest.raises(KeyboardInterrupt):
+        at.setattr(GraphRunner, "run", run)
+        train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
+    assert (tmp_path / "model.partial" / "checkpoint.bin").is_file()
+    made = train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
+    assert weights(made) == weights(whole)
+    assert made.held_out == whole.held_out
+
+
+@pytest.mark.usefixtures("capturing")
+def test_frames_that_do_not_fit_are_brought_table_by_table(
+    dataset: FrameDataset, tmp_path: Path
+) -> None:
+    """A streamed training is the one whose batches lie on the device, given the same batches."""
+    begun, other = begin(dataset), begin(dataset)
+    for each, member in ((begun, begun.member()), (other, other.member(resident=False))):
+        batches = each.batches()
+        captured: GraphRunner | None = None
+        for n in (4, 2):
+            member.load(batches, n, dataset)
+            captured = captured or GraphRunner([member])
+            captured.run()
+    for ours, theirs in zip(numbers(other.state), numbers(begun.state), strict=True):
+        assert torch.equal(ours, theirs)
+    few = replace(SHORT, memory=1e-3)
+    made = train_vae(dataset, tmp_path / "model", CONFIG, few, progress=False)
+    again = train_vae(dataset, tmp_path / "again", CONFIG, few, progress=False)
+    assert weights(made) == weights(again)
+
+
+@pytest.mark.usefixtures("capturing")
+@pytest.mark.parametrize("at", ["frames", "capture", "measuring"])
+def test_too_little_memory_is_an_error_for_the_user(
+    at: str, dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it runs out: the same words, what to do, and a folder that can be gone on with."""
+
+    def full(*rest: Any, **more: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+
+    with monkeypatch.context() as patch:
+        if at == "frames":
+            patch.setattr(training, "to_device", full)
+            patch.setattr(sweep, "to_device", full)
+        elif at == "capture":
+            patch.setattr(GraphRunner, "__init__", full)
+        else:
+            patch.setattr(training, "evaluate_vae", full)
+        with refused(TrainingError, "room for the frames", "Tried to allocate 2.00 GiB"):
+            train_vae(dataset, tmp_path / "model", CONFIG, SHORT, progress=False)
+        with pytest.raises(TrainingError, match="too little memory"):
+            train_sweep(dataset, tmp_path / "models", {"one": SHORT}, CONFIG, progress=False)
+    assert train_vae(dataset, tmp_path / "model", CONFIG, SHORT, progress=False).steps
+    assert train_sweep(dataset, tmp_path / "models", {"one": SHORT}, CONFIG, progress=False)
+
+
+@pytest.mark.usefixtures("capturing")
+def test_a_sweep_on_one_device_makes_the_models_that_are_made_alone(
+    dataset: FrameDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs of other lengths and seeds, one of which fails: the others are as `train_vae` makes."""
+    runs = {
+        "short": replace(SHORT, objective=Beta(4.0), epochs=1),
+        "diverges": replace(SHORT, learning_rate=1e30),
+        "long": replace(SHORT, seed=3, objective=Beta(10_000.0)),
+        "other-batch": replace(SHORT, batch_size=32, seed=1),
+    }
+    with pytest.raises(TrainingError, match="1 of 4 runs failed: diverges"):
+        train_sweep(dataset, tmp_path / "models", runs, CONFIG, progress=False)
+    said = capsys.readouterr().out
+    assert "diverges" in said and "long: ALARM beta_norm" in said
+    for name in ("short", "long", "other-batch"):
+        alone = train_vae(dataset, tmp_path / name, CONFIG, runs[name], progress=False)
+        of_sweep = train_vae(
+            dataset, tmp_path / "models" / name, CONFIG, runs[name], progress=False
+        )
+        assert weights(of_sweep) == weights(alone)
+        assert of_sweep.held_out == alone.held_out
+    assert not (tmp_path / "models" / "diverges").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_missing_gpu_is_told_before_anything_is_written(
+    dataset: FrameDataset, tmp_path: Path
+) -> None:
+    """Without a GPU "cuda" is refused, by a training and by a sweep, and nothing is written."""
+    config = TrainConfig(steps=2, device="cuda")
+    with refused(ConfigError, "cuda", "device='cpu'"):
+        train_vae(dataset, tmp_path / "model", CONFIG, config)
+    with refused(ConfigError, "cuda", "device='cpu'"):
+        train_sweep(dataset, tmp_path / "models", {"one": config}, CONFIG)
+    assert os.listdir(tmp_path) == []
+
+
+def test_runs_on_different_devices_are_no_sweep(dataset: FrameDataset, tmp_path: Path) -> None:
+    """A sweep is on one device."""
+    runs = {"one": TrainConfig(steps=2), "other": TrainConfig(steps=2, device="cpu:0")}
+    with refused(ConfigError, "one device", "cpu, cpu:0"):
+        train_sweep(dataset, tmp_path / "models", runs, CONFIG)
+
+
+@pytest.mark.parametrize("ampere", [True, False])
+def test_what_a_gpu_computes_in(ampere: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 where the GPU multiplies it, torch's own layers; the reference is float32."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: ampere)
+    monkeypatch.setattr(precision, "builds_kernels", lambda: True)
+    assert choose_precision("fast", "patch", "cuda") == Precision(ampere, False, compiled=True)
+    assert choose_precision("fast", "world_models", "cuda") == Precision(ampere, False)
+    assert choose_precision("fast", "patch", "xpu") == Precision(False, False, compiled=True)
+    assert choose_precision("reference", "patch", "cuda") == Precision(False, False)
+
+
+@pytest.mark.parametrize("missing", ["", "triton", "compiler", "headers"])
+def test_kernels_are_compiled_where_all_that_takes_is_there(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one is missing, a training on a GPU goes on without compiling."""
+    if missing != "headers":
+        (tmp_path / "Python.h").touch()
+    found = None if missing == "compiler" else "/usr/bin/gcc"
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(precision.shutil, "which", lambda name: found)
+    monkeypatch.setattr(precision, "find_spec", lambda name: None if missing == name else name)
+    monkeypatch.setattr(precision.sysconfig, "get_config_var", lambda name: str(tmp_path))
+    assert precision.builds_kernels() == (not missing)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_a_graph_learns_what_the_reference_learns(
+    dataset: FrameDataset, tmp_path: Path
+) -> None:
+    """Held-out losses of the captured engine, of float32 there and of the CPU are near."""
+    made = {
+        (device, engine): train_vae(
+            dataset,
+            tmp_path / f"{device}-{engine}",
+            CONFIG,
+            replace(SHORT, epochs=20, device=device, engine=engine),
+            progress=False,
+        )
+        for device, engine in (("cuda", "fast"), ("cuda", "reference"), ("cpu", "reference"))
+    }
+    expected = made["cpu", "reference"].held_out.loss
+    for key in (("cuda", "fast"), ("cuda", "reference")):
+        assert made[key].held_out.loss == pytest.approx(expected, rel=0.02)
+    said = read_config(made["cuda", "fast"].path)["provenance"]["arithmetic"]
+    assert said["bfloat16"]
