@@ -1,0 +1,164 @@
+"""Declared constraints: the range of a setting stands beside its field, one function checks all.
+
+    @dataclass(frozen=True)
+    class Settings:
+        epochs: Annotated[int, Range(low=1)] = 10
+        share: Annotated[float, Range(above=0, below=1)] = 0.1
+        kind: Literal["fast", "exact"] = "fast"
+
+        def __post_init__(self) -> None:
+            check_fields(self)
+
+The type of every field is checked too: a bool is not a number, a string is not a path, a number
+must be finite, and a whole number is a float as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from rl_vae.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Bounds of a number; a bound that is None does not exist."""
+
+    low: float | None = None
+    """Smallest value."""
+    high: float | None = None
+    """Largest value."""
+    above: float | None = None
+    """The value must be larger than this."""
+    below: float | None = None
+    """The value must be smaller than this."""
+    remedy: str | None = None
+    """What to do about a wrong value; None: choose the default."""
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies inside."""
+        return (
+            (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        words = (
+            ("from", self.low),
+            ("above", self.above),
+            ("to", self.high),
+            ("below", self.below),
+        )
+        return " ".join(f"{word} {bound:g}" for word, bound in words if bound is not None)
+
+
+def check_fields(settings: Any) -> None:
+    """Check the type and the range of every field of a dataclass.
+
+    Raises:
+        ConfigError: if a value has another type or lies outside its range.
+    """
+    kind = type(settings)
+    for field in dataclasses.fields(settings):
+        check_value(
+            f"{kind.__name__}.{field.name}",
+            getattr(settings, field.name),
+            _hints(kind)[field.name],  # type: ignore[arg-type]
+            None if field.default is dataclasses.MISSING else field.default,
+        )
+
+
+def check_value(name: str, value: Any, hint: Any, default: Any = None) -> None:
+    """Check one value against a type hint, `Annotated` with a Range or not.
+
+    Args:
+        name: How the error calls the value.
+        value: The value.
+        hint: Its type: int, float, str, bool, Literal, Annotated, a union, a tuple, a class.
+        default: A value that is right, for the remedy.
+
+    Raises:
+        ConfigError: if the value has another type or lies outside its range.
+    """
+    if _fits(value, hint):
+        return
+    ranges = [part for part in _parts(hint) if isinstance(part, Range)]
+    remedy = next((part.remedy for part in ranges if part.remedy), None)
+    if remedy is None:
+        short = name.rpartition(".")[2]
+        remedy = f"leave {short} out" if default is None else f"choose {short}={default!r}"
+    raise ConfigError(
+        f"{name} is out of range.", expected=_describe(hint), got=repr(value), remedy=remedy
+    )
+
+
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, parts = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin is Annotated:
+        inside = [part for part in parts[1:] if isinstance(part, Range)]
+        return _fits(value, parts[0]) and (value is None or all(r.holds(value) for r in inside))
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return any(value is part or (type(value) is type(part) and value == part) for part in parts)
+    if hint is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if parts[-1] is Ellipsis:
+            return all(_fits(item, parts[0]) for item in value)
+        return len(value) == len(parts) and all(map(_fits, value, parts))
+    kind = origin or hint
+    return value is None if kind in (None, type(None)) else isinstance(value, kind)
+
+
+def _describe(hint: Any) -> str:
+    """A type hint in words."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bounds = [str(part) for part in parts[1:] if isinstance(part, Range)]
+        return " ".join([_describe(parts[0]), *bounds])
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(part) for part in parts)
+    if origin is Literal:
+        return " or ".join(map(repr, parts))
+    if origin is tuple:
+        if parts[-1] is Ellipsis:
+            return f"a tuple, each {_describe(parts[0])}"
+        return f"a tuple of {len(parts)}: {', '.join(map(_describe, parts))}"
+    kind = origin or hint
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "a string",
+        bool: "True or False",
+        Path: "a path",
+        Mapping: "a mapping",
+        Sequence: "a sequence",
+        type(None): "None",
+    }
+    return names.get(kind) or f"a {getattr(kind, '__name__', kind)}"
+
+
+def _parts(hint: Any) -> list[Any]:
+    """A type hint and everything inside it."""
+    return [hint, *(inner for part in get_args(hint) for inner in _parts(part))]
