@@ -1,12 +1,20 @@
-"""The house: which way imports go, which names are public, what the wheel holds."""
+"""The house: arrows between packages, walls for libraries, sizes, names, and what the wheel holds.
+
+Every check of the tree is a function of a root folder that returns sentences; an empty list means
+that the tree is right. So each check is also run on a copy of the tree that was broken on purpose.
+"""
 
 import ast
+import graphlib
+import io
 import re
+import shutil
 import subprocess
 import sys
+import tokenize
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -15,87 +23,105 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "rl_vae"
 
-# The flow. A module imports only from those before it; `__init__` imports from any.
-FLOW = (
-    "errors",
-    "files",
-    "frames",
-    "envs",
-    "workers",
-    "engines",
-    "dataset",
-    "joined",
-    "exploration",
-    "collect",
-    "streaming",
-    "sprites",
-    "framing",
-    "graph",
-    "networks",
-    "densities",
-    "terms",
-    "objectives",
-    "adversaries",
-    "vae",
-    "diagnostics",
-    "reference",
-    "pictures",
-    "artifact",
-    "states",
-    "checkpoint",
-    "arithmetic",
-    "parallel",
-    "updates",
-    "captured",
-    "training",
-    "sweep",
-    "encoder",
-    "anomalies",
-    "classifier",
-    "gallery",
-    "drift",
-    "history",
-    "codes",
-    "contract",
-    "observer",
-    "wrappers",
-    "extractor",
-    "watching",
-    "sb3",
-    "sb3_watching",
-    "conformance",
-    "recipe",
-    "agent",
-    "deployment",
-    "policy",
-    "evaluation",
-    "disentanglement",
-    "resampling",
-    "aggregates",
-    "probes",
-    "baselines",
-    "stand_ins",
-    "scorecard",
-    "rivals",
-    "lineup",
-    "cell",
-    "standings",
-    "verdicts",
-    "comparison",
-    "report",
-    "inspection",
-    "verification",
-    "repair",
-    "demo",
-    "stopping",
-    "cli",
-)
+# Which package imports from which: exactly these arrows exist. errors, constraints and frames are
+# modules at the bottom; every package may import them.
+ARROWS = {
+    "system": "",
+    "envs": "system",
+    "data": "system envs",
+    "objectives": "system",
+    "models": "system envs data objectives",
+    "training": "system data objectives models",
+    "wrappers": "envs models",
+    "sb3": "envs models wrappers",
+    "agents": "system envs data models wrappers sb3",
+    "analysis": "system envs data objectives models training wrappers agents",
+    "verify": "system data models training agents analysis",
+    "cli": "system envs data objectives models training agents analysis verify",
+}
+BOTTOM = ("errors", "constraints", "frames")
+
+# Libraries that stay behind a wall, and the files or folders of rl_vae that may import them.
+WALLS = {
+    "stable_baselines3": ["sb3/", "agents/", "analysis/"],
+    "torch": ["objectives/", "models/", "training/", "wrappers/", "sb3/", "agents/", "analysis/"],
+    "cv2": ["frames.py", "models/pictures.py"],
+    "envpool": ["envs/envpool_engine.py"],
+    "onnxruntime": ["models/runtime.py"],
+    "tyro": ["cli/"],
+    "sklearn": ["analysis/"],
+    "filelock": ["system/locks.py"],
+    "jinja2": ["analysis/report/"],
+}
+
+# Files of more than 300 lines, with the reason.
+LONG_FILES: dict[str, str] = {}
+MOST_MODULES, MOST_LINES, MOST_FUNCTION, MOST_NESTING = 5, 300, 60, 4
+
+# Names that gave way to the field's terms.
+GONE = {
+    *[
+        "Pass",
+        "Terms",
+        "Arithmetic",
+        "Team",
+        "Exploration",
+        "Scene",
+        "LaneStep",
+        "lane",
+        "lanes",
+        "Contract",
+        "Parts",
+        "Others",
+    ],
+    *[
+        "Observer",
+        "Seen",
+        "watch_latents",
+        "rivals",
+        "Rival",
+        "Sight",
+        "sight",
+        "stand_in",
+        "stand_ins",
+        "lineup",
+    ],
+    *[
+        "standings",
+        "Standings",
+        "verdicts",
+        "Probed",
+        "Halves",
+        "halve",
+        "Audit",
+        "quiet",
+        "artifact",
+        "Artifact",
+        "said",
+    ],
+    *[
+        "told",
+        "found",
+        "made",
+        "usual",
+        "strange",
+        "few",
+        "whole",
+        "ghosts",
+        "fresh",
+        "finals",
+        "everyones",
+    ],
+}
+
+
+def python_files(*folders: str, root: Path = ROOT) -> list[Path]:
+    return sorted(path for folder in folders for path in (root / folder).rglob("*.py"))
 
 
 def imports(path: Path, root: Path = ROOT) -> Iterator[tuple[int, str]]:
-    """Line and full dotted name of everything that a file imports, wherever in the file it does."""
+    """Line and full dotted name of everything that a file imports, at whatever depth."""
     package = path.relative_to(root).parent.parts
     for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
         if isinstance(node, ast.Import):
@@ -108,90 +134,232 @@ def imports(path: Path, root: Path = ROOT) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{base}.{alias.name}"
 
 
-def module_of(path: Path, root: Path = ROOT) -> str:
-    """The module, or the sub-package of rl_vae, that a file belongs to."""
+def package_of(path: Path, root: Path) -> str:
+    """The package, or the module at the top, that a file of rl_vae belongs to."""
     return path.relative_to(root / "rl_vae").with_suffix("").parts[0]
 
 
-def breaches(root: Path) -> list[str]:
-    """Every import inside root/rl_vae that goes against the flow, as a sentence."""
-    order = {name: place for place, name in enumerate([*FLOW, "__init__"])}
-    found = []
-    for path in sorted((root / "rl_vae").rglob("*.py")):
-        here, name = module_of(path, root), path.relative_to(root)
-        if here not in order:
-            found.append(
-                f"{name}: not in FLOW; give it its place in tests/test_house.py and ARCHITECTURE.md"
-            )
-            continue
+def wrong_arrows(root: Path) -> list[str]:
+    """Imports between packages that ARROWS does not list, and listed ones that nobody uses."""
+    allowed = {(one, other) for one, others in ARROWS.items() for other in others.split()}
+    used, wrong = set(), []
+    for path in python_files("rl_vae", root=root):
+        here, name = package_of(path, root), path.relative_to(root)
+        if here == "__init__":
+            continue  # it gathers the public names
         for line, imported in imports(path, root):
             first, *rest = imported.split(".")
-            if first != "rl_vae":
+            if first != "rl_vae" or not rest or rest[0] == here:
                 continue
-            # What is not a module of the package is a name that __init__ gathers.
-            there = rest[0] if rest and rest[0] in order else "__init__"
-            if order[there] > order[here]:
-                found.append(f"{name}:{line}: {here} imports {imported}, which stands to its right")
-    return found
+            there = rest[0]
+            if there in BOTTOM and (here not in BOTTOM or BOTTOM.index(there) < BOTTOM.index(here)):
+                continue
+            used.add((here, there))
+            # A name that __init__ gathers would be an arrow in disguise.
+            if (here, there) not in allowed and rest != ["__version__"]:
+                wrong.append(f"{name}:{line}: {here} imports {imported}, which is not in ARROWS")
+    wrong += [f"nobody uses the arrow {a} -> {b}" for a, b in sorted(allowed - used)]
+    return wrong
 
 
-def python_files(*folders: str) -> list[Path]:
-    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+def circles(root: Path) -> list[str]:
+    """Circles of imports between the modules of a package."""
+    wrong = []
+    modules = {
+        ".".join(path.relative_to(root).with_suffix("").parts)
+        for path in python_files("rl_vae", root=root)
+    }
+    for package in ARROWS:
+        graph: dict[str, set[str]] = {}
+        for path in python_files(f"rl_vae/{package}", root=root):
+            here = ".".join(path.relative_to(root).with_suffix("").parts)
+            if path.name == "__init__.py":
+                continue  # a door: it gathers names of the modules behind it
+            for _, imported in imports(path, root):
+                there = imported if imported in modules else imported.rpartition(".")[0]
+                if there in modules and there != here:
+                    graph.setdefault(here, set()).add(there)
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            wrong.append(f"a circle in {package}: {' -> '.join(error.args[1])}")
+    return wrong
 
 
-def test_imports_go_one_way() -> None:
-    """A module imports what stands to its left in the flow, never what stands to its right."""
-    assert python_files("rl_vae"), "rl_vae holds no module"
-    found = breaches(ROOT)
-    assert not found, "\n".join(found)
-
-
-@pytest.mark.parametrize(
-    ("file", "source", "breach"),
-    [
-        ("vae.py", "from rl_vae.models.networks import Encoder", None),
-        ("vae.py", "import numpy, torch.nn", None),
-        ("vae.py", "import rl_vae.training.train", "rl_vae.training.train"),
-        ("vae.py", "from rl_vae import training", "rl_vae.training.train"),
-        ("vae.py", "from . import training", "rl_vae.training.train"),
-        ("vae.py", "from .training import train_vae", "rl_vae.training.train.train_vae"),
-        ("vae.py", "def f():\n    from rl_vae.cli import main", "rl_vae.cli.commands"),
-        ("vae.py", "from rl_vae import FrameSpec", "rl_vae.FrameSpec"),
-        ("report/page.py", "from .figures import bars", None),
-        ("report/page.py", "from ..vae import VAE", None),
-        ("report/page.py", "from ..cli import main", "rl_vae.cli.commands"),
-        ("__init__.py", "from rl_vae.cli import main", None),
-        ("utils.py", "", "not in FLOW"),
-    ],
-)
-def test_every_form_of_import_is_read(
-    tmp_path: Path, file: str, source: str, breach: str | None
-) -> None:
-    """An import against the flow is found in whatever form and place it is written."""
-    path = tmp_path / "rl_vae" / file
-    path.parent.mkdir(parents=True)
-    path.write_text(source)
-    found = breaches(tmp_path)
-    assert len(found) == (breach is not None)
-    assert breach is None or breach in found[0]
-
-
-def test_only_frames_and_pictures_import_cv2() -> None:
-    """OpenCV is known to frames.py and pictures.py, and to no other module."""
-    found = [
-        f"{path.relative_to(ROOT)}:{line}"
-        for path in python_files("rl_vae")
-        for line, imported in imports(path)
-        if imported.split(".")[0] == "cv2" and module_of(path) not in ("frames", "pictures")
+def breached_walls(root: Path) -> list[str]:
+    """Imports of a library in a file that its wall does not admit."""
+    return [
+        f"{path.relative_to(root)}:{line}: {imported} stands behind a wall"
+        for path in python_files("rl_vae", root=root)
+        for line, imported in imports(path, root)
+        for places in [WALLS.get(imported.split(".")[0])]
+        if places is not None
+        and not path.relative_to(root / "rl_vae").as_posix().startswith(tuple(places))
     ]
-    assert not found
 
 
-def test_importing_the_library_leaves_stable_baselines3_alone() -> None:
-    """`import rl_vae` does not import Stable-Baselines3."""
-    code = "import sys, rl_vae; sys.exit('stable_baselines3' in sys.modules)"
+def private_names(path: Path) -> set[str]:
+    """Private names that a file defines: functions, classes, constants, attributes."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return {name for name in names if name.startswith("_") and not name.startswith("__")}
+
+
+def private_reads(root: Path) -> list[str]:
+    """Private names of another file of rl_vae that a file imports or reads."""
+    files = python_files("rl_vae", root=root)
+    own = {path: private_names(path) for path in files}
+    everybody = set().union(*own.values())
+    wrong = []
+    for path in files:
+        name = path.relative_to(root)
+        for line, imported in imports(path, root):
+            last = imported.rpartition(".")[2]
+            if imported.startswith("rl_vae.") and last.startswith("_") and last[1] != "_":
+                wrong.append(f"{name}:{line}: imports the private {imported}")
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Attribute) or node.attr not in everybody - own[path]:
+                continue
+            if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+                wrong.append(f"{name}:{node.lineno}: reads the private {node.attr}")
+    return wrong
+
+
+def nesting(node: ast.AST, depth: int = 0) -> int:
+    kinds = (ast.For, ast.While, ast.If, ast.With, ast.Try, ast.AsyncFor, ast.AsyncWith)
+    inside = [nesting(c, depth + isinstance(c, kinds)) for c in ast.iter_child_nodes(node)]
+    return max([depth, *inside])
+
+
+def oversizes(root: Path) -> list[str]:
+    """Too many modules at the top, files and functions that are too long, code too deeply nested."""
+    top = sorted(path.name for path in (root / "rl_vae").glob("*.py"))
+    wrong = [f"{len(top)} modules in rl_vae/: {top}"] if len(top) > MOST_MODULES else []
+    for path in python_files("rl_vae", root=root):
+        name, text = path.relative_to(root).as_posix(), path.read_text("utf-8")
+        if text.count("\n") > MOST_LINES and name not in LONG_FILES:
+            wrong.append(f"{name}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            docstring = ast.get_docstring(node, clean=False)
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            lines -= docstring.count("\n") + 1 if docstring else 0
+            if lines > MOST_FUNCTION:
+                wrong.append(f"{name}:{node.lineno}: {node.name} has {lines} lines")
+            if nesting(node) > MOST_NESTING:
+                wrong.append(f"{name}:{node.lineno}: {node.name} nests {nesting(node)} deep")
+    return wrong
+
+
+def old_names(root: Path) -> list[str]:
+    """Identifiers that gave way to the field's terms."""
+    return [
+        f"{path.relative_to(root)}:{token.start[0]}: {token.string}"
+        for path in python_files("rl_vae", "agents", "tests", root=root)
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline)
+        if token.type == tokenize.NAME and token.string in GONE
+    ]
+
+
+def undescribed(root: Path) -> list[str]:
+    """Packages whose docstring is not their line in ARCHITECTURE.md."""
+    text = (root / "ARCHITECTURE.md").read_text("utf-8")
+    wrong = []
+    for package in ARROWS:
+        path = root / "rl_vae" / package / "__init__.py"
+        path = path if path.is_file() else root / "rl_vae" / f"{package}.py"
+        docstring = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
+        if not docstring or docstring.rstrip(".") not in text:
+            wrong.append(f"{package}: {docstring!r} is not in ARCHITECTURE.md")
+    return wrong
+
+
+CHECKS = (
+    wrong_arrows,
+    circles,
+    breached_walls,
+    private_reads,
+    oversizes,
+    old_names,
+    undescribed,
+)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_tree_is_right(check: Callable[[Path], list[str]]) -> None:
+    """The tree of this repository passes every check of the house."""
+    assert python_files("rl_vae"), "rl_vae holds no module"
+    wrong = check(ROOT)
+    assert not wrong, "\n".join(wrong)
+
+
+BREAKS: dict[str, tuple[Callable[[Path], list[str]], str, str]] = {
+    "an arrow upwards": (wrong_arrows, "data/new.py", "from rl_vae.agents.agent import Agent"),
+    "an arrow within a function": (
+        wrong_arrows,
+        "system/new.py",
+        "def f():\n    from ..cli import main",
+    ),
+    "an arrow by the gathered names": (wrong_arrows, "envs/new.py", "from rl_vae import Agent"),
+    "an arrow that is not listed": (
+        wrong_arrows,
+        "wrappers/new.py",
+        "import rl_vae.training.train",
+    ),
+    "a package that is not listed": (wrong_arrows, "utils.py", "from rl_vae.system import files"),
+    "a circle": (circles, "data/sprites/new.py", "from rl_vae.data.sprites import other"),
+    "torch below objectives": (breached_walls, "data/new.py", "import torch.nn"),
+    "SB3 in training": (breached_walls, "training/new.py", "from stable_baselines3 import PPO"),
+    "OpenCV elsewhere": (breached_walls, "envs/new.py", "import cv2"),
+    "a private import": (private_reads, "data/new.py", "from rl_vae.data.dataset import _secret"),
+    "a private read": (private_reads, "data/new.py", "def f(x):\n    return x._secret_of_other"),
+    "a sixth module": (oversizes, "new.py", ""),
+    "a long file": (oversizes, "data/new.py", "x = 1\n" * 301),
+    "a long function": (oversizes, "data/new.py", "def f():\n" + "    x = 1\n" * 61),
+    "deep nesting": (
+        oversizes,
+        "data/new.py",
+        "def f():\n" + "".join("    " * (n + 1) + "if f:\n" for n in range(5)) + "    " * 6 + "f()",
+    ),
+    "an old name": (old_names, "data/new.py", "lanes = 3"),
+}
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+def test_a_broken_tree_is_noticed(fault: str, tmp_path: Path) -> None:
+    """Each check of the house fails on a tree that breaks its rule."""
+    check, file, source = BREAKS[fault]
+    ignore = shutil.ignore_patterns("__pycache__")
+    for folder in ("rl_vae", "agents"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignore)
+    before = check(tmp_path)
+    (tmp_path / "rl_vae" / file).write_text(source)
+    (tmp_path / "rl_vae/data/sprites/other.py").write_text(
+        "from rl_vae.data.sprites import new\n\n\ndef _secret_of_other():\n    pass\n"
+    )
+    assert len(check(tmp_path)) > len(before)
+
+
+def test_an_unused_arrow_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An arrow that ARROWS lists and nobody uses is a fault of the list."""
+    monkeypatch.setitem(ARROWS, "system", "envs")
+    assert any("nobody uses the arrow system -> envs" in line for line in wrong_arrows(ROOT))
+
+
+def test_importing_the_library_is_light() -> None:
+    """`import rl_vae` imports neither torch nor Stable-Baselines3."""
+    code = (
+        "import sys, rl_vae; sys.exit(' '.join({'torch', 'stable_baselines3'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr or "rl_vae imports stable_baselines3"
+    assert done.returncode == 0, done.stderr
 
 
 def test_public_names() -> None:
@@ -205,7 +373,7 @@ def test_public_names() -> None:
 
 def test_scripts_and_agents_are_imported_by_nobody() -> None:
     """No file imports a script or a recipe by name: scripts are run, recipes loaded by path."""
-    closed = {"agents", "scripts", *(path.stem for path in python_files("agents", "scripts"))}
+    closed = {"scripts", "benchmarks", *(path.stem for path in python_files("agents", "scripts"))}
     found = [
         f"{path.relative_to(ROOT)}:{line}: {imported}"
         for path in python_files("rl_vae", "scripts", "agents", "tests")
@@ -227,7 +395,7 @@ def test_the_wheel_holds_rl_vae_only(tmp_path: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"rl_vae"}
     assert "rl_vae/py.typed" in names
     assert {path.relative_to(ROOT).as_posix() for path in python_files("rl_vae")} <= names
-    assert {"rl_vae/report/explorer.js", "rl_vae/report/style.css"} <= names
+    assert {"rl_vae/analysis/report/explorer.js", "rl_vae/analysis/report/style.css"} <= names
 
 
 def test_no_tracked_file_names_a_path_of_one_machine() -> None:
