@@ -102,7 +102,7 @@ def main() -> None:
     headline = ("rate_share", "raw_share", "rss_growth_mb")
     print(", ".join(f"{name} {figures[name]:.3f}" for name in headline))
     if arguments.json:
-        from rl_vae.agents.evaluate import write_figures  # and with it torch: not in a collector
+        from rl_vae.system.provenance import write_figures  # and with it torch: not in a collector
 
         write_figures(arguments.json, figures, [SEED])
 

@@ -29,8 +29,8 @@ import torch
 from numpy.typing import NDArray
 
 from rl_vae import Encoder, FrameSpec, TrainConfig, VAEConfig, collect_frames, train_vae
-from rl_vae.agents.evaluate import write_figures
 from rl_vae.models.networks import NetworkName
+from rl_vae.system.provenance import write_figures
 
 SPEC = FrameSpec(crop=(0, 12, 0, 0))
 BATCHES = (1, 16, 64)

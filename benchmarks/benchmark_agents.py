@@ -58,12 +58,8 @@ from rl_vae.agents.agent import Agent, Linear
 from rl_vae.agents.baselines import train_rival
 from rl_vae.agents.evaluate import (
     MAX_LANES,
-    commit,
     evaluate_agent,
     evaluate_random,
-    machine,
-    t_interval,
-    write_figures,
 )
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import train_agent
@@ -74,11 +70,12 @@ from rl_vae.data.policies import CollectionPolicy, Correlated
 from rl_vae.envs.engines import EngineName, make_engine
 from rl_vae.envs.make import configure_process, evaluation_seeds
 from rl_vae.frames import FrameSpec
-from rl_vae.models.folder import versions
 from rl_vae.models.vae import VAEConfig
 from rl_vae.objectives.beta import Autoencoder, Beta
 from rl_vae.sb3 import MapActions, PixelVecEnv, play
 from rl_vae.system import files
+from rl_vae.system.estimate import t_interval
+from rl_vae.system.provenance import git_commit, machine, package_versions, write_figures
 from rl_vae.training.baselines import STAND_INS, write_stand_in
 from rl_vae.training.train import TrainConfig, train_vae
 
@@ -502,8 +499,8 @@ def note_run(home: Path, plan: Plan, seed: int) -> None:
                 f"{home} was begun with another {', '.join(changed)}: take another --out"
             )
         return
-    run = {"plan": plain, "seed": seed, "commit": commit(__file__), "machine": machine()}
-    files.write_json(path, {**run, "versions": versions()})
+    run = {"plan": plain, "seed": seed, "commit": git_commit(__file__), "machine": machine()}
+    files.write_json(path, {**run, "versions": package_versions()})
 
 
 def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) -> None:

@@ -13,8 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from rl_vae.agents.evaluate import write_figures
 from rl_vae.sb3.adapter_checker import check_all, table
+from rl_vae.system.provenance import write_figures
 
 
 def main() -> None:

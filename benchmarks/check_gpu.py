@@ -44,9 +44,9 @@ from rl_vae import (
     train_sweep,
     train_vae,
 )
-from rl_vae.agents.evaluate import write_figures
 from rl_vae.envs.make import configure_process
 from rl_vae.errors import TrainingError
+from rl_vae.system.provenance import write_figures
 from rl_vae.training import train as training
 from rl_vae.training.cuda_graphs import GraphRunner
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.stats import ortho_group
 from tqdm import tqdm
 
-from rl_vae.agents.evaluate import write_figures
 from rl_vae.analysis import metrics as disentanglement
 from rl_vae.data.sprites import FACTOR_SIZES, Sprites
+from rl_vae.system.provenance import write_figures
 
 CODES = ("perfect", "spare", "leak", "rotated", "noise")
 SIZES = np.array(FACTOR_SIZES)

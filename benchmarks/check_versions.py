@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
-from rl_vae.agents.evaluate import write_figures
 from rl_vae.envs.make import configure_process
+from rl_vae.system.provenance import write_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 VARIED = ("gymnasium", "stable-baselines3", "numpy", "onnxruntime")

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from rl_vae import ComparisonConfig, FrameSpec, Recipe, TrainConfig, VAEConfig, compare
-from rl_vae.agents.evaluate import commit, machine, write_figures
 from rl_vae.analysis.comparison.tables import tables
 from rl_vae.envs import make as envs
 from rl_vae.system.files import write_whole
+from rl_vae.system.provenance import git_commit, machine, write_figures
 
 PPO = Recipe(
     algorithm="PPO",
@@ -75,7 +75,7 @@ def main() -> None:
         "Written by `python benchmarks/study_comparison.py --table FILE`. Seconds are those of one "
         f"cell in one of {arguments.workers or here['cores']} processes with one thread each, side "
         f"by side on {here['cores']} cores of {here['processor']}, no GPU; commit "
-        f"{commit(__file__)}.\n"
+        f"{git_commit(__file__)}.\n"
     ]
     seeds = tuple(range(arguments.seeds))
     for world in [arguments.world] if arguments.world else STUDIES:

@@ -35,11 +35,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae import FrameDataset, FrameSpec, TrainConfig, VAEConfig, train_vae
-from rl_vae.agents.evaluate import write_figures
 from rl_vae.data.dataset import DatasetHeader, ShardRows, commit_shard
 from rl_vae.data.streaming import Stream
 from rl_vae.frames import UInt8Array
 from rl_vae.system import files
+from rl_vae.system.provenance import write_figures
 from rl_vae.training import train as training
 
 ROWS = 4096

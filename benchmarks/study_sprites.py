@@ -23,12 +23,13 @@ from pathlib import Path
 import numpy as np
 
 from rl_vae import Beta, Encoder, Sprites, TrainConfig, VAEConfig, collect_sprites, train_sweep
-from rl_vae.agents.evaluate import commit, machine, t_interval, write_figures
 from rl_vae.analysis import metrics as dis
 from rl_vae.envs.make import configure_process
 from rl_vae.errors import TrainingError
 from rl_vae.models.folder import read_config
+from rl_vae.system.estimate import t_interval
 from rl_vae.system.files import write_json, write_whole
+from rl_vae.system.provenance import git_commit, machine, write_figures
 
 MEASURES = (
     "recon",
@@ -178,7 +179,7 @@ def table(
         "Means, and Student's 95 % intervals over seeds. "
         f"DCI of {arguments.trees:,} rows, FactorVAE and BetaVAE of {arguments.votes:,} votes. "
         f"{here['processor']}, {here['cores']} cores, commit "
-        f"{commit(__file__)}. "
+        f"{git_commit(__file__)}. "
         "The public checkpoints are of full-length training, some 300,000 updates."
     )
     return "\n".join([about, "", *lines, ""]), figures

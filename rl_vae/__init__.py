@@ -14,7 +14,7 @@ import gymnasium as gym
 if TYPE_CHECKING:
     from rl_vae import errors
     from rl_vae.agents.agent import Agent
-    from rl_vae.agents.evaluate import evaluate_agent, t_interval
+    from rl_vae.agents.evaluate import evaluate_agent
     from rl_vae.agents.export import export_agent
     from rl_vae.agents.recipe import Recipe
     from rl_vae.agents.train import train_agent
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rl_vae.objectives.adversarial import Adversarial, FactorVAE
     from rl_vae.objectives.beta import Autoencoder, Beta, BetaTC, Capacity, Denoising
     from rl_vae.sb3.vec_env import ActionMap
+    from rl_vae.system.estimate import t_interval
     from rl_vae.training.sweep import train_sweep
     from rl_vae.training.train import TrainConfig, train_vae
     from rl_vae.verify.repair import repair_folder
@@ -81,7 +82,7 @@ _HOME = {
     "evaluate_agent": "agents.evaluate",
     "export_agent": "agents.export",
     "find_anomalies": "analysis.anomalies",
-    "t_interval": "agents.evaluate",
+    "t_interval": "system.estimate",
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
     "repair_folder": "verify.repair",

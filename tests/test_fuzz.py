@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from data.test_dataset import HEADER, write
 from little_games import DQN, PPO, SAC
 from mutations import change_json, damage, json_text
-from data.test_dataset import HEADER, write
 
 from rl_vae import Encoder, FrameDataset
 from rl_vae.agents import agent

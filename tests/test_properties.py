@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from data.test_dataset import HEADER, write
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from numpy.typing import NDArray
 from models.test_folder import rewrite
-from data.test_dataset import HEADER, write
+from numpy.typing import NDArray
 
 from rl_vae import FrameDataset, FrameSpec
 from rl_vae.agents.agent import _space_from_dict, space_to_dict

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 from environments import refused
-from mutations import seal
 from models.test_folder import external, rewrite
+from mutations import seal
 
 from rl_vae import FrameDataset, verify_folder
 from rl_vae.data.dataset import shard_path

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,59 +10,17 @@ import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from rl_vae.agents.agent import Agent
 from rl_vae.envs.engines import EngineName, make_engine
 from rl_vae.envs.make import evaluation_seeds
-from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.models import pictures
-from rl_vae.models.folder import versions
 from rl_vae.sb3.vec_env import PixelVecEnv, play
-from rl_vae.system import files
+from rl_vae.system.estimate import t_interval
 from rl_vae.wrappers.history import History
 
 MAX_LANES = 20
-
-
-class Interval(NamedTuple):
-    """A mean and what is known of it."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def t_interval(values: Sequence[float] | NDArray[Any], level: float = 0.95) -> Interval:
-    """Student's t interval of a mean: mean -/+ t s / sqrt(n), with n - 1 degrees of freedom.
-
-    Over episodes of one agent it says how well that agent's mean is known; over the means of
-    several training seeds, how well the method's is. One value alone has no interval: NaN.
-
-    Args:
-        values: One number an episode, or one a seed.
-        level: Share of such intervals that contain the true mean, between 0 and 1.
-
-    Raises:
-        ConfigError: where there are no values, or the level is out of range.
-
-    >>> t_interval([1.0, 2.0, 3.0])
-    Interval(mean=2.0, low=-0.484..., high=4.484...)
-    """
-    sample = np.asarray(values, np.float64)
-    if sample.ndim != 1 or not len(sample) or not 0 < level < 1:
-        raise ConfigError(
-            "There is no such interval.",
-            expected="one value or more, and a level between 0 and 1",
-            got=f"{sample.shape} values, level {level}",
-            remedy="give one number for each episode or seed, and level=0.95",
-        )
-    mean = float(sample.mean())
-    if len(sample) == 1:
-        return Interval(mean, float("nan"), float("nan"))
-    half = float(stats.t.ppf((1 + level) / 2, len(sample) - 1) * stats.sem(sample))
-    return Interval(mean, mean - half, mean + half)
 
 
 class Evaluation(NamedTuple):
@@ -224,41 +179,6 @@ def film_agent(agent: Agent, *, seed: int, max_steps: int = 1000, height: int = 
     finally:
         engine.close()
     return Film(images, total)
-
-
-def write_figures(path: Path, figures: Mapping[str, float], seeds: Sequence[int]) -> None:
-    """Write figures as one JSON object, with the seeds, the machine and the versions."""
-    plain = {name: float(value) for name, value in figures.items()}
-    bad = [name for name, value in plain.items() if not np.isfinite(value)]
-    content = {
-        "figures": {name: None if name in bad else value for name, value in plain.items()},
-        "seeds": [int(seed) for seed in seeds],
-        "machine": machine(),
-        "versions": versions(),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, content)
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].split(":", 1)[1].strip() if names else model
-    return {"processor": model, "cores": os.cpu_count(), "system": platform.system()}
-
-
-def commit(file: str | Path) -> str:
-    """Of the git checkout that a file lies in, with a + where that was changed; or "unknown"."""
-    git = ["git", "-C", str(Path(file).resolve().parent)]
-    try:
-        head = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], text=True).strip()
-        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head + ("+" if changed.strip() else "")
 
 
 def _summary(

@@ -32,12 +32,12 @@ from torch import Tensor, nn
 
 from rl_vae.agents.agent import Agent, space_to_dict
 from rl_vae.errors import ConfigError, FolderError
-from rl_vae.models import folder as artifact
 from rl_vae.models.onnx import export_graph
 from rl_vae.models.preprocessing import Framing
 from rl_vae.models.vae import ByteEncoder
 from rl_vae.sb3.vec_env import ActionMap
 from rl_vae.system import files
+from rl_vae.system.provenance import package_versions
 
 KIND = "rl_vae exported agent"
 FORMAT = "1"
@@ -103,7 +103,7 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
         "algorithm": loaded.recipe.algorithm,
         "agent": loaded.digest,
         "encoder": loaded.encoder.digest,
-        "versions": json.dumps(artifact.versions()),
+        "versions": json.dumps(package_versions()),
     }
     graph = export_graph(
         played, examples, ["action", *(f"next_{name}" for name in memory)], metadata

@@ -40,11 +40,11 @@ from rl_vae.agents.recipe import Recipe
 from rl_vae.envs.engines import EngineName, explain_engine, resolve_engine
 from rl_vae.envs.make import TRAINING_SEEDS, evaluation_seeds, lane_seeds
 from rl_vae.errors import ConfigError, FolderError
-from rl_vae.models import folder as artifact
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.state_dict import pack_state, unpack_state
 from rl_vae.sb3.vec_env import Played, play
 from rl_vae.system import files
+from rl_vae.system.provenance import package_versions
 
 
 class TrainedAgent(NamedTuple):
@@ -181,7 +181,7 @@ def train_agent(
                 "action_space": action_space,
                 "steps": model.num_timesteps,
                 "seconds": seconds,
-                "versions": artifact.versions(),
+                "versions": package_versions(),
             }
             save_agent(partial, model, loaded, config)
             # Renamed before it is tidied up: a kill in between loses nothing.

@@ -298,11 +298,11 @@ def sweep(
         workers: Models that are trained at once on CPUs. None: the number of cores.
         json: A file to write the figures to.
     """
-    from rl_vae.agents import evaluate as evaluation
     from rl_vae.data.concat import JoinedFrames
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.models.vae import VAEConfig
     from rl_vae.objectives.beta import Beta
+    from rl_vae.system.provenance import write_figures
     from rl_vae.training.sweep import train_sweep
     from rl_vae.training.train import TrainConfig
 
@@ -342,7 +342,7 @@ def sweep(
         figures[f"{name}_kl"] = best.rate
         figures[f"{name}_active_units"] = best.active_units
     if json is not None:
-        evaluation.write_figures(json, figures, seed)
+        write_figures(json, figures, seed)
 
 
 def show(
@@ -364,10 +364,10 @@ def show(
         json: A file to write the figures to.
         seed: Of the samples and of which frames are shown.
     """
-    from rl_vae.agents import evaluate as evaluation
     from rl_vae.analysis.gallery import draw_gallery
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.models.encoder import Encoder
+    from rl_vae.system.provenance import write_figures
 
     frames = FrameDataset.open(dataset)
     gallery = draw_gallery(Encoder.load(model), frames, out, level=level, seed=seed)
@@ -378,7 +378,7 @@ def show(
     )
     if json is not None:
         figures = {f"strange_{name}": share for name, share in gallery.shares.items()}
-        evaluation.write_figures(json, figures, [seed])
+        write_figures(json, figures, [seed])
 
 
 def classify(
@@ -404,11 +404,11 @@ def classify(
         json: A file to write the figures to.
         seed: Of weights, order and split; a fifth of the frames is held out.
     """
-    from rl_vae.agents import evaluate as evaluation
     from rl_vae.analysis.classifier import labels_of, train_classifier
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.models import pictures
     from rl_vae.models.encoder import Encoder
+    from rl_vae.system.provenance import write_figures
 
     frames = FrameDataset.open(dataset)
     labels = labels_of(frames, label)
@@ -425,7 +425,7 @@ def classify(
     )
     if json is not None:
         figures = {"accuracy": made.accuracy, "majority": made.majority}
-        evaluation.write_figures(json, figures, [seed])
+        write_figures(json, figures, [seed])
 
 
 def score(
@@ -445,15 +445,15 @@ def score(
         json: A file to write the figures to.
         seed: Of the held-out episodes, the random encoder, the probes and the intervals.
     """
-    from rl_vae.agents import evaluate as evaluation
     from rl_vae.analysis.scorecard import score_encoder
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.models.encoder import Encoder
+    from rl_vae.system.provenance import write_figures
 
     card = score_encoder(Encoder.load(model), FrameDataset.open(dataset), stack=stack, seed=seed)
     print(card)
     if json is not None:
-        evaluation.write_figures(json, card.figures(), [seed])
+        write_figures(json, card.figures(), [seed])
 
 
 def train_agent(
@@ -547,6 +547,7 @@ def evaluate(
     from rl_vae.agents import evaluate as evaluation
     from rl_vae.agents.agent import Agent
     from rl_vae.models import pictures
+    from rl_vae.system.provenance import write_figures
 
     if video is not None and video.suffix not in (".gif", ".mp4"):
         raise ConfigError(
@@ -589,7 +590,7 @@ def evaluate(
             "random_ci_high": random.ci_high,
             "episodes": episodes,
         }
-        evaluation.write_figures(json, figures, [seed])
+        write_figures(json, figures, [seed])
 
 
 def compare(
@@ -656,13 +657,13 @@ def compare(
         json: A file to write the figures to, besides OUT/figures.json.
         seed: The first seed of the systems; the others follow. Also of the frames.
     """
-    from rl_vae.agents import evaluate as evaluation
     from rl_vae.agents.recipe import load_recipe
     from rl_vae.analysis.comparison.compare import compare as compare_systems
     from rl_vae.analysis.comparison.config import ComparisonConfig
     from rl_vae.analysis.comparison.tables import tables
     from rl_vae.frames import FrameSpec
     from rl_vae.models.vae import VAEConfig
+    from rl_vae.system.provenance import write_figures
     from rl_vae.training.train import TrainConfig
 
     recipe = load_recipe(agent)
@@ -686,7 +687,7 @@ def compare(
     made = compare_systems(config, out, workers=workers)
     print(tables(made.standings))
     if json is not None:
-        evaluation.write_figures(json, made.standings.figures(), config.seeds)
+        write_figures(json, made.standings.figures(), config.seeds)
 
 
 def report(
@@ -710,8 +711,8 @@ def report(
         json: A file to write the figures to.
         seed: Of the intervals and of what is fitted.
     """
-    from rl_vae.agents import evaluate as evaluation
     from rl_vae.analysis.report import write_report
+    from rl_vae.system.provenance import write_figures
 
     made = write_report(out, models, dataset, agent=agent, comparison=comparison, seed=seed)
     live = ", ".join(made.explored) or "none"
@@ -720,7 +721,7 @@ def report(
         f"are off by {made.error:.2f} of 255 at most"
     )
     if json is not None:
-        evaluation.write_figures(json, made.figures, [seed])
+        write_figures(json, made.figures, [seed])
 
 
 def export(agent: Folder, out: Path) -> None:
@@ -748,9 +749,8 @@ def verify(path: Folder, *, repair: bool = False, json: Path | None = None) -> N
             write a damaged encoder.onnx or README.md anew. Without it nothing is changed.
         json: A file to write what was found to.
     """
-    from rl_vae.agents import evaluate as evaluation
-    from rl_vae.models import folder as artifact
     from rl_vae.system import files
+    from rl_vae.system.provenance import machine, package_versions
     from rl_vae.verify.repair import repair_folder
     from rl_vae.verify.verify import verify_folder
 
@@ -774,8 +774,8 @@ def verify(path: Folder, *, repair: bool = False, json: Path | None = None) -> N
             ],
             "repaired": list(done),
             "notes": list(found.notes),
-            "machine": evaluation.machine(),
-            "versions": artifact.versions(),
+            "machine": machine(),
+            "versions": package_versions(),
         }
         json.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(json, report)
@@ -798,12 +798,12 @@ def demo(
         json: A file to write the figures to, besides OUT/result.json.
         seed: Of everything.
     """
-    from rl_vae.agents import evaluate as evaluation
     from rl_vae.cli.demo import run_demo
+    from rl_vae.system.provenance import write_figures
 
     made = run_demo(out, seed=seed, engine=engine)
     if json is not None:
-        evaluation.write_figures(json, made.figures, [seed])
+        write_figures(json, made.figures, [seed])
 
 
 COMMANDS: dict[str, Any] = {

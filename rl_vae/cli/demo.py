@@ -15,7 +15,6 @@ from rl_vae.agents.evaluate import (
     evaluate_agent,
     evaluate_random,
     film_agent,
-    write_figures,
 )
 from rl_vae.agents.recipe import load_recipe
 from rl_vae.agents.train import TrainedAgent, train_agent
@@ -29,6 +28,7 @@ from rl_vae.frames import FrameSpec
 from rl_vae.models import pictures
 from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
+from rl_vae.system.provenance import write_figures
 from rl_vae.training.train import TrainConfig, Trained, train_vae
 
 ENV_ID = "CarRacing-v3"

@@ -14,9 +14,7 @@ Shape letters: B batch, H W C frame, Z latents.
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +30,7 @@ from rl_vae.models.onnx import export_graph
 from rl_vae.models.statistics import TrainingStatistics
 from rl_vae.models.vae import VAE, ByteEncoder, VAEConfig
 from rl_vae.system import files
+from rl_vae.system.provenance import package_versions
 
 FORMAT = 1
 FILES = ("model.safetensors", "encoder.onnx", "README.md")
@@ -76,18 +75,6 @@ class ModelFolder(NamedTuple):
         return vae.eval().requires_grad_(False)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what results depend on."""
-    packages = ("rl-vae", "torch", "numpy", "gymnasium", "stable-baselines3", "opencv-python")
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except ModuleNotFoundError:
-            found[package] = "not installed as a package"
-    return found
-
-
 def save_model(
     folder: Path,
     vae: VAE,
@@ -115,7 +102,7 @@ def save_model(
         "env_id": dataset.header.env_id,
         "engine": dataset.header.engine,
         "frames": len(dataset),
-        "versions": versions(),
+        "versions": package_versions(),
     }
     files.write_whole(folder / "model.safetensors", safetensors.torch.save(weights))
     files.write_whole(folder / "encoder.onnx", export_onnx(vae))

@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime
 import torch
 from environments import SIDE
-from wrappers.test_layout import MISMATCHES
 from toys import ADAPTERS, SHOWING, adapt, watch
+from wrappers.test_layout import MISMATCHES
 
 from faults import Figure, counted
 from faults.collecting import collect, wrong_rows

@@ -26,7 +26,6 @@ import torch
 from tqdm.auto import tqdm
 
 from rl_vae.agents.baselines import BASELINE_INPUTS, check_sight
-from rl_vae.agents.evaluate import write_figures
 from rl_vae.analysis.comparison.config import (
     FORMAT,
     ComparisonConfig,
@@ -42,6 +41,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import FolderError, RlVaeError, TrainingError
 from rl_vae.system import files
 from rl_vae.system.processes import ParentLink, run_jobs
+from rl_vae.system.provenance import write_figures
 
 MOST_SCORED = 4000
 """Frames on which codes are scored."""

@@ -28,10 +28,10 @@ from rl_vae.analysis.report.sections import Model, Section
 from rl_vae.analysis.report.study import Study
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, FolderError
-from rl_vae.models import folder as artifact
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.adversarial import objective_of
 from rl_vae.system import files
+from rl_vae.system.provenance import package_versions
 
 MOST_BYTES = 4_900_000
 """The page stays below this: decoders that no longer fit are left out of it, and it says so."""
@@ -285,7 +285,7 @@ def _page(env_id: str, parts: Sequence[Section], data: dict[str, Any]) -> str:
         f'<p class="lead">{escape(part.lead)}</p>{part.body}</section>'
         for part in parts
     )
-    made = ", ".join(f"{name} {said}" for name, said in artifact.versions().items())
+    made = ", ".join(f"{name} {said}" for name, said in package_versions().items())
     return f"""<!doctype html>
 <html lang="en">
 <head>
