@@ -61,7 +61,7 @@ class State:
         self.noise.set_state(saved["noise"])
 
     def _parts(self) -> list[tuple[str, Any]]:
-        names = ("vae", "optimizer", "critic", "critic_optimizer")
+        names = ("vae", "optimizer", "discriminator", "discriminator_optimizer")
         return [(name, getattr(self, name)) for name in names if getattr(self, name) is not None]
 
 
