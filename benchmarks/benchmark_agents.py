@@ -76,7 +76,7 @@ from rl_vae.sb3 import MapActions, PixelVecEnv, play
 from rl_vae.system import files
 from rl_vae.system.estimate import t_interval
 from rl_vae.system.provenance import git_commit, machine, package_versions, write_figures
-from rl_vae.training.baselines import STAND_INS, write_stand_in
+from rl_vae.training.baselines import BASELINE_MODELS, write_baseline
 from rl_vae.training.train import TrainConfig, train_vae
 
 SYSTEMS = ("ours", "unweighted", "autoencoder", "pca", "random", "state", "pixels", "zoo")
@@ -616,8 +616,8 @@ def make_code(
     plan: Plan, system: str, frames: FrameDataset, out: Path, seed: int, _: Clock
 ) -> None:
     made_of = VAEConfig(latent_dim=plan.latent_dim)
-    if system in STAND_INS:
-        write_stand_in(system, frames, out, made_of, seed=seed)
+    if system in BASELINE_MODELS:
+        write_baseline(system, frames, out, made_of, seed=seed)
     else:
         config = vae_config_of(plan, system, seed, plan.vae_steps, plan.learning_rate)
         train_vae(frames, out, made_of, config)

@@ -15,7 +15,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from torch.nn import functional
 
@@ -23,16 +22,21 @@ from rl_vae.analysis.bootstrap import BootstrapEstimate, resampled
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.vae import VAE
+from rl_vae.training.baselines import (
+    MAX_VALUES,
+    evenly_spaced,
+    fit_pca,
+    flatten_frames,
+    frames_to_fit,
+    untrained_vae,
+)
 
 SIDE = 8
 """Height and width of the frames that "pixels" sees."""
 MOVED = 8
 """A pixel that is further than this from its usual value, of 255, counts as moving."""
-MOST_VALUES = 2**25
-"""So many values of pixels are held as floats at once, 128 MiB."""
-MOST_FITTED, MOST_REBUILT = 2048, 512
-"""So many training frames fit PCA and linear decoders; so many test frames are rebuilt."""
+MOST_REBUILT = 512
+"""Largest number of test frames that are reconstructed."""
 
 Encoding = Callable[[UInt8Array], NDArray[np.float32]]
 """(N, H, W, C) uint8 -> (N, Z)."""
@@ -49,18 +53,13 @@ def encodings(
         train: Indices of the frames on which PCA is fitted and the untrained network centred.
         seed: Of the untrained network's weights, and of PCA's random projections.
     """
-    frames = dataset.frames(spread(train, most_fitted(dataset)))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        untrained = VAE(encoder.vae.config, dataset.spec.shape).eval()
-    untrained.centre(frames)
-    pixels = flat(frames)
-    components = min(encoder.latent_dim, *pixels.shape)
-    pca = PCA(components, svd_solver="randomized", random_state=seed).fit(pixels)
+    frames = dataset.frames(evenly_spaced(train, frames_to_fit(dataset)))
+    untrained = untrained_vae(frames, encoder.vae.config, seed)
+    pca = fit_pca(frames, encoder.latent_dim, seed)
     return {
         "vae": encoder.encode,
         "random": lambda few: np.asarray(untrained.encode_frames(few).mu.numpy(), np.float32),
-        "pca": lambda few: np.asarray(pca.transform(flat(few)), np.float32),
+        "pca": lambda few: np.asarray(pca.transform(flatten_frames(few)), np.float32),
         "pixels": gray_pixels,
     }
 
@@ -97,8 +96,8 @@ class Moving:
         seed: int,
     ) -> None:
         """Take some frames; rows `train` and `test` are places in `indices` (N,) and `episode`."""
-        self._train = spread(train, most_fitted(dataset))
-        self._test = spread(test, min(MOST_REBUILT, MOST_VALUES // dataset[0].size + 1))
+        self._train = evenly_spaced(train, frames_to_fit(dataset))
+        self._test = evenly_spaced(test, min(MOST_REBUILT, MAX_VALUES // dataset[0].size + 1))
         self._shown = dataset.frames(indices[self._train])
         self._right = dataset.frames(indices[self._test]).astype(np.float32)
         usual = np.median(self._shown[:: max(1, len(self._shown) // 256)], axis=0)
@@ -124,7 +123,7 @@ class Moving:
         known, asked = codes[self._train], codes[self._test]
         mean, std = known.mean(0), known.std(0)
         std[std < 1e-8] = 1
-        decoder = Ridge(alpha=1.0).fit((known - mean) / std, flat(self._shown))
+        decoder = Ridge(alpha=1.0).fit((known - mean) / std, flatten_frames(self._shown))
         rebuilt = decoder.predict((asked - mean) / std).reshape(self._right.shape)
         return self._error(np.clip(rebuilt, 0, 1) * 255)
 
@@ -137,18 +136,3 @@ class Moving:
             lambda sums: np.sqrt(sums[:, 0] / sums[:, 1]),
             self._seed,
         )
-
-
-def spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many of some rows, evenly spread over them, in their order."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
-
-
-def most_fitted(dataset: FrameDataset) -> int:
-    """So many frames fit PCA and linear decoders."""
-    return min(MOST_FITTED, MOST_VALUES // dataset[0].size + 1)
-
-
-def flat(frames: UInt8Array) -> NDArray[np.float32]:
-    """(N, H, W, C) uint8 -> (N, H W C) in [0, 1]."""
-    return frames.reshape(len(frames), -1).astype(np.float32) / np.float32(255)

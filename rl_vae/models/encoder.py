@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
+from rl_vae.models.device import check_device
 from rl_vae.models.folder import ModelDescription, ModelFolder, read_model, read_model_description
 from rl_vae.models.statistics import TrainingStatistics
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.adversarial import objective_of
 from rl_vae.objectives.base import Objective
 from rl_vae.system import files
-from rl_vae.training.precision import check_device
 
 Runtime = Literal["auto", "onnx", "torch"]
 _CHUNK = 256

@@ -1,15 +1,15 @@
-"""Stand-ins: what a VAE is compared with, as model folders like any other.
+"""Baselines of a trained VAE: an untrained network and PCA, alone or as model folders.
 
-    random  the network before training, centred on the frames
-    pca     the first Z principal components of the frames, as a network of one matrix
-    scaled  a trained autoencoder, whose latents no prior keeps near 1 (on CartPole's frames their
-            standard deviations were 1 to 13)
+    random        the network before training, centred on the frames
+    pca           the first Z principal components of the frames, as a network of one matrix
+    standardised  a trained autoencoder with mean 0 and variance 1 in every latent; without a prior
+                  their standard deviations differ (1 to 13 on the frames of CartPole)
 
-All latents have mean 0 and variance 1 over the frames, so that an agent sees numbers of the same
-size as a VAE's. What an untrained decoder draws means nothing; PCA's pictures are right to
-first order around the mean frame.
+In a model folder every latent has mean 0 and variance 1 over the training frames, so that an agent
+gets numbers of the same size as from a VAE. Pictures that an untrained decoder draws mean nothing;
+pictures of PCA are right to first order around the mean frame.
 
-Shape letters: N frames, H W C frame, Z latents.
+Shape letters: N frames, H W C frame, Z latents, D = H W C values of a frame.
 """
 
 from __future__ import annotations
@@ -23,20 +23,58 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import nn
 
-from rl_vae.analysis.encodings import flat, most_fitted, spread
 from rl_vae.data.dataset import FrameDataset, Split
 from rl_vae.errors import FolderError
-from rl_vae.models import folder as artifact
+from rl_vae.frames import UInt8Array
+from rl_vae.models.folder import read_config, read_model, save_model
 from rl_vae.models.statistics import measure_statistics
 from rl_vae.models.vae import VAE, VAEConfig
 from rl_vae.objectives.beta import Autoencoder
 from rl_vae.system import files
 from rl_vae.training.evaluate import evaluate_vae
 
-STAND_INS = ("random", "pca")
+BASELINE_MODELS = ("random", "pca")
+"""Names of the baselines that need no training."""
+
+MAX_FITTED = 2048
+"""Largest number of frames that PCA and linear decoders are fitted on."""
+
+MAX_VALUES = 2**25
+"""Largest number of pixel values that are held as float32 at once (128 MiB)."""
+
+MIN_STD = 1e-6
+"""Smallest standard deviation that a latent is divided by."""
 
 
-def write_stand_in(
+def untrained_vae(frames: UInt8Array, config: VAEConfig, seed: int) -> VAE:
+    """Make a VAE with random weights, centred on frames.
+
+    Args:
+        frames: (N, H, W, C) frames that its mean frame is computed from.
+        config: Its network.
+        seed: Seed of the weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = VAE(config, frames.shape[1:]).eval()
+    vae.centre(frames)
+    return vae
+
+
+def fit_pca(frames: UInt8Array, latent_dim: int, seed: int) -> PCA:
+    """Fit the principal components of frames (N, H, W, C), with pixels in [0, 1].
+
+    Args:
+        frames: The frames, two or more.
+        latent_dim: Number of components; at most N - 1 and D.
+        seed: Seed of the randomised singular value decomposition.
+    """
+    pixels = flatten_frames(frames)
+    components = min(latent_dim, len(pixels) - 1, pixels.shape[1])
+    return PCA(components, svd_solver="randomized", random_state=seed).fit(pixels)
+
+
+def write_baseline(
     name: str,
     dataset: FrameDataset,
     out: str | Path,
@@ -45,137 +83,166 @@ def write_stand_in(
     held_out: float = 0.1,
     seed: int = 0,
 ) -> Path:
-    """Write an untrained network, or PCA, as a model folder; a finished one is left as it is.
+    """Write an untrained network or PCA as a model folder. A finished folder stays as it is.
 
     Args:
         name: "random" or "pca".
         dataset: The frames.
-        out: The model's folder.
-        vae_config: The network that stays untrained; of PCA, how many latents.
-        held_out: Share of the frames, in whole episodes, that is not fitted.
-        seed: Of the split, the network's weights, and PCA's random projections.
+        out: The model folder.
+        vae_config: The untrained network. PCA uses the number of latents and the likelihood.
+        held_out: Share of the frames, in whole episodes, that is not used to fit.
+        seed: Seed of the split, of the weights and of the decomposition.
+
+    Returns:
+        The model folder.
 
     Raises:
-        ArtifactError: where the folder holds something else.
+        FolderError: if the folder holds something else.
     """
-    assert name in STAND_INS
+    assert name in BASELINE_MODELS
     out, config = Path(out), vae_config or VAEConfig()
-    made = {"stand_in": name, "dataset": dataset.digest, "asked": config.to_dict(), "seed": seed}
+    request = {
+        "baseline": name,
+        "dataset": dataset.digest,
+        "asked": config.to_dict(),
+        "seed": seed,
+    }
     if out.exists():
-        found = artifact.read_config(out)["provenance"]
-        if {key: found.get(key) for key in made} != made:
-            raise FolderError(
-                f"{out} holds another model.",
-                expected=f"the stand-in {name} of the same frames and settings",
-                got="another",
-                remedy="choose another folder, or delete that one",
-            )
+        provenance = read_config(out)["provenance"]
+        _check_same(out, {key: provenance.get(key) for key in request}, request)
         return out
-    began = time.perf_counter()
+
+    # Make the model
+    start = time.perf_counter()
     split = dataset.split(held_out, seed)
-    frames = dataset.frames(spread(split.train, most_fitted(dataset)))
-    vae = _untrained(frames, config, seed) if name == "random" else _pca(frames, config, seed)
-    measured = evaluate_vae(vae, dataset, split.held_out, Autoencoder(), 64)
-    told = {
-        **made,
+    frames = dataset.frames(evenly_spaced(split.train, frames_to_fit(dataset)))
+    vae = _random_model(frames, config, seed) if name == "random" else _pca(frames, config, seed)
+
+    # Measure it and write it
+    measures = evaluate_vae(vae, dataset, split.held_out, Autoencoder(), 64)
+    provenance = {
+        **request,
         "vae": vae.config.to_dict(),
         "train": {"objective": Autoencoder().to_dict()},
         "parent": None,
         "steps": 0,
-        "seconds": time.perf_counter() - began,
-        "held_out": measured._asdict(),
+        "seconds": time.perf_counter() - start,
+        "held_out": measures._asdict(),
         "alarms": [],
     }
-    return _save(vae, dataset, split, out, told)
+    return _save(vae, dataset, split, out, provenance)
 
 
-def write_scaled(source: str | Path, dataset: FrameDataset, out: str | Path) -> Path:
-    """Write a model again, its latents shifted and scaled to mean 0 and variance 1.
+def write_standardised(source: str | Path, dataset: FrameDataset, out: str | Path) -> Path:
+    """Copy a model and standardise its latents to mean 0 and variance 1.
 
-    What it rebuilds stays the same: the decoder's first layer undoes it. A finished one is left as
-    it is.
+    Its reconstructions stay the same: the first layer of the decoder undoes the change. A finished
+    folder stays as it is.
 
     Args:
-        source: Folder of a model whose objective is deterministic.
-        dataset: The frames that it was trained on.
-        out: The new model's folder.
+        source: Folder of a model with a deterministic objective.
+        dataset: The frames that the model was trained on.
+        out: The new model folder.
+
+    Returns:
+        The new model folder.
 
     Raises:
-        ArtifactError: where the source is damaged, or the folder holds something else.
+        FolderError: if the source is damaged, or the folder holds something else.
     """
-    out, trained = Path(out), artifact.read_model(source)
+    out, model = Path(out), read_model(source)
     if out.exists():
-        if artifact.read_config(out)["provenance"].get("scaled") != trained.digest:
-            raise FolderError(
-                f"{out} holds another model.",
-                expected=f"{source} with scaled latents",
-                got="another",
-                remedy="choose another folder, or delete that one",
-            )
+        _check_same(out, read_config(out)["provenance"].get("standardised"), model.digest)
         return out
-    vae, told = trained.build(), trained.provenance
-    mean, std = (
-        torch.tensor(v) for v in (trained.statistics.latent_mean, trained.statistics.latent_std)
-    )
-    _scale(vae, mean, std)
-    split = dataset.split(told["train"]["held_out"], told["seed"])
-    return _save(vae, dataset, split, out, {**told, "scaled": trained.digest})
+    vae, statistics = model.build(), model.statistics
+    _standardise(vae, torch.tensor(statistics.latent_mean), torch.tensor(statistics.latent_std))
+    split = dataset.split(model.provenance["train"]["held_out"], model.provenance["seed"])
+    return _save(vae, dataset, split, out, {**model.provenance, "standardised": model.digest})
+
+
+def evenly_spaced(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Choose at most `most` of some indices, evenly spaced, in their order."""
+    return indices[np.linspace(0, len(indices) - 1, min(len(indices), most)).astype(np.int64)]
+
+
+def frames_to_fit(dataset: FrameDataset) -> int:
+    """Largest number of frames of a dataset that PCA and linear decoders are fitted on."""
+    return min(MAX_FITTED, MAX_VALUES // dataset[0].size + 1)
+
+
+def flatten_frames(frames: UInt8Array) -> NDArray[np.float32]:
+    """(N, H, W, C) uint8 -> (N, D) float32 in [0, 1]."""
+    return frames.reshape(len(frames), -1).astype(np.float32) / np.float32(255)
 
 
 @torch.no_grad()
-def _scale(vae: VAE, mean: torch.Tensor, std: torch.Tensor) -> None:
-    """Turn mu into (mu - mean) / std, (Z,) each, and let the decoder turn it back."""
+def _standardise(vae: VAE, mean: torch.Tensor, std: torch.Tensor) -> None:
+    """Change mu into (mu - mean) / std, (Z,) each, and let the decoder undo it."""
     last, first, latents = vae.encoder.head[-1], vae.decoder.tail[0], len(mean)
     assert isinstance(last, nn.Linear) and isinstance(first, nn.Linear)
-    mean, std = mean.float(), std.float().clamp(min=1e-6)
+    mean, std = mean.float(), std.float().clamp(min=MIN_STD)
     last.bias[:latents] = (last.bias[:latents] - mean) / std
     last.weight[:latents] /= std[:, None]
     first.bias.add_(first.weight @ mean)
     first.weight *= std
 
 
-def _untrained(frames: NDArray[np.uint8], config: VAEConfig, seed: int) -> VAE:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        vae = VAE(config, frames.shape[1:]).eval()
-    vae.centre(frames)
+def _random_model(frames: UInt8Array, config: VAEConfig, seed: int) -> VAE:
+    """The untrained network with standardised latents and no noise."""
+    vae = untrained_vae(frames, config, seed)
     vae.still()
     mu = vae.encode_frames(frames).mu  # (N, Z)
-    _scale(vae, mu.mean(0), mu.std(0))
+    _standardise(vae, mu.mean(0), mu.std(0))
     return vae
 
 
-def _pca(frames: NDArray[np.uint8], config: VAEConfig, seed: int) -> VAE:
-    """PCA as a network: mu = V (x - mean) / std, V the components; others stay 0."""
-    latents, (n, height, width, channels) = config.latent_dim, frames.shape
-    pixels = flat(frames)
-    few = min(latents, n - 1, pixels.shape[1])
-    fitted = PCA(few, svd_solver="randomized", random_state=seed).fit(pixels)
-    std = np.maximum(np.sqrt(fitted.explained_variance_), 1e-6)
-    rows = fitted.components_.reshape(few, height, width, channels).transpose(0, 3, 1, 2)
-    rows = torch.from_numpy(rows.reshape(few, -1).astype(np.float32))  # (few, C H W)
-    scale = torch.from_numpy(std.astype(np.float32))[:, None]
-    plain = VAEConfig(latents, "linear", config.likelihood, config.sigma)
-    vae = VAE(plain, (height, width, channels)).eval()
+def _pca(frames: UInt8Array, config: VAEConfig, seed: int) -> VAE:
+    """PCA as a linear VAE: mu = V (x - mean) / std with components V; unused latents stay 0."""
+    _, height, width, channels = frames.shape
+    pca = fit_pca(frames, config.latent_dim, seed)
+    n = pca.n_components_
+
+    # Components as rows over channels-first pixels, and their scales
+    rows = pca.components_.reshape(n, height, width, channels).transpose(0, 3, 1, 2)
+    rows = torch.from_numpy(rows.reshape(n, -1).astype(np.float32))  # (n, D)
+    std = np.maximum(np.sqrt(pca.explained_variance_), MIN_STD)
+    scale = torch.from_numpy(std.astype(np.float32))[:, None]  # (n, 1)
+
+    # A linear VAE with these weights
+    linear = VAEConfig(config.latent_dim, "linear", config.likelihood, config.sigma)
+    vae = VAE(linear, (height, width, channels)).eval()
     vae.centre(frames)
-    into, back = vae.encoder.head[0], vae.decoder.tail[0]
-    assert isinstance(into, nn.Linear) and isinstance(back, nn.Linear)
+    encoder, decoder = vae.encoder.head[0], vae.decoder.tail[0]
+    assert isinstance(encoder, nn.Linear) and isinstance(decoder, nn.Linear)
     with torch.no_grad():
-        for part in (into.weight, into.bias, back.weight, back.bias):
-            part.zero_()
-        into.weight[:few] = rows / scale * vae.spread
+        for parameter in (encoder.weight, encoder.bias, decoder.weight, decoder.bias):
+            parameter.zero_()
+        encoder.weight[:n] = rows / scale * vae.spread
         mean = vae.mean_frame.flatten().clamp(0.05, 0.95)
-        back.weight[:, :few] = (rows * scale / (mean * (1 - mean))).T  # d logit = dx / (x (1 - x))
+        # d logit = dx / (x (1 - x))
+        decoder.weight[:, :n] = (rows * scale / (mean * (1 - mean))).T
     return vae
+
+
+def _check_same(out: Path, got: object, expected: object) -> None:
+    """Raise FolderError if the finished model in a folder is not the expected one."""
+    if got != expected:
+        raise FolderError(
+            f"{out} holds another model.",
+            expected=expected,
+            got=got,
+            remedy="choose another folder, or delete this one",
+        )
 
 
 def _save(
     vae: VAE, dataset: FrameDataset, split: Split, out: Path, provenance: dict[str, object]
 ) -> Path:
+    """Write a model folder under a temporary name, then rename it."""
     partial = out.with_name(out.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     with files.locked(partial, FolderError):
-        artifact.save_model(
+        save_model(
             partial,
             vae,
             dataset=dataset,

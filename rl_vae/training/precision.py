@@ -36,7 +36,6 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from rl_vae.errors import ConfigError
 from rl_vae.models.networks import NetworkName
 from rl_vae.models.vae import VAE
 
@@ -94,16 +93,3 @@ def multiplies_bfloat16(device: str = "cpu") -> bool:
     ask = getattr(torch.cpu, "get_capabilities", None)  # torch 2.10 has none
     has = ask() if ask is not None else {}
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
-
-
-def check_device(device: str) -> None:
-    """Raise ConfigError where torch cannot compute on a device here, float64 too (measures)."""
-    try:
-        torch.ones(1, dtype=torch.float64, device=torch.device(device)).item()
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ConfigError(
-            "There is no such device here.",
-            expected="cpu, or a device that this torch can use, such as cuda",
-            got=repr(device),
-            remedy="device='cpu'",
-        ) from error

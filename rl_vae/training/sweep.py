@@ -29,12 +29,12 @@ from tqdm.auto import tqdm
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
+from rl_vae.models.device import check_device
 from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
 from rl_vae.system.processes import ParentLink, Told, run_jobs
 from rl_vae.training.cuda_graphs import enough_memory, to_device
 from rl_vae.training.distributed import ALONE, started_by_torchrun
-from rl_vae.training.precision import check_device
 from rl_vae.training.train import (
     TrainConfig,
     Trained,

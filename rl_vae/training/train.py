@@ -31,6 +31,7 @@ from rl_vae.data.dataset import FrameDataset, Split
 from rl_vae.data.streaming import Batches, Source, Stream, epoch_order, shards_at_once
 from rl_vae.errors import ConfigError, FolderError, RlVaeError, TrainingError
 from rl_vae.models import pictures
+from rl_vae.models.device import check_device
 from rl_vae.models.folder import ModelFolder, read_config, read_model, save_model
 from rl_vae.models.statistics import measure_statistics
 from rl_vae.models.vae import VAE, VAEConfig
@@ -51,7 +52,7 @@ from rl_vae.training.evaluate import (
     check_skipped,
     evaluate_vae,
 )
-from rl_vae.training.precision import Compute, Precision, check_device, choose_precision
+from rl_vae.training.precision import Compute, Precision, choose_precision
 from rl_vae.training.step import StepSettings, Update, update_weights
 
 MOST_SKIPPED = 20

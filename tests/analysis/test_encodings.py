@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from rl_vae import Encoder, FrameDataset
-from rl_vae.analysis.encodings import Moving, encode_all, encodings, gray_pixels, spread
+from rl_vae.analysis.encodings import Moving, encode_all, encodings, gray_pixels
 from rl_vae.data.dataset import Split
+from rl_vae.training.baselines import evenly_spaced
 
 
 @pytest.fixture(scope="module")
@@ -82,5 +83,5 @@ def test_a_linear_decoder_shows_what_a_code_holds(dataset: FrameDataset, moving:
 
 def test_rows_are_spread() -> None:
     """All of few rows are kept, of many some from the first to the last."""
-    assert spread(np.arange(5), 9).tolist() == [0, 1, 2, 3, 4]
-    assert spread(np.arange(101), 3).tolist() == [0, 50, 100]
+    assert evenly_spaced(np.arange(5), 9).tolist() == [0, 1, 2, 3, 4]
+    assert evenly_spaced(np.arange(101), 3).tolist() == [0, 50, 100]

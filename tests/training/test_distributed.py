@@ -126,6 +126,6 @@ def test_rows_are_shared_out() -> None:
 def test_most_trainings_have_one_process() -> None:
     """Without torchrun there is one process, which writes and waits for nobody."""
     alone = init_process_group()
-    assert (alone.rank, alone.size, alone.first) == (0, 1, True) and is_main_process()
+    assert (alone.rank, alone.size, alone.is_main_process) == (0, 1, True) and is_main_process()
     alone.agree({"seed": 0})
     alone.wait()

@@ -365,7 +365,7 @@ def test_training_draws_from_its_own_generators(dataset: FrameDataset, tmp_path:
         ("save_checkpoint", 1),
         ("save_checkpoint", 3),
         ("_draw", 1),
-        ("save_artifact", 1),
+        ("save_model", 1),
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(
@@ -389,7 +389,7 @@ def test_a_resumed_run_of_any_objective_is_equal(
     interrupted(dataset, tmp_path / "model", where, call, config)
     state = unpack_state((tmp_path / "model.partial" / "checkpoint.bin").read_bytes())
     judged = name != "masking"
-    assert ("critic" in state) == ("critic_optimizer" in state) == judged
+    assert ("discriminator" in state) == ("discriminator_optimizer" in state) == judged
     assert outcome(train(dataset, tmp_path / "model", config)) == right
 
 
@@ -503,7 +503,7 @@ def test_a_checkpoint_runs_no_code(dataset: FrameDataset, tmp_path: Path) -> Non
         shutil.rmtree(tmp_path / "copy.partial")
 
 
-@pytest.mark.parametrize("name", ["save_checkpoint", "save_artifact", "_draw"])
+@pytest.mark.parametrize("name", ["save_checkpoint", "save_model", "_draw"])
 def test_a_full_disk_is_told_and_the_run_goes_on(
     dataset: FrameDataset,
     tmp_path: Path,

@@ -18,10 +18,10 @@ from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
-from rl_vae.training.baselines import STAND_INS
+from rl_vae.training.baselines import BASELINE_MODELS
 from rl_vae.training.train import TrainConfig
 
-BASELINES = ("pixels", *STAND_INS, "autoencoder", "state")
+BASELINES = ("pixels", *BASELINE_MODELS, "autoencoder", "state")
 FORMAT = 1
 
 

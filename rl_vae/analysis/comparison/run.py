@@ -30,7 +30,7 @@ from rl_vae.models.encoder import Encoder
 from rl_vae.models.folder import read_model_description
 from rl_vae.objectives.beta import Autoencoder, Beta
 from rl_vae.system import files
-from rl_vae.training.baselines import STAND_INS, write_scaled, write_stand_in
+from rl_vae.training.baselines import BASELINE_MODELS, write_baseline, write_standardised
 from rl_vae.training.train import train_vae
 
 MOST_ROWS, FEWER_ROWS = 4000, 1000
@@ -111,8 +111,8 @@ def make_code(
     """Train or write a code's model; returns seconds of training, over all sittings."""
     path = model_path(out, system, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if system in STAND_INS:
-        write_stand_in(system, frames, path, config.vae, held_out=config.train.held_out, seed=seed)
+    if system in BASELINE_MODELS:
+        write_baseline(system, frames, path, config.vae, held_out=config.train.held_out, seed=seed)
     else:
         beta = beta_of(system)
         objective = Autoencoder() if beta is None else Beta(beta=beta)
@@ -120,7 +120,7 @@ def make_code(
         trained = path if beta is not None else path.with_name(f"{path.name}-unscaled")
         train_vae(frames, trained, config.vae, train, progress=False)
         if beta is None:
-            write_scaled(trained, frames, path)
+            write_standardised(trained, frames, path)
     seconds: float = read_model_description(path).provenance["seconds"]
     return seconds
 
@@ -134,7 +134,7 @@ def score_code(encoder: Encoder, dataset: FrameDataset, stack: int) -> dict[str,
     card = score_encoder(encoder, dataset, stack=stack, beside=(), progress=False)
     held = card.held_out
     scores: dict[str, float | None] = {"active_units": held.active_units}
-    if "stand_in" not in encoder.provenance:  # its decoder was not trained
+    if "baseline" not in encoder.provenance:  # its decoder was not trained
         scores |= {name: getattr(held, name) for name in ("distortion", "mse")}
         scores["moving_error"] = card.moving["vae"].score
         if held.elbo is not None:  # an autoencoder has no rate

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from rl_vae.analysis import metrics as disentanglement
 from rl_vae.analysis.bootstrap import Array, resampled
-from rl_vae.analysis.encodings import encode_all, spread
+from rl_vae.analysis.encodings import encode_all
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.statistics import Scores, score_frames
+from rl_vae.training.baselines import evenly_spaced
 from rl_vae.training.evaluate import ACTIVE_UNIT
 
 HELD_OUT = 0.3
@@ -74,7 +75,9 @@ def halve(encoders: Sequence[Encoder], dataset: FrameDataset, seed: int) -> Halv
     splits = {(train.get("held_out"), train.get("seed")) for train in trained}
     if len(dataset.episodes) < 2:
         every = np.arange(len(dataset))
-        return Halves(spread(every, MOST_FITTED), spread(every, MOST_TESTED), "its one episode")
+        return Halves(
+            evenly_spaced(every, MOST_FITTED), evenly_spaced(every, MOST_TESTED), "its one episode"
+        )
     if len(trained) == len(encoders) and len(splits) == 1 and None not in min(splits):
         split = dataset.split(*splits.pop())
         said = "episodes that training held out"
@@ -83,7 +86,9 @@ def halve(encoders: Sequence[Encoder], dataset: FrameDataset, seed: int) -> Halv
         said = "some of its episodes"
         if trained:
             said += "; models trained on this dataset have seen most of them, which flatters"
-    return Halves(spread(split.train, MOST_FITTED), spread(split.held_out, MOST_TESTED), said)
+    return Halves(
+        evenly_spaced(split.train, MOST_FITTED), evenly_spaced(split.held_out, MOST_TESTED), said
+    )
 
 
 def measure(encoder: Encoder, dataset: FrameDataset, halves: Halves, seed: int) -> Measured:
@@ -105,7 +110,9 @@ def measure(encoder: Encoder, dataset: FrameDataset, halves: Halves, seed: int) 
     nothing = np.empty((encoder.latent_dim, 0))
     factors = (dataset.steps(halves.fit)["factors"], dataset.steps(halves.test)["factors"])
     names = dataset.header.factor_names
-    few = factors[0][spread(np.arange(len(fit)), MOST_GROWN)]  # the fewest that anything sees
+    few = factors[0][
+        evenly_spaced(np.arange(len(fit)), MOST_GROWN)
+    ]  # the fewest that anything sees
     kept = [k for k in range(len(names)) if len(np.unique(few[:, k])) > 1]
     if not kept:
         return Measured((*found, _correlation(test, seed)), (), nothing, nothing)
@@ -115,7 +122,10 @@ def measure(encoder: Encoder, dataset: FrameDataset, halves: Halves, seed: int) 
     gap = disentanglement.mig(both, states, resamples=20, seed=seed)
     found.append(Measure("MIG", gap.score, *gap.interval, "mutual information gap, 0 to 1: higher"))
     trees = disentanglement.dci(
-        *(part[spread(np.arange(len(part)), MOST_GROWN)] for part in (fit, y_fit, test, y_test)),
+        *(
+            part[evenly_spaced(np.arange(len(part)), MOST_GROWN)]
+            for part in (fit, y_fit, test, y_test)
+        ),
         seed=seed,
     )
     found += [
