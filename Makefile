@@ -6,17 +6,23 @@ DEBIAN_PACKAGES := libgl1 libglib2.0-0
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test coverage fuzz versions gpu check bench faults clean
+.PHONY: demo test test-fast coverage fuzz versions gpu check bench faults clean
 
 demo: $(STAMP)
 	$(BIN)/rl-vae demo --out runs/demo
 
+# One torch thread per test process: two processes with two threads each fight for two cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal
+
 test: $(STAMP)
-	$(BIN)/pytest -q
+	$(PYTEST)
+
+test-fast: $(STAMP)
+	$(PYTEST) -m "not slow"
 
 coverage: $(STAMP)
 	rm -f .coverage .coverage.*
-	COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -q
+	OMP_NUM_THREADS=1 COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -q -n auto --dist worksteal
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage json -q --fail-under 0 -o .coverage.json
 	@$(BIN)/python -c 'import json; t = json.load(open(".coverage.json"))["totals"]; print( \
