@@ -71,7 +71,8 @@ from rl_vae.envs.engines import EngineName, make_engine
 from rl_vae.envs.make import configure_process, evaluation_seeds
 from rl_vae.frames import FrameSpec
 from rl_vae.models.vae import VAEConfig
-from rl_vae.objectives.beta import Autoencoder, Beta
+from rl_vae.objectives.autoencoder import Autoencoder
+from rl_vae.objectives.beta import Beta
 from rl_vae.sb3 import MapActions, PixelVecEnv, play
 from rl_vae.system import files
 from rl_vae.system.estimate import t_interval

@@ -33,8 +33,14 @@ if TYPE_CHECKING:
     from rl_vae.frames import FrameSpec
     from rl_vae.models.encoder import Encoder
     from rl_vae.models.vae import VAE, VAEConfig
-    from rl_vae.objectives.adversarial import Adversarial, FactorVAE
-    from rl_vae.objectives.beta import Autoencoder, Beta, BetaTC, Capacity, Denoising
+    from rl_vae.objectives.adversarial import Adversarial
+    from rl_vae.objectives.autoencoder import Autoencoder
+    from rl_vae.objectives.base import LossInputs, LossTerms, Objective
+    from rl_vae.objectives.beta import Beta
+    from rl_vae.objectives.beta_tc import BetaTC
+    from rl_vae.objectives.capacity import Capacity
+    from rl_vae.objectives.denoising import Denoising
+    from rl_vae.objectives.factor_vae import FactorVAE
     from rl_vae.sb3.vec_env import ActionMap
     from rl_vae.system.estimate import t_interval
     from rl_vae.training.sweep import train_sweep
@@ -51,20 +57,23 @@ _HOME = {
     "ActionMap": "sb3",
     "Adversarial": "objectives.adversarial",
     "Agent": "agents.agent",
-    "Autoencoder": "objectives.beta",
+    "Autoencoder": "objectives.autoencoder",
     "Beta": "objectives.beta",
-    "BetaTC": "objectives.beta",
-    "Capacity": "objectives.beta",
+    "BetaTC": "objectives.beta_tc",
+    "Capacity": "objectives.capacity",
     "ComparisonConfig": "analysis.comparison.config",
     "Correlated": "data.policies",
-    "Denoising": "objectives.beta",
+    "Denoising": "objectives.denoising",
     "DriftWarning": "wrappers.drift",
     "Encoder": "models.encoder",
-    "FactorVAE": "objectives.adversarial",
+    "FactorVAE": "objectives.factor_vae",
     "FrameDataset": "data.dataset",
     "FrameSpec": "frames",
     "LatentObservation": "wrappers.latent",
+    "LossInputs": "objectives.base",
+    "LossTerms": "objectives.base",
     "Mixture": "data.policies",
+    "Objective": "objectives.base",
     "Recipe": "agents.recipe",
     "Scorecard": "analysis.scorecard",
     "Sprites": "data.sprites",
@@ -112,7 +121,10 @@ __all__ = [
     "FrameDataset",
     "FrameSpec",
     "LatentObservation",
+    "LossInputs",
+    "LossTerms",
     "Mixture",
+    "Objective",
     "Recipe",
     "Scorecard",
     "Sprites",

@@ -32,7 +32,8 @@ from rl_vae.analysis.probes import (
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
-from rl_vae.objectives.beta import Autoencoder, Beta
+from rl_vae.objectives.autoencoder import Autoencoder
+from rl_vae.objectives.beta import Beta
 from rl_vae.training.evaluate import HeldOut, evaluate_vae
 
 HELD_OUT = 0.3

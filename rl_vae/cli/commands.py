@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,9 +23,6 @@ from rl_vae.system.signals import Terminated, say, stoppable
 
 EnvId = Annotated[str, tyro.conf.Positional]
 Folder = Annotated[Path, tyro.conf.Positional]
-ObjectiveName = Literal[
-    "autoencoder", "denoising", "beta", "capacity", "beta-tc", "factor-vae", "adversarial"
-]
 
 
 def collect(
@@ -133,13 +130,12 @@ def train_vae(
     likelihood: Literal["gaussian", "learned_gaussian", "bernoulli"] = "gaussian",
     sigma: float = 0.1,
     moving_weight: float = 1.0,
-    objective: ObjectiveName = "beta",
+    objective: str = "beta",
     beta: float | None = None,
     warm_up: float | None = None,
     cycles: int | None = None,
     free_bits: float | None = None,
     capacity: float | None = None,
-    rise: float | None = None,
     gamma: float | None = None,
     alpha: float | None = None,
     noise: Literal["gaussian", "masking"] | None = None,
@@ -170,19 +166,20 @@ def train_vae(
         likelihood: "gaussian", "learned_gaussian" or "bernoulli".
         sigma: Standard deviation of the Gaussian likelihood, pixels being from 0 to 1.
         moving_weight: How much pixels that differ from their usual value count, others 1.
-        objective: What is minimised, sums over pixels and latents, in nats; "beta" is the VAE.
+        objective: Loss that is minimised: adversarial, autoencoder, beta, beta-tc, capacity,
+            denoising, factor-vae, or FILE.py:NAME of your own rl_vae.Objective; the file is run.
         beta: beta: weight of the KL, 1; beta-tc: of the total correlation, 6.
-        warm_up: beta, beta-tc, factor-vae: share of the updates in which weights rise, 0.25.
+        warm_up: beta, beta-tc, factor-vae: share of the updates over which weights rise, 0.25;
+            capacity: over which the capacity rises, 0.5.
         cycles: beta: how often its weight rises from 0 again, 1.
         free_bits: beta: nats that each latent has free, 0.
         capacity: capacity: nats that the code holds in the end, 25.
-        rise: capacity: share of the updates over which it rises from 0, 0.5.
         gamma: capacity: weight of the distance from it, 100; beta-tc: of the dimension-wise KL, 1;
             factor-vae: of the total correlation, 6.4.
         alpha: beta-tc: weight of the mutual information, 1.
         noise: denoising: "gaussian" (added to pixels) or "masking" (pixels set to 0).
         amount: denoising: standard deviation, pixels being from 0 to 1, or share masked; 0.1.
-        adversary: adversarial: weight of the discriminator's verdict, 100.
+        adversary: adversarial: weight of the discriminator's term, 100.
         prior: adversarial: "gaussian", or a "mixture" on a circle in the first two latents.
         components: adversarial: Gaussians of the mixture, 10.
         width: factor-vae, adversarial: units of the discriminator's hidden layers, 1000.
@@ -199,6 +196,7 @@ def train_vae(
     from rl_vae.data.concat import JoinedFrames
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.models.vae import VAEConfig
+    from rl_vae.objectives.registry import objective_from
     from rl_vae.training import distributed as parallel
     from rl_vae.training import train as training
 
@@ -206,29 +204,28 @@ def train_vae(
     config = VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma)
     if learning_rate is None:
         learning_rate = 1e-3 if start is None else 3e-4
-    chosen = _objective(
-        objective,
-        beta=beta,
-        warm_up=warm_up,
-        cycles=cycles,
-        free_bits=free_bits,
-        capacity=capacity,
-        rise=rise,
-        gamma=gamma,
-        alpha=alpha,
-        noise=noise,
-        amount=amount,
-        adversary=adversary,
-        prior=prior,
-        components=components,
-        width=width,
-    )
+    options = {
+        "beta": beta,
+        "warm_up": warm_up,
+        "cycles": cycles,
+        "free_bits": free_bits,
+        "capacity": capacity,
+        "gamma": gamma,
+        "alpha": alpha,
+        "noise": noise,
+        "amount": amount,
+        "adversary": adversary,
+        "prior": prior,
+        "components": components,
+        "width": width,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
     trained = training.train_vae(
         parts[0] if len(parts) == 1 else JoinedFrames(parts),
         out,
         None if config == VAEConfig() else config,
         training.TrainConfig(
-            objective=chosen,
+            objective=objective_from(objective, **given),
             epochs=epochs,
             steps=steps,
             batch_size=batch_size,
@@ -855,24 +852,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             # being made, and would end by SIGINT after all; the next string makes it forget.
             exec("")
             sys.exit(143 if isinstance(stop, Terminated) else 130)
-
-
-def _objective(name: str, **given: Any) -> Any:
-    """The objective of that name with what was given; what belongs to others is refused."""
-    from rl_vae.objectives.adversarial import OBJECTIVES
-
-    kind = OBJECTIVES[name.replace("-", "")]
-    own = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    given = {option: value for option, value in given.items() if value is not None}
-    if strange := sorted(set(given) - own):
-        options = ", ".join(f"--{option.replace('_', '-')}" for option in sorted(own))
-        raise ConfigError(
-            f"The objective {name} does not have this option.",
-            expected=options or "no options",
-            got=", ".join(f"--{option.replace('_', '-')}" for option in strange),
-            remedy="leave it out, or choose another --objective",
-        )
-    return kind(**given)
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from rl_vae.models.device import check_device
 from rl_vae.models.folder import ModelDescription, ModelFolder, read_model, read_model_description
 from rl_vae.models.statistics import TrainingStatistics
 from rl_vae.models.vae import VAE
-from rl_vae.objectives.adversarial import objective_of
 from rl_vae.objectives.base import Objective
+from rl_vae.objectives.registry import objective_from_dict
 from rl_vae.system import files
 
 Runtime = Literal["auto", "onnx", "torch"]
@@ -168,7 +168,7 @@ class Encoder:
             ArtifactError: where its provenance does not say so.
         """
         try:
-            return objective_of(self.provenance["train"]["objective"])
+            return objective_from_dict(self.provenance["train"]["objective"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             path = self.path / "config.json"
             raise files.damaged(path, "the objective that it was trained with", error) from error
@@ -266,7 +266,7 @@ class Encoder:
 
         An autoencoder without a prior is asked for codes of N(0, 1), which may show little.
         """
-        draws = self.objective.draw(n, self.latent_dim, torch.Generator().manual_seed(seed))
+        draws = self.objective.sample_prior(n, self.latent_dim, torch.Generator().manual_seed(seed))
         return self.vae.decode_frames(draws)
 
     def interpolate(

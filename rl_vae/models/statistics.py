@@ -20,7 +20,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.vae import VAE
-from rl_vae.objectives.likelihoods import kl_per_dimension
+from rl_vae.objectives.divergences import kl_per_dimension
 
 LEVELS = (0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
 """The quantiles that are kept of each score."""

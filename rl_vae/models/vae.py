@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.networks import LAYOUTS, ConvDecoder, ConvEncoder, NetworkName
-from rl_vae.objectives.likelihoods import LIKELIHOODS, Likelihood, distortion, kl_per_dimension
+from rl_vae.objectives.divergences import kl_per_dimension
+from rl_vae.objectives.likelihoods import LIKELIHOODS, Likelihood, distortion
 
 LOGVAR_BOUND = 12.0
 """The log-variance stays within plus and minus this, by a bound that keeps its gradient."""

@@ -1,1 +1,1 @@
-"""What a VAE minimises: one objective per file, likelihoods, divergences."""
+"""Training objectives of a VAE: the interface, one file per objective, likelihoods, divergences."""

@@ -1,133 +1,148 @@
-"""Pass in, Terms out: what the training loop and an objective ask of each other.
+"""Interface of training objectives: input `LossInputs`, output `LossTerms`.
 
-An objective keeps no state; one number of it may move while training goes on, and `weight` says
-where it stands.
+Convention of all objectives: sum over pixels, sum over latents, mean over the batch; KL in float32;
+all in nats. So a weight has the value that the papers give it. beta_norm = beta Z / (C H W)
+(Higgins et al. 2017, section 4.2) is reported beside it.
 
 Shape letters: B batch, C H W frame, Z latents.
 """
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from rl_vae.errors import ConfigError
+from rl_vae.constraints import Range, check_fields
+
+Weight = Annotated[float, Range(low=0)]
+"""Type of a field that weighs a term of a loss."""
+
+WarmUp = Annotated[
+    float, Range(low=0, high=1, remedy="0 takes the full value from the first update on")
+]
+"""Type of a field that is a share of the updates."""
+
+Width = Annotated[int, Range(low=1)]
+"""Type of a field that is the number of units of a layer."""
 
 
 class LossInputs(NamedTuple):
-    """What one pass of a batch through an autoencoder tells an objective."""
+    """Results of one forward pass of a batch: the input of an objective."""
 
     distortion: Tensor
-    """(B,) -log p(x | z), summed over pixels."""
+    """(B,) -log p(x | z) in nats, summed over pixels."""
     kl: Tensor
-    """(B, Z) KL(q(z | x) || p(z)) of each latent."""
+    """(B, Z) KL(q(z | x) || p(z)) in nats, of each latent."""
     mu: Tensor
     """(B, Z) means of q(z | x)."""
     logvar: Tensor
-    """(B, Z) log-variances of q(z | x)."""
+    """(B, Z) natural logarithms of the variances of q(z | x)."""
     z: Tensor
-    """(B, Z): what was decoded."""
+    """(B, Z) latents that were decoded."""
     frames: int
-    """How many frames the batch was drawn from."""
+    """Number of frames that the batch was drawn from."""
 
 
 class LossTerms(NamedTuple):
-    """The parts of a loss, each a scalar in nats, averaged over the batch."""
+    """Terms of a loss, each a scalar tensor in nats, averaged over the batch."""
 
     loss: Tensor
-    """What is minimised."""
+    """Loss that is minimised."""
     distortion: Tensor
     """-log p(x | z), summed over pixels."""
     rate: Tensor
     """KL(q(z | x) || p(z)), summed over latents."""
     parts: Mapping[str, Tensor]
-    """What else the loss is made of, by name, before any weight."""
+    """Other terms by name, before they are weighted."""
 
 
-class Objective:
-    """What the training loop asks of an objective, and what most of them answer."""
+class Objective(ABC):
+    """Base class of training objectives.
+
+    A subclass is a frozen dataclass that implements `terms`. Its fields are its settings: numbers,
+    strings, bools and None. A field is checked if its type is `Annotated` with a
+    `rl_vae.constraints.Range`. A field named `warm_up` is set to 0 if training continues from a
+    model. An objective keeps no state.
+
+    Raises:
+        ConfigError: if a field has another type or is out of its range.
+    """
 
     deterministic: ClassVar[bool] = False
-    """Whether mu is decoded and no z drawn. Log-variances then stay 0, the rate is |mu|^2 / 2."""
+    """Whether mu is decoded, without noise. Then all log-variances are 0 and the KL of a latent is
+    mu^2 / 2."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @abstractmethod
+    def terms(
+        self, inputs: LossInputs, scheduled: float | Tensor, discriminator: nn.Module | None = None
+    ) -> LossTerms:
+        """Compute the loss of a batch and its terms.
+
+        Args:
+            inputs: Results of the forward pass.
+            scheduled: Current value of `schedule`, a number or a scalar tensor.
+            discriminator: Module that `build_discriminator` returned.
+        """
 
     def schedule(self, progress: float) -> float:
-        """The number that moves, at a share of the updates from 0 to 1, where it is at its full."""
+        """Value of the setting that changes during training; 1.0 if there is none.
+
+        Args:
+            progress: Share of the updates that are done, from 0 to 1.
+        """
         return 1.0
 
     def max_kl_weight(self) -> float:
-        """The largest weight that the rate, or a part of it, ever gets."""
+        """Largest weight that the rate, or a part of it, gets during training; 0.0 if none."""
         return 0.0
 
-    def check_code(self, latent_dim: int) -> None:
-        """Raise ConfigError where a code of that many latents cannot be had."""
+    def check_latent_dim(self, latent_dim: int) -> None:  # noqa: B027
+        """Raise ConfigError if the objective cannot train a model with that number of latents."""
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """What the encoder is shown in training, of frames (B, C, H, W)."""
+        """Frames that the encoder gets in training, of frames (B, C, H, W) in [0, 1]."""
         return x
 
-    def terms(
-        self, out: LossInputs, weight: float | Tensor, discriminator: nn.Module | None = None
-    ) -> LossTerms:
-        """The loss of a batch and what it is made of."""
-        raise NotImplementedError
-
-    def discriminator(self, latent_dim: int) -> nn.Module | None:
-        """The discriminator that is trained beside the autoencoder, if there is one."""
+    def build_discriminator(self, latent_dim: int) -> nn.Module | None:
+        """Discriminator that is trained beside the VAE, or None."""
         return None
 
     def discriminator_loss(
         self, discriminator: nn.Module, z: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """What that discriminator minimises, a scalar; z (B, Z) is detached."""
+        """Loss of the discriminator, a scalar.
+
+        Args:
+            discriminator: Module that `build_discriminator` returned.
+            z: (B, Z) latents of the batch, detached.
+            generator: Source of random numbers.
+        """
         raise NotImplementedError
 
-    def draw(self, n: int, latent_dim: int, generator: torch.Generator) -> Tensor:
-        """(n, Z) draws of the prior."""
+    def sample_prior(self, n: int, latent_dim: int, generator: torch.Generator) -> Tensor:
+        """(n, Z) samples of the prior on the generator's device; N(0, 1) unless overridden."""
         return torch.randn(n, latent_dim, generator=generator, device=generator.device)
 
     def to_dict(self) -> dict[str, Any]:
-        """The objective as plain JSON values, its class under `kind`."""
-        values: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
-        return {"kind": type(self).__name__, **values}
-
-
-def check(ok: bool, name: str, value: object, expected: str, remedy: str) -> None:
-    """Raise ConfigError where a setting of an objective is out of its range."""
-    if not ok:
-        raise ConfigError(
-            f"{name} is out of range.", expected=expected, got=repr(value), remedy=remedy
-        )
-
-
-def check_weights(**values: float) -> None:
-    """Raise ConfigError where a weight is negative or not finite."""
-    for name, value in values.items():
-        check(
-            math.isfinite(value) and value >= 0,
-            name,
-            value,
-            "a number from 0 up",
-            f"leave {name} out for the default",
-        )
-
-
-def check_shares(**values: float) -> None:
-    """Raise ConfigError where a share is not from 0 to 1."""
-    for name, value in values.items():
-        check(
-            0 <= value <= 1,
-            name,
-            value,
-            "a share of the updates, from 0 to 1",
-            "0 takes the full value from the first update on",
-        )
+        """JSON values: class name, properties that are used without the class, and all fields."""
+        fields: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        return {
+            "kind": type(self).__name__,
+            "deterministic": self.deterministic,
+            "max_kl_weight": float(self.max_kl_weight()),
+            "standard_prior": type(self).sample_prior is Objective.sample_prior,
+            **fields,
+        }
 
 
 def linear_warmup(progress: float, share: float) -> float:
-    """From 0 to 1 in a line over the first `share` of the updates, then 1."""
+    """Rise linearly from 0 to 1 over the first `share` of the updates, then stay at 1."""
     return min(1.0, progress / share) if share else 1.0

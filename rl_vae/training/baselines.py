@@ -29,7 +29,7 @@ from rl_vae.frames import UInt8Array
 from rl_vae.models.folder import read_config, read_model, save_model
 from rl_vae.models.statistics import measure_statistics
 from rl_vae.models.vae import VAE, VAEConfig
-from rl_vae.objectives.beta import Autoencoder
+from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.system import files
 from rl_vae.training.evaluate import evaluate_vae
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.base import LossInputs, Objective
+from rl_vae.objectives.divergences import kl_per_dimension
 from rl_vae.objectives.likelihoods import (
     bits_per_dimension,
-    kl_per_dimension,
     log_normaliser,
     moving_weights,
 )

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.base import LossInputs, Objective
-from rl_vae.objectives.likelihoods import kl_per_dimension, moving_weights
+from rl_vae.objectives.divergences import kl_per_dimension
+from rl_vae.objectives.likelihoods import moving_weights
 from rl_vae.training.checkpoint import State
 from rl_vae.training.distributed import ProcessGroup
 from rl_vae.training.precision import Precision

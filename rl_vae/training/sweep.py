@@ -139,7 +139,7 @@ def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, workers: int 
             remedy="leave workers out for the number of cores",
         )
     for config in runs.values():
-        config.objective.check_code(vae_config.latent_dim)
+        config.objective.check_latent_dim(vae_config.latent_dim)
         check_device(config.device)
     if len({config.device for config in runs.values()}) > 1:
         raise ConfigError(

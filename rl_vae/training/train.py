@@ -35,9 +35,10 @@ from rl_vae.models.device import check_device
 from rl_vae.models.folder import ModelFolder, read_config, read_model, save_model
 from rl_vae.models.statistics import measure_statistics
 from rl_vae.models.vae import VAE, VAEConfig
-from rl_vae.objectives.adversarial import DISCRIMINATOR_BETAS
+from rl_vae.objectives.discriminator import DISCRIMINATOR_BETAS
 from rl_vae.objectives.base import Objective
 from rl_vae.objectives.beta import Beta
+from rl_vae.objectives.registry import check_objective
 from rl_vae.system import files
 from rl_vae.training.checkpoint import NAMES as CHECKPOINTS
 from rl_vae.training.checkpoint import State, load_checkpoint, save_checkpoint
@@ -151,13 +152,7 @@ class TrainConfig:
                 got=repr(self.engine),
                 remedy="leave engine out for the default",
             )
-        if not isinstance(self.objective, Objective):
-            raise ConfigError(
-                "This is no objective.",
-                expected="one such as rl_vae.Beta(beta=4.0)",
-                got=repr(self.objective),
-                remedy="make one of the classes in rl_vae.objectives.beta or rl_vae.objectives.adversarial",
-            )
+        check_objective(self.objective)
         if not 0 <= self.lr_warm_up <= 0.5:
             raise ConfigError(
                 "lr_warm_up is out of range.",
@@ -242,7 +237,7 @@ def train_vae(
         if hasattr(objective, "warm_up"):  # it has learned to use its code
             train_config = replace(train_config, objective=replace(objective, warm_up=0.0))
     vae_config = vae_config or VAEConfig()
-    train_config.objective.check_code(vae_config.latent_dim)
+    train_config.objective.check_latent_dim(vae_config.latent_dim)
     check_device(train_config.device)
     dataset.require_complete()
     dataset.verify()
@@ -410,7 +405,7 @@ def _fresh_state(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         vae = VAE(vae_config, dataset.spec.shape)
-        discriminator = objective.discriminator(vae_config.latent_dim)
+        discriminator = objective.build_discriminator(vae_config.latent_dim)
     if parent is not None:
         vae.load_state_dict(parent.weights)
     else:
@@ -685,7 +680,7 @@ def _draw(
     frames = dataset.frames(chosen)
     pictures.save_picture(folder / "reconstructions.png", pictures.reconstructions(vae, frames))
     noise = torch.Generator().manual_seed(config.seed)
-    codes = config.objective.draw(32, vae.config.latent_dim, noise)
+    codes = config.objective.sample_prior(32, vae.config.latent_dim, noise)
     pictures.save_picture(folder / "samples.png", pictures.samples(vae, codes))
     informative = np.argsort(held_out.kl_per_dimension)[::-1][:8]
     pictures.save_picture(

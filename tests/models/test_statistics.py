@@ -12,7 +12,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.statistics import LEVELS, TrainingStatistics, measure_statistics, score_frames
 from rl_vae.models.vae import VAE, VAEConfig
-from rl_vae.objectives.likelihoods import kl_per_dimension
+from rl_vae.objectives.divergences import kl_per_dimension
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from rl_vae.errors import ConfigError
 from rl_vae.models.vae import LOGVAR_BOUND, MIN_SPREAD, VAE, Posterior, VAEConfig
-from rl_vae.objectives.likelihoods import distortion, kl_per_dimension
+from rl_vae.objectives.divergences import kl_per_dimension
+from rl_vae.objectives.likelihoods import distortion
 
 SHAPE = (32, 48, 3)
 

@@ -28,7 +28,8 @@ from rl_vae.analysis.scorecard import Scorecard, score_encoder
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.folder import read_model_description
-from rl_vae.objectives.beta import Autoencoder, Beta
+from rl_vae.objectives.autoencoder import Autoencoder
+from rl_vae.objectives.beta import Beta
 from rl_vae.system import files
 from rl_vae.training.baselines import BASELINE_MODELS, write_baseline, write_standardised
 from rl_vae.training.train import train_vae

@@ -29,7 +29,7 @@ from rl_vae.analysis.report.study import Study
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
-from rl_vae.objectives.adversarial import objective_of
+from rl_vae.objectives.registry import objective_from_dict
 from rl_vae.system import files
 from rl_vae.system.provenance import package_versions
 
@@ -222,7 +222,7 @@ def _names(folders: Sequence[Path], encoders: Sequence[Encoder]) -> list[str]:
 def _check(encoders: Sequence[Encoder], agents: Sequence[Agent], frames: FrameDataset) -> None:
     for encoder in encoders:
         try:
-            objective_of(encoder.provenance["train"]["objective"])
+            objective_from_dict(encoder.provenance["train"]["objective"])
             trained = encoder.provenance["steps"] + encoder.provenance["seconds"]
             whole = isinstance(trained, float) and isinstance(encoder.provenance["dataset"], str)
         except (KeyError, TypeError, AttributeError, ConfigError):
