@@ -1,9 +1,9 @@
-"""Which beta, and is a code better than none? Two worlds whose state is known, with return.
+"""Study of betas and baselines, scored and by return, in two environments with a known state.
 
-CartPole-v1, rendered (its state is the factors), and rl_vae/Sprites-v0: three betas, an
-autoencoder, PCA, an untrained network, pixels (SB3's CnnPolicy) and the true state, five seeds
-each, the same agent for all. Every score of a code is ranked against return. Cells run in
-processes with one thread each; stopped, the same command goes on.
+The environments are CartPole-v1 as rendered frames, and rl_vae/Sprites-v0. The systems are three
+betas, an autoencoder, PCA, an untrained network, pixels (SB3's CnnPolicy) and the simulator's
+state, with five seeds each and the same recipe. Each score of a code is correlated with return.
+Every run has a process with one thread. An interrupted study continues with the same command.
 """
 
 import argparse
@@ -32,7 +32,7 @@ PPO = Recipe(
     },
 )
 STUDIES = {
-    # Each decision is held for two steps, and the middle of the picture is enough.
+    # The crop keeps the middle of the picture.
     "cartpole": ComparisonConfig(
         env_id="CartPole-v1",
         recipe=replace(PPO, frame_skip=2, stack=3),
@@ -43,7 +43,7 @@ STUDIES = {
         episodes=10,
         evaluations=1,
     ),
-    # One frame shows all: nothing moves by itself.
+    # A single frame shows the whole state, because nothing moves by itself.
     "sprites": ComparisonConfig(
         env_id="rl_vae/Sprites-v0",
         recipe=replace(PPO, total_steps=16_384, stack=1),
@@ -63,9 +63,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/comparison"), metavar="FOLDER")
-    parser.add_argument("--world", choices=list(STUDIES), help="only this one")
-    parser.add_argument("--seeds", type=int, default=5, help="how many, from 1 up")
-    parser.add_argument("--workers", type=int, help="processes; the number of cores by default")
+    parser.add_argument("--world", choices=list(STUDIES), help="run only this environment")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
+    parser.add_argument(
+        "--workers", type=int, help="number of processes (default: number of cores)"
+    )
     parser.add_argument("--table", type=Path, metavar="FILE", help="write Markdown tables there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
@@ -73,18 +75,17 @@ def main() -> None:
     here = machine()
     text = [
         "Written by `python benchmarks/study_comparison.py --table FILE`. Seconds are those of one "
-        f"cell in one of {arguments.workers or here['cores']} processes with one thread each, side "
+        f"run in one of {arguments.workers or here['cores']} processes with one thread each, side "
         f"by side on {here['cores']} cores of {here['processor']}, no GPU; commit "
         f"{git_commit(__file__)}.\n"
     ]
     seeds = tuple(range(arguments.seeds))
     for world in [arguments.world] if arguments.world else STUDIES:
         config = replace(STUDIES[world], seeds=seeds)
-        standings = compare(config, arguments.out / world, workers=arguments.workers).standings
-        text.append(f"## {config.env_id}\n\n{tables(standings)}\n")
+        summary = compare(config, arguments.out / world, workers=arguments.workers).summary
+        text.append(f"## {config.env_id}\n\n{tables(summary)}\n")
         print(text[-1], flush=True)
-        found = standings.figures().items()
-        figures |= {f"{world}_{name}": value for name, value in found}
+        figures |= {f"{world}_{name}": value for name, value in summary.figures().items()}
     if arguments.table:
         write_whole(arguments.table, "\n".join(text).encode())
     if arguments.json:

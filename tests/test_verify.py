@@ -233,11 +233,11 @@ def test_a_comparison_is_all_that_lies_in_it(
     folder = comparison(tmp_path / "out", data, model, agent)
     found = verify(folder)
     assert (found.kind, found.findings) == ("comparison", ())
-    (folder / "cells" / "beta1-seed0.json").write_bytes(b'{"return": 1')
+    (folder / "runs" / "beta1-seed0.json").write_bytes(b'{"return": 1')
     flip(folder / "models" / "beta1-seed0" / "encoder.onnx", 8_000)
     flip(folder / "frames" / "shard-00001" / "frames.npy", 8_000)
     assert names(verify(folder)) == [
-        "cells/beta1-seed0.json",
+        "runs/beta1-seed0.json",
         "frames/shard-00001",
         "models/beta1-seed0/encoder.onnx",
     ]
@@ -250,10 +250,10 @@ def comparison(folder: Path, data: Path, model: Path, agent: Path) -> Path:
     shutil.copytree(agent, folder / "agents" / "beta1-seed0")
     (folder / "agents" / "pixels-seed0").mkdir()
     (folder / "agents" / "pixels-seed0" / "progress.jsonl").write_text("{}\n")
-    (folder / "cells").mkdir()
+    (folder / "runs").mkdir()
     files.write_json(folder / "config.json", {"format": 1, "kind": "rl_vae comparison"})
     for name in ("beta1-seed0", "pixels-seed0"):
-        files.write_json(folder / "cells" / f"{name}.json", {"return": 1.0})
+        files.write_json(folder / "runs" / f"{name}.json", {"return": 1.0})
     return folder
 
 

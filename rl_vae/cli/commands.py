@@ -682,9 +682,9 @@ def compare(
         seed=seed,
     )
     made = compare_systems(config, out, workers=workers)
-    print(tables(made.standings))
+    print(tables(made.summary))
     if json is not None:
-        write_figures(json, made.standings.figures(), config.seeds)
+        write_figures(json, made.summary.figures(), config.seeds)
 
 
 def report(

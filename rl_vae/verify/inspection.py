@@ -83,7 +83,7 @@ def plan_checks(path: Path) -> Plan:
     except (OSError, ValueError):
         kind = None
     # A damaged config.json does not say what it is: then the other files do.
-    if kind == "rl_vae comparison" or (path / "cells").is_dir():
+    if kind == "rl_vae comparison" or ((path / "frames").is_dir() and (path / "runs").is_dir()):
         return _comparison(path)
     if kind == "rl_vae agent" or (path / "policy.safetensors").exists():
         return _agent(path)
@@ -218,7 +218,8 @@ def _agent(folder: Path) -> Plan:
 def _comparison(folder: Path) -> Plan:
     plan = Plan("comparison")
     texts = [path for name in _COMPARISON if (path := folder / name).exists()]
-    for path in (*texts, *sorted((folder / "cells").glob("*.json"))):
+    results = sorted((*folder.glob("runs/*.json"), *folder.glob("stages/*/*.json")))
+    for path in (*texts, *results):
         saved = "the rest; delete it, and the same rl-vae compare writes it anew"
         plan.at_once.append(Check(path, partial(files.read_object, path), saved))
     if not (folder / "config.json").exists():

@@ -1,1 +1,1 @@
-"""Comparison of codes and baselines over seeds, with the return of an agent on each."""
+"""Comparison of codes and baselines by score and by the return of agents, over seeds."""

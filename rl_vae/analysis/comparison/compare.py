@@ -1,57 +1,51 @@
-"""compare: which beta, and is a code better than none: betas and baselines by seeds, with return.
+"""`compare`: train and evaluate agents on several codes and baselines, over seeds.
 
-    config.json       what is compared; the same folder goes on only with the same
-    frames/           the dataset that every code is trained on
-    scored/           frames of other seeds, on which every code is scored
-    models/NAME/      each code, NAME such as beta4-seed0
-    agents/NAME/      each agent; of those without a code (pixels, state) progress.jsonl
-    cells/NAME.json   each finished cell: returns, curves, scores, seconds
-    comparison.json   what all finished cells say (rl_vae.analysis.comparison.summary)
-    figures.json      the same as flat figures, with machine and versions
-    table.md          the same as tables
+    config.json       the configuration; the folder accepts no other, except for more seeds
+    frames/           dataset that every code is trained on
+    scored/           dataset of other episodes, on which every code is scored
+    models/NAME/      model folder of a run, NAME such as beta4-seed0
+    agents/NAME/      agent of a run; progress.jsonl alone if it observes frames or the state
+    stages/NAME/      result and seconds of each stage of a run
+    runs/NAME.json    a finished run: returns, learning curves, scores, seconds
+    comparison.json   summary of the finished runs (rl_vae.analysis.comparison.summary)
+    figures.json      the numbers of the summary by flat name, with machine and versions
+    table.md          the summary as tables
 
-Every system has the same recipe, environment steps and seeds. All codes share one dataset: how much
-another dataset would change is not measured.
+All systems have the same recipe, environment steps and seeds. All codes share one dataset: the
+effect of another dataset is not measured.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
-from tqdm.auto import tqdm
+from typing import Annotated, Any, NamedTuple
 
 from rl_vae.agents.baselines import BASELINE_INPUTS, check_sight
-from rl_vae.analysis.comparison.config import (
-    FORMAT,
-    ComparisonConfig,
-    cell_name,
-    cell_path,
-    require,
-)
-from rl_vae.analysis.comparison.run import plain_json, run_cell
-from rl_vae.analysis.comparison.summary import Standings, standings_of
-from rl_vae.analysis.comparison.tables import sentences, tables
+from rl_vae.analysis.comparison.config import FORMAT, ComparisonConfig, run_name, run_path
+from rl_vae.analysis.comparison.run import run_system
+from rl_vae.analysis.comparison.runner import plain_json, run_in_processes
+from rl_vae.analysis.comparison.summary import ComparisonSummary, summarise_runs
+from rl_vae.analysis.comparison.tables import conclusions, tables
+from rl_vae.constraints import Range, check_value
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.errors import FolderError, RlVaeError, TrainingError
+from rl_vae.errors import FolderError, TrainingError
 from rl_vae.system import files
-from rl_vae.system.processes import ParentLink, run_jobs
 from rl_vae.system.provenance import write_figures
 
-MOST_SCORED = 4000
-"""Frames on which codes are scored."""
+MAX_SCORED = 4000
+"""Largest number of frames on which codes are scored."""
 
 
-class Compared(NamedTuple):
-    """What `compare` made."""
+class Comparison(NamedTuple):
+    """Result of `compare`."""
 
     path: Path
-    standings: Standings
+    """The folder."""
+    summary: ComparisonSummary
+    """Summary of all runs."""
 
 
 def compare(
@@ -60,121 +54,128 @@ def compare(
     *,
     workers: int | None = None,
     progress: bool = True,
-) -> Compared:
-    """Compare codes by score and by return, or go on with an interrupted comparison.
+) -> Comparison:
+    """Compare codes and baselines by score and by return, or continue an interrupted comparison.
 
-    Each cell (a system and a seed) is made in a process of its own, with one thread. Finished
-    cells are kept; of others, finished models and what interrupted trainings saved. A cell that
-    fails stops no other: all failures are raised in the end. Seeds go first: after each, every
-    system has been tried once more.
+    A run is one system with one seed. Each run has a process of its own, with one thread. Finished
+    runs, models and agents are kept, and interrupted trainings continue. A run that fails does not
+    stop the others. The runs of the first seed start first.
 
     Args:
-        config: What is compared. A folder may be gone on with under more seeds, not under anything
-            else.
-        out: The folder; see the module for what is in it.
-        workers: Processes at once. None: the number of cores.
-        progress: Whether to show a progress bar, where there is a terminal.
+        config: Systems, seeds and settings. A folder can be continued with more seeds, but with no
+            other change.
+        out: Folder of the comparison. The module describes its files.
+        workers: Number of processes at the same time; None: the number of cores.
+        progress: Whether to show a progress bar if there is a terminal.
 
     Raises:
-        ConfigError: where frames or recipe do not suit a baseline.
-        ArtifactError: where the folder holds another comparison, or is in use.
-        EnvironmentFault, ObservationError: where the environment cannot be opened.
-        TrainingError: where cells failed, with their names, after all others are finished.
+        ConfigError: if frames or recipe do not fit a baseline, or `workers` is out of range.
+        FolderError: if the folder holds another comparison or is in use.
+        EnvironmentFault, ObservationError: if the environment cannot be opened.
+        TrainingError: if runs failed, with their names, after all other runs have finished.
     """
     out = Path(out)
-    if workers is not None and (type(workers) is not int or workers < 1):
-        require(False, "workers from 1 up", workers)
+    if workers is not None:
+        check_value("workers", workers, Annotated[int, Range(low=1)])
     out.mkdir(parents=True, exist_ok=True)
     with files.locked(out, FolderError):
-        _describe(config, out)
+        _write_config(config, out)
         dataset = _collect(config, out, workers, progress)
-        for sight in BASELINE_INPUTS:
-            if sight in config.baselines:
-                check_sight(sight, dataset)
+        for observed in BASELINE_INPUTS:
+            if observed in config.baselines:
+                check_sight(observed, dataset)
+
+        # Runs that are not finished, each in its own process.
         jobs = {
-            cell_name(system, seed): (config, out.absolute(), system, seed)
+            run_name(system, seed): (config, out.absolute(), system, seed)
             for seed in config.seeds
             for system in config.systems
         }
-        failures = _run(jobs, min(workers or os.cpu_count() or 1, len(jobs)), progress)
-        compared = Compared(out, summarise(out))
+        waiting = {name: job for name, job in jobs.items() if not run_path(*job[1:]).is_file()}
+        failures = run_in_processes(
+            _run_quietly,
+            waiting,
+            min(workers or os.cpu_count() or 1, len(jobs)),
+            finished=len(jobs) - len(waiting),
+            threads=1,
+            progress=progress,
+        )
+        comparison = Comparison(out, summarise(out))
     if failures:
-        name, first = next(iter(failures.items()))
+        name, error = next(iter(failures.items()))
         raise TrainingError(
-            f"{len(failures)} of {len(jobs)} cells failed: {', '.join(failures)}. {name}: {first}",
-            remedy="cure that or leave it out; finished cells are kept",
-        ) from first
-    return compared
+            f"{len(failures)} of {len(jobs)} runs failed: {', '.join(failures)}. {name}: {error}",
+            remedy="remove the cause and repeat the command; finished runs are kept",
+        ) from error
+    return comparison
 
 
-def summarise(out: str | Path) -> Standings:
-    """Aggregate a comparison's finished cells, also while others run, and write that down.
+def summarise(out: str | Path) -> ComparisonSummary:
+    """Summarise the finished runs of a comparison and write the summary to its folder.
 
     Raises:
-        ArtifactError: where there is no comparison, or a cell is damaged.
+        FolderError: if the folder holds no comparison, or a run is damaged.
     """
     out = Path(out)
     config = read_comparison(out)
-    cells, missing = [], []
+    runs, missing = [], []
     for seed in config["seeds"]:
         for system in config["systems"]:
-            path = cell_path(out, system, seed)
-            if not path.is_file():
-                missing.append(cell_name(system, seed))
-                continue
-            cells.append(files.read_object(path))
-    standings = standings_of(cells, config["systems"], missing)
-    files.write_json(
-        out / "comparison.json",
-        plain_json({**standings.to_dict(), "sentences": sentences(standings)}),
-    )
-    write_figures(out / "figures.json", standings.figures(), config["seeds"])
-    files.write_whole(out / "table.md", f"{tables(standings)}\n".encode())
-    return standings
+            path = run_path(out, system, seed)
+            if path.is_file():
+                runs.append(files.read_object(path))
+            else:
+                missing.append(run_name(system, seed))
+    summary = summarise_runs(runs, config["systems"], missing)
+    content = {**summary.to_dict(), "conclusions": conclusions(summary)}
+    files.write_json(out / "comparison.json", plain_json(content))
+    write_figures(out / "figures.json", summary.figures(), config["seeds"])
+    files.write_whole(out / "table.md", f"{tables(summary)}\n".encode())
+    return summary
 
 
 def read_comparison(out: str | Path) -> dict[str, Any]:
-    """What a folder compares: its config.json.
+    """Read config.json of a comparison.
 
     Raises:
-        ArtifactError: where there is none, or it is not one.
+        FolderError: if the folder holds no comparison, or one of another format.
     """
     path = Path(out) / "config.json"
     config = files.read_object(path) if path.is_file() else {}
     if config.get("kind") != "rl_vae comparison":
         raise FolderError(
             f"There is no comparison at {out}.",
-            expected="a folder that rl-vae compare wrote, with config.json in it",
-            got="something else" if path.is_file() else "no config.json",
-            remedy="make one with rl-vae compare",
+            expected="a folder of rl-vae compare, with the file config.json",
+            got="a config.json of another kind" if path.is_file() else "no file config.json",
+            remedy="create a comparison with rl-vae compare",
         )
     if config.get("format") != FORMAT:
         raise FolderError(
-            f"{path} has another format.",
+            f"The comparison {out} has another format.",
             expected=f"format {FORMAT}",
             got=f"format {config.get('format')!r}",
-            remedy="install the version of rl_vae that wrote it",
+            remedy="install the version of rl_vae that wrote the folder",
         )
     return config
 
 
-def _describe(config: ComparisonConfig, out: Path) -> None:
-    """Write config.json, or see that what is there is the same but for seeds."""
+def _write_config(config: ComparisonConfig, out: Path) -> None:
+    """Write config.json, unless the folder holds another comparison or other files."""
     plain = config.to_dict()
     if (out / "config.json").is_file():
-        begun = read_comparison(out)
-        changed = sorted(key for key in plain if begun.get(key) != plain[key])
-        if set(changed) - {"seeds"} or not set(begun["seeds"]) <= set(plain["seeds"]):
+        stored = read_comparison(out)
+        changed = sorted(key for key in plain if stored.get(key) != plain[key])
+        if set(changed) - {"seeds"} or not set(stored["seeds"]) <= set(plain["seeds"]):
             raise FolderError(
                 f"{out} holds another comparison.",
                 expected=f"the settings in {out / 'config.json'}, or more seeds",
-                got=f"others: {', '.join(changed)}",
-                remedy="use those, or choose another folder",
+                got=f"other values of {', '.join(changed)}",
+                remedy="use the stored settings, or choose another folder",
             )
     elif any(path.name != ".lock" for path in out.iterdir()):
         raise FolderError(
             f"{out} is not empty.",
-            expected="a new or empty folder, or one of a comparison",
+            expected="a new or empty folder, or the folder of a comparison",
             got="other files",
             remedy="choose another folder",
         )
@@ -184,15 +185,16 @@ def _describe(config: ComparisonConfig, out: Path) -> None:
 def _collect(
     config: ComparisonConfig, out: Path, workers: int | None, progress: bool
 ) -> FrameDataset:
+    """Collect both datasets; returns the one for training."""
     parts = {
         "frames": (config.frames, config.seed),
-        "scored": (min(config.frames // 2, MOST_SCORED), config.seed + 1),
+        "scored": (min(config.frames // 2, MAX_SCORED), config.seed + 1),
     }
-    for name, (frames, seed) in parts.items():
+    for name, (n_frames, seed) in parts.items():
         collect_frames(
             config.env_id,
             out / name,
-            n_frames=frames,
+            n_frames=n_frames,
             spec=config.spec,
             seed=seed,
             engine=config.engine,
@@ -205,38 +207,7 @@ def _collect(
     return FrameDataset.open(out / "frames")
 
 
-def _run(
-    jobs: Mapping[str, tuple[ComparisonConfig, Path, str, int]], at_once: int, progress: bool
-) -> dict[str, RlVaeError]:
-    """Make the cells that are not there; returns why some could not be made."""
-    left = {name: job for name, job in jobs.items() if not cell_path(*job[1:]).is_file()}
-    failures: dict[str, RlVaeError] = {}
-    with (
-        contextlib.closing(run_jobs(_serve, left, at_once, threads=1)) as telling,
-        tqdm(
-            total=len(jobs),
-            initial=len(jobs) - len(left),
-            unit=" cells",
-            desc="comparing",
-            disable=None if progress else True,
-        ) as bar,
-    ):
-        for told in telling:
-            if told is None:
-                bar.refresh()
-                continue
-            bar.update()
-            if told.kind == "failed":
-                failures[told.job] = told.value
-                tqdm.write(f"{told.job}: {told.value}")
-            else:
-                bar.set_postfix_str(f"{told.job}: return {told.value:.2f}")
-    return failures
-
-
-def _serve(parent: ParentLink, config: ComparisonConfig, out: Path, system: str, seed: int) -> None:
-    """A cell's own process."""
-    torch.set_num_threads(1)
+def _run_quietly(config: ComparisonConfig, out: Path, system: str, seed: int) -> str:
+    """Run one system in a process whose output is not shown."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        cell = run_cell(config, out, system, seed)
-    parent.send(("made", cell["return"]))
+        return f"return {run_system(config, out, system, seed)['return']:.2f}"

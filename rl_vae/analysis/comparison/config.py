@@ -1,7 +1,7 @@
-"""Lineup: what is compared, and how.
+"""Configuration of a comparison: systems, seeds, settings, and the files of its folder.
 
-A system is what an agent sees: a code (beta1, beta4, ..., autoencoder, random, pca) or the world
-without one (pixels, state).
+A system is what agents of the comparison observe: a code (beta1, beta4, ..., autoencoder, random,
+pca), the frames (pixels) or the simulator's state (state). A run is one system with one seed.
 """
 
 from __future__ import annotations
@@ -10,111 +10,107 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 from rl_vae.agents.recipe import Recipe
+from rl_vae.constraints import Range, check_fields
 from rl_vae.envs.engines import EngineName
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
-from rl_vae.training.baselines import BASELINE_MODELS
 from rl_vae.training.train import TrainConfig
 
-BASELINES = ("pixels", *BASELINE_MODELS, "autoencoder", "state")
-FORMAT = 1
+Baseline = Literal["pixels", "random", "pca", "autoencoder", "state"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class ComparisonConfig:
-    """What is compared, and how.
+    """Systems, seeds and settings of a comparison.
 
     Raises:
-        ConfigError: where a value is out of its range.
+        ConfigError: if a value has another type or is out of its range, if a beta, a baseline or a
+            seed occurs twice, or if there is no system or no seed.
     """
 
     env_id: str
     recipe: Recipe
-    """Of every agent, whatever it sees."""
-    betas: tuple[float, ...] = (1.0, 4.0, 16.0)
-    baselines: tuple[str, ...] = BASELINES
-    """Of pixels (SB3's CnnPolicy on stacked frames), random (an untrained network), pca,
-    autoencoder, state (the simulator's own numbers)."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Each of the weights, the order of the frames, the agent and its environments."""
-    frames: int = 10_000
-    """That the codes are trained on; half as many, but not more than 4,000, of other episodes are
-    collected to score them."""
+    """Recipe of every agent."""
+    betas: tuple[Annotated[float, Range(low=0)], ...] = (1.0, 4.0, 16.0)
+    """Values of beta; each is one system."""
+    baselines: tuple[Baseline, ...] = BASELINES
+    """Other systems: pixels (stacked frames, SB3's CnnPolicy), random (untrained network), pca,
+    autoencoder, state (the simulator's state)."""
+    seeds: tuple[Annotated[int, Range(low=0, below=2**30)], ...] = (0, 1, 2, 3, 4)
+    """Seeds of the runs: of the weights, the order of frames, the agent and its environments."""
+    frames: Annotated[int, Range(low=64)] = 10_000
+    """Number of frames on which codes are trained. Codes are scored on half as many frames of other
+    episodes, but on no more than 4,000."""
     spec: FrameSpec = field(default_factory=FrameSpec)
     vae: VAEConfig = field(default_factory=VAEConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Its objective and seed are the systems'."""
-    episodes: int = 20
-    """Of each agent's evaluation, without noise, on the same unseen seeds for all."""
-    evaluations: int = 4
-    """How often each agent is evaluated on its way, for the curves."""
+    """Settings of VAE training. Each run replaces the objective and the seed."""
+    episodes: Annotated[int, Range(low=1)] = 20
+    """Number of evaluation episodes of each agent, without noise, on the same seeds for all."""
+    evaluations: Annotated[int, Range(low=0)] = 4
+    """Number of evaluations during the training of each agent, for the learning curves."""
     engine: EngineName = "gymnasium"
-    """Only Gymnasium gives the state, without which there are no probes of it, no metrics of
-    disentanglement and no baseline state."""
+    """Environment engine. Only gymnasium reads the state. Without the state there are no probes of
+    the state, no disentanglement metrics and no baseline state."""
     image_key: str | None = None
+    """Entry of a Dict observation that holds the image."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the environment."""
     seed: int = 0
-    """Of the frames."""
+    """Seed of the frames."""
 
     def __post_init__(self) -> None:
-        strange = sorted(set(self.baselines) - set(BASELINES))
-        known = f"baselines of {', '.join(BASELINES)}, each once"
-        require(not strange and _once(self.baselines), known, self.baselines)
-        right = _once(self.betas) and all(0 <= beta < float("inf") for beta in self.betas)
-        require(right, "betas from 0 up, each once", self.betas)
-        require(len(self.systems) > 0, "a beta or a baseline", "neither")
-        right = _once(self.seeds) and bool(self.seeds)
-        right = right and all(type(seed) is int and 0 <= seed < 2**30 for seed in self.seeds)
-        require(right, "seeds, whole numbers from 0 to below 2**30, each once", self.seeds)
-        for name, least in (("frames", 64), ("episodes", 1), ("evaluations", 0)):
-            value = getattr(self, name)
-            require(type(value) is int and value >= least, f"{name} from {least} up", value)
+        check_fields(self)
+        for name in ("betas", "baselines", "seeds"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise _config_error(f"every value of {name} once", values, f"repeat no {name}")
+        if not self.systems:
+            raise _config_error("one beta or one baseline", "no system", "choose betas=(1.0, 4.0)")
+        if not self.seeds:
+            raise _config_error("one seed or more", "no seed", "choose seeds=(0, 1, 2)")
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """In the order of the tables."""
+        """Names of the systems in the order of the tables."""
         return (*(f"beta{beta:g}" for beta in self.betas), *self.baselines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The configuration as plain JSON values."""
         plain = {**asdict(self), "recipe": self.recipe.to_dict(), "spec": self.spec.to_dict()}
         plain |= {"vae": self.vae.to_dict(), "train": self.train.to_dict()}
-        described = {"format": FORMAT, "kind": "rl_vae comparison", "systems": self.systems}
-        return dict(json.loads(files.canonical_json({**described, **plain})))
+        header = {"format": FORMAT, "kind": "rl_vae comparison", "systems": self.systems}
+        return dict(json.loads(files.canonical_json({**header, **plain})))
 
 
-def cell_name(system: str, seed: int) -> str:
-    """Such as "beta4-seed0"."""
+def run_name(system: str, seed: int) -> str:
+    """Name of a run, such as "beta4-seed0"."""
     return f"{system}-seed{seed}"
 
 
-def cell_path(out: Path, system: str, seed: int) -> Path:
-    """Where a cell's result lies in a comparison's folder."""
-    return out / "cells" / f"{cell_name(system, seed)}.json"
+def run_path(out: Path, system: str, seed: int) -> Path:
+    """File with the result of a run, in the folder of a comparison."""
+    return out / "runs" / f"{run_name(system, seed)}.json"
 
 
 def model_path(out: Path, system: str, seed: int) -> Path:
-    """Where a code's model lies."""
-    return out / "models" / cell_name(system, seed)
+    """Model folder of a run."""
+    return out / "models" / run_name(system, seed)
 
 
-def beta_of(system: str) -> float | None:
-    """The beta of a system that has one."""
+def beta_of_system(system: str) -> float | None:
+    """Beta of a system; None if it is not a beta-VAE."""
     return float(system.removeprefix("beta")) if system.startswith("beta") else None
 
 
-def _once(values: Sequence[Any]) -> bool:
-    return len(set(values)) == len(values)
-
-
-def require(right: bool, expected: str, got: object) -> None:
-    """Raise ConfigError unless something is right."""
-    if not right:
-        raise ConfigError(
-            "This cannot be compared.", expected=expected, got=repr(got), remedy="correct it"
-        )
+def _config_error(expected: str, got: str | Sequence[Any], remedy: str) -> ConfigError:
+    return ConfigError(
+        "ComparisonConfig describes no comparison.", expected=expected, got=got, remedy=remedy
+    )

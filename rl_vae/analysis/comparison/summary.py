@@ -1,4 +1,4 @@
-"""Standings: what the finished cells of a comparison say, with intervals, and no more."""
+"""Summary of the finished runs of a comparison: numbers with intervals."""
 
 from __future__ import annotations
 
@@ -11,171 +11,183 @@ import numpy as np
 from scipy import stats
 
 from rl_vae.analysis.aggregates import (
-    Estimate,
     interquartile_mean,
     probability_of_improvement,
     rank_correlation,
 )
-from rl_vae.analysis.comparison.config import beta_of
+from rl_vae.analysis.comparison.config import beta_of_system
+from rl_vae.system.estimate import Estimate
 
-SURE = 0.05
-"""A verdict needs an exact Mann-Whitney p below this as well as an interval beside one half."""
+SIGNIFICANCE = 0.05
+"""Two systems differ if p is below this and the interval leaves out one half."""
+MIN_RUNS = 3
+"""Smallest number of runs for a rank correlation."""
 
 
-class Standing(NamedTuple):
+class SystemSummary(NamedTuple):
     """One system over its seeds."""
 
     n: int
-    """Finished seeds."""
+    """Number of finished seeds."""
     returns: Estimate
-    """Interquartile mean."""
+    """Interquartile mean of the returns."""
     mean: float
-    """Of the returns."""
+    """Mean of the returns."""
     agent_steps: int
     """Environment steps of an agent."""
     pretraining_frames: int
-    """Environment steps whose frames the code was trained on."""
+    """Environment steps of the frames that the code was trained on."""
     seconds: float
-    """Mean wall-clock of a seed: code and agent, not scores and evaluation."""
+    """Mean wall-clock seconds per seed of code and agent, without scores and evaluation."""
     scores: Mapping[str, Estimate]
-    """Mean over seeds, lowest, highest."""
+    """Mean over seeds, with the lowest and the highest seed."""
 
 
-class Improvement(NamedTuple):
-    """Whether a run of `a` is better than one of `b`."""
+class SystemPair(NamedTuple):
+    """Difference in return between two systems."""
 
     a: str
     b: str
     probability: Estimate
+    """Probability that a run of `a` returns more than a run of `b`."""
     p: float
-    """Of the two-sided Mann-Whitney test, exact without ties; NaN with one seed."""
+    """Two-sided Mann-Whitney test, exact if there are no ties; NaN if a system has one seed."""
 
     @property
-    def verdict(self) -> str:
-        """One of "better", "worse" and "not told apart"."""
-        if not self.p < SURE:
-            return "not told apart"
+    def difference(self) -> str:
+        """One of "a", "b" (the system that returned more) and "not significant"."""
+        if not self.p < SIGNIFICANCE:
+            return "not significant"
         _, low, high = self.probability
-        return "better" if low > 0.5 else "worse" if high < 0.5 else "not told apart"
+        return "a" if low > 0.5 else "b" if high < 0.5 else "not significant"
 
 
 @dataclass(frozen=True)
-class Standings:
-    """What `standings_of` found."""
+class ComparisonSummary:
+    """Systems, pairs of systems, and correlations of scores with returns."""
 
-    systems: Mapping[str, Standing]
-    improvements: tuple[Improvement, ...]
+    systems: Mapping[str, SystemSummary]
+    pairs: tuple[SystemPair, ...]
     correlations: Mapping[str, Mapping[str, Estimate]]
-    """Of each score with return: by which codes, "codes" (all) or "betas", then by score."""
+    """Rank correlation of each score with return: by group of runs ("codes": all codes, "betas"),
+    then by score."""
     counts: Mapping[str, Mapping[str, int]]
-    """Over how many runs each correlation is."""
+    """Number of runs in each correlation."""
     missing: tuple[str, ...]
-    """Cells that are not finished."""
+    """Names of the runs that are not finished."""
 
     def figures(self) -> dict[str, float]:
-        """Every number under a flat name."""
+        """All numbers by flat name."""
         flat: dict[str, float] = {}
-        for system, found in self.systems.items():
-            flat |= _flat(f"return_{system}", found.returns)
+        for name, system in self.systems.items():
+            flat |= _flat(f"return_{name}", system.returns)
             flat |= {
-                f"mean_return_{system}": found.mean,
-                f"environment_steps_{system}": found.agent_steps + found.pretraining_frames,
-                f"seconds_{system}": found.seconds,
-                f"seeds_{system}": found.n,
+                f"mean_return_{name}": system.mean,
+                f"environment_steps_{name}": system.agent_steps + system.pretraining_frames,
+                f"seconds_{name}": system.seconds,
+                f"seeds_{name}": system.n,
             }
-            flat |= {f"{name}_{system}": value.value for name, value in found.scores.items()}
-        for one in self.improvements:
-            flat |= _flat(f"improvement_{one.a}_over_{one.b}", one.probability)
-        for group, rhos in self.correlations.items():
-            for score, rho in rhos.items():
+            flat |= {f"{score}_{name}": value.value for score, value in system.scores.items()}
+        for pair in self.pairs:
+            flat |= _flat(f"improvement_{pair.a}_over_{pair.b}", pair.probability)
+        for group, by_score in self.correlations.items():
+            for score, rho in by_score.items():
                 flat |= _flat(f"rho_{group}_{score}", rho)
         return flat
 
     def to_dict(self) -> dict[str, Any]:
-        """For comparison.json, whose reader is the report."""
+        """Content of comparison.json."""
         return {
             "systems": {
                 name: {
-                    "n": found.n,
-                    "return": {**_named(found.returns, "iqm"), "mean": found.mean},
-                    "env_steps": found.agent_steps + found.pretraining_frames,
-                    "seconds": found.seconds,
-                    "scores": {key: _named(e, "mean") for key, e in found.scores.items()},
+                    "n": system.n,
+                    "return": {**_named(system.returns, "iqm"), "mean": system.mean},
+                    "env_steps": system.agent_steps + system.pretraining_frames,
+                    "seconds": system.seconds,
+                    "scores": {key: _named(e, "mean") for key, e in system.scores.items()},
                 }
-                for name, found in self.systems.items()
+                for name, system in self.systems.items()
             },
-            "improvement": [
-                {"a": one.a, "b": one.b, "p": one.p, **_named(one.probability, "probability")}
-                for one in self.improvements
+            "pairs": [
+                {"a": pair.a, "b": pair.b, "p": pair.p, **_named(pair.probability, "probability")}
+                for pair in self.pairs
             ],
             "correlations": {
                 group: {
                     score: {**_named(rho, "rho"), "n": self.counts[group][score]}
-                    for score, rho in rhos.items()
+                    for score, rho in by_score.items()
                 }
-                for group, rhos in self.correlations.items()
+                for group, by_score in self.correlations.items()
             },
             "missing": list(self.missing),
         }
 
 
-def standings_of(
-    cells: Sequence[Mapping[str, Any]], systems: Sequence[str], missing: Sequence[str] = ()
-) -> Standings:
-    """Aggregate finished cells.
+def summarise_runs(
+    runs: Sequence[Mapping[str, Any]], systems: Sequence[str], missing: Sequence[str] = ()
+) -> ComparisonSummary:
+    """Summarise finished runs.
 
     Args:
-        cells: As `run_cell` returns them.
-        systems: In the order of the tables; those without a finished cell are left out.
-        missing: Names of cells that are not finished.
+        runs: Results of `run_system`.
+        systems: Names of the systems in the order of the tables. A system without a finished run is
+            left out.
+        missing: Names of the runs that are not finished.
     """
-    by_system = {name: [cell for cell in cells if cell["system"] == name] for name in systems}
-    by_system = {name: mine for name, mine in by_system.items() if mine}
-    improvements = []
-    for a, b in itertools.combinations(by_system, 2):
-        x, y = ([cell["return"] for cell in by_system[name]] for name in (a, b))
-        p = float("nan")
-        if min(len(x), len(y)) > 1:
-            p = float(stats.mannwhitneyu(x, y, method="auto").pvalue)
-        improvements.append(Improvement(a, b, probability_of_improvement(x, y), p))
+    by_system = {name: [run for run in runs if run["system"] == name] for name in systems}
+    by_system = {name: own for name, own in by_system.items() if own}
     groups = {
-        "codes": [cell for cell in cells if cell["scores"]],
-        "betas": [cell for cell in cells if beta_of(cell["system"]) is not None],
+        "codes": [run for run in runs if run["scores"]],
+        "betas": [run for run in runs if beta_of_system(run["system"]) is not None],
     }
-    correlations: dict[str, dict[str, Estimate]] = {}
-    counts: dict[str, dict[str, int]] = {}
+    correlations: dict[str, dict[str, Estimate]] = {group: {} for group in groups}
+    counts: dict[str, dict[str, int]] = {group: {} for group in groups}
     for group, members in groups.items():
-        correlations[group], counts[group] = {}, {}
-        for score in sorted({name for cell in members for name in cell["scores"]}):
-            known = [cell for cell in members if cell["scores"].get(score) is not None]
-            if len(known) < 3:
-                continue
-            correlations[group][score] = rank_correlation(
-                [cell["scores"][score] for cell in known],
-                [cell["return"] for cell in known],
-                [cell["system"] for cell in known],
-            )
-            counts[group][score] = len(known)
-    standings = {name: _standing(mine) for name, mine in by_system.items()}
-    return Standings(standings, tuple(improvements), correlations, counts, tuple(missing))
+        for score in sorted({name for run in members for name in run["scores"]}):
+            scored = [run for run in members if run["scores"].get(score) is not None]
+            if len(scored) >= MIN_RUNS:
+                correlations[group][score] = rank_correlation(
+                    [run["scores"][score] for run in scored],
+                    [run["return"] for run in scored],
+                    [run["system"] for run in scored],
+                )
+                counts[group][score] = len(scored)
+    return ComparisonSummary(
+        systems={name: _summarise_system(own) for name, own in by_system.items()},
+        pairs=tuple(
+            _compare_pair(a, b, by_system) for a, b in itertools.combinations(by_system, 2)
+        ),
+        correlations=correlations,
+        counts=counts,
+        missing=tuple(missing),
+    )
 
 
-def _standing(cells: Sequence[Mapping[str, Any]]) -> Standing:
-    returns = [cell["return"] for cell in cells]
+def _compare_pair(
+    a: str, b: str, by_system: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> SystemPair:
+    x, y = ([run["return"] for run in by_system[name]] for name in (a, b))
+    p = float("nan")
+    if min(len(x), len(y)) > 1:
+        p = float(stats.mannwhitneyu(x, y, method="auto").pvalue)
+    return SystemPair(a, b, Estimate(*probability_of_improvement(x, y)), p)
+
+
+def _summarise_system(runs: Sequence[Mapping[str, Any]]) -> SystemSummary:
+    returns = [run["return"] for run in runs]
     scores = {}
-    for name in cells[0]["scores"]:
-        values = [v for v in (cell["scores"].get(name) for cell in cells) if v is not None]
+    for name in runs[0]["scores"]:
+        values = [v for v in (run["scores"].get(name) for run in runs) if v is not None]
         if values:
             scores[name] = Estimate(float(np.mean(values)), min(values), max(values))
-    return Standing(
-        n=len(cells),
-        returns=interquartile_mean(returns),
+    costs = [sum(run["seconds"].get(stage, 0) for stage in ("code", "agent")) for run in runs]
+    return SystemSummary(
+        n=len(runs),
+        returns=Estimate(*interquartile_mean(returns)),
         mean=float(np.mean(returns)),
-        agent_steps=cells[0]["agent_steps"],
-        pretraining_frames=cells[0]["pretraining_frames"],
-        seconds=float(
-            np.mean([sum(cell["seconds"].get(k, 0) for k in ("code", "agent")) for cell in cells])
-        ),
+        agent_steps=runs[0]["agent_steps"],
+        pretraining_frames=runs[0]["pretraining_frames"],
+        seconds=float(np.mean(costs)),
         scores=scores,
     )
 

@@ -1,4 +1,4 @@
-"""Verdicts: a comparison's standings in words and tables: what the data support, and no more."""
+"""Tables of a comparison in Markdown, and the conclusions that its data support."""
 
 from __future__ import annotations
 
@@ -6,116 +6,155 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rl_vae.analysis.aggregates import Estimate
-from rl_vae.analysis.comparison.summary import SURE, Standings
+from rl_vae.analysis.comparison.summary import SIGNIFICANCE, ComparisonSummary
+from rl_vae.system.estimate import Estimate
 
-SHOWN = ("rate", "distortion", "active_units", "state_linear", "state_mlp", "mig", "sap")
-"""Scores that have a column in the table, where they were measured; all are in the JSON."""
-
-
-def sentences(found: Standings) -> list[str]:
-    """What the data support, in words."""
-    return list(_sentences(found))
+COLUMNS = ("rate", "distortion", "active_units", "state_linear", "state_mlp", "mig", "sap")
+"""Scores with a column in the first table, if they were measured."""
+GROUPS = {"codes": "all codes", "betas": "the betas alone"}
+"""Groups of runs in which scores are correlated with return."""
 
 
-def tables(found: Standings) -> str:
-    """Tables in Markdown, and the sentences."""
-    return "\n".join(_tables(found))
+def conclusions(summary: ComparisonSummary) -> list[str]:
+    """What the data support, one sentence each."""
+    return list(_conclusions(summary))
 
 
-def _sentences(found: Standings) -> Iterator[str]:
-    if found.missing:
-        yield f"Not finished, and not in these figures: {', '.join(found.missing)}."
-    if not found.systems:
+def tables(summary: ComparisonSummary) -> str:
+    """All tables in Markdown, then the conclusions."""
+    return "\n".join(_lines(summary))
+
+
+def _lines(summary: ComparisonSummary) -> Iterator[str]:
+    yield from _system_table(summary)
+    yield ""
+    yield from _pair_table(summary)
+    yield ""
+    if any(summary.correlations.values()):
+        yield from _correlation_table(summary)
+        yield ""
+    yield from (f"- {sentence}" for sentence in _conclusions(summary))
+
+
+def _conclusions(summary: ComparisonSummary) -> Iterator[str]:
+    if summary.missing:
+        yield f"Not finished and not in these figures: {', '.join(summary.missing)}."
+    if not summary.systems:
         return
-    seeds = {standing.n for standing in found.systems.values()}
-    yield (
-        f"{min(seeds)} to {max(seeds)} seeds a system. "
-        if len(seeds) > 1
-        else f"{min(seeds)} seed{'s' * (min(seeds) > 1)} a system. "
-    ) + "A verdict holds for these settings, this environment and this many steps."
-    told: dict[str, list[str]] = {}
-    for one in found.improvements:
-        winner, other = (one.a, one.b) if one.verdict == "better" else (one.b, one.a)
-        if one.verdict == "not told apart":
-            told.setdefault("", []).append(f"{one.a} and {one.b}")
+    counts = sorted({system.n for system in summary.systems.values()})
+    if len(counts) > 1:
+        yield f"Each system has {counts[0]} to {counts[-1]} seeds."
+    else:
+        yield f"Each system has {counts[0]} seed{'s' * (counts[0] > 1)}."
+    yield "The conclusions hold for these settings, this environment and this number of steps."
+
+    # Differences in return.
+    better: dict[str, list[str]] = {}
+    equal = []
+    for pair in summary.pairs:
+        if pair.difference == "not significant":
+            equal.append(f"{pair.a} and {pair.b}")
         else:
-            told.setdefault(winner, []).append(other)
-    for name in found.systems:
-        if name in told:
-            yield f"{name} returned more than {', '.join(told[name])}."
-    if "" in told:
-        yield f"Not told apart: {'; '.join(told[''])}."
-    if pairs := len(found.improvements):
+            winner, other = (pair.a, pair.b) if pair.difference == "a" else (pair.b, pair.a)
+            better.setdefault(winner, []).append(other)
+    for name in summary.systems:
+        if name in better:
+            yield f"{name} returned more than {', '.join(better[name])}."
+    if equal:
+        yield f"No significant difference: {'; '.join(equal)}."
+    if summary.pairs:
+        by_chance = len(summary.pairs) * SIGNIFICANCE
         yield (
-            f"{pairs} pairs were compared; if all systems were equal, up to "
-            f"{pairs * SURE:.1f} of them would still be called different."
+            f"{len(summary.pairs)} pairs were tested. If all systems were equal, the tests would "
+            f"find up to {by_chance:.1f} differences by chance."
         )
-    for group, what in (("codes", "all codes"), ("betas", "the betas alone")):
-        rhos = {n: rho for n, rho in found.correlations.get(group, {}).items() if _main(n)}
-        sure = [f"{n} ({r.value:+.2f})" for n, r in rhos.items() if r.low > 0 or r.high < 0]
-        if rhos:
+
+    # Correlations of scores with return.
+    for group, label in GROUPS.items():
+        by_score = {
+            name: rho
+            for name, rho in summary.correlations.get(group, {}).items()
+            if not _is_single_factor(name)
+        }
+        clear = [f"{n} ({r.value:+.2f})" for n, r in by_score.items() if r.low > 0 or r.high < 0]
+        if by_score:
+            listed = f": {', '.join(clear)}" if clear else ""
             yield (
-                f"Over {what}, {len(sure)} of {len(rhos)} scores have a rank correlation with "
-                f"return whose interval leaves out 0{': ' if sure else ''}{', '.join(sure)}."
+                f"In {label}, {len(clear)} of {len(by_score)} scores have a rank correlation with "
+                f"return whose interval leaves out 0{listed}."
             )
-    if any(found.correlations.values()):
-        yield "These intervals are taken one by one: of 20 scores one leaves out 0 by chance."
+    if any(summary.correlations.values()):
+        yield (
+            "The intervals of correlations are not corrected for multiple tests: of 20 scores, one "
+            "leaves out 0 by chance."
+        )
 
 
-def _main(score: str) -> bool:
-    """Whether it is no score of a single factor."""
-    return not score.startswith(("state_linear_", "state_mlp_"))
+def _system_table(summary: ComparisonSummary) -> Iterator[str]:
+    measured = {name for system in summary.systems.values() for name in system.scores}
+    columns = [name for name in COLUMNS if name in measured]
+    heads = ["system", "seeds", "return (IQM)", "95 %", "env steps", "seconds"]
+    yield _row([*heads, *(name.replace("_", " ") for name in columns)])
+    yield _rule(len(heads) + len(columns))
+    for name, system in summary.systems.items():
+        value, low, high = system.returns
+        yield _row(
+            [
+                name,
+                str(system.n),
+                _number(value),
+                f"{_number(low)} to {_number(high)}" if np.isfinite(low) else "none",
+                f"{system.agent_steps + system.pretraining_frames:,}",
+                f"{system.seconds:.0f}",
+                *(_number(system.scores[c].value) if c in system.scores else "" for c in columns),
+            ]
+        )
+    yield ""
+    yield "Env steps: the steps of the agent and of the frames that the code was trained on."
 
 
-def _tables(found: Standings) -> Iterator[str]:
-    measured = {name for standing in found.systems.values() for name in standing.scores}
-    shown = [name for name in SHOWN if name in measured]
-    yield (
-        "| system | seeds | return (IQM) | 95 % | env steps | seconds | "
-        + " | ".join(name.replace("_", " ") for name in shown)
-        + (" |" if shown else "")
-    )
-    yield "|---" * (6 + len(shown)) + "|"
-    for name, one in found.systems.items():
-        scores = [_number(one.scores[s].value) if s in one.scores else "" for s in shown]
-        value, low, high = one.returns
-        total = one.agent_steps + one.pretraining_frames
-        interval = f"{_number(low)} to {_number(high)}" if np.isfinite(low) else "none"
-        parts = (name, one.n, _number(value), interval, f"{total:,}")
-        yield "| " + " | ".join(map(str, [*parts, f"{one.seconds:.0f}", *scores])) + " |"
+def _pair_table(summary: ComparisonSummary) -> Iterator[str]:
+    names = list(summary.systems)
+    by_name = {(pair.a, pair.b): pair for pair in summary.pairs}
+    yield _row(["P(row returns more than column)", *names])
+    yield _rule(1 + len(names))
+    for row in names:
+        entries = []
+        for column in names:
+            pair = by_name.get((row, column)) or by_name.get((column, row))
+            if pair is None:
+                entries.append("")
+                continue
+            value = pair.probability.value
+            star = "" if pair.difference == "not significant" else "*"
+            entries.append(f"{value if pair.a == row else 1 - value:.2f}{star}")
+        yield _row([row, *entries])
     yield ""
-    yield "Env steps: the agent's and those whose frames the code was trained on."
+    yield f"*: the 95 % interval leaves out one half and p < {SIGNIFICANCE:g}."
+
+
+def _correlation_table(summary: ComparisonSummary) -> Iterator[str]:
+    yield _row(["score", *(f"rank correlation with return, {name}" for name in GROUPS.values())])
+    yield _rule(3)
+    names = {name for by_score in summary.correlations.values() for name in by_score}
+    for score in sorted(names):
+        if not _is_single_factor(score):
+            yield _row([score, *(_rho(summary.correlations[g].get(score)) for g in GROUPS)])
     yield ""
-    yield "| P(row returns more than column) | " + " | ".join(found.systems) + " |"
-    yield "|---" * (1 + len(found.systems)) + "|"
-    pairs = {(one.a, one.b): one for one in found.improvements}
-    for a in found.systems:
-        row = []
-        for b in found.systems:
-            if (a, b) in pairs:
-                mark = "" if pairs[a, b].verdict == "not told apart" else "*"
-                row.append(f"{pairs[a, b].probability.value:.2f}{mark}")
-            elif (b, a) in pairs:
-                mark = "" if pairs[b, a].verdict == "not told apart" else "*"
-                row.append(f"{1 - pairs[b, a].probability.value:.2f}{mark}")
-            else:
-                row.append("")
-        yield f"| {a} | " + " | ".join(row) + " |"
-    yield ""
-    yield "Starred: the 95 % interval leaves out one half and p < .05."
-    if any(found.correlations.values()):
-        yield ""
-        yield "| score | rank correlation with return, all codes | betas alone |"
-        yield "|---|---|---|"
-        for score in sorted({name for rhos in found.correlations.values() for name in rhos}):
-            if _main(score):
-                cells = [found.correlations[g].get(score) for g in ("codes", "betas")]
-                yield f"| {score} | " + " | ".join(_rho(cell) for cell in cells) + " |"
-        yield ""
-        yield "Spearman, with 95 % intervals over systems and their seeds."
-    yield ""
-    yield from (f"- {sentence}" for sentence in _sentences(found))
+    yield "Spearman's rho, with 95 % intervals over systems and seeds."
+
+
+def _row(entries: list[str]) -> str:
+    return f"| {' | '.join(entries)} |"
+
+
+def _rule(columns: int) -> str:
+    return "|---" * columns + "|"
+
+
+def _is_single_factor(score: str) -> bool:
+    """Whether a score is the skill of one factor; only the means over factors are listed."""
+    return score.startswith(("state_linear_", "state_mlp_"))
 
 
 def _rho(rho: Estimate | None) -> str:

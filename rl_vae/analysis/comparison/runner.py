@@ -1,0 +1,220 @@
+"""Experiment runner: stages that store their result and their duration, and jobs in processes.
+
+A stage is one part of an experiment, such as one training. `run_stage(FOLDER/agent, work)` writes
+what `work` returns to FOLDER/agent.json, with the duration of the stage. A finished stage is not
+run again, so that an interrupted experiment continues if the same stages are run in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from rl_vae.errors import RlVaeError
+from rl_vae.system import files
+from rl_vae.system.processes import ParentLink, run_jobs
+
+TICK = 2.0
+"""Seconds between two updates of a clock's file."""
+LONGEST_TICK = 30.0
+"""If an update comes later than this, in seconds, the process was stopped or the machine slept."""
+
+
+class StageClock:
+    """Duration of a stage, stored in a file, over all starts of the stage.
+
+    Seconds in which the process was stopped do not count. They are recorded as `paused`.
+
+    Args:
+        path: The file.
+        restart: Whether to ignore what earlier starts of the stage took.
+
+    Attributes:
+        seconds: Wall-clock seconds.
+        cpu_seconds: CPU seconds of this process and of its finished children.
+        paused: Seconds in which the process was stopped.
+        starts: Number of times that the stage was started.
+    """
+
+    def __init__(self, path: Path, *, restart: bool) -> None:
+        self._path = path
+        if restart:
+            path.unlink(missing_ok=True)
+        stored = files.read_object(path) if path.is_file() else {}
+        self.seconds: float = stored.get("seconds", 0.0)
+        self.cpu_seconds: float = stored.get("cpu_seconds", 0.0)
+        self.paused: float = stored.get("paused", 0.0)
+        self._machine_seconds: float = stored.get("machine_seconds", 0.0)
+        self.starts: int = stored.get("starts", 0) + 1
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._last = time.monotonic(), _cpu_seconds(), _machine_seconds()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._update()
+
+    def to_dict(self) -> dict[str, float]:
+        """Figures of a finished stage; `other_cores`: mean number of cores that others used."""
+        others = max(0.0, self._machine_seconds - self.cpu_seconds)
+        return {
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "paused": self.paused,
+            "starts": self.starts,
+            "other_cores": others / max(self.seconds, 1e-9),
+        }
+
+    def _run(self) -> None:
+        while not self._stop.wait(TICK):
+            self._update()
+
+    def _update(self) -> None:
+        now = time.monotonic(), _cpu_seconds(), _machine_seconds()
+        elapsed, cpu, machine = (a - b for a, b in zip(now, self._last, strict=True))
+        if elapsed > LONGEST_TICK:
+            self.paused += elapsed
+        else:
+            self.seconds += elapsed
+            self._machine_seconds += machine
+        self.cpu_seconds += cpu
+        self._last = now
+        stored = {name: getattr(self, name) for name in ("seconds", "cpu_seconds", "paused")}
+        stored |= {"machine_seconds": self._machine_seconds, "starts": self.starts}
+        files.write_json(self._path, stored)
+
+
+def run_stage(
+    path: Path,
+    work: Callable[[StageClock], Mapping[str, Any] | None],
+    *,
+    resumable: bool = True,
+    log: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Run a stage, or return the result of a finished one.
+
+    Args:
+        path: Name of the stage. The result goes to PATH.json.
+        work: The stage. What it returns is stored beside the figures of the clock; an entry
+            "seconds" replaces the clock's.
+        resumable: Whether `work` continues an interrupted start. If not, the clock restarts.
+        log: Receives one line at the start and one at the end of the stage.
+    """
+    target, clock_file = path.with_name(f"{path.name}.json"), path.with_name(f"{path.name}.clock")
+    if target.is_file():
+        return files.read_object(target)
+    if log is not None:
+        log(f"{path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with StageClock(clock_file, restart=not resumable) as clock:
+        result = work(clock) or {}
+    content: dict[str, Any] = plain_json({**clock.to_dict(), **result})
+    files.write_json(target, content)
+    clock_file.unlink()
+    if log is not None:
+        log(f"{path}: {content['seconds']:.0f} s")
+    return content
+
+
+def run_in_processes(
+    function: Callable[..., str],
+    jobs: Mapping[str, tuple[Any, ...]],
+    n_processes: int,
+    *,
+    finished: int = 0,
+    threads: int | None = None,
+    progress: bool = True,
+) -> dict[str, RlVaeError]:
+    """Run `function(*arguments)` for every job, each in a process of its own.
+
+    A job that fails does not stop the others.
+
+    Args:
+        function: Returns a short text about its result, for the progress bar.
+        jobs: Arguments of each job by its name, started in this order.
+        n_processes: Number of processes at the same time, from 1.
+        finished: Number of jobs that finished earlier, for the progress bar.
+        threads: Number of threads in each process; None: as many as in this process.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The error of each job that failed.
+    """
+    failures: dict[str, RlVaeError] = {}
+    wrapped = {name: (function, threads, arguments) for name, arguments in jobs.items()}
+    total, disable = finished + len(jobs), None if progress else True
+    with (
+        contextlib.closing(run_jobs(_serve, wrapped, n_processes, threads=threads)) as messages,
+        tqdm(total=total, initial=finished, unit=" runs", disable=disable) as bar,
+    ):
+        for message in messages:
+            if message is None:
+                bar.refresh()
+                continue
+            bar.update()
+            if message.kind == "failed":
+                failures[message.job] = message.value
+                tqdm.write(f"{message.job}: {message.value}")
+            else:
+                bar.set_postfix_str(f"{message.job}: {message.value}")
+    return failures
+
+
+def plain_json(value: Any) -> Any:
+    """A value as JSON stores it: arrays and tuples are lists, numbers that are not finite null."""
+    if isinstance(value, Mapping):
+        return {name: plain_json(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain_json(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value
+
+
+def _serve(
+    parent: ParentLink,
+    function: Callable[..., str],
+    threads: int | None,
+    arguments: tuple[Any, ...],
+) -> None:
+    """Run a job in its own process."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    parent.send(("made", function(*arguments)))
+
+
+def _cpu_seconds() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _machine_seconds() -> float:
+    """CPU seconds of all processes since the machine started; 0 if the system does not tell."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return 0.0
+    user, nice, system = stat.read_text().split(maxsplit=4)[1:4]
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
