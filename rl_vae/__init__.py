@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from rl_vae.verify.repair import repair_folder
     from rl_vae.verify.verify import verify_folder
     from rl_vae.wrappers.drift import DriftWarning
-    from rl_vae.wrappers.latent import LatentObservation, VectorLatentObservation
+    from rl_vae.wrappers.latent import LatentObservation
+    from rl_vae.wrappers.vector import VectorLatentObservation
     from rl_vae.wrappers.watch import WatchLatents
 
 __version__ = "0.1.0"
@@ -81,7 +82,7 @@ _HOME = {
     "Uniform": "data.policies",
     "VAE": "models.vae",
     "VAEConfig": "models.vae",
-    "VectorLatentObservation": "wrappers.latent",
+    "VectorLatentObservation": "wrappers.vector",
     "WatchLatents": "wrappers.watch",
     "collect_frames": "data.collect",
     "collect_sprites": "data.sprites",

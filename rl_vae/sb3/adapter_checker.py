@@ -23,8 +23,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.vec_env import VecLatent
-from rl_vae.wrappers.latent import LatentObservation, VectorLatentObservation
+from rl_vae.wrappers.latent import LatentObservation
 from rl_vae.wrappers.layout import LATENT
+from rl_vae.wrappers.vector import VectorLatentObservation
 
 TOLERANCE = 1e-6
 """Of every number of an observation. Batches of other sizes differ by about 1e-8."""
@@ -222,8 +223,8 @@ class Audit:
 
 
 def _options(cell: Cell) -> dict[str, Any]:
-    others = "dict" if cell.space == "Dict kept" else "flatten"
-    return {"stack": cell.stack, "actions": cell.actions, "others": others}
+    extras = "dict" if cell.space == "Dict kept" else "flatten"
+    return {"stack": cell.stack, "actions": cell.actions, "extras": extras}
 
 
 def _draw(lanes: int) -> Iterator[NDArray[np.float32]]:

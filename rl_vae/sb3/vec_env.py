@@ -22,8 +22,8 @@ from rl_vae.envs.make import TRAINING_SEEDS, seeds_of_reset
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.extractor import LatentExtractor as LatentExtractor
-from rl_vae.wrappers.codes import Code
-from rl_vae.wrappers.layout import Extras
+from rl_vae.wrappers.config import ObservationConfig, config_from_options
+from rl_vae.wrappers.fields import ObservationFields
 from rl_vae.wrappers.pipeline import FINAL_FRAME, FRAME, LatentPipeline
 
 VecObservation = NDArray[Any]
@@ -115,30 +115,27 @@ class PixelVecEnv(VecEnv):
 class VecLatent(VecEnvWrapper):
     """Replaces image observations by stacked codes and, if wanted, past actions.
 
-    Encodes all environments, with the terminal observations of those that ended, in one call in
-    this process. Observations are float32 (N, stack Z + actions A), as `rl_vae.wrappers.history` lays them
-    out; `infos[i]["terminal_observation"]` is of the same kind.
+    One call of the encoder in this process encodes all environments and the terminal observations
+    of those that ended. `rl_vae.wrappers.fields` describes the observations, (N, width) float32;
+    `infos[i]["terminal_observation"]` is of the same kind.
 
     Args:
-        venv: Observes raw images (N, h, w, c) uint8, or a Dict with such, or frames, where it says
-            so by an attribute `frame_spec` that equals the encoder's.
-        encoder: Folder of the artifact, read at the first reset; or the loaded Encoder.
-        stack: How many codes, the current one included; a single frame holds no velocity.
-        actions: How many past actions.
-        code: "mu", "mu_logvar" or "sample"; see `rl_vae.wrappers.codes`.
-        seed: Of the noise of code="sample"; it begins anew where the environments are seeded.
-        standardise: Scale latents by their mean and deviation over the training frames.
-        others: What becomes of a Dict's other entries: "flatten" suits MlpPolicy, "dict"
-            MultiInputPolicy; see `rl_vae.wrappers.layout`.
-        image_key: Which entry of a Dict is the image; needed where there are several.
-        keep_frame: Put the frame that was encoded, (H, W, C) uint8, into infos[i]["frame"], an
-            ended episode's last one into infos[i]["final_frame"], first ones also into
+        venv: Vectorised environments that observe raw images (N, h, w, c) uint8, a Dict with such
+            images, or frames if their attribute `frame_spec` equals the encoder's spec.
+        encoder: Model folder, which is read at the first reset; or the loaded Encoder.
+        config: What the agent observes; or give its fields as keywords.
+        seed: Seed of the noise of code="sample". The noise begins anew when the environments are
+            seeded.
+        keep_frame: Whether to put the encoded frame, (H, W, C) uint8, into infos[i]["frame"], the
+            last one of an ended episode into infos[i]["final_frame"], and first ones also into
             `reset_infos`.
+        **options: Fields of ObservationConfig: stack, actions, code, standardise, extras,
+            image_key.
 
     Raises:
-        ArtifactError: where the artifact is missing or damaged.
-        ObservationError: where the observations are not the encoder's.
-        ConfigError: where an option is out of its range.
+        FolderError: if the model folder is missing or damaged.
+        ObservationError: if the encoder was made for other observations.
+        ConfigError: if an option is unknown or out of its range.
     """
 
     def __init__(
@@ -146,37 +143,28 @@ class VecLatent(VecEnvWrapper):
         venv: VecEnv,
         encoder: str | Path | Encoder,
         *,
-        stack: int = 1,
-        actions: int = 0,
-        code: Code = "mu",
+        config: ObservationConfig | None = None,
         seed: int | None = None,
-        standardise: bool = False,
-        others: Extras = "flatten",
-        image_key: str | None = None,
         keep_frame: bool = False,
+        **options: Any,
     ) -> None:
         self.encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder, lazy=True)
-        self._observer = LatentPipeline(
+        self._pipeline = LatentPipeline(
             self.encoder,
             venv.observation_space,
             venv.action_space,
             venv.num_envs,
+            config_from_options(config, options),
             applied=getattr(venv, "frame_spec", None),
-            stack=stack,
-            actions=actions,
-            code=code,
             seed=seed,
-            standardise=standardise,
-            others=others,
-            image_key=image_key,
         )
         self._keep_frame = keep_frame
         self._actions = np.zeros((venv.num_envs, *(venv.action_space.shape or ())))
-        self._lane_seeds: Sequence[int | None] = [None] * venv.num_envs
-        super().__init__(venv, self._observer.observation_space)
+        self._env_seeds: Sequence[int | None] = [None] * venv.num_envs
+        super().__init__(venv, self._pipeline.observation_space)
 
     def __getstate__(self) -> dict[str, Any]:
-        # SB3 keeps the class's own members in there, which cannot be pickled; frames are large.
+        # SB3 keeps the members of the class in there, which cannot be pickled; frames are large.
         left_out = ("class_attributes", "frames")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
@@ -184,49 +172,55 @@ class VecLatent(VecEnvWrapper):
         vars(self).update(state)
         self.class_attributes = dict(inspect.getmembers(type(self)))
 
+    @property
+    def fields(self) -> ObservationFields:
+        """Layout of an observation."""
+        return self._pipeline.fields
+
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the next reset."""
-        self._lane_seeds = self.venv.seed(seed)
-        return self._lane_seeds
+        self._env_seeds = self.venv.seed(seed)
+        return self._env_seeds
 
     def reset(self) -> VecEnvObs:
         """Begin episodes; stacks are filled with the first codes."""
-        raw = self._observer.contract.take(self.venv.reset())
-        seen = self._observer.reset(raw, self._lane_seeds)
-        self.frames = seen.frames  # (N, H, W, C), for who watches
-        self._lane_seeds = [None] * self.num_envs
+        observed = self._pipeline.reset(self.venv.reset(), self._env_seeds)
+        self.frames = observed.frames  # (N, H, W, C), for VecWatch
+        self._env_seeds = [None] * self.num_envs
         self.reset_infos = [dict(info) for info in self.venv.reset_infos]
         if self._keep_frame:
-            for info, frame in zip(self.reset_infos, seen.frames, strict=True):
+            for info, frame in zip(self.reset_infos, observed.frames, strict=True):
                 info[FRAME] = frame.copy()
-        now: VecEnvObs = seen.now
+        now: VecEnvObs = observed.now
         return now
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Hand the actions on."""
+        """Send the actions to the environments."""
         self._actions = actions
         self.venv.step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Encode what every environment shows, and how ended episodes ended, in one call."""
+        """Encode all observations and the last ones of ended episodes, in one call."""
         raw, rewards, dones, infos = self.venv.step_wait()
-        contract, ended = self._observer.contract, np.flatnonzero(dones)
-        finals = None
-        if len(ended):
-            finals = contract.take_each([infos[lane]["terminal_observation"] for lane in ended])
-        seen = self._observer.step(contract.take(raw), self._actions, ended=ended, finals=finals)
-        self.frames = seen.frames
+        ended = np.flatnonzero(dones)
+        observed = self._pipeline.step(
+            raw,
+            self._actions,
+            ended=dones,
+            final_obs=[infos[env]["terminal_observation"] for env in ended],
+        )
+        self.frames = observed.frames
         infos = [dict(info) for info in infos]
-        for lane, last in zip(ended, seen.finals, strict=True):
-            infos[lane]["terminal_observation"] = last
-            self.reset_infos[lane] = dict(self.venv.reset_infos[lane])
+        for env, final in zip(ended, observed.final_obs, strict=True):
+            infos[env]["terminal_observation"] = final
+            self.reset_infos[env] = dict(self.venv.reset_infos[env])
         if self._keep_frame:
-            for info, frame in zip(infos, seen.frames, strict=True):
+            for info, frame in zip(infos, observed.frames, strict=True):
                 info[FRAME] = frame.copy()
-            for lane, frame in zip(ended, seen.final_frames, strict=True):
-                infos[lane][FINAL_FRAME] = frame.copy()
-                self.reset_infos[lane][FRAME] = infos[lane][FRAME]
-        return seen.now, rewards, dones, infos
+            for env, frame in zip(ended, observed.final_frames, strict=True):
+                infos[env][FINAL_FRAME] = frame.copy()
+                self.reset_infos[env][FRAME] = infos[env][FRAME]
+        return observed.now, rewards, dones, infos
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Codes: what stands for a frame in an observation: mu, its variance beside it, or a sample.
+"""Codes: frames -> codes, which are mu, mu and log-variance, or a sample of the posterior.
 
 Shape letters: N frames, Z latents, D numbers of a code.
 """
@@ -6,7 +6,7 @@ Shape letters: N frames, Z latents, D numbers of a code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,93 +14,90 @@ from numpy.typing import NDArray
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
+from rl_vae.wrappers.config import ObservationConfig
 
-Code = Literal["mu", "mu_logvar", "sample"]
-_CODES = ("mu", "mu_logvar", "sample")
-
-LEAST_STD = 0.1
-"""A latent is never divided by less: below this standard deviation of mu over the training frames
-it counts as collapsed (Var(mu) < 0.01: Burda et al. 2016, Importance Weighted Autoencoders,
-arXiv:1509.00519, section 5.2). So its noise is multiplied by 10 at most, and stays small."""
+MIN_STD = 0.1
+"""Smallest divisor of a standardised latent. A latent whose mu has a smaller standard deviation
+over the training frames counts as collapsed (Var(mu) < 0.01: Burda et al. 2016, Importance Weighted
+Autoencoders, arXiv:1509.00519, section 5.2). Its noise is multiplied by 10 at most."""
 
 
 class Codes:
-    """Turns frames into the numbers that agents see.
+    """Encodes frames as `config.code` and `config.standardise` say.
+
+    "mu" gives Z numbers; "mu_logvar" 2 Z numbers, the means and then the logarithms of the
+    variances; "sample" Z numbers z = mu + sigma e with e ~ N(0, 1) (Kingma and Welling 2014,
+    arXiv:1312.6114, equation 10).
 
     Args:
-        encoder: Through which they see.
-        lanes: How many environments there are.
-        code: "mu", Z numbers; "mu_logvar", 2 Z numbers, the means and then the logarithms of the
-            variances; "sample", Z numbers drawn from the posterior, z = mu + sigma e, e ~ N(0, 1)
-            (Kingma and Welling 2014, arXiv:1312.6114, equation 10).
-        seed: From which "sample" draws. Every lane has noise of its own, which begins anew where
-            the environment is seeded, so that it does not depend on the other lanes.
-        standardise: Subtract each latent's mean over the training frames and divide by its
-            standard deviation there, or by LEAST_STD where that is smaller. Log-variances stay.
+        encoder: Encoder of the frames.
+        n_envs: Number of environments.
+        config: What the agent observes.
+        seed: Seed of the noise of "sample", a whole number from 0 up. Every environment has its
+            own noise, which begins anew when the environment is seeded.
 
     Raises:
-        ConfigError: where an argument is out of its range, or "sample" has no seed.
+        ConfigError: if the seed is out of its range, or missing for "sample".
     """
 
     def __init__(
-        self,
-        encoder: Encoder,
-        lanes: int,
-        *,
-        code: Code = "mu",
-        seed: int | None = None,
-        standardise: bool = False,
+        self, encoder: Encoder, n_envs: int, config: ObservationConfig, *, seed: int | None = None
     ) -> None:
-        if code not in _CODES:
-            raise ConfigError(
-                "There is no such code.",
-                expected=f"one of {', '.join(_CODES)}",
-                got=repr(code),
-                remedy="code='mu' serves agents",
-            )
-        whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0
-        if (code == "sample" or seed is not None) and not whole:
-            raise ConfigError(
-                "Sampled codes need a seed.",
-                expected="a whole number from 0 up",
-                got=repr(seed),
-                remedy="seed=0; or code='mu', which draws nothing",
-            )
-        self.encoder, self._code, self._seed = encoder, code, seed
+        sampled = config.code == "sample"
+        _check_seed(seed, sampled)
+        self.encoder, self._code, self._seed = encoder, config.code, seed
         z = encoder.latent_dim
-        self.width = 2 * z if code == "mu_logvar" else z
-        self._mean, self._std = np.zeros(z, np.float32), np.ones(z, np.float32)
-        if standardise:
+        self.width = 2 * z if config.code == "mu_logvar" else z
+        self._standardise = config.standardise
+        self.mean, self.std = np.zeros(self.width, np.float32), np.ones(self.width, np.float32)
+        if config.standardise:
             statistics = encoder.statistics
-            self._mean = np.asarray(statistics.latent_mean, np.float32)
-            self._std = np.maximum(statistics.latent_std, LEAST_STD).astype(np.float32)
-        self._standardise = standardise
+            self.mean[:z] = statistics.latent_mean
+            self.std[:z] = np.maximum(statistics.latent_std, MIN_STD)
         self._noise: list[np.random.Generator] = []
-        if code == "sample":
-            children = np.random.SeedSequence(seed).spawn(lanes)
+        if sampled:
+            children = np.random.SeedSequence(seed).spawn(n_envs)
             self._noise = [np.random.default_rng(child) for child in children]
 
-    def reseed(self, lanes: NDArray[np.int64], seeds: Sequence[Any]) -> None:
-        """Begin the noise of some lanes anew from their environments' seeds; None: it goes on."""
-        if self._noise:
-            for lane, seed in zip(lanes, seeds, strict=True):
-                if seed is not None:
-                    self._noise[lane] = np.random.default_rng([self._seed or 0, int(seed)])
-
-    def of(self, frames: UInt8Array, lanes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Codes (N, D) of frames (N, H, W, C), in one call of the encoder.
+    def reseed(self, envs: NDArray[np.int64], seeds: Sequence[Any]) -> None:
+        """Begin the noise of some environments anew from their seeds.
 
         Args:
-            frames: That fit the FrameSpec.
-            lanes: (N,) from which environment each comes; where one comes twice, the older first.
+            envs: Indices of the environments.
+            seeds: Seed of each of the N environments; None: its noise goes on.
+        """
+        for env in envs if self._noise else ():
+            if seeds[env] is not None:
+                self._noise[env] = np.random.default_rng([self._seed or 0, int(seeds[env])])
+
+    def encode(self, frames: UInt8Array, envs: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Codes (N, D) of frames (N, H, W, C), with one call of the encoder.
+
+        Args:
+            frames: Frames that fit the encoder's FrameSpec.
+            envs: (N,) index of the environment of each frame.
         """
         if self._code == "mu":
             return self._scale(self.encoder.encode(frames))
         mu, logvar = self.encoder.encode_posterior(frames)
         if self._code == "mu_logvar":
-            return np.concatenate([self._scale(mu), logvar], axis=1)
-        noise = [self._noise[lane].standard_normal(mu.shape[1], np.float32) for lane in lanes]
+            return self._scale(np.concatenate([mu, logvar], axis=1))
+        noise = [self._noise[env].standard_normal(mu.shape[1], np.float32) for env in envs]
         return self._scale(mu + np.exp(0.5 * logvar) * np.reshape(noise, mu.shape))
 
-    def _scale(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
-        return (z - self._mean) / self._std if self._standardise else z
+    def _scale(self, codes: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (codes - self.mean) / self.std if self._standardise else codes
+
+
+def _check_seed(seed: int | None, needed: bool) -> None:
+    if seed is None and not needed:
+        return
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ConfigError(
+            "The seed of sampled codes is missing or out of range."
+            if needed
+            else "The seed is out of range.",
+            expected="a whole number from 0 up",
+            got=repr(seed),
+            remedy="give seed=0, or choose code='mu', which draws nothing",
+        )

@@ -39,16 +39,8 @@ class History:
     def __init__(
         self, lanes: int, latent_dim: int, stack: int, actions: int, action_space: gym.Space[Any]
     ) -> None:
-        for name, value, least in (("stack", stack, 1), ("actions", actions, 0)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(
-                    f"{name} is out of range.",
-                    expected=f"a whole number from {least} up",
-                    got=repr(value),
-                    remedy=f"{name}={4 if name == 'stack' else 0} serves most games",
-                )
         self._space = action_space
-        width = _action_width(action_space) if actions else 0
+        self.action_width = width = _action_width(action_space) if actions else 0
         size = stack * latent_dim + actions * width
         if size > MOST_NUMBERS:
             raise ConfigError(

@@ -1,6 +1,6 @@
-"""Observer: contract, codes and history of N environments in step; all adapters are made of it.
+"""LatentPipeline: raw observations of N environments -> what an agent observes.
 
-Shape letters: N lanes (environments in step), E lanes whose episodes ended, H W C frame.
+Shape letters: N environments, E environments whose episode ended, H W C frame.
 """
 
 from __future__ import annotations
@@ -15,146 +15,168 @@ from numpy.typing import NDArray
 from rl_vae.errors import EnvironmentFault
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.wrappers.codes import Code, Codes
+from rl_vae.wrappers.codes import Codes
+from rl_vae.wrappers.config import ObservationConfig
+from rl_vae.wrappers.fields import ObservationFields
 from rl_vae.wrappers.history import History
-from rl_vae.wrappers.layout import Extras, ObservationLayout, SplitObservation
-
-Lanes = NDArray[np.int64]
-NO_LANES: Lanes = np.empty(0, np.int64)
+from rl_vae.wrappers.layout import ObservationLayout, SplitObservation
 
 FRAME = "frame"
-"""Where `keep_frame` puts the frame (H, W, C) uint8 that the newest latent is of, in info."""
+"""Key in info of the encoded frame, (H, W, C) uint8, if a wrapper has keep_frame=True."""
 
 FINAL_FRAME = "final_frame"
-"""Where it puts an episode's last one, if the observation is a new episode's already."""
+"""Key in info of the last frame of an ended episode, if the observation is of the next episode."""
 
 
 class Observed(NamedTuple):
-    """What agents see after a reset or a step."""
+    """Result of a reset or a step."""
 
     now: Any
-    """N observations: one array, a Dict of arrays, or a list, as the raw ones came."""
+    """N observations: an array, a Dict of arrays, or a list of single observations."""
     frames: UInt8Array
-    """(N, H, W, C) that the newest latents are of; after a reset of some lanes, theirs only."""
-    finals: Any
-    """E single observations: how episodes ended."""
+    """(N, H, W, C) frames of the newest latents; after a partial reset, those of the environments
+    that were reset."""
+    final_obs: Any
+    """E last observations of ended episodes."""
     final_frames: UInt8Array
-    """(E, H, W, C)."""
+    """(E, H, W, C) last frames of ended episodes."""
 
 
 class LatentPipeline:
-    """Encodes what N environments show, once a step, and remembers it.
+    """Encodes the raw observations of N environments and keeps the history of each.
 
-    Observations are float32: `stack` codes and `actions` past actions as `rl_vae.wrappers.history` lays
-    them out, then the other entries of a Dict observation as `rl_vae.wrappers.layout` says.
+    Only this class knows the layout of an observation. `fields` describes it to others.
 
     Args:
-        encoder: Through which agents see.
-        space: Raw observations of one environment.
-        action_space: Of one environment.
-        lanes: N.
-        applied: The FrameSpec that the environments have already applied, if they have.
-        stack, actions: As in `rl_vae.wrappers.history.History`.
-        code, seed, standardise: As in `rl_vae.wrappers.codes.Codes`.
-        others, image_key: As in `rl_vae.wrappers.layout.Contract`.
+        encoder: Encoder of the frames.
+        observation_space: Raw observation space of one environment.
+        action_space: Action space of one environment, as the agent acts in it.
+        n_envs: N, the number of environments.
+        config: What the agent observes.
+        applied: FrameSpec that the environments have already applied, or None.
+        seed: Seed of the noise if config.code is "sample".
 
     Raises:
-        ObservationError: where the observations are not the encoder's.
-        ConfigError: where an option is out of its range.
+        ObservationError: if the encoder was made for other observations.
+        ConfigError: if the configuration does not fit these environments.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        space: gym.Space[Any],
+        observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
-        lanes: int,
+        n_envs: int,
+        config: ObservationConfig,
         *,
         applied: FrameSpec | None = None,
-        stack: int = 1,
-        actions: int = 0,
-        code: Code = "mu",
         seed: int | None = None,
-        standardise: bool = False,
-        others: Extras = "flatten",
-        image_key: str | None = None,
     ) -> None:
-        self.encoder = encoder
-        self.contract = ObservationLayout(
-            encoder, space, image_key=image_key, others=others, applied=applied
+        self.encoder, self.config = encoder, config
+        self._layout = ObservationLayout(encoder, observation_space, config, applied=applied)
+        self._codes = Codes(encoder, n_envs, config, seed=seed)
+        self._history, self._preview = (
+            History(n, self._codes.width, config.stack, config.actions, action_space)
+            for n in (n_envs, 1)
         )
-        self._codes = Codes(encoder, lanes, code=code, seed=seed, standardise=standardise)
-        self._history = History(lanes, self._codes.width, stack, actions, action_space)
-        self._blank = History(1, self._codes.width, stack, actions, action_space)
-        self._all = np.arange(lanes)
-        self.observation_space = self.contract.space(self._history.observation_space)
+        self._all = np.arange(n_envs)
+        self.observation_space = self._layout.space(self._history.observation_space)
+        self.fields = ObservationFields(
+            stack=config.stack,
+            code_width=self._codes.width,
+            actions=config.actions,
+            action_width=self._history.action_width,
+            extras=self._layout.flattened,
+            code_mean=self._codes.mean,
+            code_std=self._codes.std,
+        )
 
     def reset(
-        self, raw: SplitObservation, seeds: Sequence[Any], lanes: Lanes | None = None
+        self, raw: Any, seeds: Sequence[Any], is_first: NDArray[np.bool_] | None = None
     ) -> Observed:
         """Begin episodes.
 
         Args:
-            raw: What is shown, of all lanes.
-            seeds: By which each of the lanes that begin was seeded; None where it was not.
-            lanes: Those that begin; None: all. The others stay where they are.
+            raw: Raw observations of all N environments: an array, a Dict of arrays, or a list of
+                single observations. Images of only the reset environments will do, without extras.
+            seeds: Seed of each of the N environments, or None if it was not seeded.
+            is_first: (N,) whether an environment was reset; None: all were. The history of the
+                other environments does not change.
+
+        Raises:
+            EnvironmentFault: if extras of some environments are missing.
         """
-        lanes = self._all if lanes is None else lanes
-        self._codes.reseed(lanes, seeds)
-        images = raw.images
-        if len(images) == len(self._all):
-            images = images[lanes]
-        elif raw.others is not None:  # EnvPool shows the lanes that begin, and no others
+        parts, n = self._layout.split(raw), len(self._all)
+        envs = self._all if is_first is None else np.flatnonzero(is_first)
+        self._codes.reseed(envs, seeds)
+        images = parts.images
+        if len(images) == n:
+            images = images[envs]
+        elif parts.extras is not None:  # EnvPool returns the environments that were reset only
             raise EnvironmentFault(
-                "The environments show some lanes only.",
-                expected=f"observations of all {len(self._all)} lanes, where they are a Dict",
-                got=f"{len(images)} after a reset of some",
+                "The environments returned observations of some environments only.",
+                expected=f"Dict observations of all {n} environments",
+                got=f"observations of {len(images)} environments after a partial reset",
                 remedy="reset all environments, or choose another autoreset mode",
             )
-        frames = self.contract.frames(images)
-        self._history.restart(lanes, self._codes.of(frames, lanes))
-        now = self.contract.join(self._history.observation(), raw.others)
-        return Observed(now, frames, [], frames[:0])
-
-    def first(self, raw: SplitObservation) -> Any:
-        """The observations that begin an episode with some of lane 0; changes nothing."""
-        codes = self._codes.of(self.contract.frames(raw.images), self._all[:1])
-        self._blank.restart(self._all[:1], codes)
-        return self.contract.join(self._blank.observation(), raw.others)
+        frames = self._layout.frames(images)
+        self._history.restart(envs, self._codes.encode(frames, envs))
+        return Observed(self._join(parts), frames, [], frames[:0])
 
     def step(
         self,
-        raw: SplitObservation,
+        raw: Any,
         actions: Any,
         *,
-        ended: Lanes = NO_LANES,
-        finals: SplitObservation | None = None,
-        fresh: Lanes = NO_LANES,
+        ended: NDArray[np.bool_] | None = None,
+        final_obs: Sequence[Any] = (),
+        is_first: NDArray[np.bool_] | None = None,
     ) -> Observed:
-        """Take a step in every lane, with one call of the encoder.
+        """Take a step in every environment, with one call of the encoder.
 
         Args:
-            raw: What is shown now, N.
-            actions: (N, ...) that led there.
-            ended: E lanes that show a new episode's first image already; `finals` is how their
-                old ones ended.
-            finals: E last observations.
-            fresh: Lanes that were reset instead of obeying their action.
+            raw: Raw observations of all N environments after the step, as in `reset`.
+            actions: (N, ...) actions of the agent that led to them.
+            ended: (N,) whether `raw` already shows the first observation of a new episode, while
+                `final_obs` shows the last one of the old episode; None: nowhere.
+            final_obs: E raw single observations, one for each environment in `ended`.
+            is_first: (N,) whether an environment was reset and ignored its action; None: none was.
         """
-        images, n = np.asarray(raw.images), len(self._all)
-        if finals is not None and len(ended):
+        parts, n = self._layout.split(raw), len(self._all)
+        images = np.asarray(parts.images)
+        ends = self._all[:0] if ended is None else np.flatnonzero(ended)
+
+        # Encode the N last images of the old episodes and then the E first ones of the new.
+        finals = self._layout.split(list(final_obs)) if len(ends) else None
+        if finals is not None:
             last = images.copy()
-            last[ended] = finals.images
-            images = np.concatenate([last, images[ended]])
-        frames = self.contract.frames(images)
-        codes = self._codes.of(frames, np.concatenate([self._all, ended]))
+            last[ends] = finals.images
+            images = np.concatenate([last, images[ends]])
+        frames = self._layout.frames(images)
+        codes = self._codes.encode(frames, np.concatenate([self._all, ends]))
+
+        # Extend every history, then restart those of the new episodes.
         self._history.push(codes[:n], np.asarray(actions))
-        self._history.restart(fresh, codes[fresh])
-        at_end: Any = []
-        if finals is not None and len(ended):
-            at_end = self.contract.join(self._history.observation()[ended], finals.others)
-            self._history.restart(ended, codes[n:])
-        now = self.contract.join(self._history.observation(), raw.others)
-        shown = frames[:n].copy() if len(ended) else frames
-        shown[ended] = frames[n:]
-        return Observed(now, shown, at_end, frames[ended])
+        if is_first is not None:
+            self._history.restart(np.flatnonzero(is_first), codes[:n][is_first])
+        final: Any = []
+        if finals is not None:
+            final = self._layout.join(self._history.observation()[ends], finals.extras)
+            self._history.restart(ends, codes[n:])
+
+        now = frames[:n].copy() if len(ends) else frames
+        now[ends] = frames[n:]
+        return Observed(self._join(parts), now, final, frames[ends])
+
+    def first(self, raw: Any) -> Any:
+        """First observation of an episode that begins with `raw`, for a list of one observation.
+
+        The histories do not change.
+        """
+        parts = self._layout.split(raw)
+        codes = self._codes.encode(self._layout.frames(parts.images), self._all[:1])
+        self._preview.restart(self._all[:1], codes)
+        return self._layout.join(self._preview.observation(), parts.extras)
+
+    def _join(self, parts: SplitObservation) -> Any:
+        return self._layout.join(self._history.observation(), parts.extras)

@@ -330,7 +330,7 @@ def test_the_same_seed_gives_the_same_agent(trained: Trained, name: str) -> None
 def test_agents_learn_from_a_dict(encoder: Encoder, name: str) -> None:
     """MultiInputPolicy learns from latents beside a Dict's other entries, ends included."""
     _, algorithm, settings = AGENTS[name]
-    venv = VecLatent(dummy(MIXED, 2), encoder, stack=2, actions=1, others="dict")
+    venv = VecLatent(dummy(MIXED, 2), encoder, stack=2, actions=1, extras="dict")
     arguments: dict[str, Any] = {"seed": 0, "policy_kwargs": {"net_arch": [8]}, **settings}
     start = weights_of(algorithm("MultiInputPolicy", venv, **arguments))
     agent = algorithm("MultiInputPolicy", venv, **arguments).learn(200)

@@ -14,7 +14,8 @@ from toys import ADAPTERS, history_of, watch
 from rl_vae import Encoder, LatentObservation
 from rl_vae.errors import ConfigError
 from rl_vae.training.train import Trained
-from rl_vae.wrappers.codes import LEAST_STD, Codes
+from rl_vae.wrappers.codes import MIN_STD, Codes
+from rl_vae.wrappers.config import ObservationConfig
 
 
 def make() -> gym.Env[Any, Any]:
@@ -67,10 +68,10 @@ def test_samples_are_the_same_in_every_adapter(encoder: Encoder) -> None:
 
 def test_samples_follow_the_posterior(encoder: Encoder) -> None:
     """z = mu + sigma e with e of mean 0 and deviation 1: over 4,000 draws, within 5 errors."""
-    codes = Codes(encoder, 1, code="sample", seed=0)
+    codes = Codes(encoder, 1, ObservationConfig(code="sample"), seed=0)
     frame = np.repeat(frames(encoder, 0)[:1], 1000, axis=0)
     mu, logvar = encoder.encode_posterior(frame)
-    e = (codes.of(frame, np.zeros(1000, np.int64)) - mu) / np.exp(logvar / 2)
+    e = (codes.encode(frame, np.zeros(1000, np.int64)) - mu) / np.exp(logvar / 2)
     assert abs(e.mean()) < 5 / np.sqrt(e.size)
     assert abs(e.var() - 1) < 5 * np.sqrt(2 / e.size)
 
@@ -108,11 +109,11 @@ def test_latents_are_standardised_by_the_reference(
     statistics = replace(
         encoder.statistics, latent_mean=(0.5, -1.0, 2.0, 0.0), latent_std=(2.0, 0.5, 0.0, 0.01)
     )
-    monkeypatch.setattr(Encoder, "reference", property(lambda self: statistics))
+    monkeypatch.setattr(Encoder, "statistics", property(lambda self: statistics))
     plain = shown(adapter, encoder, code="mu_logvar")
     scaled = shown(adapter, encoder, code="mu_logvar", standardise=True)
     for a, b in zip(plain, scaled, strict=True):
-        right = (a[:, :4] - [0.5, -1, 2, 0]) / [2, 0.5, LEAST_STD, LEAST_STD]
+        right = (a[:, :4] - [0.5, -1, 2, 0]) / [2, 0.5, MIN_STD, MIN_STD]
         np.testing.assert_allclose(b[:, :4], right, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(b[:, 4:], a[:, 4:], rtol=0, atol=1e-6)
 
@@ -120,20 +121,20 @@ def test_latents_are_standardised_by_the_reference(
 def test_collapsed_latents_stay_small(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A latent that does not vary is multiplied by 10 at most: noise of 0.001 stays below 0.02."""
     collapsed = replace(encoder.statistics, latent_mean=(1.0,) * 4, latent_std=(0.0, 1e-9, 0.05, 1))
-    monkeypatch.setattr(Encoder, "reference", property(lambda self: collapsed))
-    codes = Codes(encoder, 1, standardise=True)
+    monkeypatch.setattr(Encoder, "statistics", property(lambda self: collapsed))
+    codes = Codes(encoder, 1, ObservationConfig(standardise=True))
     noise = np.full((1, 4), 1.001, np.float32)
     monkeypatch.setattr(encoder, "encode", lambda frames: noise)
-    (scaled,) = codes.of(frames(encoder, 0)[:1], np.zeros(1, np.int64))
+    (scaled,) = codes.encode(frames(encoder, 0)[:1], np.zeros(1, np.int64))
     assert np.abs(scaled).max() < 0.02
     np.testing.assert_allclose(scaled, [0.01, 0.01, 0.01, 0.001], rtol=0, atol=1e-5)
 
 
 def test_training_frames_are_standard(trained: Trained, encoder: Encoder, dataset: Any) -> None:
     """Over the training frames a latent that is alive has mean 0 and deviation 1, about."""
-    codes = Codes(encoder, 1, standardise=True)
-    z = codes.of(dataset.frames(np.arange(len(dataset))), np.zeros(len(dataset), np.int64))
-    alive = np.asarray(encoder.statistics.latent_std) > LEAST_STD
+    codes = Codes(encoder, 1, ObservationConfig(standardise=True))
+    z = codes.encode(dataset.frames(np.arange(len(dataset))), np.zeros(len(dataset), np.int64))
+    alive = np.asarray(encoder.statistics.latent_std) > MIN_STD
     assert alive.any()
     assert np.abs(z.mean(0)[alive]).max() < 0.2
     assert np.abs(z.std(0)[alive] - 1).max() < 0.2

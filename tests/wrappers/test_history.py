@@ -126,20 +126,6 @@ def test_observations_are_new_arrays() -> None:
         assert np.array_equal(history.observation(), before)
 
 
-@pytest.mark.parametrize("name", ["stack", "actions"])
-@pytest.mark.parametrize("value", [-1, 1.5, True, "2", None])
-def test_impossible_numbers_are_refused(name: str, value: Any) -> None:
-    """A stack or a number of actions that is no whole number in range is refused by name."""
-    with refused(ConfigError, name, repr(value)):
-        History(1, 4, **{"stack": 1, "actions": 0, "action_space": DISCRETE, name: value})
-
-
-def test_a_stack_of_nothing_is_refused() -> None:
-    """An agent that sees no latent is blind."""
-    with refused(ConfigError, "stack"):
-        History(1, 4, 0, 0, DISCRETE)
-
-
 def test_actions_that_are_no_numbers_are_refused_only_where_they_are_asked_for() -> None:
     """A space that cannot be appended is an error with actions, and none without."""
     text = gym.spaces.Text(5)

@@ -67,7 +67,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     (STEERED, {"stack": 4, "actions": 2, "code": "mu_logvar", "standardise": True}),
     (STEERED, {"stack": 2, "actions": 1, "code": "sample", "seed": 3}),
     (MIXED, {"stack": 2, "actions": 1, "keep_frame": True}),
-    (MIXED, {"others": "dict", "image_key": "camera_0", "code": "sample", "seed": 0}),
+    (MIXED, {"extras": "dict", "image_key": "camera_0", "code": "sample", "seed": 0}),
 ]
 
 

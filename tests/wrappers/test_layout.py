@@ -73,13 +73,13 @@ MISMATCHES: dict[str, tuple[Callable[[], gym.Env[Any, Any]], dict[str, Any], str
         mixed(a=IMAGE, b=IMAGE),
         {"image_key": "a"},
         "a second image",
-        "others='dict'",
+        "extras='dict'",
     ),
     "latent taken": (
         mixed(a=IMAGE, latent=SPEED),
-        {"others": "dict"},
+        {"extras": "dict"},
         "latent",
-        "others='flatten'",
+        "extras='flatten'",
     ),
     "grayscaled": (wrapped(WRAPPERS.GrayscaleObservation), {}, "(32, 32)", "RGB"),
     "resized": (wrapped(WRAPPERS.ResizeObservation, (48, 48)), {}, "(48, 48, 3)", "resizes"),
@@ -111,7 +111,7 @@ def test_the_only_image_of_a_dict_is_taken(encoder: Encoder, adapter: str) -> No
             lambda: gym.make(MIXED, cameras=2),
             encoder,
             image_key=f"camera_{i}",
-            others="dict",
+            extras="dict",
         )
         for i in range(2)
     )
@@ -149,8 +149,8 @@ def test_other_entries_follow_flattened(encoder: Encoder, adapter: str) -> None:
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_other_entries_are_kept(encoder: Encoder, adapter: str) -> None:
-    """With others="dict" they stay what they were, beside "latent", ends of episodes included."""
-    options: dict[str, Any] = {"stack": 2, "actions": 1, "others": "dict"}
+    """With extras="dict" they stay what they were, beside "latent", ends of episodes included."""
+    options: dict[str, Any] = {"stack": 2, "actions": 1, "extras": "dict"}
     shown = watch(adapter, lambda: gym.make(MIXED), encoder, **options).shown
     flat = watch(adapter, lambda: gym.make(MIXED), encoder, stack=2, actions=1).shown
     space = adapt(adapter, lambda: gym.make(MIXED), encoder, **options)
@@ -169,10 +169,10 @@ def test_other_entries_are_kept(encoder: Encoder, adapter: str) -> None:
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_image_alone_can_be_a_dict(encoder: Encoder, adapter: str) -> None:
-    """others="dict" always gives a Dict, others="flatten" never."""
+    """extras="dict" always gives a Dict, extras="flatten" never."""
     for make in (lambda: gym.make(COUNTING), lambda: Spaced(spaces.Dict({"a": IMAGE}))):
-        for others, kind in (("dict", spaces.Dict), ("flatten", spaces.Box)):
-            env = adapt(adapter, make, encoder, others=others)
+        for extras, kind in (("dict", spaces.Dict), ("flatten", spaces.Box)):
+            env = adapt(adapter, make, encoder, extras=extras)
             assert isinstance(env.observation_space, kind)
 
 
@@ -192,16 +192,16 @@ def test_a_dict_within_a_dict_is_flattened(encoder: Encoder, adapter: str) -> No
 def test_what_cannot_be_flattened_is_refused(trained: Trained, space: gym.Space[Any]) -> None:
     """An entry without a fixed number of numbers is refused, and can be kept."""
     env = mixed(a=IMAGE, b=space)()
-    with refused(ObservationError, "'b'", "others='dict'"):
+    with refused(ObservationError, "'b'", "extras='dict'"):
         LatentObservation(env, trained.path)
-    LatentObservation(env, trained.path, others="dict").reset(seed=0)
+    LatentObservation(env, trained.path, extras="dict").reset(seed=0)
 
 
-@pytest.mark.parametrize("others", ["drop", None, True])
-def test_other_words_are_refused(trained: Trained, others: Any) -> None:
+@pytest.mark.parametrize("extras", ["keep", None, True])
+def test_other_words_are_refused(trained: Trained, extras: Any) -> None:
     """Entries are flattened or kept, and nothing else."""
-    with refused(ConfigError, "others", "MultiInputPolicy"):
-        LatentObservation(gym.make(COUNTING), trained.path, others=others)
+    with refused(ConfigError, "extras", "drop"):
+        LatentObservation(gym.make(COUNTING), trained.path, extras=extras)
 
 
 @pytest.mark.parametrize("how", ["float", "shape", "none"])

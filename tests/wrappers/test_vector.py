@@ -107,13 +107,13 @@ class Dense(SyncVectorEnv):
         return *rest, infos
 
 
-@pytest.mark.parametrize("others", ["flatten", "dict"])
-def test_dense_final_observations_stay_dense(encoder: Encoder, others: Any) -> None:
+@pytest.mark.parametrize("extras", ["flatten", "dict"])
+def test_dense_final_observations_stay_dense(encoder: Encoder, extras: Any) -> None:
     """final_obs as one array becomes one array, with the same latents as an array of objects."""
     opened = [lambda: gym.make(COUNTING)] * LANES
     mode = AutoresetMode.SAME_STEP
     dense, objects = (
-        VectorLatentObservation(kind(opened, autoreset_mode=mode), encoder, stack=2, others=others)
+        VectorLatentObservation(kind(opened, autoreset_mode=mode), encoder, stack=2, extras=extras)
         for kind in (Dense, SyncVectorEnv)
     )
     dense.reset(seed=3), objects.reset(seed=3)
@@ -122,7 +122,7 @@ def test_dense_final_observations_stay_dense(encoder: Encoder, others: Any) -> N
         *_, told = dense.step(np.ones(LANES, np.int64))
         *_, right = objects.step(np.ones(LANES, np.int64))
         for lane in np.flatnonzero(right.get("_final_obs", [])):
-            if others == "dict":
+            if extras == "dict":
                 assert np.array_equal(
                     told["final_obs"]["latent"][lane], right["final_obs"][lane]["latent"]
                 )
