@@ -55,4 +55,8 @@ class ObservationFields:
     @property
     def width(self) -> int:
         """Numbers of the vector."""
-        return self.past_actions.stop + sum(self.extras.values())
+        return (
+            self.stack * self.code_width
+            + self.actions * self.action_width
+            + sum(self.extras.values())
+        )

@@ -10,7 +10,7 @@ from rl_vae.sb3 import adapter_checker as conformance
 from rl_vae.sb3.adapter_checker import TOLERANCE, Cell, cells, check, table
 from rl_vae.wrappers.codes import Codes
 from rl_vae.wrappers.history import History
-from rl_vae.wrappers.pipeline import NO_LANES, LatentPipeline
+from rl_vae.wrappers.pipeline import LatentPipeline
 
 
 def test_the_matrix_is_whole() -> None:
@@ -49,13 +49,13 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
         "step",
         lambda right: (
             lambda self, raw, actions, **more: right(
-                self, raw, actions, **{**more, "fresh": NO_LANES}
+                self, raw, actions, **{**more, "is_first": None}
             )
         ),
     ),
     "colours are swapped": (
         Codes,
-        "of",
+        "encode",
         lambda right: lambda self, frames, lanes: right(self, frames[..., ::-1], lanes),
     ),
 }
