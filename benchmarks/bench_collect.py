@@ -26,9 +26,10 @@ import numpy as np
 
 from rl_vae.data.collect import LANES, collect_frames
 from rl_vae.data.policies import Correlated, PolicyContext
-from rl_vae.envs.engines import EngineName, make_engine
-from rl_vae.envs.make import configure_process, lane_seeds
+from rl_vae.envs.registry import EngineName, make_engine
+from rl_vae.envs.seeds import training_seeds
 from rl_vae.frames import FrameSpec
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.processes import ParentLink, Worker
 
 SPEC = FrameSpec()
@@ -168,7 +169,7 @@ def open_bare(workload: Workload, workers: int, spec: FrameSpec | None) -> Calla
     """Open an engine; returns what steps it for a number of frames."""
     lanes = LANES[workload.engine]
     engine = make_engine(workload.env_id, lanes, engine=workload.engine, workers=workers, spec=spec)
-    images = engine.reset(lane_seeds(lanes, SEED, 0))
+    images = engine.reset(training_seeds(lanes, SEED, 0))
     actor = Correlated().start(PolicyContext(engine.action_space, SPEC, 1, lanes, (SEED, 0)))
 
     def step(frames: int) -> None:

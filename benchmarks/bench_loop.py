@@ -30,7 +30,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 from rl_vae import Encoder, FrameSpec, TrainConfig, collect_frames, train_vae
-from rl_vae.envs.engines import make_engine
+from rl_vae.envs.registry import make_engine
 from rl_vae.sb3 import PixelVecEnv, VecLatent
 from rl_vae.system.provenance import write_figures
 

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from rl_vae import VAE, VAEConfig
-from rl_vae.envs.make import configure_process
 from rl_vae.objectives.divergences import kl_per_dimension
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 
 BATCH = 64

@@ -46,9 +46,9 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from rl_vae import Beta, Correlated, FrameDataset, FrameSpec, TrainConfig, VAEConfig, collect_frames
-from rl_vae.envs.make import configure_process
 from rl_vae.models.networks import NetworkName
 from rl_vae.models.vae import VAE
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 from rl_vae.training import train as training
 from rl_vae.training.cuda_graphs import AHEAD, GraphedTraining, GraphRunner, to_device

@@ -25,10 +25,11 @@ from rl_vae.agents.agent import Agent
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.policies import CollectionPolicy, Correlated
-from rl_vae.envs.make import configure_process, make_env
+from rl_vae.envs.make import make_env
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.statistics import score_frames
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 from rl_vae.wrappers.drift import EVERY, WINDOW, DriftMonitor, DriftWarning
 from rl_vae.wrappers.latent import LatentObservation

@@ -67,8 +67,8 @@ from rl_vae.data.collect import collect_frames
 from rl_vae.data.concat import JoinedFrames
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.policies import CollectionPolicy, Correlated
-from rl_vae.envs.engines import EngineName, make_engine
-from rl_vae.envs.make import configure_process, evaluation_seeds
+from rl_vae.envs.registry import EngineName, make_engine
+from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.frames import FrameSpec
 from rl_vae.models.vae import VAEConfig
 from rl_vae.objectives.autoencoder import Autoencoder
@@ -76,6 +76,7 @@ from rl_vae.objectives.beta import Beta
 from rl_vae.sb3 import MapActions, PixelVecEnv, play
 from rl_vae.system import files
 from rl_vae.system.estimate import t_interval
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import git_commit, machine, package_versions, write_figures
 from rl_vae.training.baselines import BASELINE_MODELS, write_baseline
 from rl_vae.training.train import TrainConfig, train_vae
@@ -1034,7 +1035,7 @@ Written by `python benchmarks/benchmark_agents.py --write RESULTS.md`; figures i
 from its runs, remarks stand in the script.
 
 A score is the mean return of whole episodes that the deterministic agent plays on environment \
-seeds it never trained on (`rl_vae.envs.make.evaluation_seeds`, set 0). Brackets hold Student's t 95 % \
+seeds it never trained on (`rl_vae.envs.seeds.evaluation_seeds`, set 0). Brackets hold Student's t 95 % \
 interval of the mean over training seeds; scores of single seeds stand beside it. Minutes are \
 wall-clock from nothing: collecting, the VAE, RL, every refresh; not the test, nor starting \
 Python. Where other programs had the cores too, the table says how much of them, and CPU minutes \

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import rl_vae
-from rl_vae.envs.make import evaluation_seeds
+from rl_vae.envs.seeds import evaluation_seeds
 
 N_ENVS, DECISIONS = 10, 100
 

@@ -44,8 +44,8 @@ from rl_vae import (
     train_sweep,
     train_vae,
 )
-from rl_vae.envs.make import configure_process
 from rl_vae.errors import TrainingError
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 from rl_vae.training import train as training
 from rl_vae.training.cuda_graphs import GraphRunner

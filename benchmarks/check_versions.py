@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
-from rl_vae.envs.make import configure_process
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from rl_vae import Beta, Correlated, FrameSpec, TrainConfig, VAEConfig, collect_frames, train_vae
-from rl_vae.envs.make import configure_process
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 from rl_vae.training.evaluate import HeldOut
 

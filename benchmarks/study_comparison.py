@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rl_vae import ComparisonConfig, FrameSpec, Recipe, TrainConfig, VAEConfig, compare
 from rl_vae.analysis.comparison.tables import tables
-from rl_vae.envs import make as envs
 from rl_vae.system.files import write_whole
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import git_commit, machine, write_figures
 
 PPO = Recipe(
@@ -58,7 +58,7 @@ STUDIES = {
 
 
 def main() -> None:
-    envs.configure_process()
+    configure_process()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

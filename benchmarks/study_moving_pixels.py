@@ -18,7 +18,7 @@ import numpy as np
 from rl_vae import Encoder, FrameSpec, TrainConfig, VAEConfig, collect_frames, train_vae
 from rl_vae.analysis.probes import PROBES, Target, halve, probe
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.envs.make import configure_process
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 
 RAM = {"ball_x": "ram_49", "ball_y": "ram_54", "player_y": "ram_51", "enemy_y": "ram_50"}

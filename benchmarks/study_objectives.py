@@ -30,10 +30,10 @@ from rl_vae import (
     collect_frames,
     train_vae,
 )
-from rl_vae.envs.make import configure_process
 from rl_vae.models import pictures
 from rl_vae.objectives.base import Objective
 from rl_vae.system import files
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 
 FAMILY: dict[str, Objective] = {

@@ -31,8 +31,8 @@ from rl_vae import (
     collect_frames,
     train_vae,
 )
-from rl_vae.envs.make import configure_process
 from rl_vae.models.networks import NetworkName
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 from rl_vae.training import train as training
 from rl_vae.training.checkpoint import State

@@ -24,11 +24,11 @@ import numpy as np
 
 from rl_vae import Beta, Encoder, Sprites, TrainConfig, VAEConfig, collect_sprites, train_sweep
 from rl_vae.analysis import metrics as dis
-from rl_vae.envs.make import configure_process
 from rl_vae.errors import TrainingError
 from rl_vae.models.folder import read_config
 from rl_vae.system.estimate import t_interval
 from rl_vae.system.files import write_json, write_whole
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import git_commit, machine, write_figures
 
 MEASURES = (

@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from rl_vae.agents.recipe import Recipe, check_actions
 from rl_vae.data.policies import Actor, PolicyContext
-from rl_vae.envs.engines import EngineName, make_engine
+from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.errors import ConfigError, TrainingError
 from rl_vae.frames import UInt8Array
 from rl_vae.models import folder as artifact

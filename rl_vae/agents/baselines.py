@@ -24,8 +24,11 @@ from rl_vae.agents.evaluate import MAX_LANES
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.train import learn, make_model
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.envs.engines import make_engine
-from rl_vae.envs.make import FrameSkip, evaluation_seeds, open_env, read_factors, seeds_of_reset
+from rl_vae.envs.factors import read_factors
+from rl_vae.envs.frame_skip import FrameSkip
+from rl_vae.envs.make import open_env
+from rl_vae.envs.registry import make_engine
+from rl_vae.envs.seeds import evaluation_seeds, reset_seeds
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.sb3.vec_env import PixelVecEnv, play
 from rl_vae.system import files
@@ -233,11 +236,11 @@ class StateVecEnv(DummyVecEnv):
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the next reset."""
         self._seed_base, self._resets = 0 if seed is None else seed, 0
-        return seeds_of_reset(self.num_envs, self._seed_base, 0)
+        return reset_seeds(self.num_envs, self._seed_base, 0)
 
     def reset(self) -> VecEnvObs:
         """Start fresh episodes everywhere."""
-        self._seeds = [*seeds_of_reset(self.num_envs, self._seed_base, self._resets)]
+        self._seeds = [*reset_seeds(self.num_envs, self._seed_base, self._resets)]
         self._resets += 1
         return super().reset()
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from rl_vae.agents.agent import Agent
-from rl_vae.envs.engines import EngineName, make_engine
-from rl_vae.envs.make import evaluation_seeds
+from rl_vae.envs.registry import EngineName, make_engine
+from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.frames import UInt8Array
 from rl_vae.models import pictures
 from rl_vae.sb3.vec_env import PixelVecEnv, play

@@ -37,8 +37,8 @@ from rl_vae.agents.agent import (
     space_to_dict,
 )
 from rl_vae.agents.recipe import Recipe
-from rl_vae.envs.engines import EngineName, explain_engine, resolve_engine
-from rl_vae.envs.make import TRAINING_SEEDS, evaluation_seeds, lane_seeds
+from rl_vae.envs.registry import EngineName, explain_engine, resolve_engine
+from rl_vae.envs.seeds import FIRST_EVALUATION_SEED, evaluation_seeds, training_seeds
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.state_dict import pack_state, unpack_state
@@ -107,8 +107,8 @@ def train_agent(
         ArtifactError: where the encoder is damaged, or the folder holds something else.
         EnvironmentFault, ObservationError: where the environment cannot be opened or does not fit.
     """
-    # Environment seeds from TRAINING_SEEDS up belong to evaluation.
-    _check_range("seed", seed, 0, TRAINING_SEEDS - 1)
+    # Environment seeds from FIRST_EVALUATION_SEED up belong to evaluation.
+    _check_range("seed", seed, 0, FIRST_EVALUATION_SEED - 1)
     _check_range("evaluations", evaluations, 0, 1_000_000)
     _check_range("evaluation_episodes", evaluation_episodes, 1, 1_000_000)
     out = Path(out)
@@ -231,7 +231,7 @@ def learn(
     )
     watch.resume(model)
     if model.num_timesteps > 0:  # not the noise and the episodes of the beginning again
-        model.set_random_seed(lane_seeds(1, seed, model.num_timesteps)[0])
+        model.set_random_seed(training_seeds(1, seed, model.num_timesteps)[0])
     left = recipe.total_steps - model.num_timesteps
     try:
         if left > 0:

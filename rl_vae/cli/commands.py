@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from rl_vae.envs import make as envs
-from rl_vae.envs.engines import EngineName
+from rl_vae.envs.registry import EngineName
 from rl_vae.errors import ConfigError, RlVaeError
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.signals import Terminated, say, stoppable
 
 EnvId = Annotated[str, tyro.conf.Positional]
@@ -829,7 +829,7 @@ _GOES_ON = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exits with its status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    envs.configure_process()
+    configure_process()
     then = _GOES_ON.get(arguments[0] if arguments else "", "the same command begins anew")
     last_words = f"rl-vae: stopped; {then}"
     with stoppable(last_words):

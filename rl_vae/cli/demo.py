@@ -21,8 +21,8 @@ from rl_vae.agents.train import TrainedAgent, train_agent
 from rl_vae.data.collect import collect_frames, coverage
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.policies import Correlated
-from rl_vae.envs.engines import EngineName, resolve_engine
-from rl_vae.envs.make import evaluation_seeds
+from rl_vae.envs.registry import EngineName, resolve_engine
+from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models import pictures

@@ -14,11 +14,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from rl_vae.constraints import Range, check_value
 from rl_vae.data.dataset import (
     DatasetHeader,
     FrameDataset,
@@ -30,17 +31,13 @@ from rl_vae.data.dataset import (
     shard_rows_for,
 )
 from rl_vae.data.policies import CollectionPolicy, Correlated, PolicyContext
-from rl_vae.envs.engines import (
-    EngineName,
-    PixelVectorEnv,
-    check_timeout,
-    make_engine,
-    resolve_engine,
-)
-from rl_vae.envs.make import configure_process, lane_seeds
+from rl_vae.envs.registry import EngineName, make_engine, resolve_engine
+from rl_vae.envs.seeds import training_seeds
+from rl_vae.envs.vector_env import PixelVectorEnv
 from rl_vae.errors import ConfigError, DatasetError, EnvironmentFault
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system import files
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.processes import TIMEOUT, ParentLink, Worker
 
 LANES = {"gymnasium": 4, "envpool": 16}
@@ -114,7 +111,7 @@ def collect_frames(
     at_least = {"n_frames": (n_frames, 16), "seed": (seed, 0)}
     at_least["restarts"] = (restarts, 0)
     _check_numbers(**at_least, workers=(1 if workers is None else workers, 1))
-    check_timeout(timeout)
+    check_value("timeout", timeout, Annotated[float, Range(above=0)], TIMEOUT)
     chosen = resolve_engine(env_id, engine, env_kwargs or image_key)
     if restarts and chosen == "envpool":
         raise ConfigError(
@@ -462,7 +459,7 @@ def _fill(
 ) -> None:
     """Act until every lane has its rows. Lane by lane, its episodes follow each other."""
     lanes, shard = header.lanes, rows.shard
-    images: UInt8Array = engine.reset(lane_seeds(lanes, header.seed, shard))
+    images: UInt8Array = engine.reset(training_seeds(lanes, header.seed, shard))
     scene = PolicyContext(
         engine.action_space, header.spec, header.frame_skip, lanes, (header.seed, shard)
     )
@@ -480,7 +477,7 @@ def _fill(
             rows.steps["factors"][at] = engine.factors()[active]
         rows.steps["action"][at] = actions[active]
         rows.steps["episode"][at], rows.steps["step"][at] = episode[active], step[active]
-        images, rewards, terminated, truncated, _ = engine.step(actions)
+        images, rewards, terminated, truncated, *_ = engine.step(actions)
         rows.steps["reward"][at] = rewards[active]
         rows.steps["terminated"][at] = terminated[active]
         rows.steps["truncated"][at] = truncated[active]

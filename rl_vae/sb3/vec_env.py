@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rl_vae.envs.engines import PixelVectorEnv
-from rl_vae.envs.make import TRAINING_SEEDS, seeds_of_reset
+from rl_vae.envs.seeds import FIRST_EVALUATION_SEED, reset_seeds
+from rl_vae.envs.vector_env import PixelVectorEnv
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.extractor import LatentExtractor as LatentExtractor
@@ -48,9 +48,9 @@ class PixelVecEnv(VecEnv):
         space = engine.raw_space
         if engine.spec is not None:
             space = gym.spaces.Box(0, 255, engine.spec.shape, np.uint8)
-        super().__init__(engine.n_lanes, space, engine.action_space)
+        super().__init__(engine.num_envs, space, engine.action_space)
         self._actions: NDArray[Any] | None = None
-        self._images: VecObservation = np.zeros((engine.n_lanes, *space.shape), np.uint8)
+        self._images: VecObservation = np.zeros((engine.num_envs, *space.shape), np.uint8)
         self._seed_base, self._resets = seed, 0
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
@@ -73,7 +73,7 @@ class PixelVecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """Act; ended lanes show their new episode, infos hold the old one's last image."""
         assert self._actions is not None
-        self._images, rewards, terminated, truncated, finals = self.engine.step(self._actions)
+        self._images, rewards, terminated, truncated, finals, *_ = self.engine.step(self._actions)
         dones = terminated | truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for lane, image in zip(np.flatnonzero(dones), finals, strict=True):
@@ -109,7 +109,7 @@ class PixelVecEnv(VecEnv):
         return self._get_indices(indices)
 
     def _next_seeds(self) -> list[int]:
-        return seeds_of_reset(self.num_envs, self._seed_base, self._resets)
+        return reset_seeds(self.num_envs, self._seed_base, self._resets)
 
 
 class VecLatent(VecEnvWrapper):
@@ -336,7 +336,7 @@ def play(
         episodes: How many; they run in rounds of N.
         first_seed: From 2**30 up.
     """
-    assert first_seed >= TRAINING_SEEDS
+    assert first_seed >= FIRST_EVALUATION_SEED
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     venv.seed(first_seed)
     for start in range(0, episodes, venv.num_envs):

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
-from rl_vae.envs.make import is_image
+from rl_vae.envs.pixels import is_image
 from rl_vae.errors import ConfigError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.models.encoder import Encoder

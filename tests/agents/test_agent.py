@@ -21,8 +21,8 @@ from rl_vae.agents.agent import Agent
 from rl_vae.agents.recipe import Recipe
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.policies import PolicyContext
-from rl_vae.envs.engines import make_engine
-from rl_vae.envs.make import lane_seeds
+from rl_vae.envs.registry import make_engine
+from rl_vae.envs.seeds import training_seeds
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import FrameSpec
 from rl_vae.sb3 import PixelVecEnv, VecLatent
@@ -335,7 +335,7 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
     arguments: dict[str, Any] = {"engine": "gymnasium", "spec": agent.encoder.spec, "workers": 1}
     engine = make_engine(game, lanes, **arguments)
     actor = agent.start(PolicyContext(engine.action_space, agent.encoder.spec, 1, lanes, (0,)))
-    images, fresh = engine.reset(lane_seeds(lanes, 0, 0)), np.ones(lanes, np.bool_)
+    images, fresh = engine.reset(training_seeds(lanes, 0, 0)), np.ones(lanes, np.bool_)
     venv = VecLatent(
         PixelVecEnv(make_engine(game, lanes, **arguments)),
         agent.encoder,
@@ -347,7 +347,7 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
     for actions in drawn:
         assert np.array_equal(actor.act(images, fresh), actions)
         assert np.allclose(seen[-1], expected, atol=1e-6)
-        images, _, terminated, truncated, _ = engine.step(actions)
+        images, _, terminated, truncated, *_ = engine.step(actions)
         fresh = terminated | truncated
         expected, _, dones, _ = venv.step(actions)
         assert np.array_equal(dones, fresh)

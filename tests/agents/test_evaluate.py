@@ -18,8 +18,8 @@ from rl_vae.agents import evaluate as evaluation
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.evaluate import evaluate_agent, evaluate_random, film_agent
 from rl_vae.agents.train import train_agent
-from rl_vae.envs.engines import InlineEngine
-from rl_vae.envs.make import TRAINING_SEEDS, evaluation_seeds
+from rl_vae.envs.gymnasium_engine import InProcessVectorEnv
+from rl_vae.envs.seeds import FIRST_EVALUATION_SEED, evaluation_seeds
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.system.estimate import t_interval
 
@@ -34,13 +34,13 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 def seeds_started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[int]]]:
     """The seeds of every reset of an engine."""
     started: list[list[int]] = []
-    reset = InlineEngine.reset
+    reset = InProcessVectorEnv.reset
 
-    def spy(engine: InlineEngine, seeds: Any) -> Any:
+    def spy(engine: InProcessVectorEnv, seeds: Any) -> Any:
         started.append([int(seed) for seed in seeds])
         return reset(engine, seeds)
 
-    monkeypatch.setattr(InlineEngine, "reset", spy)
+    monkeypatch.setattr(InProcessVectorEnv, "reset", spy)
     yield started
 
 
@@ -66,7 +66,7 @@ def test_every_seed_is_played_exactly_once(
         assert result.returns.shape == result.lengths.shape == (7,)
         started = [seed for reset in seeds_started for seed in reset]
         assert started[:7] == list(seeds) and len(set(started)) == len(started)
-        assert min(started) >= TRAINING_SEEDS
+        assert min(started) >= FIRST_EVALUATION_SEED
         seeds_started.clear()
     alone = [film_agent(agent, seed=seed) for seed in seeds]
     played = evaluate_agent(agent, episodes=7, seed=4)
@@ -116,13 +116,13 @@ def test_sampled_actions_are_not_the_mean_ones() -> None:
 def test_a_random_policy_repeats_and_acts_uniformly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The random policy's episodes follow their seed; it takes every action about as often."""
     taken: list[int] = []
-    step = InlineEngine.step
+    step = InProcessVectorEnv.step
 
-    def spy(engine: InlineEngine, actions: Any) -> Any:
+    def spy(engine: InProcessVectorEnv, actions: Any) -> Any:
         taken.extend(int(action) for action in actions)
         return step(engine, actions)
 
-    monkeypatch.setattr(InlineEngine, "step", spy)
+    monkeypatch.setattr(InProcessVectorEnv, "step", spy)
     first = evaluate_random(LINE, episodes=20)
     again, other = evaluate_random(LINE, episodes=20), evaluate_random(LINE, episodes=20, seed=1)
     assert np.array_equal(first.returns, again.returns)
@@ -175,7 +175,7 @@ def test_a_film_shows_the_real_frame_beside_the_decoders(tmp_path: Path) -> None
 def test_a_film_can_be_cut() -> None:
     """max_steps cuts a film, and its return with it."""
     agent = Agent.load(little_games.agent("PPO"))
-    whole, cut = (film_agent(agent, seed=TRAINING_SEEDS, max_steps=n) for n in (1000, 2))
+    whole, cut = (film_agent(agent, seed=FIRST_EVALUATION_SEED, max_steps=n) for n in (1000, 2))
     assert len(cut.images) == 2 < len(whole.images)
     assert cut.total < whole.total
 
@@ -195,7 +195,7 @@ def test_a_grayscale_game_can_be_trained_evaluated_and_filmed(tmp_path: Path) ->
     config = TrainConfig(steps=2, batch_size=16)
     train_vae(data, tmp_path / "model", VAEConfig(latent_dim=4), config)
     train_agent(LINE, tmp_path / "model", tmp_path / "agent", PPO, env_kwargs=kwargs)
-    film = film_agent(Agent.load(tmp_path / "agent"), seed=TRAINING_SEEDS, height=32)
+    film = film_agent(Agent.load(tmp_path / "agent"), seed=FIRST_EVALUATION_SEED, height=32)
     assert film.images[0].shape == (32, 64, 3)
     assert len(evaluate_agent(tmp_path / "agent", episodes=2).returns) == 2
 
@@ -221,7 +221,7 @@ def test_a_film_is_a_file_that_plays(name: str, tmp_path: Path) -> None:
 
     from rl_vae.models import pictures
 
-    film = film_agent(Agent.load(little_games.agent("PPO")), seed=TRAINING_SEEDS, height=64)
+    film = film_agent(Agent.load(little_games.agent("PPO")), seed=FIRST_EVALUATION_SEED, height=64)
     path = tmp_path / name
     pictures.save_video(path, film.images, fps=10)
     if path.suffix == ".gif":

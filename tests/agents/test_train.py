@@ -28,8 +28,8 @@ from rl_vae.agents.agent import Agent
 from rl_vae.agents.evaluate import evaluate_agent, evaluate_random
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import TrainedAgent, train_agent
-from rl_vae.envs.engines import make_engine
-from rl_vae.envs.make import TRAINING_SEEDS
+from rl_vae.envs.registry import make_engine
+from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.errors import ConfigError, FolderError, ObservationError, RlVaeError
 from rl_vae.sb3 import ActionMap, VecLatent
 from rl_vae.system import files
@@ -155,7 +155,7 @@ def with_hyperparameters(recipe: Recipe, **changes: Any) -> Recipe:
         (ConfigError, with_hyperparameters(PPO, batch_size=1), {}),
         (ConfigError, with_hyperparameters(PPO, policy_kwargs={"activation_fn": "sine"}), {}),
         (ConfigError, PPO, {"seed": -1}),
-        (ConfigError, PPO, {"seed": TRAINING_SEEDS}),
+        (ConfigError, PPO, {"seed": FIRST_EVALUATION_SEED}),
         (ConfigError, PPO, {"evaluations": -1}),
         (ConfigError, PPO, {"evaluation_episodes": 0}),
         (ConfigError, PPO, {"engine": "unreal"}),
@@ -551,14 +551,14 @@ def test_training_and_evaluation_share_no_seed(
         return engine
 
     monkeypatch.setattr(agent_module, "make_engine", spying)
-    for seed in (0, 12345, TRAINING_SEEDS - 1):
+    for seed in (0, 12345, FIRST_EVALUATION_SEED - 1):
         resets.clear()
         recipe = replace(PPO, n_envs=3, total_steps=600)
         train(tmp_path / str(seed), recipe, seed=seed, evaluations=2)
         training, *evaluating = resets
         assert len(training) >= 3 and len(evaluating) == 2
-        assert all(0 <= s < TRAINING_SEEDS for s in training)
-        assert all(s >= TRAINING_SEEDS for seeds in evaluating for s in seeds)
+        assert all(0 <= s < FIRST_EVALUATION_SEED for s in training)
+        assert all(s >= FIRST_EVALUATION_SEED for seeds in evaluating for s in seeds)
         assert len(set(training)) == len(training)
 
 

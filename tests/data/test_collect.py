@@ -28,7 +28,7 @@ from faults.collecting import wrong_rows
 from rl_vae.data.collect import LANES, Coverage, _shard_rows, collect_frames, coverage
 from rl_vae.data.dataset import FrameDataset, commit_shard
 from rl_vae.data.policies import Correlated, Mixture, Uniform
-from rl_vae.envs.make import configure_process, evaluation_seeds, lane_seeds
+from rl_vae.envs.seeds import evaluation_seeds, training_seeds
 from rl_vae.errors import (
     ConfigError,
     DatasetError,
@@ -37,6 +37,7 @@ from rl_vae.errors import (
     RlVaeError,
 )
 from rl_vae.frames import FrameSpec
+from rl_vae.system.process_settings import configure_process
 from rl_vae.verify.repair import repair_folder
 from rl_vae.verify.verify import verify_folder
 
@@ -311,11 +312,18 @@ def test_bad_input_leaves_no_folder(
 def test_a_fault_while_collecting_keeps_what_was_committed(tmp_path: Path, workers: int) -> None:
     """An environment that fails in the middle is reported with its traceback, seed and step; the
     shards before it stay, and no process or temporary file does."""
-    seed = lane_seeds(4, 7, 4)[2]
+    seed = training_seeds(4, 7, 4)[2]
     faulty = {"how": "raise", "at": 3, "share": seed}
     with pytest.raises(EnvironmentFault) as caught:
         collect(tmp_path / "frames", FAULTY, env_kwargs=faulty, workers=workers)
-    for word in (FAULTY, "lane 2", f"seed {seed}", "step 3", "ZeroDivisionError", "Traceback"):
+    for word in (
+        FAULTY,
+        "environment 2",
+        f"seed {seed}",
+        "step 3",
+        "ZeroDivisionError",
+        "Traceback",
+    ):
         assert word in str(caught.value)
     dataset = FrameDataset.open(tmp_path / "frames")
     dataset.verify()
@@ -325,7 +333,7 @@ def test_a_fault_while_collecting_keeps_what_was_committed(tmp_path: Path, worke
 
 def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
     """An environment that ends its worker's process fails the collection with its exit status."""
-    seed = lane_seeds(4, 7, 5)[0]
+    seed = training_seeds(4, 7, 5)[0]
     with pytest.raises(EnvironmentFault, match=r"collector \d of .*exit status 7"):
         collect(
             tmp_path / "frames",
@@ -340,7 +348,7 @@ def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
 def test_restarts_end(tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]) -> None:
     """A shard whose environment fails every time is made anew as often as told to, each time said
     with its fault, and then the fault is raised; one worker is a process then, too."""
-    seed = lane_seeds(4, 7, 1)[0]
+    seed = training_seeds(4, 7, 1)[0]
     faulty = {"how": "exit", "at": 2, "share": seed}
     with pytest.raises(EnvironmentFault, match=f"exit status 7.*seed {seed}.*step 2"):
         collect(tmp_path / "frames", FAULTY, env_kwargs=faulty, workers=workers, restarts=2)

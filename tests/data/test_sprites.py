@@ -18,8 +18,9 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 import rl_vae
 from rl_vae import Sprites, collect_sprites
 from rl_vae.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SpritesEnv, draw_sprites
-from rl_vae.envs.engines import make_engine
-from rl_vae.envs.make import make_env, read_factors
+from rl_vae.envs.factors import read_factors
+from rl_vae.envs.make import make_env
+from rl_vae.envs.registry import make_engine
 from rl_vae.errors import ConfigError, DatasetError, RlVaeError
 
 ENV = "rl_vae/Sprites-v0"

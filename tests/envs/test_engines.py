@@ -24,19 +24,14 @@ from environments import (
     terminates,
 )
 
-from rl_vae.envs.engines import (
-    EngineName,
-    EnvPoolEngine,
-    InlineEngine,
-    PixelVectorEnv,
-    ProcessEngine,
-    explain_engine,
-    make_engine,
-    resolve_engine,
-)
-from rl_vae.envs.make import configure_process, lane_seeds
+from rl_vae.envs.envpool_engine import EnvPoolVectorEnv
+from rl_vae.envs.gymnasium_engine import InProcessVectorEnv, MultiProcessVectorEnv
+from rl_vae.envs.registry import EngineName, explain_engine, make_engine, resolve_engine
+from rl_vae.envs.seeds import training_seeds
+from rl_vae.envs.vector_env import PixelVectorEnv
 from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
 from rl_vae.frames import FrameSpec
+from rl_vae.system.process_settings import configure_process
 from rl_vae.system.processes import ParentLink, Worker
 
 configure_process()
@@ -68,7 +63,7 @@ def run(engine: PixelVectorEnv, seeds: Any = SEEDS, steps: int = 25, seed: int =
                 actions = actions.astype(np.float32)
             else:
                 actions = rng.integers(0, engine.action_space.n, len(seeds))
-            out += [*engine.step(actions), engine.factors()]
+            out += [*engine.step(actions)[:5], engine.factors()]
         return out
     finally:
         engine.close()
@@ -94,7 +89,7 @@ def test_no_image_is_lost_or_invented(workers: int, frame_skip: int) -> None:
         assert engine.factor_names == Moment._fields
         seen = {"terminated": 0, "truncated": 0}
         for _ in range(40):
-            images, rewards, terminated, truncated, finals = engine.step(np.arange(5) % 4)
+            images, rewards, terminated, truncated, finals, *_ = engine.step(np.arange(5) % 4)
             last = []
             for lane, (seed, episode, step) in enumerate(now):
                 length = length_of(seed, episode)
@@ -123,7 +118,7 @@ def test_results_do_not_depend_on_workers(env_id: str) -> None:
     runs = []
     for workers in (1, 2, 5):
         engine = make_engine(env_id, 5, engine="gymnasium", workers=workers, spec=SPEC)
-        assert isinstance(engine, InlineEngine if workers == 1 else ProcessEngine)
+        assert isinstance(engine, InProcessVectorEnv if workers == 1 else MultiProcessVectorEnv)
         runs.append(run(engine))
     assert same(runs[0], runs[1]) and same(runs[0], runs[2])
 
@@ -153,7 +148,7 @@ def test_seeds_decide_everything(env_id: str) -> None:
                 np.stack([engine.action_space.low] * 2)
                 if isinstance(engine.action_space, gym.spaces.Box)
                 else np.array([0, 1])
-            )
+            )[:5]
         return out
 
     first, other, again = play((1, 2)), play((3, 2)), play((1, 2))
@@ -166,8 +161,8 @@ def test_seeds_decide_everything(env_id: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ({"n_lanes": 0}, ConfigError),
-        ({"n_lanes": 2.0}, ConfigError),
+        ({"num_envs": 0}, ConfigError),
+        ({"num_envs": 2.0}, ConfigError),
         ({"workers": 0}, ConfigError),
         ({"workers": -1}, ConfigError),
         ({"frame_skip": 0}, ConfigError),
@@ -182,7 +177,7 @@ def test_seeds_decide_everything(env_id: str) -> None:
 def test_what_cannot_be_run_is_refused(arguments: dict[str, Any], error: type[Any]) -> None:
     """An engine that cannot be run is refused in one error, before its first step."""
     for workers in (1, 2):
-        given = {"env_id": COUNTING, "n_lanes": 3, "workers": workers, "spec": SPEC, **arguments}
+        given = {"env_id": COUNTING, "num_envs": 3, "workers": workers, "spec": SPEC, **arguments}
         with refused(error):
             make_engine(**given)
 
@@ -213,15 +208,15 @@ def test_a_faulty_environment_is_named_with_lane_seed_and_step(
     with pytest.raises(EnvironmentFault) as caught:
         engine.step(np.zeros(5, np.int64))
     engine.close()
-    for word in (FAULTY, "lane 3", "seed 13", "episode 0", "step 2", *FAULTS[how]):
+    for word in (FAULTY, "environment 3", "seed 13", "episode 0", "step 2", *FAULTS[how]):
         assert word in str(caught.value)
 
 
 def test_a_later_episode_is_named_too() -> None:
     """A fault says how many episodes have ended in its lane since the seed was given."""
-    engine = InlineEngine(1, FAULTY, SPEC, 1, None, {"how": "raise", "at": 4, "share": 8})
+    engine = make_engine(FAULTY, 1, spec=SPEC, env_kwargs={"how": "raise", "at": 4, "share": 8})
     engine.reset([8])  # episodes of 3, 8, ... steps
-    with pytest.raises(EnvironmentFault, match=r"lane 0 \(seed 8, episode 1, step 4\)"):
+    with pytest.raises(EnvironmentFault, match=r"environment 0 \(seed 8, episode 1, step 4\)"):
         for _ in range(20):
             engine.step(np.zeros(1, np.int64))
     engine.close()
@@ -237,7 +232,7 @@ def test_a_fault_in_a_worker_is_told_by_the_parent(how: str) -> None:
     engine.step(np.zeros(5, np.int64))
     with pytest.raises(EnvironmentFault) as caught:
         engine.step(np.zeros(5, np.int64))
-    for word in (FAULTY, "lane 3", "seed 13", "episode 0", "step 2", *FAULTS[how]):
+    for word in (FAULTY, "environment 3", "seed 13", "episode 0", "step 2", *FAULTS[how]):
         assert word in str(caught.value)
     # no_process_is_left: without anybody calling close().
 
@@ -279,7 +274,7 @@ def test_an_environment_that_hangs_is_found() -> None:
     with pytest.raises(EnvironmentFault, match=r"worker 1 of .* hangs: nothing for 4 s") as caught:
         for _ in range(3):
             engine.step(np.zeros(2, np.int64))
-    for word in ("lane 1 (seed 5, episode 0, step 3)", "in _spoil", "timeout=SECONDS"):
+    for word in ("environment 1 (seed 5, episode 0, step 3)", "in _spoil", "timeout=SECONDS"):
         assert word in str(caught.value)
 
 
@@ -349,7 +344,7 @@ def test_a_worker_imports_what_it_needs_only() -> None:
     worker = Worker("modules", modules_of)
     modules = worker.recv()
     worker.close()
-    assert {"numpy", "gymnasium", "rl_vae.envs.engines"} <= set(modules)
+    assert {"numpy", "gymnasium", "rl_vae.envs.registry"} <= set(modules)
     assert not {"torch", "pytest", "stable_baselines3"} & set(modules)
 
 
@@ -388,17 +383,17 @@ def alive(pid: int) -> bool:
         return False
 
 
-# EnvPool's CarRacing: whether the pool does what EnvPoolEngine builds on, and what we make of it.
+# EnvPool: what EnvPoolVectorEnv relies on, and what it returns.
 
 CAR = "CarRacing-v3"
 
 
-def pool_engine(n: int, frame_skip: int = 1, **kwargs: Any) -> EnvPoolEngine:
+def pool_engine(n: int, frame_skip: int = 1, **kwargs: Any) -> EnvPoolVectorEnv:
     pytest.importorskip("envpool")
     engine = make_engine(
         CAR, n, engine="envpool", workers=2, frame_skip=frame_skip, env_kwargs=kwargs
     )
-    assert isinstance(engine, EnvPoolEngine)
+    assert isinstance(engine, EnvPoolVectorEnv)
     return engine
 
 
@@ -438,7 +433,7 @@ def test_envpool_lanes_equal_the_bare_pool(frame_skip: int) -> None:
     age = [0, 0, 0]
     ends = 0
     for actions in car_actions(steps, 3):
-        images, rewards, terminated, truncated, finals = engine.step(actions)
+        images, rewards, terminated, truncated, finals, *_ = engine.step(actions)
         last = iter(finals)
         for lane in range(3):
             total, term, trunc = np.float32(0), False, False
@@ -469,7 +464,7 @@ def test_an_envpool_lane_ends_alone() -> None:
     ended = 0
     for _ in range(110):
         before = images
-        images, _, terminated, truncated, finals = engine.step(wild)
+        images, _, terminated, truncated, finals, *_ = engine.step(wild)
         single = alone.step(wild[1:]).images
         assert np.array_equal(images[1], single[0])
         assert not terminated[1] and not truncated[1]
@@ -485,7 +480,7 @@ def test_envpool_is_seeded_by_lane() -> None:
     """A pool's lane i is decided by seeds[i]: the same again, and alone as among others."""
     engine = pool_engine(3)
 
-    def play(engine: EnvPoolEngine, seeds: tuple[int, ...], lanes: list[int]) -> list[Any]:
+    def play(engine: EnvPoolVectorEnv, seeds: tuple[int, ...], lanes: list[int]) -> list[Any]:
         out = [engine.reset(seeds)]
         for actions in car_actions(6, 3):
             out += engine.step(actions[lanes])[:2]
@@ -533,10 +528,10 @@ def test_the_engine_is_explained_in_one_line(monkeypatch: pytest.MonkeyPatch) ->
     pytest.importorskip("envpool")
     said: list[tuple[str, EngineName, Any, str, str]] = [
         (CAR, "auto", None, "envpool", "fastest"),
-        (CAR, "gymnasium", None, "gymnasium", "asked"),
+        (CAR, "gymnasium", None, "gymnasium", "requested"),
         (CAR, "auto", {"lap_complete_percent": 0.9}, "gymnasium", "env_kwargs"),
         ("CartPole-v1", "auto", None, "gymnasium", "Box of shape (4,)"),
-        (DRAWN, "auto", None, "gymnasium", "no environment of that name"),
+        (DRAWN, "auto", None, "gymnasium", "no environment of this name"),
     ]
     for env_id, engine, only, name, why in said:
         line = explain_engine(env_id, engine, only)
@@ -555,4 +550,4 @@ def test_without_envpool_gymnasium_is_taken(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_lanes_of_different_shards_never_share_a_seed() -> None:
     """The seeds of two shards' lanes are different draws."""
-    assert not set(lane_seeds(16, 0, 0)) & set(lane_seeds(16, 0, 1))
+    assert not set(training_seeds(16, 0, 0)) & set(training_seeds(16, 0, 1))

@@ -19,16 +19,12 @@ from environments import (
     terminates,
 )
 
-from rl_vae.envs.make import (
-    TRAINING_SEEDS,
-    configure_process,
-    evaluation_seeds,
-    is_image,
-    lane_seeds,
-    make_env,
-    read_factors,
-)
+from rl_vae.envs.factors import read_factors
+from rl_vae.envs.make import make_env
+from rl_vae.envs.pixels import is_image
+from rl_vae.envs.seeds import FIRST_EVALUATION_SEED, evaluation_seeds, training_seeds
 from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
+from rl_vae.system.process_settings import configure_process
 
 configure_process()
 
@@ -172,12 +168,12 @@ def test_images_too_small_are_no_images() -> None:
 
 def test_evaluation_never_meets_training() -> None:
     """Seeds to train on lie below 2**30, seeds to evaluate on from there up, and never repeat."""
-    assert lane_seeds(4, 7, 0) == lane_seeds(4, 7, 0)
-    drawn = [seed for shard in range(500) for seed in lane_seeds(16, 7, shard)]
-    assert min(drawn) >= 0 and max(drawn) < TRAINING_SEEDS
+    assert training_seeds(4, 7, 0) == training_seeds(4, 7, 0)
+    drawn = [seed for shard in range(500) for seed in training_seeds(16, 7, shard)]
+    assert min(drawn) >= 0 and max(drawn) < FIRST_EVALUATION_SEED
     assert len(set(drawn)) == len(drawn)
     sets = [seed for which in (0, 1, 999) for seed in evaluation_seeds(100, which)]
-    assert min(sets) >= TRAINING_SEEDS and max(sets) < 2**31 and len(set(sets)) == 300
+    assert min(sets) >= FIRST_EVALUATION_SEED and max(sets) < 2**31 and len(set(sets)) == 300
     for n, seed in ((0, 0), (1, -1), (1, 1000), (1_000_001, 0)):
         with refused(ConfigError):
             evaluation_seeds(n, seed)

@@ -16,7 +16,7 @@ def main() -> None:
     """Run rows and print the table."""
     # Here, for every process that a row starts imports this file.
     from faults.table import ROWS
-    from rl_vae.envs.make import configure_process
+    from rl_vae.system.process_settings import configure_process
     from rl_vae.system.provenance import write_figures
 
     parser = argparse.ArgumentParser(

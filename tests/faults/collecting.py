@@ -18,9 +18,10 @@ from rl_vae.data import collect as module
 from rl_vae.data import dataset as shards
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset, read_manifest
-from rl_vae.envs.make import configure_process, lane_seeds
+from rl_vae.envs.seeds import training_seeds
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec
+from rl_vae.system.process_settings import configure_process
 
 ROWS = 60
 N_FRAMES = 40 * ROWS
@@ -235,7 +236,7 @@ def wrong_rows(dataset: FrameDataset, frame_skip: int = 1) -> tuple[int, int]:
     at = 0
     for shard in range(header.shards):
         share, more = divmod(header.rows_of(shard), header.lanes)
-        for lane, seed in enumerate(lane_seeds(header.lanes, header.seed, shard)):
+        for lane, seed in enumerate(training_seeds(header.lanes, header.seed, shard)):
             now = Moment(seed, 0, 0)
             for _ in range(share + (lane < more)):
                 row = steps[at]
@@ -262,7 +263,7 @@ def bad_frames(n: int, seed: int, folder: Path) -> Figure:
     kinds = ("nan frame", "inf frame", "float", "double", "half")
     good = 0
     for trial in range(n):
-        bad = lane_seeds(4, 7, int(rng.integers(2, 8)))[int(rng.integers(4))]
+        bad = training_seeds(4, 7, int(rng.integers(2, 8)))[int(rng.integers(4))]
         step, out = int(rng.integers(1, 3)), folder / str(trial)
         kwargs = {"how": kinds[trial % 5], "at": step, "share": bad}
         told = ""

@@ -22,8 +22,8 @@ from faults.collecting import ROWS, collect, lines
 from faults.processes import children
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.envs.engines import make_engine
-from rl_vae.envs.make import lane_seeds
+from rl_vae.envs.registry import make_engine
+from rl_vae.envs.seeds import training_seeds
 from rl_vae.errors import EnvironmentFault
 from rl_vae.frames import FrameSpec
 
@@ -75,7 +75,7 @@ def _words(error: EnvironmentFault, how: str, seed: int, step: int) -> bool:
 
 
 def _collected(how: str, folder: Path, rng: np.random.Generator) -> tuple[bool, bool]:
-    bad, step = lane_seeds(4, 7, int(rng.integers(3, 7)))[int(rng.integers(4))], 2
+    bad, step = training_seeds(4, 7, int(rng.integers(3, 7)))[int(rng.integers(4))], 2
     settings = {"env_kwargs": _kwargs(how, folder, step, bad), "workers": 3, "timeout": TIMEOUT}
     out, told = folder / "frames", False
     try:
@@ -114,7 +114,7 @@ def _stepped(how: str, folder: Path, rng: np.random.Generator) -> tuple[bool, bo
 
 
 def _restarted(how: str, folder: Path, rng: np.random.Generator) -> tuple[bool, bool]:
-    bad = lane_seeds(4, 7, int(rng.integers(0, 8)))[int(rng.integers(4))]
+    bad = training_seeds(4, 7, int(rng.integers(0, 8)))[int(rng.integers(4))]
     kwargs = _kwargs(how, folder, 2, bad)
     settings = {"workers": 1 + int(rng.integers(3)), "timeout": TIMEOUT}
     made = collect(folder / "frames", FAULTY, env_kwargs=kwargs, restarts=1, **settings)

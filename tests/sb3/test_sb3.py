@@ -32,15 +32,15 @@ from stable_baselines3.common.vec_env import (
 from toys import MIXED, SHOWING, STEERED, after, reborn, seen
 
 from rl_vae import Encoder, FrameSpec, LatentObservation
-from rl_vae.envs.engines import make_engine
-from rl_vae.envs.make import TRAINING_SEEDS
+from rl_vae.envs.registry import make_engine
+from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.sb3 import ActionMap, MapActions, PixelVecEnv, ScaleRewards, VecLatent, play
 from rl_vae.system import files
 from rl_vae.training.train import Trained
 
 LANES = 3
-EVALUATION = TRAINING_SEEDS + 1_000
+EVALUATION = FIRST_EVALUATION_SEED + 1_000
 
 
 def pixels(
@@ -414,7 +414,7 @@ def test_seeds_below_the_line_are_drawn_and_above_it_counted() -> None:
     assert drawn[0] == drawn[2] != drawn[1]
     flat = [seed for resets in drawn[:2] for lanes in resets for seed in lanes]
     assert len(set(flat)) == 4 * LANES
-    assert max(flat) < TRAINING_SEEDS
+    assert max(flat) < FIRST_EVALUATION_SEED
     assert venv.seed(EVALUATION) == [EVALUATION + i for i in range(LANES)]
     for round_ in range(2):
         got = [moment_of(frame).seed for frame in venv.reset()]

@@ -13,7 +13,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, VecVideoRecorder
 
 from rl_vae import Encoder, LatentObservation, WatchLatents, make_env
-from rl_vae.envs.engines import make_engine
+from rl_vae.envs.registry import make_engine
 from rl_vae.errors import ConfigError
 from rl_vae.models.statistics import score_frames
 from rl_vae.sb3 import PixelVecEnv, VecLatent

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from rl_vae.agents.recipe import Recipe
 from rl_vae.constraints import Range, check_fields
-from rl_vae.envs.engines import EngineName
+from rl_vae.envs.registry import EngineName
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.vae import VAEConfig

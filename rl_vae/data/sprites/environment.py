@@ -37,7 +37,7 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
     2.09 on average, uniformly random actions 0.13 (benchmarks/check_sprites.py).
 
     `factors()`: the sprite's five factors and target_x, target_y, in whole numbers of the grid;
-    `rl_vae.envs.make.read_factors` finds them.
+    `rl_vae.envs.factors.read_factors` finds them.
 
     Args:
         distractors: 0: a white sprite on black. From 1 to 16: that many discs drift by behind it,

@@ -1,0 +1,300 @@
+"""Gymnasium: environments in this process, or in several worker processes."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from numpy.typing import NDArray
+
+from rl_vae.envs.factors import read_factors
+from rl_vae.envs.make import make_env
+from rl_vae.envs.pixels import ImageOfDict
+from rl_vae.envs.vector_env import Engine, Extras, PixelVectorEnv, VectorEnvConfig, VectorStep
+from rl_vae.errors import EnvironmentFault, ObservationError
+from rl_vae.frames import UInt8Array
+from rl_vae.system.process_settings import configure_process
+from rl_vae.system.processes import ParentLink, Worker, note
+
+
+class InProcessVectorEnv:
+    """Environments in this process, which step one after the other.
+
+    Args:
+        config: Settings; `workers` and `timeout` are ignored.
+        first_index: Index of the first environment here among those of all workers, for errors.
+    """
+
+    name = "gymnasium"
+
+    def __init__(self, config: VectorEnvConfig, first_index: int = 0) -> None:
+        self.env_id, self.num_envs = config.env_id, config.num_envs
+        self.frame_skip, self.spec = config.frame_skip, config.spec
+        self._first_index = first_index
+        self._envs: list[gym.Env[Any, Any]] = []
+        self._seeds = [0] * self.num_envs
+        self._steps = np.zeros(self.num_envs, np.int64)
+        self._episodes = np.zeros(self.num_envs, np.int64)
+        self.reset_extras: Extras | None = None
+        try:
+            for _ in range(self.num_envs):
+                env = make_env(
+                    config.env_id,
+                    frame_skip=config.frame_skip,
+                    image_key=config.image_key,
+                    env_kwargs=config.env_kwargs,
+                )
+                self._envs.append(env)
+            raw = self._envs[0].observation_space
+            assert isinstance(raw, gym.spaces.Box)
+            self.raw_space, self.action_space = raw, self._envs[0].action_space
+            self.extras_space = _find_extras(self._envs[0]) if config.extras else None
+            if self.spec is not None:
+                self.spec.check_space(raw)
+            self._restart(0, 0)  # some simulators have no state before the first reset
+            self.factor_names = tuple(read_factors(self._envs[0]))
+        except BaseException:
+            self.close()
+            raise
+
+    def reset(self, seeds: Sequence[int]) -> UInt8Array:
+        """Start a new episode in every environment."""
+        assert len(seeds) == self.num_envs
+        self._seeds = list(seeds)
+        self._episodes[:] = 0
+        images, extras = [], []
+        for index, seed in enumerate(seeds):
+            images.append(self._restart(index, seed))
+            extras.append(self._read_extras(index))
+        self.reset_extras = _batch_extras(self.extras_space, extras)
+        return np.stack(images)
+
+    def step(self, actions: NDArray[Any]) -> VectorStep:
+        """Take one step in every environment, and reset those whose episode ended."""
+        images, final_images, extras, final_extras = [], [], [], []
+        rewards = np.zeros(self.num_envs, np.float32)
+        terminated = np.zeros(self.num_envs, np.bool_)
+        truncated = np.zeros(self.num_envs, np.bool_)
+        for index, env in enumerate(self._envs):
+            self._steps[index] += 1
+            note(self._describe(index))
+            try:
+                image, reward, terminated[index], truncated[index], _ = env.step(actions[index])
+                rewards[index] = float(reward)
+            except Exception:
+                raise self._fault(index, traceback.format_exc()) from None
+            if not np.isfinite(rewards[index]):
+                raise self._fault(index, f"The reward is {reward}.")
+            frame = self._to_frame(index, image)
+            if terminated[index] or truncated[index]:
+                truncated[index] &= not terminated[index]
+                final_images.append(frame)
+                final_extras.append(self._read_extras(index))
+                self._episodes[index] += 1
+                frame = self._restart(index, None)
+            images.append(frame)
+            extras.append(self._read_extras(index))
+        stacked = np.stack(images)
+        return VectorStep(
+            stacked,
+            rewards,
+            terminated,
+            truncated,
+            np.stack(final_images) if final_images else np.empty((0, *stacked.shape[1:]), np.uint8),
+            _batch_extras(self.extras_space, extras),
+            _batch_extras(self.extras_space, final_extras),
+        )
+
+    def factors(self) -> NDArray[np.float64]:
+        """(N, number of factors): state of each simulator."""
+        rows = [list(read_factors(env).values()) for env in self._envs]
+        return np.asarray(rows, np.float64).reshape(self.num_envs, -1)
+
+    def close(self) -> None:
+        """Close every environment."""
+        for env in self._envs:
+            env.close()
+        self._envs = []
+
+    def _restart(self, index: int, seed: int | None) -> UInt8Array:
+        self._steps[index] = 0
+        note(self._describe(index))
+        try:
+            image, _ = self._envs[index].reset(seed=seed)
+        except Exception:
+            raise self._fault(index, traceback.format_exc()) from None
+        return self._to_frame(index, image)
+
+    def _to_frame(self, index: int, image: Any) -> UInt8Array:
+        # A spec would resize an image of any shape, so the shape is checked with a spec, too.
+        got = (getattr(image, "dtype", type(image).__name__), getattr(image, "shape", None))
+        if got != (np.uint8, self.raw_space.shape):
+            error = ObservationError(
+                "The image does not match the observation space.",
+                expected=f"uint8, shape {self.raw_space.shape}",
+                got=f"{got[0]}, shape {got[1]}",
+                remedy="correct the environment's observation_space or its observations",
+            )
+            raise self._fault(index, str(error)) from error
+        return np.array(image) if self.spec is None else self.spec.apply(image)
+
+    def _read_extras(self, index: int) -> Extras | None:
+        """Copy of the extras that belong to the image an environment returned last."""
+        if self.extras_space is None:
+            return None
+        env = self._envs[index]
+        assert isinstance(env, ImageOfDict)
+        return copy.deepcopy(env.extras)  # the environment may reuse its arrays
+
+    def _fault(self, index: int, problem: str) -> EnvironmentFault:
+        return EnvironmentFault(f"{self.env_id} failed in {self._describe(index)}: {problem}")
+
+    def _describe(self, index: int) -> str:
+        return (
+            f"environment {self._first_index + index} (seed {self._seeds[index]}, episode "
+            f"{self._episodes[index]}, step {self._steps[index]})"
+        )
+
+
+class MultiProcessVectorEnv:
+    """Environments divided among worker processes.
+
+    Args:
+        config: Settings.
+        workers: Number of processes, from 1 to the number of environments.
+    """
+
+    name = "gymnasium"
+
+    def __init__(self, config: VectorEnvConfig, workers: int) -> None:
+        self.env_id, self.num_envs = config.env_id, config.num_envs
+        self.frame_skip, self.spec = config.frame_skip, config.spec
+        self.reset_extras: Extras | None = None
+        self._timeout = config.timeout
+        self._indices = np.array_split(np.arange(self.num_envs), workers)
+        self._workers = [
+            Worker(
+                f"worker {i} of {config.env_id}",
+                _serve,
+                dataclasses.replace(config, num_envs=len(indices)),
+                int(indices[0]),
+            )
+            for i, indices in enumerate(self._indices)
+        ]
+        try:
+            properties = [worker.recv(self._timeout) for worker in self._workers]
+        except BaseException:
+            self.close()
+            raise
+        self.raw_space, self.action_space, self.factor_names, self.extras_space = properties[0]
+
+    def reset(self, seeds: Sequence[int]) -> UInt8Array:
+        """Start a new episode in every environment."""
+        assert len(seeds) == self.num_envs
+        parts = self._request("reset", [[seeds[i] for i in part] for part in self._indices])
+        images, extras = zip(*parts, strict=True)
+        self.reset_extras = _join_extras(self.extras_space, extras, list(map(len, images)))
+        return np.concatenate(images)
+
+    def step(self, actions: NDArray[Any]) -> VectorStep:
+        """Take one step in every environment, and reset those whose episode ended."""
+        actions = np.asarray(actions)
+        parts = [
+            VectorStep(*part)
+            for part in self._request("step", [actions[part] for part in self._indices])
+        ]
+        *arrays, extras, final_extras = zip(*parts, strict=True)
+        return VectorStep(
+            *(np.concatenate(column) for column in arrays),
+            _join_extras(self.extras_space, extras, [len(part.images) for part in parts]),
+            _join_extras(
+                self.extras_space, final_extras, [len(part.final_images) for part in parts]
+            ),
+        )
+
+    def factors(self) -> NDArray[np.float64]:
+        """(N, number of factors): state of each simulator."""
+        return np.concatenate(self._request("factors", [()] * len(self._workers)))
+
+    def close(self) -> None:
+        """End the worker processes."""
+        for worker in self._workers:
+            worker.close()
+
+    def _request(self, method: str, arguments: Sequence[Any]) -> list[Any]:
+        """Send one request to every worker, then wait for all answers."""
+        try:
+            for worker, argument in zip(self._workers, arguments, strict=True):
+                worker.send((method, argument))
+            return [worker.recv(self._timeout) for worker in self._workers]
+        except BaseException:
+            self.close()
+            raise
+
+
+def open_gymnasium(config: VectorEnvConfig) -> PixelVectorEnv:
+    """Open environments in this process for one worker, else in worker processes."""
+    workers = min(config.workers or os.cpu_count() or 1, config.num_envs)
+    if workers == 1:
+        return InProcessVectorEnv(config)
+    return MultiProcessVectorEnv(config, workers)
+
+
+ENGINE = Engine(
+    "gymnasium",
+    "Gymnasium environments in processes",
+    open=open_gymnasium,
+    find_obstacle=lambda env_id: None,
+    gymnasium_arguments=True,
+)
+
+
+def _serve(parent: ParentLink, config: VectorEnvConfig, first_index: int) -> None:
+    """Serve the requests of a MultiProcessVectorEnv in a worker process."""
+    configure_process()
+    envs = InProcessVectorEnv(config, first_index)
+    parent.send((envs.raw_space, envs.action_space, envs.factor_names, envs.extras_space))
+    while True:
+        method, argument = parent.recv()
+        if method == "step":
+            parent.send(tuple(envs.step(argument)))
+        elif method == "reset":
+            images = envs.reset(argument)
+            parent.send((images, envs.reset_extras))
+        else:
+            parent.send(envs.factors())
+
+
+def _find_extras(env: gym.Env[Any, Any]) -> gym.spaces.Dict | None:
+    """Space of an environment's extras; None if it has none."""
+    return env.extras_space if isinstance(env, ImageOfDict) and len(env.extras_space) else None
+
+
+def _batch_extras(space: gym.spaces.Dict | None, extras: Sequence[Any]) -> Extras | None:
+    """Batch the extras of single environments."""
+    if space is None:
+        return None
+    batch: Extras = concatenate(space, extras, create_empty_array(space, len(extras)))
+    return batch
+
+
+def _join_extras(
+    space: gym.spaces.Dict | None, batches: Sequence[Any], sizes: Sequence[int]
+) -> Extras | None:
+    """Join batches of extras, which hold `sizes` environments, to one batch."""
+    if space is None:
+        return None
+    items = [
+        item
+        for batch, size in zip(batches, sizes, strict=True)
+        if size
+        for item in iterate(batch_space(space, size), batch)
+    ]
+    return _batch_extras(space, items)

@@ -1,0 +1,132 @@
+"""Registry of environment engines: choose one by name, explain the choice, open environments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from rl_vae.envs import envpool_engine, gymnasium_engine
+from rl_vae.envs.vector_env import Engine, PixelVectorEnv, VectorEnvConfig
+from rl_vae.errors import ConfigError, EnvironmentFault
+from rl_vae.frames import FrameSpec
+from rl_vae.system.processes import TIMEOUT
+
+EngineName = Literal["auto", "envpool", "gymnasium"]
+"""Names that users type; "auto" takes the first suitable engine of ENGINES."""
+
+ENGINES: dict[str, Engine] = {
+    engine.name: engine for engine in (envpool_engine.ENGINE, gymnasium_engine.ENGINE)
+}
+"""All engines by name, in the order in which "auto" tries them."""
+
+
+def make_engine(
+    env_id: str,
+    num_envs: int,
+    *,
+    engine: EngineName = "auto",
+    workers: int | None = None,
+    spec: FrameSpec | None = None,
+    frame_skip: int = 1,
+    image_key: str | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    timeout: float = TIMEOUT,
+    extras: bool = False,
+) -> PixelVectorEnv:
+    """Open environments that step together.
+
+    Args:
+        env_id: A registered id, as in `make_env`.
+        num_envs: Number of environments, at least 1.
+        engine: "envpool" (C++ threads), "gymnasium" (processes), or "auto": EnvPool if it is
+            installed and has this id with RGB images, else Gymnasium. Only Gymnasium gives
+            factors and extras. EnvPool may render other pixels than Gymnasium.
+        workers: Number of threads or processes; None: the number of cores. With 1, the
+            environments of Gymnasium live in this process. Results do not depend on this number.
+        spec: Applied to every image in the process that makes the image.
+        frame_skip: Number of steps per action, at least 1.
+        image_key: Name of the image in a Dict observation.
+        env_kwargs: Keyword arguments for the environment. "auto" then takes Gymnasium.
+        timeout: Seconds after which a step in a worker process fails. Steps in this process (one
+            worker, or EnvPool) have no time limit.
+        extras: Whether to return the other entries of a Dict observation beside the images.
+
+    Raises:
+        EnvironmentFault: if the environment cannot be opened.
+        ObservationError: if its images do not fit the spec.
+        ConfigError: if an argument is out of range.
+    """
+    config = VectorEnvConfig(
+        env_id=env_id,
+        num_envs=num_envs,
+        workers=workers,
+        spec=spec,
+        frame_skip=frame_skip,
+        image_key=image_key,
+        env_kwargs=dict(env_kwargs or {}),
+        timeout=timeout,
+        extras=extras,
+    )
+    return ENGINES[resolve_engine(env_id, engine, env_kwargs or image_key)].open(config)
+
+
+def resolve_engine(env_id: str, engine: EngineName, gymnasium_arguments: object = None) -> str:
+    """Resolve "auto" to the name of an engine.
+
+    Args:
+        env_id: A registered id.
+        engine: Name of an engine, or "auto".
+        gymnasium_arguments: A true value if `env_kwargs` or `image_key` is given: "auto" then
+            takes only engines that open environments with `gymnasium.make`.
+
+    Raises:
+        EnvironmentFault: if the named engine cannot open the environment.
+        ConfigError: if the name is unknown.
+    """
+    if engine == "auto":
+        return next(
+            name
+            for name, candidate in ENGINES.items()
+            if _find_obstacle(candidate, env_id, gymnasium_arguments) is None
+        )
+    if engine not in ENGINES:
+        raise ConfigError(
+            "Unknown engine.",
+            expected=f"auto or one of {', '.join(ENGINES)}",
+            got=repr(engine),
+            remedy="choose 'auto'",
+        )
+    obstacle = ENGINES[engine].find_obstacle(env_id)
+    if obstacle is not None:
+        raise EnvironmentFault(
+            f"The engine {engine} cannot open {env_id}: {obstacle}.",
+            expected="an installed engine that has this environment with RGB images",
+            got=env_id,
+            remedy="choose the engine 'auto' or 'gymnasium'",
+        )
+    return engine
+
+
+def explain_engine(env_id: str, engine: EngineName, gymnasium_arguments: object = None) -> str:
+    """Explain in one line which engine `resolve_engine` takes and why.
+
+    Raises:
+        EnvironmentFault: as `resolve_engine`.
+        ConfigError: as `resolve_engine`.
+    """
+    name = resolve_engine(env_id, engine, gymnasium_arguments)
+    if engine != "auto":
+        return f"engine {name}, as requested"
+    reasons = [ENGINES[name].summary]
+    for other, candidate in ENGINES.items():
+        if other == name:
+            break
+        obstacle = _find_obstacle(candidate, env_id, gymnasium_arguments)
+        reasons.append(f"{other} cannot be used: {obstacle}")
+    return f"engine {name}: {'; '.join(reasons)}"
+
+
+def _find_obstacle(engine: Engine, env_id: str, gymnasium_arguments: object) -> str | None:
+    if gymnasium_arguments and not engine.gymnasium_arguments:
+        return "it does not take the env_kwargs of gymnasium.make, nor image_key"
+    return engine.find_obstacle(env_id)

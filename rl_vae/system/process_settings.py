@@ -1,0 +1,28 @@
+"""configure_process: defaults for headless, quiet processes, set before torch is imported."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+
+def configure_process() -> None:
+    """Set defaults for headless rendering, quiet output and waiting OpenMP threads.
+
+    Call this function in processes that rl_vae owns, before they import torch. Variables that are
+    already set keep their values.
+
+    - SDL uses no screen and no sound card.
+    - pygame and ALE print no banner.
+    - OpenMP threads sleep while they wait (OMP_WAIT_POLICY=PASSIVE). Beside another busy process,
+      spinning threads made training of a VAE on two cores eight times slower: 106 instead of 797
+      frames per second.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    with contextlib.suppress(ImportError):
+        import ale_py
+
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
