@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.envs.pixels import is_image
+from rl_vae.envs.pixels import PixelSource, is_image
 from rl_vae.envs.vector_env import Engine, VectorEnvConfig, VectorStep
 from rl_vae.errors import ConfigError, EnvironmentFault
 from rl_vae.frames import UInt8Array
@@ -24,6 +24,7 @@ class EnvPoolVectorEnv:
 
     name = "envpool"
     factor_names: tuple[str, ...] = ()
+    source = PixelSource("observation")
     extras_space = None
     reset_extras = None
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rl_vae.envs.factors import read_factors
 from rl_vae.envs.make import make_env
-from rl_vae.envs.pixels import ImageOfDict
+from rl_vae.envs.pixels import ImageOfDict, pixel_source
 from rl_vae.envs.vector_env import Engine, Extras, PixelVectorEnv, VectorEnvConfig, VectorStep
 from rl_vae.errors import EnvironmentFault, ObservationError
 from rl_vae.frames import UInt8Array
@@ -55,6 +55,7 @@ class InProcessVectorEnv:
             raw = self._envs[0].observation_space
             assert isinstance(raw, gym.spaces.Box)
             self.raw_space, self.action_space = raw, self._envs[0].action_space
+            self.source = pixel_source(self._envs[0])
             self.extras_space = _find_extras(self._envs[0]) if config.extras else None
             if self.spec is not None:
                 self.spec.check_space(raw)
@@ -193,7 +194,13 @@ class MultiProcessVectorEnv:
         except BaseException:
             self.close()
             raise
-        self.raw_space, self.action_space, self.factor_names, self.extras_space = properties[0]
+        (
+            self.raw_space,
+            self.action_space,
+            self.factor_names,
+            self.extras_space,
+            self.source,
+        ) = properties[0]
 
     def reset(self, seeds: Sequence[int]) -> UInt8Array:
         """Start a new episode in every environment."""
@@ -260,7 +267,9 @@ def _serve(parent: ParentLink, config: VectorEnvConfig, first_index: int) -> Non
     """Serve the requests of a MultiProcessVectorEnv in a worker process."""
     configure_process()
     envs = InProcessVectorEnv(config, first_index)
-    parent.send((envs.raw_space, envs.action_space, envs.factor_names, envs.extras_space))
+    parent.send(
+        (envs.raw_space, envs.action_space, envs.factor_names, envs.extras_space, envs.source)
+    )
     while True:
         method, argument = parent.recv()
         if method == "step":

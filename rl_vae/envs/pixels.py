@@ -29,6 +29,7 @@ class ImageOfDict(gym.ObservationWrapper[Any, Any, Any]):
         key: Name of the image.
 
     Attributes:
+        key: Name of the image.
         extras_space: Space of the other entries.
         extras: Other entries of the last observation.
     """
@@ -37,7 +38,7 @@ class ImageOfDict(gym.ObservationWrapper[Any, Any, Any]):
         super().__init__(env)
         space = env.observation_space
         assert isinstance(space, gym.spaces.Dict)
-        self._key = key
+        self.key = key
         self.observation_space = space[key]
         self.extras_space = gym.spaces.Dict({k: part for k, part in space.items() if k != key})
         self.extras: dict[str, Any] = {}
@@ -45,7 +46,7 @@ class ImageOfDict(gym.ObservationWrapper[Any, Any, Any]):
     def observation(self, observation: Any) -> Any:
         """Return the image and store the other entries."""
         self.extras = {key: observation[key] for key in self.extras_space}
-        return observation[self._key]
+        return observation[self.key]
 
 
 def is_image(space: gym.Space[Any]) -> bool:
@@ -126,6 +127,14 @@ def observe_pixels(env_id: str, env: gym.Env[Any, Any], source: PixelSource) -> 
             remedy="make render() return larger images, for example through env_kwargs",
         )
     return rendered
+
+
+def pixel_source(env: gym.Env[Any, Any]) -> PixelSource:
+    """Where the pixels of an environment of `observe_pixels` come from."""
+    if isinstance(env, ImageOfDict):
+        return PixelSource("dict", env.key)
+    rendered = isinstance(env, gym.wrappers.AddRenderObservation)
+    return PixelSource("render" if rendered else "observation")
 
 
 def _find_image(env_id: str, space: gym.spaces.Dict, image_key: str | None) -> str | None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.constraints import Range, check_fields
+from rl_vae.envs.pixels import PixelSource
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system.processes import TIMEOUT
 
@@ -61,6 +62,8 @@ class PixelVectorEnv(Protocol):
     """Action space of one environment."""
     raw_space: gym.spaces.Box
     """Space of one raw image."""
+    source: PixelSource
+    """Where the pixels come from: the observation, an entry of a Dict observation, `render()`."""
     spec: FrameSpec | None
     """Applied to every raw image before it is returned; None: images stay raw."""
     factor_names: tuple[str, ...]
