@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rl_vae.data.collect import LANES, collect_frames
+from rl_vae.data.collect import ENVS_PER_SHARD, collect_frames
 from rl_vae.data.policies import Correlated, PolicyContext
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.envs.seeds import training_seeds
@@ -167,15 +167,15 @@ def serve_bare(parent: ParentLink, workload: Workload, spec: FrameSpec | None) -
 
 def open_bare(workload: Workload, workers: int, spec: FrameSpec | None) -> Callable[[int], None]:
     """Open an engine; returns what steps it for a number of frames."""
-    lanes = LANES[workload.engine]
+    lanes = ENVS_PER_SHARD[workload.engine]
     engine = make_engine(workload.env_id, lanes, engine=workload.engine, workers=workers, spec=spec)
     images = engine.reset(training_seeds(lanes, SEED, 0))
-    actor = Correlated().start(PolicyContext(engine.action_space, SPEC, 1, lanes, (SEED, 0)))
+    act = Correlated().start(PolicyContext(engine.action_space, SPEC, 1, lanes, (SEED, 0)))
 
     def step(frames: int) -> None:
         seen, fresh = images, np.ones(lanes, np.bool_)
         for _ in range(frames // lanes):
-            taken = engine.step(actor.act(seen, fresh))
+            taken = engine.step(act(seen, fresh))
             seen, fresh = taken.images, taken.ended
         engine.close()
 

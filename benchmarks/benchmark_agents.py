@@ -64,7 +64,7 @@ from rl_vae.agents.evaluate import (
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import train_agent
 from rl_vae.data.collect import collect_frames
-from rl_vae.data.concat import JoinedFrames
+from rl_vae.data.concat import ConcatDataset
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.policies import CollectionPolicy, Correlated
 from rl_vae.envs.registry import EngineName, make_engine
@@ -521,7 +521,7 @@ def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) ->
             plan.collect_skip,
             seed,
         )
-    frames = seen[0] if len(seen) == 1 else JoinedFrames(seen)
+    frames = seen[0] if len(seen) == 1 else ConcatDataset(seen)
     vae = home / "vae"
     stage(vae, partial(make_code, plan, system, frames, vae, seed))
     agent = home / "agent"
@@ -540,7 +540,7 @@ def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) ->
             aside = replace(plan, engine="gymnasium")
             there = home / f"data-g-{number}"
             seen += collect(aside, there, acting, refresh.gymnasium_frames, skip, seed + number)
-        joined = JoinedFrames(seen)
+        joined = ConcatDataset(seen)
         config = vae_config_of(plan, "ours", seed, refresh.vae_steps, plan.refresh_learning_rate)
         stage(new_vae, partial(go_on_with_vae, joined, new_vae, config, eyes))
         seen_anew = check(plan, home / f"check-{number}", driver, new_vae)

@@ -35,7 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae import FrameDataset, FrameSpec, TrainConfig, VAEConfig, train_vae
-from rl_vae.data.dataset import DatasetHeader, ShardRows, commit_shard
+from rl_vae.data.header import DatasetHeader
+from rl_vae.data.shards import ShardRows, commit_shard
 from rl_vae.data.streaming import Stream
 from rl_vae.frames import UInt8Array
 from rl_vae.system import files
@@ -97,7 +98,7 @@ def write_dataset(folder: Path, size: int) -> int:
         seed=0,
         n_frames=frames,
         shard_rows=ROWS,
-        lanes=1,
+        n_envs=1,
         policy={},
         action_shape=(),
         action_dtype="<i8",
@@ -108,7 +109,7 @@ def write_dataset(folder: Path, size: int) -> int:
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 200, spec.shape[0], dtype=np.uint8)[:, None]
     shard = None
-    for number in range(header.shards):
+    for number in range(header.n_shards):
         shard = ShardRows(header, number, shard)
         colours = rng.integers(0, 56, (shard.rows, 1, 1, 3), np.uint8)
         turned = rng.random(shard.rows) < 0.5
@@ -161,7 +162,7 @@ def read_ahead(dataset: FrameDataset, rounds: int) -> dict[str, float]:
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             stream = Stream(dataset.unmapped(), 1)
             drawn = training._batches(dataset, split.train, config, 0, updates, 1)
-            batches = stream.ahead(drawn) if way == "ahead" else drawn
+            batches = stream.prefetch(drawn) if way == "ahead" else drawn
             waiting, began = 0.0, time.perf_counter()
             for _ in range(updates):
                 asked = time.perf_counter()

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from rl_vae.analysis.gallery import draw_gallery
     from rl_vae.analysis.report import write_report
     from rl_vae.analysis.scorecard import Scorecard, score_encoder
-    from rl_vae.data.collect import collect_frames, coverage
+    from rl_vae.data.collect import collect_frames
+    from rl_vae.data.coverage import coverage
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.data.policies import Correlated, Mixture, Uniform
     from rl_vae.data.sprites import Sprites, collect_sprites
@@ -87,7 +88,7 @@ _HOME = {
     "collect_frames": "data.collect",
     "collect_sprites": "data.sprites",
     "compare": "analysis.comparison.compare",
-    "coverage": "data.collect",
+    "coverage": "data.coverage",
     "draw_gallery": "analysis.gallery",
     "evaluate_agent": "agents.evaluate",
     "export_agent": "agents.export",

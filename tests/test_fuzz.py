@@ -24,7 +24,8 @@ from rl_vae import Encoder, FrameDataset
 from rl_vae.agents import agent
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.recipe import Recipe
-from rl_vae.data.dataset import DatasetHeader, shard_path
+from rl_vae.data.header import DatasetHeader
+from rl_vae.data.shards import shard_path
 from rl_vae.errors import FolderError, RlVaeError, TrainingError
 from rl_vae.models.folder import read_model
 from rl_vae.system import files
@@ -192,7 +193,7 @@ def test_manifests(attack: Callable[..., None], folder: Path, original: FrameDat
         dataset = FrameDataset.open(folder)
         dataset.verify()
         go_through(dataset)
-        at = [line["shard"] * HEADER.shard_rows for line in dataset._lines]
+        at = [line["shard"] * HEADER.shard_rows for line in dataset._entries]
         for start, first, last in zip(
             at, dataset.shard_starts[:-1], dataset.shard_starts[1:], strict=True
         ):

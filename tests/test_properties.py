@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from rl_vae import FrameDataset, FrameSpec
 from rl_vae.agents.agent import _space_from_dict, space_to_dict
 from rl_vae.agents.recipe import Recipe
-from rl_vae.data.dataset import DatasetHeader, ShardRows, commit_shard
+from rl_vae.data.header import DatasetHeader
+from rl_vae.data.shards import ShardRows, commit_shard
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.frames import MAX_SIZE, MIN_SIZE
 from rl_vae.models.folder import read_model
@@ -113,7 +114,7 @@ def headers(draw: Any) -> DatasetHeader:
         seed=draw(st.integers(0, 2**64 - 1)),
         n_frames=draw(st.integers(1, 4 * rows)),
         shard_rows=rows,
-        lanes=draw(st.integers(1, rows)),
+        n_envs=draw(st.integers(1, rows)),
         policy=draw(st.dictionaries(st.text(max_size=5), PLAIN, max_size=2)),
         action_shape=tuple(draw(st.lists(st.integers(1, 3), max_size=3))),
         action_dtype=draw(st.sampled_from(["<f4", "<f8", "<i8", "<i4", "|i1", "|u1", "|b1"])),
@@ -126,7 +127,7 @@ def test_a_dataset_comes_back(header: DatasetHeader, random: Any) -> None:
     """Whatever its frames and episodes hold, in whatever order its shards were written, a dataset
     is read as it was written, and its digest says so."""
     rng = np.random.default_rng(random.getrandbits(64))
-    made = [ShardRows(header, shard) for shard in range(header.shards)]
+    made = [ShardRows(header, shard) for shard in range(header.n_shards)]
     for rows in made:
         rows.frames[:] = rng.integers(0, 256, rows.frames.shape, np.uint8)
         steps = rows.steps.view(np.uint8)

@@ -16,7 +16,7 @@ from models.test_folder import external, rewrite
 from mutations import seal
 
 from rl_vae import FrameDataset, verify_folder
-from rl_vae.data.dataset import shard_path
+from rl_vae.data.shards import shard_path
 from rl_vae.errors import FolderError
 from rl_vae.models.state_dict import pack_state
 from rl_vae.system import files

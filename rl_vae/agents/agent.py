@@ -27,7 +27,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from rl_vae.agents.recipe import Recipe, check_actions
-from rl_vae.data.policies import Actor, PolicyContext
+from rl_vae.data.policies import ActFunction, PolicyContext
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.errors import ConfigError, TrainingError
 from rl_vae.frames import UInt8Array
@@ -138,30 +138,30 @@ class Agent:
         """What it is, for the header of a dataset."""
         return {"kind": "agent", "policy": self.digest, "encoder": self.encoder.digest}
 
-    def start(self, scene: PolicyContext) -> Actor:
-        """Its part that collects: actions are sampled, as in training.
+    def start(self, context: PolicyContext) -> ActFunction:
+        """Return a function that samples the agent's actions while frames are collected.
 
         Raises:
-            ConfigError: where frames or skip are not those that it was trained with.
+            ConfigError: if the frames, the frame skip or the action space differ from training.
         """
         wanted = (self.encoder.spec, self.recipe.frame_skip)
-        if (scene.spec, scene.frame_skip) != wanted:
+        if (context.spec, context.frame_skip) != wanted:
             raise ConfigError(
                 f"The agent {self.path} cannot act on these frames.",
                 expected=f"{wanted[0]}, frame_skip={wanted[1]}",
-                got=f"{scene.spec}, frame_skip={scene.frame_skip}",
+                got=f"{context.spec}, frame_skip={context.frame_skip}",
                 remedy="collect with the spec and the frame_skip that it was trained with",
             )
         if self.recipe.action_map is not None:
-            self.recipe.action_map.check_space(scene.action_space)
-        elif space_to_dict(scene.action_space) != space_to_dict(self.action_space):
+            self.recipe.action_map.check_space(context.action_space)
+        elif space_to_dict(context.action_space) != space_to_dict(self.action_space):
             raise ConfigError(
                 f"The agent {self.path} has other actions.",
-                expected=scene.action_space,
+                expected=context.action_space,
                 got=self.action_space,
                 remedy=f"collect from the environment that it was trained in, {self.env_id}",
             )
-        return _AgentActor(self, scene)
+        return _CollectingAgent(self, context)
 
 
 def _reload(path: str, encoder: str) -> Agent:
@@ -182,27 +182,29 @@ def _instead_of(own: Encoder, other: Encoder) -> Encoder:
     return other
 
 
-class _AgentActor:
-    def __init__(self, agent: Agent, scene: PolicyContext) -> None:
-        self._agent, self._scene = agent, scene
-        recipe, space = agent.recipe, scene.action_space
+class _CollectingAgent:
+    """Actions of an agent, sampled from the images that are collected."""
+
+    def __init__(self, agent: Agent, context: PolicyContext) -> None:
+        self._agent, self._context = agent, context
+        recipe, space = agent.recipe, context.action_space
         own_space = recipe.action_map.agent_space if recipe.action_map else space
         self._history = History(
-            scene.lanes, agent.encoder.latent_dim, recipe.stack, recipe.actions, own_space
+            context.n_envs, agent.encoder.latent_dim, recipe.stack, recipe.actions, own_space
         )
         self._last: NDArray[Any] | None = None
-        self._seeds = np.random.default_rng(scene.seed)
+        self._seeds = np.random.default_rng(context.seed)
 
-    def act(self, images: UInt8Array, fresh: NDArray[np.bool_]) -> NDArray[Any]:
+    def __call__(self, images: UInt8Array, is_first: NDArray[np.bool_]) -> NDArray[Any]:
         mu = self._agent.encoder.encode(images)
         if self._last is not None:
             self._history.push(mu, self._last)
-        lanes = np.flatnonzero(fresh)
-        self._history.restart(lanes, mu[lanes])
+        envs = np.flatnonzero(is_first)
+        self._history.restart(envs, mu[envs])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self._seeds.integers(2**31)))
             self._last = self._agent.predict(self._history.observation(), deterministic=False)
-        mapped, space = self._agent.recipe.action_map, self._scene.action_space
+        mapped, space = self._agent.recipe.action_map, self._context.action_space
         if mapped is None:
             return self._last
         assert isinstance(space, gym.spaces.Box)

@@ -155,7 +155,7 @@ def train_classifier(
     optimizer = torch.optim.Adam(groups)
     codes = None
     if not fine_tune:
-        parts = [encoder.encode(few) for few in dataset.in_parts(split.train)]
+        parts = [encoder.encode(few) for few in dataset.in_batches(split.train)]
         codes = torch.from_numpy(np.concatenate(parts))
     targets = torch.from_numpy(labels.classes)
     order = np.random.default_rng(seed)
@@ -174,7 +174,7 @@ def train_classifier(
             optimizer.step()
     classifier.requires_grad_(False)
     right = labels.classes[split.held_out]
-    said = np.concatenate([classifier.predict(few) for few in dataset.in_parts(split.held_out)])
+    said = np.concatenate([classifier.predict(few) for few in dataset.in_batches(split.held_out)])
     confusion = np.zeros((len(labels.names),) * 2, np.int64)
     np.add.at(confusion, (right, said), 1)
     majority = float(confusion.sum(1).max() / len(right))

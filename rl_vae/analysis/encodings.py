@@ -75,7 +75,7 @@ def encode_all(
     encoding: Encoding, dataset: FrameDataset, indices: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """(N, Z) codes of some frames of a dataset, in parts of 256."""
-    return np.concatenate([encoding(few) for few in dataset.in_parts(indices)])
+    return np.concatenate([encoding(few) for few in dataset.in_batches(indices)])
 
 
 class Moving:

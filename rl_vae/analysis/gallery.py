@@ -102,7 +102,7 @@ def _search(encoder: Encoder, dataset: FrameDataset, level: float) -> Anomalies:
     """Every frame of a dataset, in parts that fit into memory."""
     parts = [
         find_anomalies(encoder, frames, level=level)
-        for frames in dataset.in_parts(np.arange(len(dataset)))
+        for frames in dataset.in_batches(np.arange(len(dataset)))
     ]
     scores, strange = (
         Scores(*(np.concatenate(columns) for columns in zip(*group, strict=True)))

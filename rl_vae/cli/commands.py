@@ -70,7 +70,8 @@ def collect(
         restarts: How often a worker whose environment failed, hung or died is begun anew.
         seed: From 0 up; the same seed gives the same dataset.
     """
-    from rl_vae.data.collect import collect_frames, coverage
+    from rl_vae.data.collect import collect_frames
+    from rl_vae.data.coverage import coverage
     from rl_vae.data.policies import CollectionPolicy, Correlated, Mixture, Uniform
     from rl_vae.frames import FrameSpec
 
@@ -193,7 +194,7 @@ def train_vae(
         device: "cpu", or a torch device such as "cuda".
         seed: Of weights, noise, order and split.
     """
-    from rl_vae.data.concat import JoinedFrames
+    from rl_vae.data.concat import ConcatDataset
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.models.vae import VAEConfig
     from rl_vae.objectives.registry import objective_from
@@ -221,7 +222,7 @@ def train_vae(
     }
     given = {name: value for name, value in options.items() if value is not None}
     trained = training.train_vae(
-        parts[0] if len(parts) == 1 else JoinedFrames(parts),
+        parts[0] if len(parts) == 1 else ConcatDataset(parts),
         out,
         None if config == VAEConfig() else config,
         training.TrainConfig(
@@ -295,7 +296,7 @@ def sweep(
         workers: Models that are trained at once on CPUs. None: the number of cores.
         json: A file to write the figures to.
     """
-    from rl_vae.data.concat import JoinedFrames
+    from rl_vae.data.concat import ConcatDataset
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.models.vae import VAEConfig
     from rl_vae.objectives.beta import Beta
@@ -321,7 +322,7 @@ def sweep(
         for number in seed
     }
     made = train_sweep(
-        parts[0] if len(parts) == 1 else JoinedFrames(parts),
+        parts[0] if len(parts) == 1 else ConcatDataset(parts),
         out,
         runs,
         VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma),

@@ -18,7 +18,8 @@ from rl_vae.agents.evaluate import (
 )
 from rl_vae.agents.recipe import load_recipe
 from rl_vae.agents.train import TrainedAgent, train_agent
-from rl_vae.data.collect import collect_frames, coverage
+from rl_vae.data.collect import collect_frames
+from rl_vae.data.coverage import coverage
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.policies import Correlated
 from rl_vae.envs.registry import EngineName, resolve_engine

@@ -1,4 +1,4 @@
-"""JoinedFrames: several datasets as one, so that what learns the new forgets less of the old."""
+"""ConcatDataset: several datasets as one, to train on old and new frames together."""
 
 from __future__ import annotations
 
@@ -13,90 +13,104 @@ from rl_vae.frames import UInt8Array
 from rl_vae.system import files
 
 
-class JoinedFrames(FrameDataset):
-    """The frames of several datasets of one kind, one dataset after the other; nothing is copied.
+class ConcatDataset(FrameDataset):
+    """The frames of several datasets, one dataset after the other. Nothing is copied.
 
-    Every frame counts alike: where one dataset is larger, it is trained on more. `header` and
-    `path` are the first one's.
+    Every frame has the same weight, so a larger dataset contributes more to a training. `header`
+    and `path` are those of the first dataset.
 
     Args:
-        parts: One dataset or more, of equal FrameSpec and raw observations.
+        datasets: Datasets of equal FrameSpec and equal shape of the raw observations.
 
     Raises:
-        ConfigError: where there are none, or their frames are of different kinds.
+        ConfigError: if there is no dataset, or the datasets' frames differ in their FrameSpec or
+            raw shape.
     """
 
-    def __init__(self, parts: Sequence[FrameDataset]) -> None:
-        if not parts:
+    def __init__(self, datasets: Sequence[FrameDataset]) -> None:
+        if not datasets:
             raise ConfigError(
-                "There are no datasets.",
-                expected="one or more",
-                got="none",
+                "ConcatDataset got no datasets.",
+                expected="one dataset or more",
+                got="an empty sequence",
                 remedy="name the folders that rl-vae collect wrote",
             )
-        kinds = [(part.spec, part.header.raw_shape) for part in parts]
-        for part, kind in zip(parts, kinds, strict=True):
-            if kind != kinds[0]:
+        first = datasets[0]
+        for dataset in datasets:
+            kind, wanted = (
+                f"{each.spec} of observations {each.header.raw_shape}" for each in (dataset, first)
+            )
+            if kind != wanted:
                 raise ConfigError(
-                    f"{part.path} holds frames of another kind than {parts[0].path}.",
-                    expected=f"{kinds[0][0]} of observations {kinds[0][1]}",
-                    got=f"{kind[0]} of observations {kind[1]}",
-                    remedy="collect both with the same size, channels and crop",
+                    f"The frames of {dataset.path} differ from those of {first.path}.",
+                    expected=wanted,
+                    got=kind,
+                    remedy="collect both datasets with the same size, channels and crop",
                 )
-        first = parts[0]
-        self.path, self.header, self.parts = first.path, first.header, tuple(parts)
-        self._lines = [line for part in parts for line in part._lines]
-        self._frames = [shard for part in parts for shard in part._frames]
-        self._steps = [shard for part in parts for shard in part._steps]
-        rows = [np.diff(part.shard_starts) for part in parts]
-        self._starts = np.concatenate([[0], np.cumsum(np.concatenate(rows))]).astype(np.int64)
+        self.path, self.header, self.datasets = first.path, first.header, tuple(datasets)
+        self.frame_shards = [shard for dataset in datasets for shard in dataset.frame_shards]
+        self.step_shards = [shard for dataset in datasets for shard in dataset.step_shards]
+        rows = np.concatenate([np.diff(dataset.shard_starts) for dataset in datasets])
+        self.shard_starts = np.cumsum([0, *rows]).astype(np.int64)
         self._episodes: list[Episode] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process gets the parts' paths, and opens them."""
-        return JoinedFrames, (self.parts,)
+        """Pickle the datasets, which pickle their paths: another process opens them again."""
+        return ConcatDataset, (self.datasets,)
 
     @property
     def complete(self) -> bool:
-        """Whether every part is."""
-        return all(part.complete for part in self.parts)
+        """Whether every dataset is complete."""
+        return all(dataset.complete for dataset in self.datasets)
 
     @property
     def digest(self) -> str:
-        """Of the parts' digests, in their order."""
-        return files.digest([part.digest for part in self.parts])
+        """SHA-256 of the datasets' digests, in their order."""
+        return files.digest([dataset.digest for dataset in self.datasets])
 
     @property
     def episodes(self) -> list[Episode]:
-        """The episodes of all parts, in the order of their frames."""
+        """Episodes of all datasets, in the order of their frames."""
         if self._episodes is None:
-            starts = np.cumsum([0, *(len(part) for part in self.parts)]).tolist()
+            starts = np.cumsum([0, *map(len, self.datasets)]).tolist()
             self._episodes = [
                 episode._replace(start=episode.start + start)
-                for part, start in zip(self.parts, starts, strict=False)
-                for episode in part.episodes
+                for dataset, start in zip(self.datasets, starts, strict=False)
+                for episode in dataset.episodes
             ]
         return self._episodes
 
-    def shard(self, which: int) -> UInt8Array:
-        """The frames of one shard, counted through all parts, read into memory."""
-        for part in self.parts:
-            count = len(part.shard_starts) - 1
-            if which < count:
-                return part.shard(which)
-            which -= count
-        raise IndexError(which)
+    def read_shard(self, number: int) -> UInt8Array:
+        """Read the frames of one shard into memory: (rows, H, W, C) uint8.
 
-    def unmapped(self) -> JoinedFrames:
-        """The same datasets, read from their files and never mapped into memory."""
-        return JoinedFrames([part.unmapped() for part in self.parts])
+        Args:
+            number: Position of the shard in `shard_starts`, counted through all datasets.
+        """
+        for dataset in self.datasets:
+            n_shards = len(dataset.frame_shards)
+            if number < n_shards:
+                return dataset.read_shard(number)
+            number -= n_shards
+        raise IndexError(number)
+
+    def unmapped(self) -> ConcatDataset:
+        """Return the same datasets, but read from files on request, not through memory maps."""
+        return ConcatDataset([dataset.unmapped() for dataset in self.datasets])
 
     def verify(self) -> None:
-        """Read every byte of every part."""
-        for part in self.parts:
-            part.verify()
+        """Verify every dataset.
+
+        Raises:
+            DatasetError: if a file is damaged. The error names the first such file.
+        """
+        for dataset in self.datasets:
+            dataset.verify()
 
     def require_complete(self) -> None:
-        """Raise DatasetError where the collection of a part was interrupted."""
-        for part in self.parts:
-            part.require_complete()
+        """Check that every dataset is complete.
+
+        Raises:
+            DatasetError: if one is not.
+        """
+        for dataset in self.datasets:
+            dataset.require_complete()

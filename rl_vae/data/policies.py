@@ -1,102 +1,102 @@
-"""How a collector acts: uniform, time-correlated noise, or a mixture.
+"""Collection policies: uniform actions, time-correlated noise, and mixtures of policies.
 
-An exploration is a small frozen object that describes itself; `start` makes the part that acts.
-The same object, action space, lanes and seed act the same way.
+A policy is a small frozen object that describes itself in JSON. `start` returns the function that
+chooses actions. The same policy, context and seed give the same actions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_vae.constraints import Range, check_fields
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec, UInt8Array
 
+ActFunction = Callable[[UInt8Array, NDArray[np.bool_]], NDArray[Any]]
+"""Chooses actions for N environments: `act(images, is_first) -> actions`.
+
+`images` is (N, H, W, C) uint8. `is_first` is (N,) bool: whether an image is the first of its
+episode. `actions` is (N, *action_shape). The function may keep a state from call to call."""
+
 
 class PolicyContext(NamedTuple):
-    """Where an exploration is to act."""
+    """The environments in which a policy acts."""
 
     action_space: gym.Space[Any]
+    """Action space of one environment."""
     spec: FrameSpec
-    """How the images that it sees were made."""
+    """Conversion of raw observations into the images that the policy gets."""
     frame_skip: int
-    """How many steps each of its actions is held."""
-    lanes: int
-    """How many environments it acts in at once."""
+    """Number of environment steps per action."""
+    n_envs: int
+    """Number of environments that step together."""
     seed: tuple[int, ...]
+    """Seed of the policy's random numbers."""
 
 
-class Actor(Protocol):
-    """Acts in N lanes."""
-
-    def act(self, images: UInt8Array, fresh: NDArray[np.bool_]) -> NDArray[Any]:
-        """Choose (N, ...) actions; `fresh` marks the lanes in which an episode has just begun."""
-
-
+@runtime_checkable
 class CollectionPolicy(Protocol):
-    """A way to act."""
+    """A way to choose actions while frames are collected."""
 
     def describe(self) -> dict[str, Any]:
-        """What it is, as plain JSON values: part of what defines a dataset."""
+        """Return a description in plain JSON values. It is part of the dataset's header."""
 
-    def start(self, scene: PolicyContext) -> Actor:
-        """The part that acts.
+    def start(self, context: PolicyContext) -> ActFunction:
+        """Return a new function that chooses actions.
 
         Raises:
-            ConfigError: where it cannot act there.
+            ConfigError: if the policy cannot act in these environments.
         """
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Every action drawn afresh, each as likely as any other."""
+    """Independent actions, uniform over the action space."""
 
     def describe(self) -> dict[str, Any]:
-        """What it is."""
+        """Return a description in plain JSON values."""
         return {"kind": "uniform"}
 
-    def start(self, scene: PolicyContext) -> Actor:
-        """The part that acts."""
-        return _start_noise(Correlated(correlation=0.0), scene, uniform=True)
+    def start(self, context: PolicyContext) -> ActFunction:
+        """Return a new function that chooses actions."""
+        return _start_noise(Correlated(correlation=0.0), context, uniform=True)
 
 
 @dataclass(frozen=True)
 class Correlated:
-    """Noise with a memory, so that an agent gets somewhere: a car drives, a ball is reached.
+    """Time-correlated noise: consecutive actions are similar, so that the agent moves further.
 
-    In a Box of half-range h and centre c, a first-order autoregressive process (the discrete
-    Ornstein-Uhlenbeck process) n' = a n + sqrt(1 - a^2) s e, e ~ N(0, 1), with a the correlation
-    and s the scale, gives the action clip(c + h (bias + n)). In a discrete space the last action
-    is repeated with probability a, else a new one is drawn.
+    In a Box of half-range h and centre c, the noise n is a first-order autoregressive process (the
+    discrete Ornstein-Uhlenbeck process):
+
+        n' = a n + sqrt(1 - a^2) s e,    e ~ N(0, 1),    action = clip(c + h (bias + n))
+
+    with a the correlation and s the scale. In a discrete space the last action is repeated with
+    probability a; otherwise a new action is drawn uniformly.
 
     Raises:
-        ConfigError: where a value is out of its range.
+        ConfigError: if a value is out of its range.
     """
 
-    correlation: float = 0.9
-    """Between one action and the next, from 0 (none) to below 1."""
-    scale: float = 0.5
-    """Standard deviation of the noise, in half-ranges of the action space, above 0."""
+    correlation: Annotated[float, Range(low=0, below=1)] = 0.9
+    """Correlation of consecutive actions, from 0 (none) to below 1."""
+    scale: Annotated[float, Range(above=0)] = 0.5
+    """Standard deviation of the noise in half-ranges of the action space, above 0."""
     bias: tuple[float, ...] = ()
-    """Mean of each dimension, in half-ranges from the centre: -1 lowest, 1 highest."""
+    """Mean action of each dimension, in half-ranges from the centre: -1 lowest, 1 highest. Empty: 0
+    in every dimension."""
 
     def __post_init__(self) -> None:
-        finite = np.isfinite([self.scale, *self.bias]).all()
-        if not 0 <= self.correlation < 1 or not self.scale > 0 or not finite:
-            raise ConfigError(
-                "Correlated noise is out of range.",
-                expected="correlation from 0 to below 1, scale above 0, all values finite",
-                got=f"correlation={self.correlation}, scale={self.scale}, bias={self.bias}",
-                remedy="leave them out: 0.9 and 0.5 suit most environments",
-            )
+        check_fields(self)
 
     def describe(self) -> dict[str, Any]:
-        """What it is."""
+        """Return a description in plain JSON values."""
         return {
             "kind": "correlated",
             "correlation": self.correlation,
@@ -104,152 +104,166 @@ class Correlated:
             "bias": list(self.bias),
         }
 
-    def start(self, scene: PolicyContext) -> Actor:
-        """The part that acts."""
-        return _start_noise(self, scene)
+    def start(self, context: PolicyContext) -> ActFunction:
+        """Return a new function that chooses actions.
+
+        Raises:
+            ConfigError: if the action space is not supported, or the bias does not fit it.
+        """
+        return _start_noise(self, context)
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """One of several explorations in each lane, drawn anew for each episode.
+    """A mixture of policies: each environment draws one policy for each episode.
 
     Raises:
-        ConfigError: where there are no parts, or the weights do not fit them.
+        ConfigError: if there are no policies, or the weights do not fit them.
     """
 
     parts: tuple[CollectionPolicy, ...]
-    """What is mixed."""
-    weights: tuple[float, ...] = ()
-    """How often each is drawn, relative to the others; empty: equally often."""
+    """Policies of the mixture."""
+    weights: tuple[Annotated[float, Range(low=0)], ...] = ()
+    """Relative frequency of each policy; empty: equal frequencies."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         weights = self.weights or (1.0,) * len(self.parts)
-        if (
-            not self.parts
-            or len(weights) != len(self.parts)
-            or not np.isfinite(weights).all()
-            or min(weights) < 0
-            or not sum(weights)
-        ):
+        if not self.parts or len(weights) != len(self.parts) or not sum(weights):
             raise ConfigError(
-                "This mixture cannot be drawn from.",
-                expected="one finite weight per part, none negative, not all zero",
-                got=f"{len(self.parts)} parts, weights {self.weights}",
-                remedy="leave weights out to draw equally often",
+                "The weights of the mixture do not fit its policies.",
+                expected="one weight per policy, not all of them 0",
+                got=f"{len(self.parts)} policies, weights {self.weights}",
+                remedy="leave weights out for equal frequencies",
             )
 
     def describe(self) -> dict[str, Any]:
-        """What it is."""
+        """Return a description in plain JSON values."""
         parts = [part.describe() for part in self.parts]
         return {"kind": "mixture", "parts": parts, "weights": list(self.weights)}
 
-    def start(self, scene: PolicyContext) -> Actor:
-        """The part that acts."""
-        actors = [
-            part.start(scene._replace(seed=(*scene.seed, i))) for i, part in enumerate(self.parts)
+    def start(self, context: PolicyContext) -> ActFunction:
+        """Return a new function that chooses actions.
+
+        Raises:
+            ConfigError: if one of the policies cannot act in these environments.
+        """
+        parts = [
+            part.start(context._replace(seed=(*context.seed, i)))
+            for i, part in enumerate(self.parts)
         ]
-        weights = np.asarray(self.weights or [1.0] * len(actors), np.float64)
-        rng = np.random.default_rng([*scene.seed, len(actors)])
-        return _MixtureActor(actors, weights / weights.sum(), rng)
+        weights = np.asarray(self.weights or [1.0] * len(parts), np.float64)
+        rng = np.random.default_rng([*context.seed, len(parts)])
+        return _MixtureActions(parts, weights / weights.sum(), rng)
 
 
-def _start_noise(how: Correlated, scene: PolicyContext, *, uniform: bool = False) -> Actor:
-    space, lanes, rng = scene.action_space, scene.lanes, np.random.default_rng(scene.seed)
+def _start_noise(
+    policy: Correlated, context: PolicyContext, *, uniform: bool = False
+) -> ActFunction:
+    space, n_envs = context.action_space, context.n_envs
+    rng = np.random.default_rng(context.seed)
     if isinstance(space, gym.spaces.Box):
         size = int(np.prod(space.shape))
-        if len(how.bias) not in (0, size):
+        if len(policy.bias) not in (0, size):
             raise ConfigError(
                 "The bias does not fit the action space.",
                 expected=f"{size} values",
-                got=how.bias,
-                remedy="give one value for each dimension, or none",
+                got=policy.bias,
+                remedy="give one value for each dimension of the action, or leave bias out",
             )
-        return _BoxNoise(how, space, lanes, rng, uniform)
-    if how.bias:
+        return _BoxNoise(policy, space, n_envs, rng, uniform)
+    if policy.bias:
         raise ConfigError(
             "Only a Box of actions has a bias.",
             expected="no bias",
-            got=how.bias,
+            got=policy.bias,
             remedy="leave bias out",
         )
     if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
-        return _DiscreteNoise(how.correlation, space, lanes, rng)
+        return _DiscreteNoise(policy.correlation, space, n_envs, rng)
     raise ConfigError(
         "This action space is not supported.",
         expected="Box, Discrete, MultiDiscrete or MultiBinary",
         got=space,
-        remedy="flatten it with a wrapper, or act with an Exploration of your own",
+        remedy="flatten the space with a wrapper, or write a CollectionPolicy for it",
     )
 
 
 class _BoxNoise:
+    """Correlated or uniform actions in a Box. A dimension without bounds ranges from -1 to 1."""
+
     def __init__(
         self,
-        how: Correlated,
+        policy: Correlated,
         space: gym.spaces.Box,
-        lanes: int,
+        n_envs: int,
         rng: np.random.Generator,
         uniform: bool,
     ) -> None:
         low = np.where(np.isfinite(space.low), space.low, -1.0).astype(np.float64)
         high = np.where(np.isfinite(space.high), space.high, 1.0).astype(np.float64)
         self._low, self._high, self._dtype, self._uniform = low, high, space.dtype, uniform
-        self._whole = np.issubdtype(space.dtype, np.integer)
-        self._half, self._centre = (high - low) / 2, (high + low) / 2
-        self._bias = np.reshape(how.bias or np.zeros(space.shape), space.shape)
-        self._how, self._rng = how, rng
-        self._noise = np.zeros((lanes, *space.shape))
+        self._integer = np.issubdtype(space.dtype, np.integer)
+        self._half_range, self._centre = (high - low) / 2, (high + low) / 2
+        self._bias = np.reshape(policy.bias or np.zeros(space.shape), space.shape)
+        self._policy, self._rng = policy, rng
+        self._noise = np.zeros((n_envs, *space.shape))
 
-    def act(self, images: UInt8Array, fresh: NDArray[np.bool_]) -> NDArray[Any]:
+    def __call__(self, images: UInt8Array, is_first: NDArray[np.bool_]) -> NDArray[Any]:
         shape = self._noise.shape
-        if self._uniform and self._whole:
+        if self._uniform and self._integer:
             low, high = self._low.astype(np.int64), self._high.astype(np.int64)
             return self._rng.integers(low, high, shape, endpoint=True).astype(self._dtype)
         if self._uniform:
             return self._rng.uniform(self._low, self._high, shape).astype(self._dtype)
-        e = self._how.scale * self._rng.standard_normal(shape)
-        a = self._how.correlation
-        moved = a * self._noise + np.sqrt(1 - a * a) * e
-        mask = fresh.reshape(-1, *[1] * (len(shape) - 1))
-        self._noise = np.where(mask, e, moved)
-        action = self._centre + self._half * (self._bias + self._noise)
+        new = self._policy.scale * self._rng.standard_normal(shape)
+        a = self._policy.correlation
+        continued = a * self._noise + np.sqrt(1 - a * a) * new
+        mask = is_first.reshape(-1, *[1] * (len(shape) - 1))
+        self._noise = np.where(mask, new, continued)
+        action = self._centre + self._half_range * (self._bias + self._noise)
         action = np.clip(action, self._low, self._high)
-        return (np.rint(action) if self._whole else action).astype(self._dtype)
+        return (np.rint(action) if self._integer else action).astype(self._dtype)
 
 
 class _DiscreteNoise:
+    """Discrete actions that are repeated with a given probability."""
+
     def __init__(
-        self, correlation: float, space: gym.Space[Any], lanes: int, rng: np.random.Generator
+        self, correlation: float, space: gym.Space[Any], n_envs: int, rng: np.random.Generator
     ) -> None:
         self._correlation, self._space, self._rng = correlation, space, rng
-        self._last = self._draw(lanes)
+        self._last = self._draw(n_envs)
 
-    def act(self, images: UInt8Array, fresh: NDArray[np.bool_]) -> NDArray[Any]:
+    def __call__(self, images: UInt8Array, is_first: NDArray[np.bool_]) -> NDArray[Any]:
         new = self._draw(len(self._last))
-        keep = (self._rng.random(len(self._last)) < self._correlation) & ~fresh
-        self._last = np.where(keep.reshape(-1, *[1] * (new.ndim - 1)), self._last, new)
+        repeat = (self._rng.random(len(self._last)) < self._correlation) & ~is_first
+        self._last = np.where(repeat.reshape(-1, *[1] * (new.ndim - 1)), self._last, new)
         return self._last
 
-    def _draw(self, lanes: int) -> NDArray[Any]:
+    def _draw(self, n_envs: int) -> NDArray[Any]:
         space, rng = self._space, self._rng
         if isinstance(space, gym.spaces.Discrete):
-            return (int(space.start) + rng.integers(0, int(space.n), lanes)).astype(np.int64)
+            return (int(space.start) + rng.integers(0, int(space.n), n_envs)).astype(np.int64)
         if isinstance(space, gym.spaces.MultiDiscrete):
-            drawn = rng.integers(0, space.nvec, (lanes, *space.nvec.shape))
+            drawn = rng.integers(0, space.nvec, (n_envs, *space.nvec.shape))
             return (space.start + drawn).astype(space.dtype)
         assert isinstance(space, gym.spaces.MultiBinary)
-        return rng.integers(0, 2, (lanes, *space.shape)).astype(space.dtype)
+        return rng.integers(0, 2, (n_envs, *space.shape)).astype(space.dtype)
 
 
-class _MixtureActor:
+class _MixtureActions:
+    """Actions of a policy that each environment draws at the start of an episode."""
+
     def __init__(
-        self, actors: Sequence[Actor], weights: NDArray[np.float64], rng: np.random.Generator
+        self, parts: Sequence[ActFunction], weights: NDArray[np.float64], rng: np.random.Generator
     ) -> None:
-        self._actors, self._weights, self._rng = actors, weights, rng
-        self._which: NDArray[np.int64] | None = None
+        self._parts, self._weights, self._rng = parts, weights, rng
+        self._choice: NDArray[np.int64] | None = None
 
-    def act(self, images: UInt8Array, fresh: NDArray[np.bool_]) -> NDArray[Any]:
-        drawn = self._rng.choice(len(self._actors), len(fresh), p=self._weights)
-        self._which = drawn if self._which is None else np.where(fresh, drawn, self._which)
-        actions = np.stack([actor.act(images, fresh) for actor in self._actors])
-        return actions[self._which, np.arange(len(fresh))]
+    def __call__(self, images: UInt8Array, is_first: NDArray[np.bool_]) -> NDArray[Any]:
+        n_envs = len(is_first)
+        drawn = self._rng.choice(len(self._parts), n_envs, p=self._weights)
+        self._choice = drawn if self._choice is None else np.where(is_first, drawn, self._choice)
+        actions = np.stack([act(images, is_first) for act in self._parts])
+        return actions[self._choice, np.arange(n_envs)]

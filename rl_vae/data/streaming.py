@@ -1,10 +1,9 @@
-"""Streaming: frames in a random order that asks for a few shards at a time.
+"""Streaming: read frames in random order with only a few shards in memory.
 
-A dataset that fits into the memory it may take is drawn from as a whole, through its memory maps.
-A larger one is taken in windows: its shards in a random order, as many at a time as may be held,
-the frames of a window shuffled among themselves. The order follows from (seed, epoch) alone, so
-that a resumed training goes on in it, whatever had been read before. A thread reads batches ahead
-of their use, so that a training goes on while the shards of the next window come.
+If a dataset fits into the given memory, frames are drawn from all of it through memory maps. A
+larger dataset is read in windows of a few shards: the order of the shards is random, and the frames
+of a window are shuffled. The order depends only on the seed and the epoch, so a resumed training
+continues it. A thread reads batches ahead of their use.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.frames import UInt8Array
 
 Batches = Generator[NDArray[np.int64], None, None]
-"""Indices of the frames of one batch after the other."""
+"""Frame indices of one batch after another, (batch,) each."""
 
-READ_AHEAD = 16 * 2**20
-"""So many bytes of batches, and two batches more, are read before they are used."""
+PREFETCH_BYTES = 16 * 2**20
+"""Bytes of batches that are read before their use. Up to two more batches are in memory."""
 
 
 class Source(Protocol):
-    """What gives frames by index."""
+    """Gives frames by index."""
 
     def frames(self, indices: NDArray[np.int64]) -> UInt8Array:
-        """(N, H, W, C) uint8, in the order asked for."""
+        """Return (N, H, W, C) uint8 frames in the order of the indices."""
         ...
 
 
@@ -41,48 +40,48 @@ class _Batch(NamedTuple):
 
 
 class Stream:
-    """Frames by index out of whole shards, of which only so many are held at once.
+    """Frames by index, with a limited number of shards in memory.
 
     Args:
-        dataset: Where they come from.
-        shards: How many are held; what was loaded first is let go first.
+        dataset: Dataset of the frames.
+        shards: Largest number of shards in memory. The shard that was read first is freed first.
     """
 
     def __init__(self, dataset: FrameDataset, shards: int) -> None:
         self.dataset, self.shards = dataset, shards
-        self._held: dict[int, UInt8Array] = {}
-        self._next: _Batch | None = None
+        self._loaded: dict[int, UInt8Array] = {}
+        self._prefetched: _Batch | None = None
 
-    def ahead(self, batches: Iterator[NDArray[np.int64]]) -> Batches:
-        """The same batches of indices; a thread reads the frames of those to come meanwhile.
+    def prefetch(self, batches: Iterator[NDArray[np.int64]]) -> Batches:
+        """Yield the same batches of indices while a thread reads the frames of the next ones.
 
-        Until they end, `frames` is to be asked for the one that came last.
+        Until the generator ends, call `frames` only with the batch that was yielded last.
         """
-        ready: deque[_Batch | Exception | None] = deque()
-        change, over = threading.Condition(), False
+        ready: deque[_Batch | Exception | None] = deque()  # None: there are no more batches
+        change, closed = threading.Condition(), False
 
-        def room() -> bool:
-            waiting = sum(batch.frames.nbytes for batch in ready if isinstance(batch, _Batch))
-            return over or not ready or waiting < READ_AHEAD
+        def has_room() -> bool:
+            size = sum(batch.frames.nbytes for batch in ready if isinstance(batch, _Batch))
+            return closed or not ready or size < PREFETCH_BYTES
 
         def read() -> None:
-            last: Exception | None = None
+            end: Exception | None = None
             try:
                 for indices in batches:
                     batch = _Batch(indices, self._gather(indices))
                     with change:
-                        change.wait_for(room)
-                        if over:
+                        change.wait_for(has_room)
+                        if closed:
                             return
                         ready.append(batch)
                         change.notify()
             except Exception as error:
-                last = error
+                end = error
             with change:
-                ready.append(last)
+                ready.append(end)
                 change.notify()
 
-        thread = threading.Thread(target=read, name="reading ahead", daemon=True)
+        thread = threading.Thread(target=read, name="prefetch", daemon=True)
         thread.start()
         try:
             while True:
@@ -94,58 +93,71 @@ class Stream:
                     return
                 if isinstance(batch, Exception):
                     raise batch
-                self._next = batch
+                self._prefetched = batch
                 yield batch.indices
         finally:
             with change:
-                over = True
+                closed = True
                 change.notify()
             thread.join()
-            self._next = None
+            self._prefetched = None
 
     def frames(self, indices: NDArray[np.int64]) -> UInt8Array:
-        """(N, H, W, C) uint8, in the order asked for."""
-        if self._next is None:
+        """Return (N, H, W, C) uint8 frames in the order of the indices."""
+        if self._prefetched is None:
             return self._gather(indices)
-        assert indices is self._next.indices
-        return self._next.frames
+        assert indices is self._prefetched.indices
+        return self._prefetched.frames
 
     def _gather(self, indices: NDArray[np.int64]) -> UInt8Array:
         out = np.empty((len(indices), *self.dataset.spec.shape), np.uint8)
         starts = self.dataset.shard_starts
-        of_shard = np.searchsorted(starts, indices, side="right") - 1
-        # What is held first: loading another shard may let it go.
-        for which in sorted(set(of_shard.tolist()), key=lambda which: which not in self._held):
-            here = of_shard == which
-            out[here] = self._shard(which)[indices[here] - starts[which]]
+        shard_of_index = np.searchsorted(starts, indices, side="right") - 1
+        # Shards in memory come first: loading another shard may free them.
+        for number in sorted(set(shard_of_index.tolist()), key=lambda n: n not in self._loaded):
+            mask = shard_of_index == number
+            out[mask] = self._load(number)[indices[mask] - starts[number]]
         return out
 
-    def _shard(self, which: int) -> UInt8Array:
-        if which not in self._held:
-            while len(self._held) >= self.shards:
-                del self._held[next(iter(self._held))]
-            self._held[which] = self.dataset.shard(which)
-        return self._held[which]
+    def _load(self, number: int) -> UInt8Array:
+        if number not in self._loaded:
+            while len(self._loaded) >= self.shards:
+                del self._loaded[next(iter(self._loaded))]
+            self._loaded[number] = self.dataset.read_shard(number)
+        return self._loaded[number]
 
 
 def shards_at_once(dataset: FrameDataset, memory: int) -> int | None:
-    """How many shards fit into so many bytes, one at least; None where all of them do."""
-    frame = int(np.prod(dataset.spec.shape))
-    if len(dataset) * frame <= memory:
+    """Number of shards that fit into the memory, at least 1; None if the whole dataset fits.
+
+    Args:
+        dataset: A dataset.
+        memory: Memory for frames, in bytes.
+    """
+    frame_bytes = int(np.prod(dataset.spec.shape))
+    if len(dataset) * frame_bytes <= memory:
         return None
-    return max(1, memory // (frame * int(np.diff(dataset.shard_starts).max())))
+    return max(1, memory // (frame_bytes * int(np.diff(dataset.shard_starts).max())))
 
 
 def epoch_order(
     dataset: FrameDataset, indices: NDArray[np.int64], shards: int | None, seed: int, epoch: int
 ) -> NDArray[np.int64]:
-    """The order in which an epoch takes some frames, in windows of so many shards (None: all)."""
+    """Return frame indices in the random order of an epoch: (N,).
+
+    Args:
+        dataset: Dataset of the frames.
+        indices: (N,) indices of the frames to read.
+        shards: Number of shards in a window; None: all frames are in one window.
+        seed: Seed of the order.
+        epoch: Number of the epoch.
+    """
     rng = np.random.default_rng([seed, epoch])
     if shards is None:
         return rng.permutation(indices)
-    turns = rng.permutation(len(dataset.shard_starts) - 1)  # shards, in the order of their turns
-    of_shard = np.searchsorted(dataset.shard_starts, indices, side="right") - 1
-    window = np.argsort(turns)[of_shard] // shards  # of each index
+    shard_order = rng.permutation(len(dataset.shard_starts) - 1)
+    shard_of_index = np.searchsorted(dataset.shard_starts, indices, side="right") - 1
+    window_of_index = np.argsort(shard_order)[shard_of_index] // shards
     return np.concatenate(
-        [rng.permutation(indices[window == number]) for number in range(window.max() + 1)]
+        [rng.permutation(indices[window_of_index == w]) for w in range(window_of_index.max() + 1)]
     )

@@ -115,7 +115,7 @@ def measure_statistics(
 ) -> TrainingStatistics:
     """Score some of a dataset's frames and keep their quantiles."""
     few = np.linspace(0, len(indices) - 1, min(len(indices), MOST_FRAMES)).astype(np.int64)
-    scored = [_score(vae, frames) for frames in dataset.in_parts(indices[few])]
+    scored = [_score(vae, frames) for frames in dataset.in_batches(indices[few])]
     mu = np.concatenate([codes for _, codes in scored])  # (N, Z)
     quantiles = {
         name: tuple(

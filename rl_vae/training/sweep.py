@@ -64,7 +64,7 @@ def train_sweep(
     others: its failure is printed at once and raised in the end.
 
     Args:
-        dataset: What `collect_frames` made, or several as `JoinedFrames`.
+        dataset: What `collect_frames` made, or several as `ConcatDataset`.
         out: The folder of the models. Run NAME becomes the model OUT/NAME. Finished models of the
             same settings are kept, interrupted ones (OUT/NAME.partial) go on; more runs may be
             added later.

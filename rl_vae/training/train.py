@@ -35,9 +35,9 @@ from rl_vae.models.device import check_device
 from rl_vae.models.folder import ModelFolder, read_config, read_model, save_model
 from rl_vae.models.statistics import measure_statistics
 from rl_vae.models.vae import VAE, VAEConfig
-from rl_vae.objectives.discriminator import DISCRIMINATOR_BETAS
 from rl_vae.objectives.base import Objective
 from rl_vae.objectives.beta import Beta
+from rl_vae.objectives.discriminator import DISCRIMINATOR_BETAS
 from rl_vae.objectives.registry import check_objective
 from rl_vae.system import files
 from rl_vae.training.checkpoint import NAMES as CHECKPOINTS
@@ -212,7 +212,7 @@ def train_vae(
     writes, all return the same.
 
     Args:
-        dataset: What `collect_frames` made; `JoinedFrames` makes one of several.
+        dataset: What `collect_frames` made; `ConcatDataset` makes one of several.
         out: The model's folder. A finished model of the same dataset and settings is returned as
             it is; an interrupted run (FOLDER.partial) goes on and ends as if it had not been.
         vae_config: What is trained.
@@ -493,7 +493,7 @@ def _train(
     source: Source = dataset
     if at_once is not None:
         source = stream = Stream(dataset, at_once)
-        batches = stream.ahead(batches)
+        batches = stream.prefetch(batches)
     per_epoch = max(1, len(split.train) // config.batch_size)
     size = min(config.batch_size, len(split.train))
     began = time.perf_counter() - state.seconds

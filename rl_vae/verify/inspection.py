@@ -16,7 +16,9 @@ import numpy as np
 
 from rl_vae.agents.agent import Agent, read_agent_config
 from rl_vae.agents.train import read_checkpoint
-from rl_vae.data.dataset import DatasetHeader, check_shard, read_header, scan_manifest, shard_path
+from rl_vae.data.header import DatasetHeader, read_header
+from rl_vae.data.manifest import scan_manifest
+from rl_vae.data.shards import check_shard, shard_path
 from rl_vae.errors import DatasetError, FolderError, RlVaeError
 from rl_vae.models import folder as artifact
 from rl_vae.models.encoder import Encoder
@@ -104,7 +106,7 @@ def _dataset(folder: Path) -> Plan:
         header = read_header(folder)
         if header is None:
             raise DatasetError(f"{header_file} is missing.", expected="it", got="none")
-        scanned = [line for _, line in scan_manifest(folder, header)]
+        scanned = [line.content for line in scan_manifest(folder, header)]
     except DatasetError as error:
         saved = "the frames, each shard a plain .npy file, but not as a dataset of rl_vae"
         plan.findings.append(finding_of(header_file, error, saved))
@@ -126,7 +128,7 @@ def _dataset(folder: Path) -> Plan:
 
 def _left_over(folder: Path, header: DatasetHeader, lines: list[dict[str, Any]]) -> list[str]:
     notes, manifest = [], folder / "manifest.jsonl"
-    if len(lines) < header.shards:
+    if len(lines) < header.n_shards:
         frames = sum(line["rows"] for line in lines)
         notes.append(
             f"unfinished, {frames:,} of {header.n_frames:,} frames: the same rl-vae collect goes on"

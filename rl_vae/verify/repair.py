@@ -12,7 +12,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from rl_vae.data.dataset import read_header, scan_manifest, shard_path
+from rl_vae.data.header import read_header
+from rl_vae.data.manifest import scan_manifest
+from rl_vae.data.shards import shard_path
 from rl_vae.errors import DatasetError, FolderError
 from rl_vae.models import folder as artifact
 from rl_vae.models.vae import VAE

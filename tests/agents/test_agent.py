@@ -334,7 +334,7 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
     monkeypatch.setattr(agent, "predict", predict)
     arguments: dict[str, Any] = {"engine": "gymnasium", "spec": agent.encoder.spec, "workers": 1}
     engine = make_engine(game, lanes, **arguments)
-    actor = agent.start(PolicyContext(engine.action_space, agent.encoder.spec, 1, lanes, (0,)))
+    act = agent.start(PolicyContext(engine.action_space, agent.encoder.spec, 1, lanes, (0,)))
     images, fresh = engine.reset(training_seeds(lanes, 0, 0)), np.ones(lanes, np.bool_)
     venv = VecLatent(
         PixelVecEnv(make_engine(game, lanes, **arguments)),
@@ -345,7 +345,7 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
     expected: Any = venv.reset()
     ended = 0
     for actions in drawn:
-        assert np.array_equal(actor.act(images, fresh), actions)
+        assert np.array_equal(act(images, fresh), actions)
         assert np.allclose(seen[-1], expected, atol=1e-6)
         images, _, terminated, truncated, *_ = engine.step(actions)
         fresh = terminated | truncated

@@ -20,7 +20,7 @@ from rl_vae.analysis.report import charts, page
 from rl_vae.analysis.report.explorer import PIXEL, policy_of
 from rl_vae.analysis.report.program import Layer, Program, compact, of_decoder
 from rl_vae.analysis.report.study import Study
-from rl_vae.data.dataset import DatasetHeader
+from rl_vae.data.header import DatasetHeader
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.models.networks import LAYOUTS, NetworkName
 from rl_vae.system import files

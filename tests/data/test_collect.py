@@ -25,9 +25,11 @@ from environments import (
 )
 from faults.collecting import wrong_rows
 
-from rl_vae.data.collect import LANES, Coverage, _shard_rows, collect_frames, coverage
-from rl_vae.data.dataset import FrameDataset, commit_shard
+from rl_vae.data.collect import ENVS_PER_SHARD, collect_frames, shard_rows
+from rl_vae.data.coverage import Coverage, coverage
+from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.policies import Correlated, Mixture, Uniform
+from rl_vae.data.shards import commit_shard
 from rl_vae.envs.seeds import evaluation_seeds, training_seeds
 from rl_vae.errors import (
     ConfigError,
@@ -50,7 +52,7 @@ N_FRAMES = 8 * ROWS - 5
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 60 frames: many of them in little time. Their size is part of the header."""
-    monkeypatch.setattr("rl_vae.data.dataset.SHARD_ROWS", SHARD_ROWS)
+    monkeypatch.setattr("rl_vae.data.shards.SHARD_ROWS", SHARD_ROWS)
 
 
 def children() -> set[int]:
@@ -74,9 +76,9 @@ def collect(out: Path, env_id: str = COUNTING, **changes: Any) -> FrameDataset:
 def expected(tmp_path_factory: pytest.TempPathFactory) -> FrameDataset:
     """What `collect` gives when nothing happens to it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rl_vae.data.dataset.SHARD_ROWS", SHARD_ROWS)
+        patch.setattr("rl_vae.data.shards.SHARD_ROWS", SHARD_ROWS)
         dataset = collect(tmp_path_factory.mktemp("expected") / "frames")
-    assert (dataset.header.shard_rows, dataset.header.shards) == (ROWS, 8)
+    assert (dataset.header.shard_rows, dataset.header.n_shards) == (ROWS, 8)
     return dataset
 
 
@@ -121,7 +123,7 @@ def test_real_environments_do_not_depend_on_workers(tmp_path: Path) -> None:
             for workers in (1, 2)
         )
         assert one.digest == two.digest
-        assert one.header.engine == engine and one.header.lanes == LANES[engine]
+        assert one.header.engine == engine and one.header.n_envs == ENVS_PER_SHARD[engine]
         assert len({frame.tobytes() for frame in one.frames(range(0, n, 9))}) > 10
 
 
@@ -129,13 +131,13 @@ def test_real_environments_do_not_depend_on_workers(tmp_path: Path) -> None:
 def test_shards_share_out_evenly(n_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two worker processes get equally many frames, and where there are many shards four do; a
     shard of a long collection is not larger than one of 10,000 frames."""
-    monkeypatch.setattr("rl_vae.data.dataset.SHARD_ROWS", 4096)
-    rows = _shard_rows("gymnasium", FrameSpec(), n_frames)
+    monkeypatch.setattr("rl_vae.data.shards.SHARD_ROWS", 4096)
+    rows = shard_rows("gymnasium", FrameSpec(), n_frames)
     shards = -(-n_frames // rows)
     assert shards == 2 or shards % 4 == 0
     assert rows <= 2560 and shards * rows - n_frames < shards
-    assert rows <= 1.03 * _shard_rows("gymnasium", FrameSpec(), 10_000)
-    assert _shard_rows("envpool", FrameSpec(), n_frames) == min(
+    assert rows <= 1.03 * shard_rows("gymnasium", FrameSpec(), 10_000)
+    assert shard_rows("envpool", FrameSpec(), n_frames) == min(
         4096, n_frames / 2 + n_frames % 2 / 2
     )
 
@@ -428,12 +430,12 @@ def test_a_failing_commit_ends_the_workers(tmp_path: Path, expected: FrameDatase
 COLLECT = f"""
 import sys
 from pathlib import Path
-import environments, rl_vae.data.dataset
-from rl_vae.collect import collect_frames
+import environments, rl_vae.data.shards
+from rl_vae.data.collect import collect_frames
 from rl_vae.frames import FrameSpec
-from rl_vae.repair import repair_folder
-from rl_vae.verification import verify_folder
-rl_vae.data.dataset.SHARD_ROWS = {SHARD_ROWS}
+from rl_vae.verify.repair import repair_folder
+from rl_vae.verify.verify import verify_folder
+rl_vae.data.shards.SHARD_ROWS = {SHARD_ROWS}
 def collect(out, n_frames, workers, delay):
     collect_frames(
         "{COUNTING}", out, n_frames=n_frames, spec=FrameSpec(32, 32), seed=7, workers=workers,
@@ -496,7 +498,7 @@ def test_coverage_of_frames_that_all_differ(tmp_path: Path, expected: FrameDatas
     folder.mkdir()
     header = expected.header
     (folder / "dataset.json").write_text(json.dumps(header.to_dict()))
-    from rl_vae.data.dataset import ShardRows
+    from rl_vae.data.shards import ShardRows
 
     for shard, copied in ((0, False), (1, True)):
         rows = ShardRows(header, shard)

@@ -8,7 +8,7 @@ from conftest import SPEC
 from environments import COUNTING, refused
 
 from rl_vae import FrameDataset, FrameSpec, collect_frames
-from rl_vae.data.concat import JoinedFrames
+from rl_vae.data.concat import ConcatDataset
 from rl_vae.errors import ConfigError, DatasetError
 
 
@@ -21,7 +21,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> FrameDataset:
 
 def test_the_frames_of_all_parts(dataset: FrameDataset, other: FrameDataset) -> None:
     """Frames and episodes are those of the parts, one after the other."""
-    both = JoinedFrames([dataset, other])
+    both = ConcatDataset([dataset, other])
     assert len(both) == len(dataset) + len(other) and both.complete
     where = [0, len(dataset) - 1, len(dataset), len(both) - 1]
     right = [dataset[0], dataset[-1], other[0], other[-1]]
@@ -36,25 +36,25 @@ def test_the_frames_of_all_parts(dataset: FrameDataset, other: FrameDataset) -> 
 
 def test_shards_are_those_of_the_parts(dataset: FrameDataset, other: FrameDataset) -> None:
     """A joined dataset is streamed like any other: its shards are its parts', mapped or not."""
-    both = JoinedFrames([dataset, other])
-    shards = [both.shard(which) for which in range(len(both.shard_starts) - 1)]
+    both = ConcatDataset([dataset, other])
+    shards = [both.read_shard(which) for which in range(len(both.shard_starts) - 1)]
     right = both.frames(np.arange(len(both)))
     np.testing.assert_array_equal(np.concatenate(shards), right)
     where = np.array([len(both) - 1, 3, len(dataset)])
     np.testing.assert_array_equal(both.unmapped().frames(where), right[where])
     with pytest.raises(IndexError):
-        both.shard(len(shards))
+        both.read_shard(len(shards))
 
 
 def test_the_digest_is_of_all_parts(dataset: FrameDataset, other: FrameDataset) -> None:
     """Other parts, or another order, are another dataset."""
     joined = ([dataset, other], [other, dataset], [dataset], [other])
-    assert len({JoinedFrames(parts).digest for parts in joined}) == 4
+    assert len({ConcatDataset(parts).digest for parts in joined}) == 4
 
 
 def test_a_damaged_part_is_found(dataset: FrameDataset, other: FrameDataset) -> None:
     """Every part is read and checked."""
-    both = JoinedFrames([dataset, other])
+    both = ConcatDataset([dataset, other])
     both.require_complete()
     both.verify()
     shard = other.path / "shard-00000" / "frames.npy"
@@ -68,10 +68,10 @@ def test_a_damaged_part_is_found(dataset: FrameDataset, other: FrameDataset) -> 
 def test_parts_must_be_of_one_kind(dataset: FrameDataset, tmp_path: Path) -> None:
     """Frames of another size are not joined, nor are no datasets at all."""
     with refused(ConfigError):
-        JoinedFrames([])
+        ConcatDataset([])
     out = tmp_path / "larger"
     larger = collect_frames(
         COUNTING, out, n_frames=16, spec=FrameSpec(40, 40), workers=1, progress=False
     )
     with refused(ConfigError, str(out), "height=40"):
-        JoinedFrames([dataset, larger])
+        ConcatDataset([dataset, larger])

@@ -12,16 +12,10 @@ import numpy as np
 import pytest
 from environments import refused
 
-from rl_vae.data.dataset import (
-    DatasetHeader,
-    FrameDataset,
-    ShardRows,
-    commit_shard,
-    drop_torn_line,
-    read_header,
-    shard_path,
-    shard_rows_for,
-)
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.header import DatasetHeader, read_header
+from rl_vae.data.manifest import remove_incomplete_line
+from rl_vae.data.shards import ShardRows, commit_shard, max_shard_rows, shard_path
 from rl_vae.errors import ConfigError, DatasetError
 from rl_vae.frames import FrameSpec
 
@@ -36,7 +30,7 @@ HEADER = DatasetHeader(
     seed=3,
     n_frames=100,
     shard_rows=40,
-    lanes=3,
+    n_envs=3,
     policy={"kind": "uniform"},
     action_shape=(2,),
     action_dtype="<f4",
@@ -53,7 +47,7 @@ def rows_of(header: DatasetHeader, shard: int) -> ShardRows:
     rows.steps["reward"] = rng.normal(size=rows.rows)
     rows.steps["factors"] = rng.normal(size=rows.steps["factors"].shape)
     episode = 0
-    for first, quota in zip(rows.first, rows.quota, strict=True):
+    for first, quota in zip(rows.first_row_of_env, rows.n_rows_of_env, strict=True):
         at = first
         while at < first + quota:
             length = int(rng.integers(3, 10))
@@ -72,7 +66,7 @@ def write(
 ) -> FrameDataset:
     folder.mkdir()
     (folder / "dataset.json").write_text(json.dumps(header.to_dict(), indent=2))
-    for shard in range(header.shards) if shards is None else shards:
+    for shard in range(header.n_shards) if shards is None else shards:
         temporary = folder / ".tmp"
         commit_shard(folder, shard, temporary, rows_of(header, shard).write(temporary))
     return FrameDataset.open(folder)
@@ -105,9 +99,9 @@ def test_what_was_written_is_read(dataset: FrameDataset) -> None:
 
 def test_frames_are_read_from_the_disk_when_asked_for(dataset: FrameDataset) -> None:
     """Opening maps the frames and reads none: they are read-only views of the files."""
-    assert all(isinstance(shard, np.memmap) for shard in dataset._frames)
+    assert all(isinstance(shard, np.memmap) for shard in dataset.frame_shards)
     with pytest.raises(ValueError, match="read-only"):
-        dataset._frames[0][0] = 0
+        dataset.frame_shards[0][0] = 0
     dataset.frames([0])[:] = 0
     dataset.verify()
 
@@ -186,7 +180,7 @@ def test_the_digest_is_of_the_content(dataset: FrameDataset, tmp_path: Path) -> 
     assert write(tmp_path / "again", shards=(2, 0, 1)).digest == dataset.digest
     assert FrameDataset.open(dataset.path).digest == dataset.digest
     others = {write(tmp_path / "fewer", shards=(0, 1)).digest}
-    for changes in ({"seed": 4}, {"spec": FrameSpec(32, 32)}, {"env_kwargs": {}}, {"lanes": 4}):
+    for changes in ({"seed": 4}, {"spec": FrameSpec(32, 32)}, {"env_kwargs": {}}, {"n_envs": 4}):
         name = "-".join(changes)
         others.add(write(tmp_path / name, replace(HEADER, **changes)).digest)
     assert len(others | {dataset.digest}) == 6
@@ -207,13 +201,13 @@ def test_a_header_survives_json(tmp_path: Path) -> None:
 
 def test_shards_are_of_bounded_size() -> None:
     """A shard holds 4,096 frames, or fewer where they are large, and never more than 64 MiB."""
-    assert shard_rows_for(FrameSpec()) == 4096
+    assert max_shard_rows(FrameSpec()) == 4096
     for spec in (FrameSpec(84, 84), FrameSpec(256, 256), FrameSpec(96, 96, channels=1)):
-        rows = shard_rows_for(spec)
+        rows = max_shard_rows(spec)
         assert rows * np.prod(spec.shape) <= 64 * 2**20 < (rows + 1) * np.prod(spec.shape) or (
             rows == 4096
         )
-    assert shard_rows_for(FrameSpec(2048, 2048)) == 64
+    assert max_shard_rows(FrameSpec(2048, 2048)) == 64
 
 
 def test_a_torn_manifest_tail_is_ignored(dataset: FrameDataset) -> None:
@@ -230,7 +224,7 @@ def test_a_torn_manifest_tail_is_ignored(dataset: FrameDataset) -> None:
         assert np.array_equal(opened[-1], frames[len(opened) - 1]) if shards else not len(opened)
         if cut % 23 == 0:
             opened.verify()
-            drop_torn_line(dataset.path)
+            remove_incomplete_line(dataset.path)
             assert path.read_bytes() == b"".join(whole.splitlines(keepends=True)[:shards])
 
 

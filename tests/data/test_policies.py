@@ -32,19 +32,19 @@ def act(
     policy: CollectionPolicy,
     space: gym.Space[Any],
     steps: int = 200,
-    lanes: int = 3,
+    n_envs: int = 3,
     seed: tuple[int, ...] = (0, 0),
     ends: float = 0.1,
 ) -> Any:
-    """(steps, lanes, ...) actions, where episodes end at random."""
+    """(steps, n_envs, ...) actions, where episodes end at random."""
     rng = np.random.default_rng(99)
-    actor = policy.start(PolicyContext(space, FrameSpec(), 1, lanes, seed))
-    images = IMAGES.repeat(lanes, axis=0)
-    fresh = np.ones(lanes, np.bool_)
+    choose = policy.start(PolicyContext(space, FrameSpec(), 1, n_envs, seed))
+    images = IMAGES.repeat(n_envs, axis=0)
+    is_first = np.ones(n_envs, np.bool_)
     out = []
     for _ in range(steps):
-        out.append(np.array(actor.act(images, fresh)))
-        fresh = rng.random(lanes) < ends
+        out.append(np.array(choose(images, is_first)))
+        is_first = rng.random(n_envs) < ends
     return np.stack(out)
 
 
@@ -75,8 +75,8 @@ def test_correlated_noise_is_what_its_equation_says() -> None:
     """In a Box the noise has the mean, the standard deviation and the correlation asked for."""
     box = gym.spaces.Box(np.float32([-100, 0]), np.float32([100, 1000]))
     how = Correlated(correlation=0.8, scale=0.1, bias=(0.0, -0.5))
-    # Episodes that never end, far inside the bounds; lanes are independent.
-    noise = act(how, box, steps=4000, lanes=16, ends=0.0).astype(np.float64)
+    # Episodes that never end, far inside the bounds; n_envs are independent.
+    noise = act(how, box, steps=4000, n_envs=16, ends=0.0).astype(np.float64)
     noise = (noise - [0, 500]) / [100, 500]
     # The standard error of these means is below 0.002, that of a correlation below 0.004.
     assert noise.mean(axis=(0, 1)) == pytest.approx([0, -0.5], abs=0.01)
@@ -93,19 +93,19 @@ def test_correlated_noise_starts_as_it_goes_on() -> None:
     """The first action of an episode is spread as widely as the later ones, and new."""
     box = gym.spaces.Box(-1, 1, (1,))
     how = Correlated(correlation=0.99, scale=0.2)
-    first = act(how, box, steps=1, lanes=4000)[0, :, 0]
+    first = act(how, box, steps=1, n_envs=4000)[0, :, 0]
     assert first.std() == pytest.approx(0.2, rel=0.05)
-    always_new = act(how, box, steps=400, lanes=16, ends=1.0)[..., 0]
+    always_new = act(how, box, steps=400, n_envs=16, ends=1.0)[..., 0]
     assert abs(np.corrcoef(always_new[1:].ravel(), always_new[:-1].ravel())[0, 1]) < 0.06
 
 
 def test_a_discrete_action_is_repeated() -> None:
     """In a discrete space an action is kept with the correlation's probability, else drawn new."""
-    actions = act(Correlated(correlation=0.75), DISCRETE, steps=4000, lanes=8, ends=0.0)
+    actions = act(Correlated(correlation=0.75), DISCRETE, steps=4000, n_envs=8, ends=0.0)
     kept = (actions[1:] == actions[:-1]).mean()
     assert kept == pytest.approx(0.75 + 0.25 / 5, abs=0.02)
     assert np.bincount(actions.ravel() + 2) / actions.size == pytest.approx(0.2, abs=0.02)
-    new = act(Correlated(correlation=0.75), DISCRETE, steps=2000, lanes=8, ends=1.0)
+    new = act(Correlated(correlation=0.75), DISCRETE, steps=2000, n_envs=8, ends=1.0)
     assert (new[1:] == new[:-1]).mean() == pytest.approx(0.2, abs=0.02)
 
 
@@ -123,7 +123,7 @@ def test_uniform_draws_each_action_equally_often(
     space: gym.Space[Any], ranges: list[tuple[int, int]]
 ) -> None:
     """Uniform draws every value of every dimension as often as any other, the last ones too."""
-    actions = act(Uniform(), space, steps=3000, lanes=4).reshape(12_000, -1)
+    actions = act(Uniform(), space, steps=3000, n_envs=4).reshape(12_000, -1)
     for k, column in enumerate(actions.T):
         values, counts = np.unique(column, return_counts=True)
         expected = np.arange(*ranges[k % len(ranges)])
@@ -133,7 +133,7 @@ def test_uniform_draws_each_action_equally_often(
 
 def test_uniform_fills_a_box() -> None:
     """In a Box of real numbers Uniform is flat from the lowest to the highest."""
-    actions = act(Uniform(), BOX, steps=4000, lanes=4).reshape(-1, 3)
+    actions = act(Uniform(), BOX, steps=4000, n_envs=4).reshape(-1, 3)
     for column, low, high in zip(actions.T, BOX.low, BOX.high, strict=True):
         counts, _ = np.histogram(column, bins=8, range=(low, high))
         assert counts / len(column) == pytest.approx(1 / 8, abs=0.02)
@@ -158,9 +158,9 @@ def test_a_mixture_keeps_its_choice_for_an_episode() -> None:
     low, high = (Correlated(scale=0.01, bias=(side,)) for side in (-0.5, 0.5))
     mixture = Mixture((low, high), (3.0, 1.0))
     space = gym.spaces.Box(-1, 1, (1,))
-    sides = act(mixture, space, steps=400, lanes=8, ends=0.0)[..., 0] > 0
+    sides = act(mixture, space, steps=400, n_envs=8, ends=0.0)[..., 0] > 0
     assert (sides == sides[0]).all() and sides[0].any() and not sides[0].all()
-    drawn = act(mixture, space, steps=4000, lanes=4, ends=1.0)[..., 0] > 0
+    drawn = act(mixture, space, steps=4000, n_envs=4, ends=1.0)[..., 0] > 0
     assert drawn.mean() == pytest.approx(0.25, abs=0.02)
     never = act(Mixture((low, high), (0.0, 1.0)), space)[..., 0] > 0
     assert never.all()

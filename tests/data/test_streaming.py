@@ -26,7 +26,7 @@ FRAME = 32 * 48 * 3
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrameDataset]:
     """320 frames in ten shards."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rl_vae.data.collect._shard_rows", lambda *arguments: 32)
+        patch.setattr("rl_vae.data.collect.shard_rows", lambda *arguments: 32)
         out = tmp_path_factory.mktemp("many") / "dataset"
         yield collect_frames(
             COUNTING, out, n_frames=320, spec=SPEC, engine="gymnasium", workers=1, progress=False
@@ -67,19 +67,19 @@ def test_a_stream_gives_the_same_frames_from_few_shards(
     many: FrameDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream's frames are the dataset's; it holds so many shards, and reads each but once."""
-    right, read = many.shard, []
+    right, read = many.read_shard, []
 
     def shard(which: int) -> Any:
         read.append(which)
         return right(which)
 
-    monkeypatch.setattr(many, "shard", shard)
+    monkeypatch.setattr(many, "read_shard", shard)
     stream = Stream(many, 3)
     order = epoch_order(many, np.arange(320), 3, 0, 0)
     for start in range(0, 320, 50):  # batches that lie across windows
         batch = np.sort(order[start : start + 50])
         np.testing.assert_array_equal(stream.frames(batch), many.frames(batch))
-        assert len(stream._held) <= 3
+        assert len(stream._loaded) <= 3
     assert sorted(read) == list(range(10))
 
 
@@ -90,15 +90,15 @@ def test_reading_ahead_changes_no_frame(
     order = epoch_order(many, np.arange(320), 3, 0, 0)
     batches = [np.sort(order[start : start + 50]) for start in range(0, 320, 50)]
     for most in (0, 2 * 50 * FRAME, 2**30):
-        monkeypatch.setattr(streaming, "READ_AHEAD", most)
+        monkeypatch.setattr(streaming, "PREFETCH_BYTES", most)
         stream = Stream(many, 3)
         seen = 0
-        for indices, right in zip(stream.ahead(iter(batches)), batches, strict=True):
-            assert indices is right and len(stream._held) <= 3
+        for indices, right in zip(stream.prefetch(iter(batches)), batches, strict=True):
+            assert indices is right and len(stream._loaded) <= 3
             np.testing.assert_array_equal(stream.frames(indices), many.frames(right))
             seen += 1
         assert seen == len(batches)
-        assert stream._next is None
+        assert stream._prefetched is None
         np.testing.assert_array_equal(stream.frames(batches[0]), many.frames(batches[0]))
 
 
@@ -106,7 +106,7 @@ def test_reading_ahead_stays_within_its_bytes(
     many: FrameDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread waits when as much lies ready as may; it ends with the loop that it reads for."""
-    monkeypatch.setattr(streaming, "READ_AHEAD", 3 * 10 * FRAME)
+    monkeypatch.setattr(streaming, "PREFETCH_BYTES", 3 * 10 * FRAME)
     taken = threading.Semaphore(0)
 
     def batches() -> Iterator[Any]:
@@ -115,9 +115,9 @@ def test_reading_ahead_stays_within_its_bytes(
             yield np.arange(start, start + 10)
 
     stream = Stream(many, 3)
-    with closing(stream.ahead(batches())) as ahead:
+    with closing(stream.prefetch(batches())) as ahead:
         next(ahead)
-        threads = [thread for thread in threading.enumerate() if thread.name == "reading ahead"]
+        threads = [thread for thread in threading.enumerate() if thread.name == "prefetch"]
         assert len(threads) == 1
         for _ in range(5):  # one in use, three ready, one that waits
             taken.acquire()
@@ -129,17 +129,17 @@ def test_what_fails_while_reading_ahead_is_told(
     many: FrameDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error of the thread's comes to the loop, after the batches that were read before it."""
-    right = many.shard
+    right = many.read_shard
 
     def shard(which: int) -> Any:
         if which == 2:
             raise OSError("the disk is gone")
         return right(which)
 
-    monkeypatch.setattr(many, "shard", shard)
+    monkeypatch.setattr(many, "read_shard", shard)
     seen = 0
     with pytest.raises(OSError, match="gone"):
-        for _ in Stream(many, 1).ahead(iter(np.arange(320).reshape(10, 32))):
+        for _ in Stream(many, 1).prefetch(iter(np.arange(320).reshape(10, 32))):
             seen += 1
     assert seen == 2
 
@@ -177,7 +177,7 @@ def test_a_streamed_run_resumes_to_the_bit(
         nonlocal calls
         calls += 1
         assert isinstance(source, Stream) and source.shards == 3
-        assert not any(isinstance(part, np.memmap) for part in source.dataset._frames)
+        assert not any(isinstance(part, np.memmap) for part in source.dataset.frame_shards)
         if calls == 9:
             raise Interruption
         return right(state, source, *rest)

@@ -15,9 +15,10 @@ from faults import Figure, counted
 from faults.disk import Disk, refuse
 from faults.processes import Sitting, sitting
 from rl_vae.data import collect as module
-from rl_vae.data import dataset as shards
+from rl_vae.data import shards
 from rl_vae.data.collect import collect_frames
-from rl_vae.data.dataset import FrameDataset, read_manifest
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.manifest import read_manifest
 from rl_vae.envs.seeds import training_seeds
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec
@@ -234,9 +235,9 @@ def wrong_rows(dataset: FrameDataset, frame_skip: int = 1) -> tuple[int, int]:
     header, ended, wrong = dataset.header, 0, 0
     frames, steps = dataset.frames(range(len(dataset))), dataset.steps()
     at = 0
-    for shard in range(header.shards):
-        share, more = divmod(header.rows_of(shard), header.lanes)
-        for lane, seed in enumerate(training_seeds(header.lanes, header.seed, shard)):
+    for shard in range(header.n_shards):
+        share, more = divmod(header.rows_of(shard), header.n_envs)
+        for lane, seed in enumerate(training_seeds(header.n_envs, header.seed, shard)):
             now = Moment(seed, 0, 0)
             for _ in range(share + (lane < more)):
                 row = steps[at]

@@ -26,7 +26,7 @@ from rl_vae import Encoder, FrameDataset
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.train import train_agent
 from rl_vae.cli import commands as cli
-from rl_vae.data.dataset import shard_path
+from rl_vae.data.shards import shard_path
 from rl_vae.errors import DatasetError, FolderError, RlVaeError
 from rl_vae.models.folder import read_model
 from rl_vae.system import files
@@ -109,7 +109,7 @@ def flipped_bits(n: int, seed: int, folder: Path) -> Figure:
     dataset = collect(folder / "frames")
     named = refused = 0
     for trial in range(n):
-        shard = int(rng.integers(dataset.header.shards))
+        shard = int(rng.integers(dataset.header.n_shards))
         path = shard_path(dataset.path, shard) / ("steps.npy" if trial % 4 == 3 else "frames.npy")
         bit = int(rng.integers(8 * path.stat().st_size))
         flip(path, bit)
@@ -132,7 +132,7 @@ def torn(n: int, seed: int, folder: Path) -> Figure:
     tails = refused = 0
     for trial in range(n):
         if trial % 2:
-            shard = shard_path(dataset.path, int(rng.integers(dataset.header.shards)))
+            shard = shard_path(dataset.path, int(rng.integers(dataset.header.n_shards)))
             path = shard / ("frames.npy", "steps.npy")[trial // 2 % 2]
         else:
             path = manifest

@@ -14,7 +14,7 @@ from environments import refused
 from tqdm.auto import tqdm
 
 from rl_vae import Beta, FrameDataset, TrainConfig, train_sweep, train_vae
-from rl_vae.data.concat import JoinedFrames
+from rl_vae.data.concat import ConcatDataset
 from rl_vae.errors import ConfigError, DatasetError, FolderError, TrainingError
 from rl_vae.models.folder import read_model
 from rl_vae.objectives.base import Objective
@@ -156,7 +156,7 @@ def test_a_damaged_dataset_is_refused_first(dataset: FrameDataset, tmp_path: Pat
 @pytest.mark.parametrize("joined", [False, True])
 def test_another_process_opens_the_same_frames(dataset: FrameDataset, joined: bool) -> None:
     """What is sent of a dataset are its paths, not its frames."""
-    ours = JoinedFrames([dataset, dataset]) if joined else dataset
+    ours = ConcatDataset([dataset, dataset]) if joined else dataset
     sent = pickle.dumps(ours)
     theirs = pickle.loads(sent)
     assert len(sent) < 1000 and theirs.digest == ours.digest

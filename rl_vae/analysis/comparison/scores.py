@@ -59,7 +59,7 @@ def score_code(encoder: Encoder, dataset: FrameDataset, stack: int) -> dict[str,
     matrices: dict[str, Any] = {}
     if factors:
         rows = np.linspace(0, len(dataset) - 1, min(len(dataset), MAX_ENCODED)).astype(np.int64)
-        mu = np.concatenate([encoder.encode(part) for part in dataset.in_parts(rows)])
+        mu = np.concatenate([encoder.encode(part) for part in dataset.in_batches(rows)])
         values, matrices = disentanglement_scores(mu, dataset.steps(rows)["factors"])
         scores |= values
     return {"scores": scores, "factors": factors, "matrices": matrices}

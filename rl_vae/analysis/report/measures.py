@@ -94,7 +94,7 @@ def halve(encoders: Sequence[Encoder], dataset: FrameDataset, seed: int) -> Halv
 def measure(encoder: Encoder, dataset: FrameDataset, halves: Halves, seed: int) -> Measured:
     """Measure one model: what its code costs, and how it takes the factors apart."""
     episode = dataset.episode_of(halves.test)
-    scored = [score_frames(encoder.vae, frames) for frames in dataset.in_parts(halves.test)]
+    scored = [score_frames(encoder.vae, frames) for frames in dataset.in_batches(halves.test)]
     scores = Scores(*(np.concatenate(parts) for parts in zip(*scored, strict=True)))
     fit, test = (encode_all(encoder.encode, dataset, rows) for rows in halves[:2])
     found = [

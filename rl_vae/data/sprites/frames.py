@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from rl_vae.data.collect import missing_shards
-from rl_vae.data.dataset import DatasetHeader, FrameDataset, ShardRows, commit_shard, shard_rows_for
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.header import DatasetHeader
+from rl_vae.data.shards import ShardRows, commit_shard, max_shard_rows
 from rl_vae.data.sprites.sampler import Sprites, check_interventions
 from rl_vae.data.sprites.shapes import FACTOR_NAMES, FACTOR_SIZES
 from rl_vae.errors import ConfigError
@@ -79,8 +81,8 @@ def _header(sprites: Sprites, n_frames: int, seed: int, do: Mapping[str, int]) -
         raw_shape=sprites.spec.shape,
         seed=seed,
         n_frames=n_frames,
-        shard_rows=shard_rows_for(sprites.spec),
-        lanes=1,
+        shard_rows=max_shard_rows(sprites.spec),
+        n_envs=1,
         policy={"kind": "each combination of factors once", "do": dict(do)},
         action_shape=(),
         action_dtype="<i8",

@@ -1,0 +1,163 @@
+"""DatasetHeader: the content of `dataset.json`, which defines a dataset of frames."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_vae.errors import DatasetError, RlVaeError
+from rl_vae.frames import FrameSpec
+from rl_vae.system import files
+
+FORMAT = 1
+"""Version of the format on disk."""
+_MAX_COUNT = 2**40
+"""Largest number of frames, and of anything else that the header counts."""
+_MAX_ACTION_SIZE = 2**20
+"""Largest number of values in one action: memory is allocated by this shape before the file of
+the actions is checked."""
+_TUPLE_FIELDS = ("raw_shape", "action_shape", "factor_names")
+_ACTION_DTYPES = frozenset(np.dtype(code).str for code in "?bBhHiIlLefd")
+
+
+@dataclass(frozen=True)
+class DatasetHeader:
+    """Everything that defines a dataset. Equal headers give equal frames."""
+
+    env_id: str
+    """Id of the environment."""
+    engine: str
+    """Environment engine: "gymnasium", "envpool" or "sprites"."""
+    env_kwargs: Mapping[str, Any]
+    """Keyword arguments of the environment."""
+    frame_skip: int
+    """Number of environment steps per action."""
+    image_key: str | None
+    """Key of the image in a Dict observation; None if the observation is the image."""
+    spec: FrameSpec
+    """Conversion of a raw observation into a frame."""
+    raw_shape: tuple[int, ...]
+    """Shape of a raw observation, before the spec is applied."""
+    seed: int
+    """Seed of the dataset, at least 0."""
+    n_frames: int
+    """Number of frames of the finished dataset."""
+    shard_rows: int
+    """Number of frames in a shard; the last shard may hold fewer."""
+    n_envs: int
+    """Number of environments that fill a shard together. Its JSON key is "lanes"."""
+    policy: Mapping[str, Any]
+    """Description of the collection policy: the result of its `describe()`."""
+    action_shape: tuple[int, ...]
+    """Shape of an action."""
+    action_dtype: str
+    """Data type of an action, as in `numpy.dtype.str`."""
+    factor_names: tuple[str, ...]
+    """Names of the factors (the simulator's state); empty if the environment has none."""
+
+    @property
+    def n_shards(self) -> int:
+        """Number of shards of the finished dataset."""
+        return -(-self.n_frames // self.shard_rows)
+
+    def rows_of(self, shard: int) -> int:
+        """Number of frames in one shard."""
+        return min(self.shard_rows, self.n_frames - shard * self.shard_rows)
+
+    @property
+    def step_dtype(self) -> np.dtype[Any]:
+        """Structured data type of a row of steps.npy."""
+        return np.dtype(
+            [
+                ("action", self.action_dtype, self.action_shape),
+                ("reward", "<f4"),
+                ("terminated", "?"),
+                ("truncated", "?"),
+                ("episode", "<i4"),
+                ("step", "<i4"),
+                ("factors", "<f8", (len(self.factor_names),)),
+            ]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the header as plain JSON values."""
+        values = {**asdict(self), "spec": self.spec.to_dict(), "format": FORMAT}
+        values["lanes"] = values.pop("n_envs")
+        plain: dict[str, Any] = json.loads(json.dumps(values))
+        return plain
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DatasetHeader:
+        """Return the header that `to_dict` described.
+
+        Raises:
+            ValueError, KeyError, TypeError: if the values do not describe a header.
+            ObservationError: if the FrameSpec does not fit the raw observations.
+        """
+        values = dict(values)
+        if values.pop("format") != FORMAT:
+            raise ValueError(f"the format number is not {FORMAT}")
+        for name, is_valid in _VALIDATORS.items():
+            if not is_valid(values[name]):
+                raise ValueError(f"{name} is {str(values[name])[:80]!r}")
+        values |= {name: tuple(values[name]) for name in _TUPLE_FIELDS}
+        values |= {"spec": FrameSpec.from_dict(values["spec"]), "n_envs": values.pop("lanes")}
+        header = cls(**values)
+        header.spec.check_shape(header.raw_shape, np.uint8)
+        return header
+
+
+def read_header(folder: Path) -> DatasetHeader | None:
+    """Read a dataset's header; None if the folder has no dataset.json.
+
+    Raises:
+        DatasetError: if dataset.json is damaged.
+    """
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return None
+    try:
+        content = files.parse_json(files.read_bounded(path, files.MOST_JSON))
+        return DatasetHeader.from_dict(content)
+    except (RlVaeError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+        raise DatasetError(
+            f"{path} is damaged.",
+            expected="the header of a dataset",
+            got=f"{type(error).__name__}: {error}",
+            remedy="restore the file from a copy, or collect the dataset again",
+        ) from error
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= _MAX_COUNT
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value)) and len(value) <= 32
+
+
+_VALIDATORS: dict[str, Callable[[Any], bool]] = {
+    "env_id": lambda value: isinstance(value, str),
+    "engine": lambda value: isinstance(value, str),
+    "env_kwargs": lambda value: isinstance(value, dict),
+    "frame_skip": _is_count,
+    "image_key": lambda value: value is None or isinstance(value, str),
+    "raw_shape": _is_shape,
+    "seed": lambda value: type(value) is int and value >= 0,
+    "n_frames": _is_count,
+    "shard_rows": _is_count,
+    "lanes": _is_count,
+    "policy": lambda value: isinstance(value, dict),
+    "action_shape": lambda value: _is_shape(value) and math.prod(value) <= _MAX_ACTION_SIZE,
+    "action_dtype": lambda value: isinstance(value, str) and value in _ACTION_DTYPES,
+    "factor_names": lambda value: (
+        isinstance(value, list) and all(isinstance(name, str) for name in value)
+    ),
+}
+"""Check of each JSON value of a header, by key."""

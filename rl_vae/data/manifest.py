@@ -1,0 +1,132 @@
+"""The manifest of a dataset: the list of its committed shards, one JSON object a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+from rl_vae.data.header import DatasetHeader
+from rl_vae.errors import DatasetError
+from rl_vae.system import files
+
+MAX_MANIFEST_BYTES = 256 * 2**20
+"""Largest size of a manifest in bytes: a few million shards."""
+
+
+class ShardDigests(TypedDict):
+    """Size and digests of a written shard."""
+
+    rows: int
+    header_sha256: str
+    frames_sha256: str
+    steps_sha256: str
+
+
+class ShardEntry(ShardDigests):
+    """A line of the manifest: the number of a committed shard, its size and its digests."""
+
+    shard: int
+
+
+class ManifestLine(NamedTuple):
+    """A complete line of a manifest."""
+
+    text: bytes
+    """The line as it is in the file, without the newline."""
+    content: ShardEntry | DatasetError
+    """The shard that the line lists, or the error if the line is damaged."""
+
+
+def read_manifest(folder: Path, header: DatasetHeader) -> list[ShardEntry]:
+    """Read the committed shards. An incomplete last line is ignored: its shard is not committed.
+
+    Raises:
+        DatasetError: if a complete line is damaged.
+    """
+    entries = []
+    for line in scan_manifest(folder, header):
+        if isinstance(line.content, DatasetError):
+            raise line.content
+        entries.append(line.content)
+    return entries
+
+
+def scan_manifest(folder: Path, header: DatasetHeader) -> Iterator[ManifestLine]:
+    """Read every complete line of the manifest, damaged lines included.
+
+    Raises:
+        DatasetError: if the file cannot be read.
+    """
+    path = folder / "manifest.jsonl"
+    if not path.is_file():
+        return
+    try:
+        *complete, _incomplete = files.read_bounded(path, MAX_MANIFEST_BYTES).split(b"\n")
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path} cannot be read.",
+            expected="the manifest that rl-vae collect wrote",
+            got=error,
+            remedy="restore the file from a copy, or collect the dataset again",
+        ) from error
+    header_sha256 = files.digest(header.to_dict())
+    seen: set[int] = set()
+    for number, text in enumerate(complete, 1):
+        entry = _parse_entry(text, header)
+        if entry is None or entry["shard"] in seen:
+            error = DatasetError(
+                f"{path} is damaged in line {number}.",
+                expected="a JSON object that lists a shard of this dataset, each shard once",
+                got=repr(text[:80]),
+                remedy="delete that line, then collect again: only its shard is collected",
+            )
+            yield ManifestLine(text, error)
+        elif entry.get("header_sha256") != header_sha256:
+            error = DatasetError(
+                f"{folder / 'dataset.json'} has changed since shard {entry['shard']} was written.",
+                expected=f"SHA-256 {entry.get('header_sha256')} of its content",
+                got=header_sha256,
+                remedy="restore dataset.json from a copy, or collect the dataset again",
+            )
+            yield ManifestLine(text, error)
+        else:
+            seen.add(entry["shard"])
+            yield ManifestLine(text, entry)
+
+
+def _parse_entry(text: bytes, header: DatasetHeader) -> ShardEntry | None:
+    """Parse one line; None if the line does not describe a shard of this dataset."""
+    try:
+        entry: ShardEntry = files.parse_json(text)
+        shard, rows = entry["shard"], entry["rows"]
+        valid = type(shard) is int and type(rows) is int
+        valid = valid and 0 <= shard < header.n_shards and rows == header.rows_of(shard)
+        digests = (entry["frames_sha256"], entry["steps_sha256"])
+        valid = valid and all(len(bytes.fromhex(digest)) == 32 for digest in digests)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return entry if valid else None
+
+
+def append_entry(folder: Path, entry: ShardEntry) -> None:
+    """Append a shard to the manifest and sync the file to the disk. This commits the shard."""
+    files.append_line(folder / "manifest.jsonl", entry)
+
+
+def has_incomplete_line(folder: Path) -> bool:
+    """Whether the manifest ends within a line: writing it was interrupted."""
+    path = folder / "manifest.jsonl"
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"
+
+
+def remove_incomplete_line(folder: Path) -> None:
+    """Remove an incomplete last line, so that the next entry begins a new line."""
+    path = folder / "manifest.jsonl"
+    if has_incomplete_line(folder):
+        content = path.read_bytes()
+        files.write_whole(path, content[: content.rfind(b"\n") + 1])

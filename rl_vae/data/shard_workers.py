@@ -1,0 +1,304 @@
+"""Making a dataset's shards: in worker processes, or in this process by threads of EnvPool."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from rl_vae.data.header import DatasetHeader
+from rl_vae.data.manifest import ShardDigests
+from rl_vae.data.policies import CollectionPolicy, PolicyContext
+from rl_vae.data.shards import ShardRows
+from rl_vae.envs.registry import make_engine
+from rl_vae.envs.seeds import training_seeds
+from rl_vae.envs.vector_env import PixelVectorEnv
+from rl_vae.errors import ConfigError, EnvironmentFault
+from rl_vae.system.process_settings import configure_process
+from rl_vae.system.processes import ParentLink, Worker
+
+_REPORT_ROWS = 256
+"""Number of rows after which the progress is reported."""
+
+
+class WorkerSettings(NamedTuple):
+    """Settings of the workers; see `collect_frames`."""
+
+    workers: int | None
+    """Number of worker processes or threads; None: the number of cores."""
+    timeout: float
+    """Seconds that one step of an environment in a worker process may take."""
+    restarts: int
+    """Number of failed worker processes that are restarted."""
+
+
+class WrittenShard(NamedTuple):
+    """A shard that is written, but not committed."""
+
+    shard: int
+    """Number of the shard."""
+    temporary: Path
+    """Folder of its files."""
+    digests: ShardDigests
+    """Size and digests for the manifest."""
+
+
+def make_shards(
+    out: Path,
+    header: DatasetHeader,
+    missing: list[int],
+    policy: CollectionPolicy,
+    settings: WorkerSettings,
+    update: Callable[[int], Any],
+) -> Generator[WrittenShard]:
+    """Make shards in any order, and yield each when it is written.
+
+    Args:
+        out: Folder of the dataset.
+        header: Header of the dataset.
+        missing: Numbers of the shards to make.
+        policy: Policy that chooses the actions.
+        settings: Settings of the workers.
+        update: Called with the number of new rows. The number is negative if a shard is discarded.
+
+    Raises:
+        EnvironmentFault: if an environment fails and no restart is left.
+        DatasetError: if a shard cannot be written.
+    """
+    if not missing:
+        return
+    workers = settings.workers or os.cpu_count() or 1
+    processes = min(workers, len(missing)) if header.engine == "gymnasium" else 1
+    if processes > 1 or settings.restarts:
+        settings = settings._replace(workers=processes)
+        pool = _WorkerPool(out, header, missing, policy, settings, update)
+        with contextlib.closing(pool):
+            yield from pool.run()
+    else:
+        engine = _open_engine(header, workers if header.engine == "envpool" else 1)
+        yield from _fill_shards(out, header, engine, iter(missing), policy, update)
+
+
+def _open_engine(header: DatasetHeader, workers: int | None) -> PixelVectorEnv:
+    return make_engine(
+        header.env_id,
+        header.n_envs,
+        engine=header.engine,  # type: ignore[arg-type]
+        workers=workers,
+        spec=header.spec,
+        frame_skip=header.frame_skip,
+        image_key=header.image_key,
+        env_kwargs=header.env_kwargs,
+    )
+
+
+class _ShardWorker:
+    """A worker process that makes one shard after another."""
+
+    def __init__(self, name: str, *arguments: Any) -> None:
+        self.process = Worker(name, _serve, *arguments)
+        self.shard: int | None = None
+        """Number of the shard in work."""
+        self.busy = True
+        """Whether the process works. First it opens its environments."""
+        self.rows = 0
+        """Number of rows of the shard that the process has reported."""
+
+    def begin(self, shard: int | None) -> None:
+        """Send the number of the next shard; None: there are no more shards."""
+        self.shard, self.rows, self.busy = shard, 0, shard is not None
+        self.process.send(shard)
+
+
+class _WorkerPool:
+    """Worker processes that share the shards. A failed process is replaced if restarts are left."""
+
+    def __init__(
+        self,
+        out: Path,
+        header: DatasetHeader,
+        missing: list[int],
+        policy: CollectionPolicy,
+        settings: WorkerSettings,
+        update: Callable[[int], Any],
+    ) -> None:
+        self._arguments = (out, header, policy)
+        self._timeout, self._restarts = settings.timeout, settings.restarts
+        self._update = update
+        self._waiting, self._unfinished = list(reversed(missing)), len(missing)
+        self._n_workers = settings.workers or 1
+        self._workers: list[_ShardWorker] = []
+
+    def run(self) -> Iterator[WrittenShard]:
+        """Start the processes, distribute the shards, and yield each shard when it is written."""
+        for i in range(self._n_workers):
+            self._workers.append(self._start(i))
+        while self._unfinished:
+            connections = [worker.process.connection for worker in self._workers]
+            ready = wait(connections, min(1.0, self._timeout))
+            for i, worker in enumerate(self._workers):
+                written = None
+                try:
+                    if worker.process.connection in ready:
+                        written = self._receive(worker)
+                    elif worker.busy:
+                        worker.process.check(self._timeout)
+                except EnvironmentFault as fault:
+                    self._replace(i, fault)
+                if written is not None:
+                    yield written
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self._workers:
+            worker.process.close()
+
+    def _start(self, i: int) -> _ShardWorker:
+        _, header, _ = self._arguments
+        return _ShardWorker(f"collector {i} of {header.env_id}", *self._arguments)
+
+    def _receive(self, worker: _ShardWorker) -> WrittenShard | None:
+        """Handle one message of a process; a process that is idle gets the next shard."""
+        kind, value = worker.process.recv()
+        if kind == "rows":
+            worker.rows += value
+            self._update(value)
+            return None
+        worker.begin(self._waiting.pop() if self._waiting else None)
+        if value is None:
+            return None
+        self._unfinished -= 1
+        return WrittenShard(*value)
+
+    def _replace(self, i: int, fault: EnvironmentFault) -> None:
+        """Restart a failed process; its shard is collected again."""
+        if not self._restarts:
+            raise fault
+        self._restarts -= 1
+        tqdm.write(f"{fault} The worker is restarted; {self._restarts} restarts left")
+        worker = self._workers[i]
+        worker.process.close()
+        if worker.shard is not None:
+            self._waiting.append(worker.shard)
+            self._update(-worker.rows)
+        self._workers[i] = self._start(i)
+
+
+def _serve(parent: ParentLink, out: Path, header: DatasetHeader, policy: CollectionPolicy) -> None:
+    """Main function of a worker process: receive a shard's number, make the shard, send it."""
+    configure_process()
+    engine = _open_engine(header, 1)
+
+    def shards() -> Iterator[int]:
+        parent.send(("idle", None))
+        while (shard := parent.recv()) is not None:
+            yield shard
+
+    def update(rows: int) -> None:
+        parent.send(("rows", rows))
+
+    # "idle" also asks for the next shard, which shards() receives.
+    for written in _fill_shards(out, header, engine, shards(), policy, update, overlap=False):
+        parent.send(("idle", tuple(written)))
+    with contextlib.suppress(EOFError):
+        parent.recv()  # wait until the parent process closes the connection
+
+
+def _fill_shards(
+    out: Path,
+    header: DatasetHeader,
+    engine: PixelVectorEnv,
+    shards: Iterator[int],
+    policy: CollectionPolicy,
+    update: Callable[[int], Any],
+    *,
+    overlap: bool = True,
+) -> Iterator[WrittenShard]:
+    """Make one shard after another; with `overlap`, write one while the next is filled."""
+    with contextlib.closing(engine), ThreadPoolExecutor(1) as writer:
+        pending: tuple[ShardRows, Path, Future[ShardDigests]] | None = None
+        reuse: ShardRows | None = None
+        for shard in shards:
+            rows = ShardRows(header, shard, reuse)
+            _fill(header, engine, rows, policy, update)
+            if pending is not None:
+                reuse, temporary, digests = pending
+                yield WrittenShard(reuse.shard, temporary, digests.result())
+            temporary = out / f".tmp-{shard:05d}-{os.getpid()}"
+            if overlap:
+                pending = (rows, temporary, writer.submit(rows.write, temporary))
+            else:
+                reuse = rows
+                yield WrittenShard(shard, temporary, rows.write(temporary))
+        if pending is not None:
+            yield WrittenShard(pending[0].shard, pending[1], pending[2].result())
+
+
+def _fill(
+    header: DatasetHeader,
+    engine: PixelVectorEnv,
+    rows: ShardRows,
+    policy: CollectionPolicy,
+    update: Callable[[int], Any],
+) -> None:
+    """Act until every environment has filled its rows of the shard.
+
+    Raises:
+        ConfigError: if the policy returns actions of the wrong shape.
+    """
+    n_envs, key = header.n_envs, (header.seed, rows.shard)
+    images = engine.reset(training_seeds(n_envs, *key))
+    act = policy.start(
+        PolicyContext(engine.action_space, header.spec, header.frame_skip, n_envs, key)
+    )
+    is_first = np.ones(n_envs, np.bool_)
+    step = np.zeros(n_envs, np.int32)
+    episode = np.arange(n_envs, dtype=np.int32)  # of each environment; numbers of the shard
+    n_episodes, unreported = n_envs, 0
+    for t in range(int(rows.n_rows_of_env.max())):
+        # Environments whose rows are full step on with the others, but are not recorded.
+        active = np.flatnonzero(t < rows.n_rows_of_env)
+        at = rows.first_row_of_env[active] + t
+        actions = act(images, is_first)
+        _check_actions(actions, header)
+
+        # What belongs to the frame, then what its action led to.
+        rows.frames[at] = images[active]
+        if header.factor_names:
+            rows.steps["factors"][at] = engine.factors()[active]
+        rows.steps["action"][at] = actions[active]
+        rows.steps["episode"][at], rows.steps["step"][at] = episode[active], step[active]
+        images, rewards, terminated, truncated, *_ = engine.step(actions)
+        rows.steps["reward"][at] = rewards[active]
+        rows.steps["terminated"][at] = terminated[active]
+        rows.steps["truncated"][at] = truncated[active]
+
+        # An environment whose episode has ended shows the first image of the next one.
+        is_first = terminated | truncated
+        step = np.where(is_first, 0, step + 1).astype(np.int32)
+        for env in np.flatnonzero(is_first):
+            episode[env], n_episodes = n_episodes, n_episodes + 1
+        unreported += len(active)
+        if unreported >= _REPORT_ROWS:
+            update(unreported)
+            unreported = 0
+    update(unreported)
+
+
+def _check_actions(actions: NDArray[Any], header: DatasetHeader) -> None:
+    expected, got = (header.n_envs, *header.action_shape), np.shape(actions)
+    if got != expected:
+        raise ConfigError(
+            "The collection policy returned actions of the wrong shape.",
+            expected=f"shape {expected}: one action per environment",
+            got=f"shape {got}",
+            remedy="return an array of that shape from the function that start() returns",
+        )
