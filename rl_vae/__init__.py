@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rl_vae.agents.export import export_agent
     from rl_vae.agents.recipe import Recipe
     from rl_vae.agents.train import train_agent
+    from rl_vae.analysis import metrics
     from rl_vae.analysis.anomalies import find_anomalies
     from rl_vae.analysis.classifier import labels_of, train_classifier
     from rl_vae.analysis.comparison.compare import compare
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rl_vae.analysis.gallery import draw_gallery
     from rl_vae.analysis.report import write_report
     from rl_vae.analysis.scorecard import Scorecard, score_encoder
+    from rl_vae.data import sprites
     from rl_vae.data.collect import collect_frames
     from rl_vae.data.coverage import coverage
     from rl_vae.data.dataset import FrameDataset
@@ -106,6 +108,8 @@ _HOME = {
     "write_report": "analysis.report",
 }
 
+_MODULES = {"errors": "errors", "metrics": "analysis.metrics", "sprites": "data.sprites"}
+
 __all__ = [
     "ActionMap",
     "Adversarial",
@@ -148,8 +152,10 @@ __all__ = [
     "t_interval",
     "labels_of",
     "make_env",
+    "metrics",
     "repair_folder",
     "score_encoder",
+    "sprites",
     "train_agent",
     "train_classifier",
     "train_sweep",
@@ -169,8 +175,8 @@ if "rl_vae/Sprites-v0" not in gym.registry:
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"rl_vae.{_HOME[name]}"), name)
-    if name == "errors":
-        return importlib.import_module("rl_vae.errors")
+    if name in _MODULES:
+        return importlib.import_module(f"rl_vae.{_MODULES[name]}")
     raise AttributeError(f"module 'rl_vae' has no attribute {name!r}")
 
 

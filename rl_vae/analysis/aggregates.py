@@ -1,91 +1,84 @@
-"""Aggregates: what a few seeds say of a method, as Agarwal et al. 2021 (rliable) compute it.
+"""Aggregate statistics over a few seeds, as in Agarwal et al. 2021 (rliable).
 
-Shape letters: N runs (seeds), T tasks (environments), R resamples.
+Shape letters: N runs (seeds) of a method, M runs of another method, T tasks, R resamples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from rl_vae.errors import ConfigError
+from rl_vae.system.estimate import Estimate
 
 RESAMPLES = 10_000
-MOST_UNDEFINED = 0.05
-"""Where more resamples than this share have no correlation, there is no interval."""
+"""Default number of resamples R."""
+MAX_UNDEFINED = 0.05
+"""Largest share of resamples without a correlation; above it, the correlation has no interval."""
 
 Floats = NDArray[np.float64]
 
 
-class Estimate(NamedTuple):
-    """A number and its 95 % interval; NaN where there is none to be had."""
-
-    value: float
-    low: float
-    high: float
-
-
-NONE = Estimate(float("nan"), float("nan"), float("nan"))
-
-
 def interquartile_mean(scores: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
-    """The mean of the middle half of all runs, and its stratified bootstrap interval.
+    """Mean of the middle half of all runs, with its stratified bootstrap interval.
 
-    Of the N T scores the lowest and the highest quarter (rounded down) are left out. The interval
-    is the percentile one: the runs of each task are drawn again with replacement, each task for
-    itself; of one run there is none. Source: Agarwal et al. 2021, Deep reinforcement learning at
-    the edge of the statistical precipice, section 4.1 and 4.3. With five runs such intervals are
-    too narrow: they contain the true value less often than they say.
+    The lowest quarter and the highest quarter (rounded down) of the N T scores are excluded. The
+    interval is the percentile interval; the runs of each task are resampled separately. One run has
+    no interval. Source: Agarwal et al. 2021, Deep reinforcement learning at the edge of the
+    statistical precipice, sections 4.1 and 4.3. With five runs these intervals are too narrow: less
+    than 95 % of them contain the true value.
 
     Args:
-        scores: (N, T), or (N,) of one task.
-        resamples: R.
-        seed: Of the resamples.
+        scores: (N, T) scores, or (N,) for one task.
+        resamples: Number of resamples R.
+        seed: Seed of the resamples.
 
     Raises:
-        ConfigError: where there are no scores, or not all are finite.
+        ConfigError: if there are no scores, or a score is not finite.
     """
-    table = _table(scores)
-    drawn = _drawn(table, resamples, np.random.default_rng([seed, 0xB007])).reshape(resamples, -1)
-    middles = stats.trim_mean(drawn, 0.25, axis=1)
-    interval = _interval(middles) if len(table) > 1 else NONE[1:]
-    return Estimate(float(stats.trim_mean(table, 0.25, axis=None)), *interval)
+    table = _check_scores(scores)
+    draws = _resample(table, resamples, np.random.default_rng([seed, 0xB007]))
+    means = stats.trim_mean(draws.reshape(resamples, -1), 0.25, axis=1)
+    value = float(stats.trim_mean(table, 0.25, axis=None))
+    return _with_interval(value, means) if len(table) > 1 else Estimate(value)
 
 
 def probability_of_improvement(
     scores: ArrayLike, others: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """How likely a run of one method is better than a run of another, ties counting half.
+    """Probability that a run of one method has a higher score than a run of another method.
 
-    The mean over tasks of P(X > Y) + P(X = Y) / 2, over all pairs of runs: the Mann-Whitney U
-    statistic divided by the number of pairs. The interval as in `interquartile_mean`, either
-    method's runs drawn for themselves. Source: Agarwal et al. 2021, section 4.3.
+    P = mean over tasks of P(X > Y) + P(X = Y) / 2
+
+    over all pairs of runs, which is the Mann-Whitney U statistic divided by the number of pairs.
+    The interval is that of `interquartile_mean`; the runs of the two methods are resampled
+    separately. Source: Agarwal et al. 2021, section 4.3.
 
     Args:
-        scores: (N, T) or (N,), of the method that may be better.
-        others: (M, T) or (M,), of the other one.
-        resamples: R.
-        seed: Of the resamples.
+        scores: (N, T) or (N,) scores X of the first method.
+        others: (M, T) or (M,) scores Y of the second method.
+        resamples: Number of resamples R.
+        seed: Seed of the resamples.
 
     Raises:
-        ConfigError: where there are no scores, not all are finite, or tasks differ.
+        ConfigError: if there are no scores, a score is not finite, or the numbers of tasks differ.
     """
-    x, y = _table(scores), _table(others)
+    x, y = _check_scores(scores), _check_scores(others)
     if x.shape[1] != y.shape[1]:
         raise ConfigError(
-            "The two methods were not tried on the same tasks.",
-            expected=f"{x.shape[1]} columns, one a task, in both",
-            got=f"{y.shape[1]} in the second",
+            "The two methods have scores for different tasks.",
+            expected=f"{x.shape[1]} columns, one per task, in both tables",
+            got=f"{y.shape[1]} columns in the second table",
             remedy="compare the same tasks in the same order",
         )
     rng = np.random.default_rng([seed, 0xB007])
-    drawn = _better(_drawn(x, resamples, rng), _drawn(y, resamples, rng))
-    interval = _interval(drawn) if min(len(x), len(y)) > 1 else NONE[1:]
-    return Estimate(float(_better(x[None], y[None])[0]), *interval)
+    draws = _share_of_wins(_resample(x, resamples, rng), _resample(y, resamples, rng))
+    value = float(_share_of_wins(x[None], y[None])[0])
+    return _with_interval(value, draws) if min(len(x), len(y)) > 1 else Estimate(value)
 
 
 def rank_correlation(
@@ -96,88 +89,93 @@ def rank_correlation(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Spearman's rank correlation over runs, and its bootstrap interval over methods and seeds.
+    """Spearman's rank correlation over runs, with its bootstrap interval over methods and seeds.
 
-    rho is Pearson's correlation of the ranks, ties getting their mean rank (Spearman 1904). Runs of
-    one method are alike, so that methods are drawn with replacement, then the runs of each
-    (Davison & Hinkley 1997, section 3.8): seeds alone would call any score certain that happens to
-    differ between a few methods. With three or six methods such an interval is wide, as it must be.
+    rho is Pearson's correlation of the ranks; ties have their mean rank (Spearman 1904). Runs of
+    one method resemble each other, so the methods are resampled first, then the runs of each method
+    (Davison & Hinkley 1997, section 3.8). With seeds alone, every score that differs between a few
+    methods would have a narrow interval. With three to six methods the interval is wide.
 
     Args:
-        scores: (N,).
-        returns: (N,), of the same runs.
-        groups: (N,): to which method each run belongs.
-        resamples: R.
-        seed: Of the resamples.
+        scores: (N,) score of each run.
+        returns: (N,) return of the same runs.
+        groups: (N,) method of each run.
+        resamples: Number of resamples R.
+        seed: Seed of the resamples.
 
     Returns:
-        NaN throughout where there are fewer than three runs, or either side is constant; without an
-        interval where more than 5 % of the resamples have none.
+        The correlation. All values are NaN with fewer than three runs, or if either side is
+        constant. The bounds are NaN if more than 5 % of the resamples have no correlation.
 
     Raises:
-        ConfigError: where there are no scores, or not all are finite.
+        ConfigError: if there are no scores, or a score is not finite.
     """
-    x, y = _table(scores)[:, 0], _table(returns)[:, 0]
-    whole = float(_spearman(x, y, np.ones((1, len(x))))[0])
-    if len(x) < 3 or not np.isfinite(whole):
-        return NONE
+    x, y = _check_scores(scores)[:, 0], _check_scores(returns)[:, 0]
+    rho = float(_spearman(x, y, np.ones((1, len(x))))[0])
+    if len(x) < 3 or not np.isfinite(rho):
+        return Estimate(float("nan"))
+    # Draw how often each method occurs, then how often each of its runs occurs.
     rng = np.random.default_rng([seed, 0xB007])
     _, group = np.unique([str(one) for one in groups], return_inverse=True)
     sizes = np.bincount(group)
     drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=resamples)
     counts = np.zeros((resamples, len(x)))
-    for one, size in enumerate(sizes):  # a group that is drawn twice draws its runs twice
-        counts[:, group == one] = rng.multinomial(drawn[:, one] * size, np.full(size, 1 / size))
-    found = _spearman(x, y, counts)
-    known = found[np.isfinite(found)]
-    few = len(known) < (1 - MOST_UNDEFINED) * resamples
-    return Estimate(whole, *(NONE[1:] if few else _interval(known)))
+    for method, size in enumerate(sizes):  # a method that is drawn twice has its runs drawn twice
+        counts[:, group == method] = rng.multinomial(
+            drawn[:, method] * size, np.full(size, 1 / size)
+        )
+    draws = _spearman(x, y, counts)
+    finite = draws[np.isfinite(draws)]
+    if len(finite) < (1 - MAX_UNDEFINED) * resamples:
+        return Estimate(rho)
+    return _with_interval(rho, finite)
 
 
-def _table(scores: ArrayLike) -> Floats:
-    """(N, T) float64."""
+def _check_scores(scores: ArrayLike) -> Floats:
+    """Convert scores to (N, T) float64."""
     array = np.asarray(scores, np.float64)
     table = array[:, None] if array.ndim == 1 else array
     if table.ndim != 2 or not table.size or not np.isfinite(table).all():
         raise ConfigError(
-            "These are no scores.",
-            expected="finite numbers, (runs,) or (runs, tasks)",
-            got=f"shape {array.shape}",
-            remedy="leave out runs that have no score",
+            "These scores cannot be aggregated.",
+            expected="finite numbers, shape (runs,) or (runs, tasks)",
+            got=f"shape {array.shape}" + " with NaN or infinite values" * bool(table.size),
+            remedy="leave out runs without a score",
         )
     return table
 
 
-def _drawn(table: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """(R, N, T): the runs of each task drawn with replacement, each task for itself."""
+def _resample(table: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+    """(R, N, T): the runs of each task, drawn with replacement, each task separately."""
     n, tasks = table.shape
     return table[rng.integers(0, n, (resamples, n, tasks)), np.arange(tasks)]
 
 
-def _better(x: Floats, y: Floats) -> Floats:
-    """(R,) from (R, N, T) and (R, M, T)."""
+def _share_of_wins(x: Floats, y: Floats) -> Floats:
+    """(R,) share of pairs that x wins, from (R, N, T) and (R, M, T)."""
     difference = x[:, :, None] - y[:, None]  # (R, N, M, T)
     wins: Floats = np.mean((np.sign(difference) + 1) / 2, axis=(1, 2, 3))
     return wins
 
 
 def _spearman(x: Floats, y: Floats, counts: Floats) -> Floats:
-    """(R,) from x and y (N,), each run counted so often (R, N); NaN where either is constant."""
+    """(R,) from x and y (N,) and the count of each run (R, N); NaN if either side is constant."""
     n = counts.sum(axis=1, keepdims=True)
     a, b = (_ranks(side, counts) - (n + 1) / 2 for side in (x, y))
     spread = np.sqrt((counts * a**2).sum(axis=1) * (counts * b**2).sum(axis=1))
-    nothing = np.full(len(counts), np.nan)
-    rho: Floats = np.divide((counts * a * b).sum(axis=1), spread, out=nothing, where=spread > 0)
+    undefined = np.full(len(counts), np.nan)
+    rho: Floats = np.divide((counts * a * b).sum(axis=1), spread, out=undefined, where=spread > 0)
     return rho
 
 
 def _ranks(x: Floats, counts: Floats) -> Floats:
-    """(R, N): of each run among all that were drawn: those below, and the middle of its equals."""
+    """(R, N) rank of each run among the drawn runs; ties have their mean rank."""
     below, equal = (x[:, None] > x).astype(np.float64), (x[:, None] == x).astype(np.float64)
     ranks: Floats = counts @ below.T + (counts @ equal.T + 1) / 2
     return ranks
 
 
-def _interval(drawn: Floats) -> tuple[float, float]:
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
+def _with_interval(value: float, draws: Floats) -> Estimate:
+    """Add the 95 % percentile interval of the draws."""
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from torch.nn import functional
 
-from rl_vae.analysis.bootstrap import BootstrapEstimate, resampled
+from rl_vae.analysis.bootstrap import BootstrapEstimate, bootstrap_episodes
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
@@ -130,7 +130,7 @@ class Moving:
     def _error(self, rebuilt: NDArray[np.generic]) -> BootstrapEstimate:
         squares = np.square(rebuilt.astype(np.float32) - self._right).mean(-1)  # (N, H, W)
         parts = [(squares * self._moved).sum((1, 2)), self._moved.sum((1, 2))]
-        return resampled(
+        return bootstrap_episodes(
             np.stack(parts, axis=1).astype(np.float64),
             self._episode,
             lambda sums: np.sqrt(sums[:, 0] / sums[:, 1]),

@@ -87,7 +87,7 @@ class Scorecard:
         named = {f"moving_error_{code}": found for code, found in self.moving.items()}
         named |= {"_".join(key).replace(" ", "_"): found for key, found in self.probes.items()}
         for name, found in named.items():
-            flat |= {name: found.score, f"{name}_low": found.low, f"{name}_high": found.high}
+            flat |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         return {name: float("nan") if value is None else value for name, value in flat.items()}
 
     @property
@@ -108,8 +108,8 @@ class Scorecard:
         ]
         return {
             name: (
-                self.best(ONE, name).score,
-                self.best("vae", name).score,
+                self.best(ONE, name).value,
+                self.best("vae", name).value,
                 self.best("vae", name).low > RECOVERED,
             )
             for name in names
@@ -117,7 +117,7 @@ class Scorecard:
 
     def best(self, code: str, target: str) -> BootstrapEstimate:
         """The better probe of a code."""
-        return max((self.probes[kind, code, target] for kind in PROBES), key=lambda p: p.score)
+        return max((self.probes[kind, code, target] for kind in PROBES), key=lambda p: p.value)
 
     def verdicts(self) -> list[str]:
         """Where the model beats another code and where it does not, one sentence a comparison.
@@ -137,7 +137,7 @@ class Scorecard:
             said.setdefault(error, []).append("moving pixels")
             told = "; ".join(
                 f"{word}: {', '.join(said[word])}"
-                for word in ("better", "worse", "not told apart", "read by neither")
+                for word in ("better", "worse", "no clear difference", "read by neither")
                 if word in said
             )
             sentences.append(f"vae against {code}: {told}")
@@ -308,7 +308,7 @@ def _lines(card: Scorecard) -> Iterator[str]:
     yield f"{'error on moving pixels':{width}}" + "".join(f"{cell:>20}" for cell in shown)
     yield (
         f"of 255; {card.moving_share:.1%} of pixels move; always the usual frame: "
-        f"{card.moving['still'].score:.1f}; random, pca and pixels by their best linear decoder"
+        f"{card.moving['still'].value:.1f}; random, pca and pixels by their best linear decoder"
     )
     yield ""
     for name, (one, many, surely) in card.velocities().items():

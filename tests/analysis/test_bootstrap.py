@@ -24,16 +24,16 @@ def test_scores_are_scikit_learns() -> None:
             rows = np.concatenate(
                 [np.tile(np.flatnonzero(episode == e), c) for e, c in enumerate(counts[draw])]
             )
-        got = [f.score if draw is None else f.draws[draw] for f in (numbers, told)]
+        got = [f.value if draw is None else f.draws[draw] for f in (numbers, told)]
         assert got[0] == pytest.approx(r2_score(right[rows], said[rows]))
         assert got[1] == pytest.approx(balanced_accuracy_score(labels[rows], answers[rows]))
-    assert numbers.low < numbers.score < numbers.high
+    assert numbers.low < numbers.value < numbers.high
 
 
 def test_one_episode_has_no_interval() -> None:
     """Where a single episode was held out, the score has no interval."""
     found = r_squared(np.arange(5.0), np.arange(5.0), np.zeros(5, np.int64))
-    assert found.score == 1.0 and np.isnan([found.low, found.high]).all()
+    assert found.value == 1.0 and np.isnan([found.low, found.high]).all()
 
 
 def test_comparing_is_by_the_same_resamples() -> None:

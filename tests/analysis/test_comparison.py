@@ -18,7 +18,6 @@ from rl_vae.agents.baselines import StateVecEnv
 from rl_vae.analysis.comparison import runner
 from rl_vae.analysis.comparison.compare import summarise
 from rl_vae.analysis.comparison.runner import StageClock, run_stage
-from rl_vae.analysis.comparison.scores import disentanglement_scores
 from rl_vae.analysis.comparison.summary import summarise_runs
 from rl_vae.analysis.comparison.tables import conclusions, tables
 from rl_vae.data.dataset import FrameDataset
@@ -241,22 +240,6 @@ def test_three_seeds_are_too_few(n: int) -> None:
     runs = [*runs_of("beta1", [9.0] * n), *runs_of("pca", [float(i) for i in range(n)])]
     pairs = summarise_runs(runs, ["beta1", "pca"]).pairs
     assert [pair.difference for pair in pairs] == ["not significant"]
-
-
-def test_disentanglement_scores() -> None:
-    """A code that equals its factors scores high, and a code that mixes them low. Constant factors
-    have no scores."""
-    rng = np.random.default_rng(0)
-    factors = rng.integers(0, 4, (400, 2)).astype(np.float64)
-    equal = (factors + 0.01 * rng.standard_normal(factors.shape)).astype(np.float32)
-    mixed = equal @ np.array([[1, 1], [1, -1]], np.float32)
-    good, matrices = disentanglement_scores(equal, factors)
-    bad, _ = disentanglement_scores(mixed, factors)
-    assert good["mig"] is not None
-    assert bad["mig"] is not None
-    assert good["mig"] > 0.9 > 0.5 > bad["mig"]
-    assert np.shape(matrices["importance"]) == (2, 2)
-    assert disentanglement_scores(equal, np.ones((400, 2))) == ({}, {})
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_errors_count_moving_pixels(
         (moving.decoded(encoder), encoder.reconstruct(dataset.frames(split.held_out))),
     ):
         error = np.sqrt(np.square(rebuilt - right)[moved].mean())
-        assert found.score == pytest.approx(error, rel=1e-5) and found.low < error < found.high
+        assert found.value == pytest.approx(error, rel=1e-5) and found.low < error < found.high
 
 
 def test_a_linear_decoder_shows_what_a_code_holds(dataset: FrameDataset, moving: Moving) -> None:
@@ -78,7 +78,7 @@ def test_a_linear_decoder_shows_what_a_code_holds(dataset: FrameDataset, moving:
     frames = dataset.frames(np.arange(len(dataset)))
     flat = frames.reshape(len(frames), -1).astype(np.float32)
     rich, empty = moving.linear(flat[:, ::7]), moving.linear(np.zeros((len(flat), 2), np.float32))
-    assert rich.score < 0.7 * empty.score
+    assert rich.value < 0.7 * empty.value
 
 
 def test_rows_are_spread() -> None:

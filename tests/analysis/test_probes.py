@@ -51,10 +51,10 @@ def test_what_is_in_a_code_is_found(
     mixed = 100 + 7 * code @ [1.0, -2.0, 0.5, 0.0]
     found = probe(kind, code, [classes(mixed > 100), numbers(mixed)], halves)
     assert list(found) == ["classes", "numbers"]
-    assert found["numbers"].score > (0.9999 if kind == "linear" else 0.97)
-    assert found["classes"].score > 0.93
+    assert found["numbers"].value > (0.9999 if kind == "linear" else 0.97)
+    assert found["classes"].value > 0.93
     for value in found.values():
-        assert value.low <= value.score <= value.high
+        assert value.low <= value.value <= value.high
 
 
 @pytest.mark.parametrize("kind", PROBES)
@@ -67,14 +67,14 @@ def test_what_is_not_there_is_not_found(
     noise = np.random.default_rng(2).normal(size=code.shape).astype(np.float32)
     for seen, values in ((noise, target), (code, shuffled)):
         found = probe(kind, seen, [numbers(values), classes(values > 0)], halves)
-        assert -0.15 < found["numbers"].score < 0.05
-        assert 0.4 < found["classes"].score < 0.6
+        assert -0.15 < found["numbers"].value < 0.05
+        assert 0.4 < found["classes"].value < 0.6
 
 
 def test_only_the_mlp_reads_what_is_curved(code: NDArray[np.float32], halves: Halves) -> None:
     """A square is in the code, but not linearly."""
     target = numbers(code[:, 1] ** 2)
-    linear, mlp = (probe(kind, code, [target], halves)["numbers"].score for kind in PROBES)
+    linear, mlp = (probe(kind, code, [target], halves)["numbers"].value for kind in PROBES)
     assert linear < 0.1 < 0.7 < mlp
 
 
@@ -93,7 +93,7 @@ def test_velocity_is_in_two_frames_and_not_in_one(kind: ProbeName, halves: Halve
         code = np.exp(-np.square(np.minimum(apart, 6 - apart))).astype(np.float32)
     later = halves.of(np.arange(N) % LENGTH > 0)  # at its first frame no stack knows it
     one, two = (
-        probe(kind, stacked(code, EPISODE, stack), [numbers(velocity)], later)["numbers"].score
+        probe(kind, stacked(code, EPISODE, stack), [numbers(velocity)], later)["numbers"].value
         for stack in (1, 2)
     )
     assert one < 0.3 < 0.8 < two
@@ -106,7 +106,7 @@ def test_an_action_is_read_between_two_frames(halves: Halves) -> None:
     place = np.cumsum(np.append(0, 2 * action[:-1] - 1)).astype(np.float32)[:, None]
     seen, after = stacked(place, EPISODE, 2), halves.of(followed(EPISODE))
     before, between = (
-        probe("linear", x, [classes(action)], after)["classes"].score
+        probe("linear", x, [classes(action)], after)["classes"].value
         for x in (seen, with_next(place, seen))
     )
     assert before < 0.6 and between == 1.0
@@ -118,7 +118,7 @@ def test_rare_classes_count(code: NDArray[np.float32], halves: Halves) -> None:
     """A class of one frame in twenty is not drowned: balanced accuracy stays high."""
     rare = classes(code[:, 0] > np.quantile(code[:, 0], 0.95))
     for kind in PROBES:
-        assert probe(kind, code, [rare], halves)["classes"].score > 0.85
+        assert probe(kind, code, [rare], halves)["classes"].value > 0.85
 
 
 @pytest.mark.parametrize("episodes", [1, 2, 30])

@@ -39,7 +39,7 @@ def test_figures_are_flat_and_the_table_says_them(card: Scorecard) -> None:
     assert np.isfinite([float(value) for value in figures.values()]).all()
     for key, found in card.probes.items():
         name = "_".join(key).replace(" ", "_")
-        assert figures[name] == found.score
+        assert figures[name] == found.value
         assert figures[f"{name}_low"] <= figures[f"{name}_high"]
     assert {"rate", "distortion", "elbo", "active_units", "moving_error_pca"} <= set(figures)
     assert all(f"{target.name} (" in text for target in card.targets)
@@ -93,7 +93,7 @@ def test_the_measures_are_those_of_the_held_out_frames(
 
 
 def test_a_verdict_is_given_where_all_resamples_agree(card: Scorecard) -> None:
-    """Better and worse are said by the differences over episodes; equal ones are not told apart."""
+    """Better and worse are said by the differences over episodes; equal ones are no clear difference."""
 
     def scores(mean: float) -> BootstrapEstimate:
         draws = mean + np.random.default_rng(0).normal(0, 0.1, 1000)
@@ -107,7 +107,7 @@ def test_a_verdict_is_given_where_all_resamples_agree(card: Scorecard) -> None:
     made = replace(card, probes=known)
     names = ", ".join(target.name for target in card.targets)
     told = made.verdicts()
-    assert told[0].startswith(f"vae against random: not told apart: {names}")
+    assert told[0].startswith(f"vae against random: no clear difference: {names}")
     assert told[1].startswith(f"vae against pca: better: {names}")
     assert told[2].startswith(f"vae against pixels: worse: {names}")
     assert all("moving pixels" in sentence for sentence in told)

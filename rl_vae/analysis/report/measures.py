@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.analysis import metrics as disentanglement
-from rl_vae.analysis.bootstrap import Array, resampled
+from rl_vae.analysis.bootstrap import Array, bootstrap_episodes
+from rl_vae.analysis.disentanglement import score_disentanglement
 from rl_vae.analysis.encodings import encode_all
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.encoder import Encoder
@@ -25,8 +25,26 @@ HELD_OUT = 0.3
 """Share of episodes to measure on, where the models were not trained on this dataset."""
 MOST_FITTED, MOST_TESTED = 2000, 2000
 """So many frames metrics are fitted on, and so many are they measured on, at most."""
-MOST_GROWN = 500
-"""So many of either the trees of DCI see: they take most of the time."""
+
+DISENTANGLEMENT = {
+    "total_correlation": (
+        "total correlation",
+        "Gaussian, of mu, in nats; lower is less correlated",
+    ),
+    "mig": ("MIG", "mutual information gap, 0 to 1: higher"),
+    "mig_pruned": ("MIG, pruned", "MIG of the latents that vary, 0 to 1: higher"),
+    "dci_disentanglement": ("DCI disentanglement", "0 to 1: higher"),
+    "dci_completeness": ("DCI completeness", "0 to 1: higher"),
+    "dci_informativeness": (
+        "DCI informativeness",
+        "accuracy on frames that the trees have not seen: higher",
+    ),
+    "sap": ("SAP", "separated attribute predictability, 0 to 1: higher"),
+    "explicitness": ("explicitness", "area under the ROC curve: higher"),
+    "modularity": ("modularity", "0 to 1; high for noise, too"),
+    "irs": ("IRS", "interventional robustness, 0 to 1: higher"),
+}
+"""Label and explanation of each score of `score_disentanglement`, in the order of the table."""
 
 
 class Measure(NamedTuple):
@@ -107,53 +125,28 @@ def measure(encoder: Encoder, dataset: FrameDataset, halves: Halves, seed: int) 
             f"of {encoder.latent_dim}: mu varies by more than {ACTIVE_UNIT} (variance)",
         ),
     ]
-    nothing = np.empty((encoder.latent_dim, 0))
-    factors = (dataset.steps(halves.fit)["factors"], dataset.steps(halves.test)["factors"])
-    names = dataset.header.factor_names
-    few = factors[0][
-        evenly_spaced(np.arange(len(fit)), MOST_GROWN)
-    ]  # the fewest that anything sees
-    kept = [k for k in range(len(names)) if len(np.unique(few[:, k])) > 1]
-    if not kept:
-        return Measured((*found, _correlation(test, seed)), (), nothing, nothing)
-    y_fit, y_test = (part[:, kept] for part in factors)
-    found += [_correlation(test, seed)]
-    both, states = np.concatenate([fit, test]), np.concatenate([y_fit, y_test])
-    gap = disentanglement.mig(both, states, resamples=20, seed=seed)
-    found.append(Measure("MIG", gap.score, *gap.interval, "mutual information gap, 0 to 1: higher"))
-    trees = disentanglement.dci(
-        *(
-            part[evenly_spaced(np.arange(len(part)), MOST_GROWN)]
-            for part in (fit, y_fit, test, y_test)
-        ),
-        seed=seed,
+    rows = np.concatenate([halves.fit, halves.test])
+    factors = dataset.steps(rows)["factors"].reshape(len(rows), -1)
+    result = score_disentanglement(
+        np.concatenate([fit, test]), factors, dataset.episode_of(rows), seed
     )
     found += [
-        Measure("DCI disentanglement", trees.disentanglement, math.nan, math.nan, "0 to 1: higher"),
-        Measure("DCI completeness", trees.completeness, math.nan, math.nan, "0 to 1: higher"),
-        Measure(
-            "DCI informativeness",
-            trees.informativeness,
-            *trees.informativeness_interval,
-            "accuracy on frames that the trees have not seen: higher",
-        ),
+        Measure(label, *result.scores[name], text)
+        for name, (label, text) in DISENTANGLEMENT.items()
+        if name in result.scores
     ]
-    single = disentanglement.sap(fit, y_fit, test, y_test, resamples=20, seed=seed)
-    found.append(Measure("SAP", single.score, *single.interval, "separated predictability: higher"))
-    read = disentanglement.explicitness(fit, y_fit, test, y_test, seed=seed)
-    found.append(
-        Measure("explicitness", read.score, *read.interval, "area under the ROC curve: higher")
+    varying = list(result.varying)
+    return Measured(
+        tuple(found),
+        tuple(dataset.header.factor_names[k] for k in varying),
+        result.information[:, varying],
+        result.importance[:, varying],
     )
-    if len(kept) > 1:
-        apart = disentanglement.modularity(both, states, resamples=20, seed=seed)
-        said = "0 to 1; high for noise, too"
-        found.append(Measure("modularity", apart.score, *apart.interval, said))
-    return Measured(tuple(found), tuple(names[k] for k in kept), gap.information, trees.importance)
 
 
 def _mean(name: str, values: Array, episode: NDArray[np.int64], seed: int, said: str) -> Measure:
     parts = np.stack([np.ones_like(values), values], axis=1)
-    found = resampled(parts, episode, lambda sums: sums[..., 1] / sums[..., 0], seed)
+    found = bootstrap_episodes(parts, episode, lambda sums: sums[..., 1] / sums[..., 0], seed)
     return Measure(name, *found[:3], said)
 
 
@@ -165,9 +158,3 @@ def _root(name: str, values: Array, episode: NDArray[np.int64], seed: int, said:
 
 def _plain(name: str, value: float, said: str) -> Measure:
     return Measure(name, float(value), math.nan, math.nan, said)
-
-
-def _correlation(codes: NDArray[np.float32], seed: int) -> Measure:
-    found = disentanglement.total_correlation(codes, resamples=20, seed=seed)
-    said = "Gaussian, of mu, in nats; lower is less correlated"
-    return Measure("total correlation", found.score, *found.interval, said)
