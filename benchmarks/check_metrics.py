@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import ortho_group
 from tqdm import tqdm
 
-from rl_vae.analysis import metrics as disentanglement
+from rl_vae import metrics
 from rl_vae.data.sprites import FACTOR_SIZES, Sprites
 from rl_vae.system.provenance import write_figures
 
@@ -45,9 +45,9 @@ def main() -> None:
     for name in tqdm(CODES, disable=None):
         for metric, value in scores(name, arguments).items():
             figures[f"{name}_{metric}"] = value
-    metrics = [key.removeprefix("perfect_") for key in figures if key.startswith("perfect_")]
+    names = [key.removeprefix("perfect_") for key in figures if key.startswith("perfect_")]
     print(f"{'':16}" + "".join(f"{name:>10}" for name in CODES))
-    for metric in metrics:
+    for metric in names:
         row = "".join(f"{figures[f'{name}_{metric}']:10.3f}" for name in CODES)
         print(f"{metric:16}{row}")
     if arguments.json:
@@ -62,27 +62,27 @@ def scores(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     encode = code(name, seed)
     z, z_test = encode(factors, rng), encode(tests, rng)
     settings: dict[str, Any] = {"resamples": 0, "seed": seed}
-    gap = disentanglement.mig(z, factors, **settings)
-    attribute = disentanglement.sap(z, factors, z_test, tests, **settings)
+    gap = metrics.mig(z, factors, **settings)
+    attribute = metrics.sap(z, factors, z_test, tests, **settings)
     n = arguments.trees
-    trees = disentanglement.dci(z[:n], factors[:n], z_test[: n // 2], tests[: n // 2], **settings)
+    trees = metrics.dci(z[:n], factors[:n], z_test[: n // 2], tests[: n // 2], **settings)
     votes = {"train_votes": arguments.votes, "test_votes": arguments.votes // 2}
     points = {"train_points": arguments.votes, "test_points": arguments.votes // 2}
     world = World(encode)
     return {
-        "MIG": gap.score,
+        "MIG": gap.score.value,
         "MIG pruned": gap.pruned,
-        "modularity": disentanglement.modularity(z, factors, **settings).score,
-        "IRS": disentanglement.irs(z, factors, **settings).score,
-        "SAP": attribute.score,
-        "SAP R2": attribute.r2,
-        "DCI-D": trees.disentanglement,
-        "DCI-C": trees.completeness,
-        "DCI-I": trees.informativeness,
-        "explicitness": disentanglement.explicitness(z, factors, z_test, tests, **settings).score,
-        "FactorVAE": disentanglement.factor_vae(world, **votes, **settings).score,
-        "BetaVAE": disentanglement.beta_vae(world, **points, **settings).score,
-        "total corr.": disentanglement.total_correlation(z, **settings).score,
+        "modularity": metrics.modularity(z, factors, **settings).score.value,
+        "IRS": metrics.irs(z, factors, **settings).score.value,
+        "SAP": attribute.score.value,
+        "SAP R2": attribute.r2.value,
+        "DCI-D": trees.disentanglement.value,
+        "DCI-C": trees.completeness.value,
+        "DCI-I": trees.informativeness.value,
+        "explicitness": metrics.explicitness(z, factors, z_test, tests, **settings).score.value,
+        "FactorVAE": metrics.factor_vae(world, **votes, **settings).score.value,
+        "BetaVAE": metrics.beta_vae(world, **points, **settings).score.value,
+        "total corr.": metrics.total_correlation(z, **settings).score.value,
     }
 
 

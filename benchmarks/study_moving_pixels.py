@@ -73,9 +73,9 @@ def positions(dataset: FrameDataset, encoder: Encoder, config: TrainConfig) -> d
     codes = encoder.encode(dataset.frames(every))
     targets = [Target(name, np.asarray(factors[byte], np.float64), 0) for name, byte in RAM.items()]
     return {
-        f"{kind}_{name}": found.score
+        f"{kind}_{name}": estimate.value
         for kind in PROBES
-        for name, found in probe(kind, codes, targets, halves, config.seed).items()
+        for name, estimate in probe(kind, codes, targets, halves, config.seed).items()
     }
 
 

@@ -11,7 +11,7 @@ collapsed (560.2 and 0.07); with 1e-3 that rises over 500 it stood at 115.6 and 
 
 recon, KL    nats a frame, of frames that are not trained on
 active       latents whose mean varies over frames
-others       rl_vae.disentanglement: 10,000 rows to train on and 5,000 to test; of FactorVAE and
+others       rl_vae.metrics: 10,000 rows to train on and 5,000 to test; of FactorVAE and
              BetaVAE --votes and half as many, of DCI, whose trees are slow, --trees and half
 """
 
@@ -22,8 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
-from rl_vae import Beta, Encoder, Sprites, TrainConfig, VAEConfig, collect_sprites, train_sweep
-from rl_vae.analysis import metrics as dis
+from rl_vae import (
+    Beta,
+    Encoder,
+    Sprites,
+    TrainConfig,
+    VAEConfig,
+    collect_sprites,
+    metrics,
+    train_sweep,
+)
 from rl_vae.errors import TrainingError
 from rl_vae.models.folder import read_config
 from rl_vae.system.estimate import t_interval
@@ -123,20 +131,24 @@ def score(job: tuple[Path, Path, argparse.Namespace]) -> None:
     z, z_test = encode(world.draw(factors)), encode(world.draw(tests))
     n, settings = arguments.trees, {"resamples": 0}
     most, half = arguments.votes, arguments.votes // 2
-    gap = dis.mig(z, factors, **settings)
-    trees = dis.dci(z[:n], factors[:n], z_test[: n // 2], tests[: n // 2], **settings)
+    gap = metrics.mig(z, factors, **settings)
+    trees = metrics.dci(z[:n], factors[:n], z_test[: n // 2], tests[: n // 2], **settings)
     values = (
         held_out["distortion"],
         held_out["rate"],
         held_out["active_units"],
-        gap.score,
+        gap.score.value,
         gap.pruned,
-        trees.disentanglement,
-        dis.sap(z, factors, z_test, tests, **settings).score,
-        dis.factor_vae(world, encode, train_votes=most, test_votes=half, **settings).score,
-        dis.beta_vae(world, encode, train_points=most, test_points=half, **settings).score,
-        dis.modularity(z, factors, **settings).score,
-        dis.irs(z, factors, **settings).score,
+        trees.disentanglement.value,
+        metrics.sap(z, factors, z_test, tests, **settings).score.value,
+        metrics.factor_vae(
+            world, encode, train_votes=most, test_votes=half, **settings
+        ).score.value,
+        metrics.beta_vae(
+            world, encode, train_points=most, test_points=half, **settings
+        ).score.value,
+        metrics.modularity(z, factors, **settings).score.value,
+        metrics.irs(z, factors, **settings).score.value,
     )
     write_json(path, dict(zip(MEASURES, map(float, values), strict=True)))
 
@@ -157,13 +169,17 @@ def table(
         cells = [f"{beta:g}", str(len(of_beta))]
         figures[f"beta{beta:g}_seeds"] = len(of_beta)
         for measure in MEASURES:
-            found = t_interval([one[measure] for one in of_beta])
+            estimate = t_interval([one[measure] for one in of_beta])
             key = f"beta{beta:g}_{measure.replace(' ', '_')}"
-            figures |= {key: found.mean, f"{key}_low": found.low, f"{key}_high": found.high}
+            figures |= {
+                key: estimate.value,
+                f"{key}_low": estimate.low,
+                f"{key}_high": estimate.high,
+            }
             digits = 1 if measure in MEASURES[:3] else 3
-            cell = f"{found.mean:.{digits}f}"
+            cell = f"{estimate.value:.{digits}f}"
             if len(of_beta) > 1:
-                cell += f" ({found.low:.{digits}f} to {found.high:.{digits}f})"
+                cell += f" ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
             cells.append(cell)
         lines.append(f"| {' | '.join(cells)} |")
     for beta, values in PUBLIC.items():

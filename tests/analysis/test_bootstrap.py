@@ -44,6 +44,6 @@ def test_comparing_is_by_the_same_resamples() -> None:
         for by in (0.0, 0.01, 0.01 * (-1) ** np.arange(100))
     )
     assert high.compare(low) == "better" and low.compare(high) == "worse"
-    assert other.compare(low) == low.compare(low) == "not told apart"
+    assert other.compare(low) == low.compare(low) == "no clear difference"
     nothing = BootstrapEstimate(0.0, np.nan, np.nan, np.full(100, np.nan))
-    assert nothing.compare(low) == "not told apart"
+    assert nothing.compare(low) == "no clear difference"
