@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from rl_vae.system.estimate import t_interval
     from rl_vae.training.sweep import train_sweep
     from rl_vae.training.train import TrainConfig, train_vae
-    from rl_vae.verify.repair import repair_folder
-    from rl_vae.verify.verify import verify_folder
+    from rl_vae.verify import repair_folder, verify_folder
     from rl_vae.wrappers.drift import DriftWarning
     from rl_vae.wrappers.latent import LatentObservation
     from rl_vae.wrappers.vector import VectorLatentObservation
@@ -98,13 +97,13 @@ _HOME = {
     "t_interval": "system.estimate",
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
-    "repair_folder": "verify.repair",
+    "repair_folder": "verify",
     "score_encoder": "analysis.scorecard",
     "train_agent": "agents.train",
     "train_classifier": "analysis.classifier",
     "train_sweep": "training.sweep",
     "train_vae": "training.train",
-    "verify_folder": "verify.verify",
+    "verify_folder": "verify",
     "write_report": "analysis.report",
 }
 

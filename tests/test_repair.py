@@ -15,7 +15,7 @@ from test_verify import data as data
 from rl_vae import Encoder, FrameDataset, collect_frames, repair_folder
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import DatasetError
-from rl_vae.verify.repair import Repair
+from rl_vae.verify import Repair
 
 
 def repair(folder: Path) -> Repair:

@@ -21,7 +21,7 @@ from rl_vae.errors import FolderError
 from rl_vae.models.state_dict import pack_state
 from rl_vae.system import files
 from rl_vae.training import checkpoint
-from rl_vae.verify.verify import Verification
+from rl_vae.verify import Verification
 
 
 def verify(folder: Path) -> Verification:
@@ -68,7 +68,7 @@ def test_what_was_written_is_whole(data: Path, model: Path, agent: Path) -> None
         found = verify(folder)
         assert (found.kind, found.findings, found.notes) == (kind, (), ())
         assert found.bytes > 1000 and found.files >= 4
-        assert "whole" in str(found)
+        assert "intact" in str(found)
 
 
 def test_every_flipped_bit_of_a_shard_is_named(data: Path) -> None:
@@ -80,7 +80,7 @@ def test_every_flipped_bit_of_a_shard_is_named(data: Path) -> None:
         flip(path, bit)
         found = verify_folder(data, progress=False)
         assert names(found) == [path.parent.name], bit
-        assert str(path) in found.findings[0].what
+        assert str(path) in found.findings[0].damage
         flip(path, bit)
     assert verify_folder(data, progress=False).findings == ()
 
@@ -91,7 +91,7 @@ def test_all_that_is_wrong_is_named(data: Path) -> None:
     (shard_path(data, 1) / "steps.npy").unlink()
     found = verify(data)
     assert names(found) == ["shard-00000", "shard-00001"]
-    assert all("--repair" in finding.saved for finding in found.findings)
+    assert all("--repair" in finding.salvage for finding in found.findings)
     assert str(found).count("DAMAGED") == 2
 
 
@@ -104,7 +104,7 @@ def test_what_was_never_acknowledged_is_no_damage(data: Path) -> None:
     found = verify(data)
     assert found.findings == ()
     said = " ".join(found.notes)
-    assert "160 of 320" in said and "half a line" in said
+    assert "160 of 320" in said and "incomplete line" in said
     assert "shard-00001" in said and ".tmp-00001-1" in said
 
 
@@ -160,7 +160,7 @@ def test_every_file_of_a_model_is_checked(model: Path, name: str, how: str) -> N
         _pipe(model, name)
     found = verify_folder(model, progress=False)
     assert (found.kind, names(found)) == ("model", [name])
-    assert ("--repair" in found.findings[0].saved) == (name in ("encoder.onnx", "README.md"))
+    assert ("--repair" in found.findings[0].salvage) == (name in ("encoder.onnx", "README.md"))
 
 
 def test_an_onnx_file_of_other_weights_is_found(model: Path) -> None:
@@ -168,7 +168,7 @@ def test_an_onnx_file_of_other_weights_is_found(model: Path) -> None:
     rewrite(model, lambda weights: weights["encoder.head.0.weight"].mul_(1.5))
     found = verify(model)
     assert names(found) == ["encoder.onnx"]
-    assert "codes" in found.findings[0].what
+    assert "codes" in found.findings[0].damage
 
 
 @pytest.mark.parametrize("location", ["secret", "../secret", "/etc/hostname"])
@@ -222,7 +222,7 @@ def test_an_unfinished_training_says_where_it_goes_on(tmp_path: Path, damage: st
     found = verify(tmp_path / "model.partial")
     assert found == verify_folder(tmp_path / "model", progress=False)
     assert found.kind == "unfinished model" and names(found) == sorted(checkpoint.NAMES[:broken])
-    right = ("from step 20", "from step 10", "begins anew")[broken]
+    right = ("from step 20", "from step 10", "starts again")[broken]
     assert right in found.notes[-1]
 
 
@@ -237,9 +237,9 @@ def test_a_comparison_is_all_that_lies_in_it(
     flip(folder / "models" / "beta1-seed0" / "encoder.onnx", 8_000)
     flip(folder / "frames" / "shard-00001" / "frames.npy", 8_000)
     assert names(verify(folder)) == [
-        "runs/beta1-seed0.json",
         "frames/shard-00001",
         "models/beta1-seed0/encoder.onnx",
+        "runs/beta1-seed0.json",
     ]
 
 
@@ -278,4 +278,4 @@ def test_steps_that_are_no_episodes_are_found(data: Path) -> None:
             line["steps_sha256"] = files.file_digest(path)
     manifest.write_bytes(b"".join(files.canonical_json(line) + b"\n" for line in lines))
     found = verify(data)
-    assert names(found) == ["shard-00000"] and "episodes" in found.findings[0].what
+    assert names(found) == ["shard-00000"] and "episodes" in found.findings[0].damage

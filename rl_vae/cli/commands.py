@@ -749,8 +749,7 @@ def verify(path: Folder, *, repair: bool = False, json: Path | None = None) -> N
     """
     from rl_vae.system import files
     from rl_vae.system.provenance import machine, package_versions
-    from rl_vae.verify.repair import repair_folder
-    from rl_vae.verify.verify import verify_folder
+    from rl_vae.verify import repair_folder, verify_folder
 
     done: tuple[str, ...] = ()
     if repair:
@@ -767,8 +766,12 @@ def verify(path: Folder, *, repair: bool = False, json: Path | None = None) -> N
             "seeds": [],
             "kind": found.kind,
             "findings": [
-                {"path": str(wrong.path), "what": wrong.what, "saved": wrong.saved}
-                for wrong in found.findings
+                {
+                    "path": str(finding.path),
+                    "damage": finding.damage,
+                    "salvage": finding.salvage,
+                }
+                for finding in found.findings
             ],
             "repaired": list(done),
             "notes": list(found.notes),

@@ -75,21 +75,21 @@ def scan_manifest(folder: Path, header: DatasetHeader) -> Iterator[ManifestLine]
     for number, text in enumerate(complete, 1):
         entry = _parse_entry(text, header)
         if entry is None or entry["shard"] in seen:
-            error = DatasetError(
+            damage = DatasetError(
                 f"{path} is damaged in line {number}.",
                 expected="a JSON object that lists a shard of this dataset, each shard once",
                 got=repr(text[:80]),
                 remedy="delete that line, then collect again: only its shard is collected",
             )
-            yield ManifestLine(text, error)
+            yield ManifestLine(text, damage)
         elif entry.get("header_sha256") != header_sha256:
-            error = DatasetError(
+            damage = DatasetError(
                 f"{folder / 'dataset.json'} has changed since shard {entry['shard']} was written.",
                 expected=f"SHA-256 {entry.get('header_sha256')} of its content",
                 got=header_sha256,
                 remedy="restore dataset.json from a copy, or collect the dataset again",
             )
-            yield ManifestLine(text, error)
+            yield ManifestLine(text, damage)
         else:
             seen.add(entry["shard"])
             yield ManifestLine(text, entry)

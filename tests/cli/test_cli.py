@@ -616,14 +616,14 @@ def _content(path: Path) -> bytes | None:
 @pytest.mark.parametrize(
     ("name", "status", "word"),
     [
-        ("data", 0, "dataset, whole"),
+        ("data", 0, "dataset, intact"),
         ("data-flipped", 2, "shard-00000"),
         ("data-cut", 2, "shard-00000"),
         ("data-unfinished", 0, "160 of 320"),
         ("data-without-header", 2, "dataset.json"),
-        ("model", 0, "model, whole"),
+        ("model", 0, "model, intact"),
         ("model-without-onnx", 2, "encoder.onnx"),
-        ("agent", 0, "agent, whole"),
+        ("agent", 0, "agent, intact"),
         ("agent-without-policy", 2, "policy.safetensors"),
     ],
 )

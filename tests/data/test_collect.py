@@ -40,8 +40,7 @@ from rl_vae.errors import (
 )
 from rl_vae.frames import FrameSpec
 from rl_vae.system.process_settings import configure_process
-from rl_vae.verify.repair import repair_folder
-from rl_vae.verify.verify import verify_folder
+from rl_vae.verify import repair_folder, verify_folder
 
 configure_process()
 SPEC = FrameSpec(32, 32)
@@ -433,8 +432,7 @@ from pathlib import Path
 import environments, rl_vae.data.shards
 from rl_vae.data.collect import collect_frames
 from rl_vae.frames import FrameSpec
-from rl_vae.verify.repair import repair_folder
-from rl_vae.verify.verify import verify_folder
+from rl_vae.verify import repair_folder, verify_folder
 rl_vae.data.shards.SHARD_ROWS = {SHARD_ROWS}
 def collect(out, n_frames, workers, delay):
     collect_frames(

@@ -1,0 +1,110 @@
+"""Checks and repair of a model folder."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from rl_vae.errors import FolderError
+from rl_vae.models import folder as model_folder
+from rl_vae.models.encoder import Encoder
+from rl_vae.models.vae import VAE
+from rl_vae.system import files
+from rl_vae.system.integrity import Check, FolderChecks, already_checked, make_finding
+
+REPAIRABLE = frozenset(("encoder.onnx", "README.md"))
+"""Files that `repair_model` can write from model.safetensors and config.json."""
+_NO_SALVAGE = "nothing of this file; copy the folder again, or train the model again"
+
+
+def model_checks(folder: Path) -> FolderChecks:
+    """List the checks of a model folder: every file, and that the ONNX encoder gives equal codes."""
+    checks = FolderChecks("model")
+    try:
+        description = model_folder.read_model_description(folder)
+    except FolderError as error:
+        checks.findings.append(make_finding(folder / "config.json", error, _NO_SALVAGE))
+        return checks
+
+    def check_weights() -> None:
+        content = model_folder.read_file(description, "model.safetensors")
+        model_folder.parse_weights(description, content)
+
+    checks.file_checks = [
+        Check(folder / "config.json", already_checked, _NO_SALVAGE),
+        Check(folder / "model.safetensors", check_weights, _NO_SALVAGE),
+    ]
+    for name in ("encoder.onnx", "README.md"):
+        salvage = f"everything: --repair writes {name} from model.safetensors and config.json"
+        run = partial(model_folder.read_file, description, name)
+        checks.file_checks.append(Check(folder / name, run, salvage))
+    salvage = "the weights: --repair writes encoder.onnx from model.safetensors"
+    run_networks = partial(_check_codes, folder)
+    checks.network_checks.append(Check(folder / "encoder.onnx", run_networks, salvage))
+    return checks
+
+
+def _check_codes(folder: Path) -> None:
+    """Check that encoder.onnx and model.safetensors give equal codes for four frames.
+
+    Raises:
+        FolderError: if they differ.
+    """
+    try:
+        model_folder.read_model(folder)
+    except FolderError:
+        return  # the file checks find it
+    encoder = Encoder.load(folder, runtime="onnx", threads=1)
+    frames = np.random.default_rng(0).integers(0, 256, (4, *encoder.spec.shape), np.uint8)
+    frames[2], frames[3] = 0, 255
+    expected = encoder.vae.encode_frames(frames)
+    for got, wanted in zip(encoder.encode_posterior(frames), expected, strict=True):
+        if not np.allclose(got, wanted.numpy(), rtol=1e-3, atol=1e-3):
+            difference = float(np.abs(got - wanted.numpy()).max())
+            raise files.damaged(
+                folder / "encoder.onnx",
+                "the codes of model.safetensors",
+                f"codes that differ by up to {difference:.3g}",
+            )
+
+
+def repair_model(folder: Path, names: set[str]) -> list[str]:
+    """Write damaged files of a model again, from intact weights and an intact config.json.
+
+    Nothing is done if the weights or config.json are damaged.
+
+    Args:
+        folder: A model folder.
+        names: Names of the damaged files, of `REPAIRABLE`.
+
+    Returns:
+        One sentence for each file.
+
+    Raises:
+        FolderError: if the folder is being written.
+    """
+    try:
+        description = model_folder.read_model_description(folder)
+        content = model_folder.read_file(description, "model.safetensors")
+        weights = model_folder.parse_weights(description, content)
+        config = model_folder.read_config(folder)
+        repaired = {"README.md": model_folder.make_card(config).encode()}
+    except (FolderError, KeyError, TypeError, ValueError):  # a config.json of another program
+        return []
+    if "encoder.onnx" in names:
+        vae = VAE.of(description.vae_config, description.spec.shape, weights).eval()
+        repaired["encoder.onnx"] = model_folder.export_onnx(vae)
+    with files.locked(folder, FolderError):
+        before = dict(config["files"])
+        for name in sorted(names):
+            files.write_whole(folder / name, repaired[name])
+            config["files"][name] = files.digest(repaired[name])
+        # Another version of torch writes other bytes for the same graph.
+        if config["files"] != before:
+            del config["digest"]
+            files.write_json(folder / "config.json", {**config, "digest": files.digest(config)})
+    (folder / ".lock").unlink(missing_ok=True)
+    source = {"encoder.onnx": "model.safetensors", "README.md": "config.json"}
+    return [f"{folder / name}: written again from {source[name]}" for name in sorted(names)]

@@ -1,1 +1,0 @@
-"""Checks and repairs of the folders that rl_vae writes."""
