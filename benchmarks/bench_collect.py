@@ -30,7 +30,8 @@ from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.envs.seeds import training_seeds
 from rl_vae.frames import FrameSpec
 from rl_vae.system.process_settings import configure_process
-from rl_vae.system.processes import ParentLink, Worker
+from rl_vae.system.processes import Worker
+from rl_vae.system.worker_process import ParentLink
 
 SPEC = FrameSpec()
 SEED = 0

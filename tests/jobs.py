@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from rl_vae.errors import RlVaeError
-from rl_vae.system.processes import Told
+from rl_vae.system.jobs import JobMessage
 
 
 class Link:
@@ -16,21 +16,21 @@ class Link:
 
 def run_jobs_here(
     stop_after: int | None = None,
-) -> Callable[..., Generator[Told | None, None, None]]:
+) -> Callable[..., Generator[JobMessage | None, None, None]]:
     """A function that replaces `run_jobs`; it raises KeyboardInterrupt after `stop_after` jobs."""
 
     def run_jobs(
         function: Callable[..., None], jobs: Mapping[str, tuple[Any, ...]], *_: int, **__: Any
-    ) -> Generator[Told | None, None, None]:
+    ) -> Generator[JobMessage | None, None, None]:
         for number, (name, arguments) in enumerate(jobs.items()):
             if number == stop_after:
                 raise KeyboardInterrupt
             link = Link()
             try:
                 function(link, *arguments)
-                yield Told(name, *link.message)
+                yield JobMessage(name, *link.message)
             except RlVaeError as error:
-                yield Told(name, "failed", error)
+                yield JobMessage(name, "failed", error)
             yield None
 
     return run_jobs

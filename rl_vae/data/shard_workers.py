@@ -23,7 +23,8 @@ from rl_vae.envs.seeds import training_seeds
 from rl_vae.envs.vector_env import PixelVectorEnv
 from rl_vae.errors import ConfigError, EnvironmentFault
 from rl_vae.system.process_settings import configure_process
-from rl_vae.system.processes import ParentLink, Worker
+from rl_vae.system.processes import Worker
+from rl_vae.system.worker_process import ParentLink
 
 _REPORT_ROWS = 256
 """Number of rows after which the progress is reported."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import os
 import traceback
@@ -11,17 +10,18 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 from numpy.typing import NDArray
 
+from rl_vae.envs.extras import Extras, batch_extras, find_extras, join_extras, read_extras
 from rl_vae.envs.factors import read_factors
 from rl_vae.envs.make import make_env
-from rl_vae.envs.pixels import ImageOfDict, pixel_source
-from rl_vae.envs.vector_env import Engine, Extras, PixelVectorEnv, VectorEnvConfig, VectorStep
+from rl_vae.envs.pixels import pixel_source
+from rl_vae.envs.vector_env import Engine, PixelVectorEnv, VectorEnvConfig, VectorStep
 from rl_vae.errors import EnvironmentFault, ObservationError
 from rl_vae.frames import UInt8Array
 from rl_vae.system.process_settings import configure_process
-from rl_vae.system.processes import ParentLink, Worker, note
+from rl_vae.system.processes import Worker
+from rl_vae.system.worker_process import ParentLink, note
 
 
 class InProcessVectorEnv:
@@ -56,7 +56,7 @@ class InProcessVectorEnv:
             assert isinstance(raw, gym.spaces.Box)
             self.raw_space, self.action_space = raw, self._envs[0].action_space
             self.source = pixel_source(self._envs[0])
-            self.extras_space = _find_extras(self._envs[0]) if config.extras else None
+            self.extras_space = find_extras(self._envs[0]) if config.extras else None
             if self.spec is not None:
                 self.spec.check_space(raw)
             self._restart(0, 0)  # some simulators have no state before the first reset
@@ -74,7 +74,7 @@ class InProcessVectorEnv:
         for index, seed in enumerate(seeds):
             images.append(self._restart(index, seed))
             extras.append(self._read_extras(index))
-        self.reset_extras = _batch_extras(self.extras_space, extras)
+        self.reset_extras = batch_extras(self.extras_space, extras)
         return np.stack(images)
 
     def step(self, actions: NDArray[Any]) -> VectorStep:
@@ -109,8 +109,8 @@ class InProcessVectorEnv:
             terminated,
             truncated,
             np.stack(final_images) if final_images else np.empty((0, *stacked.shape[1:]), np.uint8),
-            _batch_extras(self.extras_space, extras),
-            _batch_extras(self.extras_space, final_extras),
+            batch_extras(self.extras_space, extras),
+            batch_extras(self.extras_space, final_extras),
         )
 
     def factors(self) -> NDArray[np.float64]:
@@ -148,11 +148,7 @@ class InProcessVectorEnv:
 
     def _read_extras(self, index: int) -> Extras | None:
         """Copy of the extras that belong to the image an environment returned last."""
-        if self.extras_space is None:
-            return None
-        env = self._envs[index]
-        assert isinstance(env, ImageOfDict)
-        return copy.deepcopy(env.extras)  # the environment may reuse its arrays
+        return None if self.extras_space is None else read_extras(self._envs[index])
 
     def _fault(self, index: int, problem: str) -> EnvironmentFault:
         return EnvironmentFault(f"{self.env_id} failed in {self._describe(index)}: {problem}")
@@ -207,7 +203,7 @@ class MultiProcessVectorEnv:
         assert len(seeds) == self.num_envs
         parts = self._request("reset", [[seeds[i] for i in part] for part in self._indices])
         images, extras = zip(*parts, strict=True)
-        self.reset_extras = _join_extras(self.extras_space, extras, list(map(len, images)))
+        self.reset_extras = join_extras(self.extras_space, extras, list(map(len, images)))
         return np.concatenate(images)
 
     def step(self, actions: NDArray[Any]) -> VectorStep:
@@ -220,8 +216,8 @@ class MultiProcessVectorEnv:
         *arrays, extras, final_extras = zip(*parts, strict=True)
         return VectorStep(
             *(np.concatenate(column) for column in arrays),
-            _join_extras(self.extras_space, extras, [len(part.images) for part in parts]),
-            _join_extras(
+            join_extras(self.extras_space, extras, [len(part.images) for part in parts]),
+            join_extras(
                 self.extras_space, final_extras, [len(part.final_images) for part in parts]
             ),
         )
@@ -279,31 +275,3 @@ def _serve(parent: ParentLink, config: VectorEnvConfig, first_index: int) -> Non
             parent.send((images, envs.reset_extras))
         else:
             parent.send(envs.factors())
-
-
-def _find_extras(env: gym.Env[Any, Any]) -> gym.spaces.Dict | None:
-    """Space of an environment's extras; None if it has none."""
-    return env.extras_space if isinstance(env, ImageOfDict) and len(env.extras_space) else None
-
-
-def _batch_extras(space: gym.spaces.Dict | None, extras: Sequence[Any]) -> Extras | None:
-    """Batch the extras of single environments."""
-    if space is None:
-        return None
-    batch: Extras = concatenate(space, extras, create_empty_array(space, len(extras)))
-    return batch
-
-
-def _join_extras(
-    space: gym.spaces.Dict | None, batches: Sequence[Any], sizes: Sequence[int]
-) -> Extras | None:
-    """Join batches of extras, which hold `sizes` environments, to one batch."""
-    if space is None:
-        return None
-    items = [
-        item
-        for batch, size in zip(batches, sizes, strict=True)
-        if size
-        for item in iterate(batch_space(space, size), batch)
-    ]
-    return _batch_extras(space, items)

@@ -15,15 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.constraints import Range, check_fields
+from rl_vae.envs.extras import Extras
 from rl_vae.envs.pixels import PixelSource
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system.processes import TIMEOUT
-
-Extras = dict[str, Any]
-"""Batch of the other entries of a Dict observation, by name: arrays of shape (N, ...).
-
-An entry of another type is batched as `gymnasium.vector.utils.concatenate` does it.
-"""
 
 
 class VectorStep(NamedTuple):

@@ -32,7 +32,8 @@ from rl_vae.errors import ConfigError, RlVaeError, TrainingError
 from rl_vae.models.device import check_device
 from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
-from rl_vae.system.processes import ParentLink, Told, run_jobs
+from rl_vae.system.jobs import JobMessage, run_jobs
+from rl_vae.system.worker_process import ParentLink
 from rl_vae.training.cuda_graphs import enough_memory, to_device
 from rl_vae.training.distributed import ALONE, started_by_torchrun
 from rl_vae.training.train import (
@@ -155,7 +156,7 @@ def _on_cpu(runs: Mapping[str, TrainConfig]) -> bool:
 
 
 def _follow(
-    telling: Generator[Told | None, None, None],
+    telling: Generator[JobMessage | None, None, None],
     runs: Mapping[str, TrainConfig],
     made: dict[str, Trained],
     dataset: FrameDataset,
@@ -184,7 +185,7 @@ def _follow(
                 going = [name for name in runs if name not in made and name not in failures]
                 bar.update(done + sum(_saved(out, name) for name in going) - bar.n)
                 bar.set_postfix(finished=len(made))
-            elif told.kind == "made":
+            elif told.kind == "result":
                 made[told.job] = told.value
             else:
                 tqdm.write(f"{told.job}: {told.value}")
@@ -198,7 +199,7 @@ def _in_processes(
     made: Mapping[str, Trained],
     arguments: tuple[FrameDataset, Path, VAEConfig, int],
     at_once: int,
-) -> Generator[Told | None, None, None]:
+) -> Generator[JobMessage | None, None, None]:
     """Train what is not made yet, a process each."""
     jobs = {name: (name, config, *arguments) for name, config in runs.items() if name not in made}
     return run_jobs(_serve, jobs, at_once)
@@ -210,7 +211,7 @@ def _on_one_device(
     dataset: FrameDataset,
     out: Path,
     vae_config: VAEConfig,
-) -> Generator[Told | None, None, None]:
+) -> Generator[JobMessage | None, None, None]:
     """Train what is not made yet, side by side in this process; the frames are there once."""
     missing = {name: config for name, config in runs.items() if name not in made}
     frames = None
@@ -227,8 +228,8 @@ def _on_one_device(
         if ended is None:
             yield None
         else:
-            kind = "failed" if isinstance(ended.result, RlVaeError) else "made"
-            yield Told(ended.name, kind, ended.result)
+            kind = "failed" if isinstance(ended.result, RlVaeError) else "result"
+            yield JobMessage(ended.name, kind, ended.result)
 
 
 def _named(name: str, training: Training) -> Training:
@@ -268,7 +269,7 @@ def _serve(
     torch.set_num_threads(threads)
     with contextlib.redirect_stdout(_Said(parent)):
         trained = train_vae(dataset, out / name, vae_config, config, progress=False)
-    parent.send(("made", trained))
+    parent.send(("result", trained))
 
 
 class _Said(io.StringIO):
@@ -280,5 +281,5 @@ class _Said(io.StringIO):
 
     def write(self, text: str) -> int:
         if text.strip():
-            self._parent.send(("said", text.strip()))
+            self._parent.send(("progress", text.strip()))
         return len(text)

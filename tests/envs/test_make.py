@@ -19,18 +19,12 @@ from environments import (
     terminates,
 )
 
-from rl_vae.envs.factors import read_factors
 from rl_vae.envs.make import make_env
 from rl_vae.envs.pixels import is_image
-from rl_vae.envs.seeds import FIRST_EVALUATION_SEED, evaluation_seeds, training_seeds
 from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
 from rl_vae.system.process_settings import configure_process
 
 configure_process()
-
-
-def close_to(expected: dict[str, float]) -> Any:
-    return pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_an_environment_of_images_is_taken_as_it_is() -> None:
@@ -164,97 +158,3 @@ def test_images_too_small_are_no_images() -> None:
     with refused(EnvironmentFault, "gives no pixels"):
         make_env(IMAGES, env_kwargs={"shape": (27, 64, 3)})
     assert make_env(IMAGES, env_kwargs={"shape": (28, 28)}).observation_space.shape == (28, 28)
-
-
-def test_evaluation_never_meets_training() -> None:
-    """Seeds to train on lie below 2**30, seeds to evaluate on from there up, and never repeat."""
-    assert training_seeds(4, 7, 0) == training_seeds(4, 7, 0)
-    drawn = [seed for shard in range(500) for seed in training_seeds(16, 7, shard)]
-    assert min(drawn) >= 0 and max(drawn) < FIRST_EVALUATION_SEED
-    assert len(set(drawn)) == len(drawn)
-    sets = [seed for which in (0, 1, 999) for seed in evaluation_seeds(100, which)]
-    assert min(sets) >= FIRST_EVALUATION_SEED and max(sets) < 2**31 and len(set(sets)) == 300
-    for n, seed in ((0, 0), (1, -1), (1, 1000), (1_000_001, 0)):
-        with refused(ConfigError):
-            evaluation_seeds(n, seed)
-
-
-def test_factors_of_cart_pole() -> None:
-    """CartPole's factors are its observation: cart and pole, position and velocity."""
-    env = make_env("CartPole-v1")
-    env.reset(seed=3)
-    env.step(1)
-    names = ("cart_position", "cart_velocity", "pole_angle", "pole_velocity")
-    state = gym.make("CartPole-v1")
-    state.reset(seed=3)
-    expected = dict(zip(names, map(float, state.step(1)[0]), strict=True))
-    assert read_factors(env) == close_to(expected)
-
-
-def test_factors_of_pendulum() -> None:
-    """Pendulum's factors are the angle whose cosine and sine it observes, and its velocity."""
-    env, state = make_env("Pendulum-v1"), gym.make("Pendulum-v1")
-    env.reset(seed=3)
-    state.reset(seed=3)
-    env.step(np.array([1.0], np.float32))
-    cosine, sine, velocity = state.step(np.array([1.0], np.float32))[0]
-    factors = read_factors(env)
-    assert list(factors) == ["angle", "angular_velocity"]
-    assert (np.cos(factors["angle"]), np.sin(factors["angle"])) == close_to((cosine, sine))
-    assert factors["angular_velocity"] == close_to(velocity)
-
-
-def test_factors_of_car_racing() -> None:
-    """CarRacing's factors are the hull's place and motion, its speed, steering and wheels."""
-    pytest.importorskip("Box2D")
-    env = make_env("CarRacing-v3", frame_skip=4)
-    env.reset(seed=1)
-    still = read_factors(env)
-    assert still["speed"] == 0
-    for _ in range(8):
-        env.step(np.array([0.2, 1.0, 0.0], np.float32))
-    factors, hull = read_factors(env), env.unwrapped.car.hull
-    assert list(factors) == list(still) and len(factors) == 12
-    place = (factors["position_x"], factors["position_y"])
-    assert (
-        place
-        == close_to((hull.position.x, hull.position.y))
-        != close_to((still["position_x"], still["position_y"]))
-    )
-    assert factors["speed"] == close_to(np.hypot(factors["velocity_x"], factors["velocity_y"]))
-    assert factors["speed"] > 1 and factors["steering"] != 0 and factors["wheel_speed_3"] > 0
-
-
-def test_factors_of_pong_are_its_ram() -> None:
-    """An Atari game's factors are the 128 bytes of its RAM, as its RAM observations show them."""
-    pytest.importorskip("ale_py")
-    env = make_env("ALE/Pong-v5")
-    ram = gym.make("ALE/Pong-v5", obs_type="ram")
-    env.reset(seed=2)
-    ram.reset(seed=2)
-    for _ in range(20):
-        env.step(2)
-        expected = ram.step(2)[0]
-    factors = read_factors(env)
-    assert list(factors) == [f"ram_{i}" for i in range(128)]
-    assert np.array_equal(list(factors.values()), expected)
-
-
-def test_factors_of_minigrid() -> None:
-    """MiniGrid's factors are the cell and the direction of its agent."""
-    pytest.importorskip("minigrid")
-    env = make_env("MiniGrid-Empty-8x8-v0")
-    env.reset(seed=0)
-    assert read_factors(env) == {"agent_x": 1, "agent_y": 1, "agent_direction": 0}
-    env.step(2)
-    env.step(1)
-    assert read_factors(env) == {"agent_x": 2, "agent_y": 1, "agent_direction": 1}
-
-
-def test_an_environment_may_name_its_own_factors() -> None:
-    """A method `factors()` of an environment is believed; without any there are none."""
-    env = make_env(COUNTING)
-    env.reset(seed=4)
-    env.step(0)
-    assert read_factors(env) == {"seed": 4, "episode": 0, "step": 1}
-    assert read_factors(make_env(DRAWN)) == {}

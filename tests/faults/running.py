@@ -32,9 +32,9 @@ TIMEOUT = 8.0
 WAYS: dict[str, tuple[str, ...]] = {
     "raise": ("ZeroDivisionError", "Traceback"),
     "hang": ("hangs", "_spoil"),
-    "exit": ("died", "exit status 7"),
-    "kill": ("died", "exit status -9"),
-    "crash": ("died", "exit status -11", "Segmentation fault", "_spoil"),
+    "exit": ("exit status 7",),
+    "kill": ("SIGKILL",),
+    "crash": ("SIGSEGV", "Segmentation fault", "_spoil"),
 }
 """What an environment does, and the words that tell it."""
 

@@ -18,7 +18,7 @@ from rl_vae.data.concat import ConcatDataset
 from rl_vae.errors import ConfigError, DatasetError, FolderError, TrainingError
 from rl_vae.models.folder import read_model
 from rl_vae.objectives.base import Objective
-from rl_vae.system import processes as module
+from rl_vae.system import jobs as module
 from rl_vae.system.processes import Worker
 from rl_vae.training.train import Trained
 

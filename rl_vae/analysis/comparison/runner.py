@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 
 from rl_vae.errors import RlVaeError
 from rl_vae.system import files
-from rl_vae.system.processes import ParentLink, run_jobs
+from rl_vae.system.jobs import run_jobs
+from rl_vae.system.worker_process import ParentLink
 
 TICK = 2.0
 """Seconds between two updates of a clock's file."""
@@ -202,7 +203,7 @@ def _serve(
         import torch
 
         torch.set_num_threads(threads)
-    parent.send(("made", function(*arguments)))
+    parent.send(("result", function(*arguments)))
 
 
 def _cpu_seconds() -> float:
