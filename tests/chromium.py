@@ -30,7 +30,7 @@ KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "Tab": 9, "Enter": 13, "Home": 36, "E
 
 
 class Browser:
-    """One page in one browser; keeps what went over the network and what was complained of."""
+    """A browser with one page. It records requests, and errors as complaints."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands, self._answers = commands, answers
@@ -46,7 +46,7 @@ class Browser:
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """Ask for something and wait for its answer; what happens meanwhile is kept."""
+        """Send a command and wait for its answer; events in between are recorded."""
         number = next(self._numbers)
         command: dict[str, Any] = {"id": number, "method": method, "params": params}
         if self._session:
@@ -81,14 +81,14 @@ class Browser:
         return event
 
     def open(self, page: Path) -> None:
-        """Show a file from the disk, and wait until it is there."""
+        """Open a file from the disk and wait until it has loaded."""
         before = self._loads
         self.send("Page.navigate", url=page.resolve().as_uri())
         while self._loads == before:
             self._next()
 
     def run(self, expression: str) -> Any:
-        """What an expression of JavaScript gives; a promise is awaited."""
+        """Value of a JavaScript expression; a promise is awaited."""
         answer = self.send(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
@@ -96,20 +96,20 @@ class Browser:
         return answer["result"].get("value")
 
     def drawn(self) -> None:
-        """Wait until the page has drawn what it was asked for."""
+        """Wait until the page has been drawn."""
         self.run("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
 
     def press(self, key: str) -> None:
         """Press and release a key."""
-        said: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        event: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
         if key == "Enter":
-            said["text"] = "\r"
-        self.send("Input.dispatchKeyEvent", type="keyDown", **said)
+            event["text"] = "\r"
+        self.send("Input.dispatchKeyEvent", type="keyDown", **event)
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key)
         self.drawn()
 
     def screen(self, width: int, height: int, *, dark: bool = False) -> None:
-        """Become a screen of so many pixels; a narrow one is a phone."""
+        """Set the size of the screen; a narrow screen is that of a phone."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -123,10 +123,10 @@ class Browser:
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
-    """A browser of its own, with an empty profile folder."""
+    """A new browser with an empty profile folder."""
     assert FOUND is not None
     ends_of_pipes = [*os.pipe(), *os.pipe()]
-    # The browser looks for its two ends at 3 and 4; here their numbers are neither.
+    # The browser expects its ends of the pipes as descriptors 3 and 4.
     read_commands, commands, answers, write_answers = (
         fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends_of_pipes
     )
@@ -143,10 +143,10 @@ def browser(profile: Path) -> Iterator[Browser]:
     os.close(read_commands)
     os.close(write_answers)
     try:
-        made = Browser(commands, answers)
-        yield made
-        made._session = None
-        made.send("Browser.close")
+        opened = Browser(commands, answers)
+        yield opened
+        opened._session = None
+        opened.send("Browser.close")
     finally:
         for end in (commands, answers):
             os.close(end)

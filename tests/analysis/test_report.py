@@ -1,4 +1,4 @@
-"""The report: what is in the page, that it is true, and that it asks nobody for anything."""
+"""The report: content of the page, its numbers, and that it opens no connection."""
 
 import json
 import re
@@ -16,10 +16,11 @@ from environments import refused
 from numpy.typing import NDArray
 
 from rl_vae import VAE, Agent, Encoder, FrameDataset, VAEConfig, write_report
-from rl_vae.analysis.report import charts, page
-from rl_vae.analysis.report.explorer import PIXEL, policy_of
-from rl_vae.analysis.report.program import Layer, Program, compact, of_decoder
-from rl_vae.analysis.report.study import Study
+from rl_vae.analysis.report import charts, page, parts
+from rl_vae.analysis.report.comparison_sections import ComparisonFolder
+from rl_vae.analysis.report.explorer import PIXEL_TOLERANCE, live_policy
+from rl_vae.analysis.report.program import Layer, Program, compress, decoder_layers
+from rl_vae.analysis.report.render import render_page
 from rl_vae.data.header import DatasetHeader
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.models.networks import LAYOUTS, NetworkName
@@ -33,7 +34,7 @@ needs_chromium = pytest.mark.skipif(
 
 
 def renamed(source: Path, target: Path, env_id: str, factor: str) -> Path:
-    """A copy of a dataset whose environment and first factor are called otherwise."""
+    """A copy of a dataset with other names of the environment and of the first factor."""
     shutil.copytree(source, target)
     values = json.loads((target / "dataset.json").read_bytes())
     values["env_id"], values["factor_names"][0] = env_id, factor
@@ -47,8 +48,8 @@ def renamed(source: Path, target: Path, env_id: str, factor: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> page.Report:
-    """The report of two models and an agent, with names that try to get out of theirs."""
+def report(tmp_path_factory: pytest.TempPathFactory) -> page.Report:
+    """The report of two models and an agent, with names that hold markup."""
     folder = tmp_path_factory.mktemp("report")
     data = renamed(little_games.dataset(), folder / "data", EVIL, EVIL)
     twin = folder / "<b>&'\"<!--"
@@ -60,31 +61,31 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> page.Report:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
-    """Chromium with nothing in it."""
+    """Chromium with an empty page."""
     with chromium.browser(tmp_path_factory.mktemp("chromium")) as opened:
         yield opened
 
 
 @pytest.fixture
-def opened(browser: chromium.Browser, made: page.Report) -> chromium.Browser:
-    """Chromium with the page in it, just opened."""
+def opened(browser: chromium.Browser, report: page.Report) -> chromium.Browser:
+    """Chromium with the report, just opened."""
     browser.screen(1280, 900)
     browser.requests.clear()
     browser.complaints.clear()
-    browser.open(made.path)
+    browser.open(report.path)
     browser.drawn()
     return browser
 
 
 def shown(browser: chromium.Browser) -> NDArray[np.uint8]:
-    """(H, W, 3): what the explorer's canvas shows."""
+    """(H, W, 3) pixels of the explorer's canvas."""
     canvas = 'document.querySelector("canvas")'
     values = browser.run(f"Array.from({canvas}.getContext('2d').getImageData(0, 0, 32, 32).data)")
     return np.array(values, np.uint8).reshape(32, 32, 4)[..., :3]
 
 
 def drawn_by(vae: VAE, codes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, H W C) pixels from 0 to 1, by PyTorch."""
+    """(N, H W C) pixels from 0 to 1, decoded by PyTorch."""
     with torch.no_grad():
         pixels = torch.sigmoid(vae.decode_logits(torch.from_numpy(codes)))  # (N, C, H, W)
     return pixels.permute(0, 2, 3, 1).flatten(1).numpy()
@@ -95,30 +96,30 @@ def drawn_by(vae: VAE, codes: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_a_program_draws_what_its_decoder_draws(
     network: NetworkName, shape: tuple[int, int, int]
 ) -> None:
-    """A decoder of any network and size, as layers for the page, gives PyTorch's pixels."""
+    """The program of a decoder, of any network and size, gives the pixels of PyTorch."""
     torch.manual_seed(0)
     vae = VAE(VAEConfig(latent_dim=5, network=network), shape).eval()
     if vae.centred:
         vae.mean_frame.copy_(torch.rand(vae.mean_frame.shape))
     codes = np.random.default_rng(0).normal(0, 2, (8, 5)).astype(np.float32)
-    found = Program(of_decoder(vae)).run(codes)
-    np.testing.assert_allclose(found, drawn_by(vae, codes), atol=2e-6)
+    pixels = Program(decoder_layers(vae)).run(codes)
+    np.testing.assert_allclose(pixels, drawn_by(vae, codes), atol=2e-6)
 
 
-def test_numbers_are_halved_only_where_nobody_sees_it() -> None:
-    """Sixteen bits are taken where outputs stay within the tolerance, else thirty-two."""
+def test_16_bits_only_if_nothing_changes() -> None:
+    """Numbers have 16 bits if outputs stay within the tolerance, otherwise 32."""
     codes = np.random.default_rng(0).normal(size=(20, 3))
     weight = np.full((3, 2), 1 / 3)
-    program, error = compact([Layer(weight, np.zeros(2))], codes, 1e-2)
+    program, error = compress([Layer(weight, np.zeros(2))], codes, 1e-2)
     assert program.half and 0 < error <= 1e-2
-    assert not compact([Layer(weight, np.zeros(2))], codes, 1e-9)[0].half
-    large = compact([Layer(weight * 1e6, np.zeros(2))], codes, 1e9)  # no 16-bit number is so large
+    assert not compress([Layer(weight, np.zeros(2))], codes, 1e-9)[0].half
+    large = compress([Layer(weight * 1e6, np.zeros(2))], codes, 1e9)  # no 16-bit number is so large
     assert not large[0].half and large[1] == 0
 
 
 @needs_chromium
 def test_the_picture_is_that_of_pytorch(opened: chromium.Browser) -> None:
-    """On 100 random codes, sliders set, no pixel of the canvas is off by more than 1 of 255."""
+    """For 100 random codes set by sliders, no pixel of the canvas is off by more than 1 of 255."""
     codes = np.random.default_rng(1).normal(size=(100, 4)).astype(np.float32)
     right = Encoder.load(little_games.model()).decode(codes).astype(int)
     set_sliders = """(code) => code.forEach((value, k) => {
@@ -138,49 +139,49 @@ def test_the_picture_is_that_of_pytorch(opened: chromium.Browser) -> None:
 @needs_chromium
 @pytest.mark.parametrize("network", LAYOUTS)
 def test_the_script_decodes_every_network(opened: chromium.Browser, network: NetworkName) -> None:
-    """What the page's script makes of codes is within 1/255 of PyTorch's, for any network."""
+    """The page's script decodes codes to within 1/255 of PyTorch, for any network."""
     torch.manual_seed(0)
     vae = VAE(VAEConfig(latent_dim=6, network=network), (36, 52, 3)).eval()
     codes = np.random.default_rng(2).normal(size=(20, 6)).astype(np.float32)
-    program, _ = compact(of_decoder(vae), codes, PIXEL)
-    found = opened.run(
+    program, _ = compress(decoder_layers(vae), codes, PIXEL_TOLERANCE)
+    pixels = opened.run(
         f"(() => {{ const program = new Program({json.dumps(program.to_dict())});"
         f" return {json.dumps(codes.tolist())}.map((code) => Array.from(program.run(code))); }})()"
     )
-    np.testing.assert_allclose(np.array(found), drawn_by(vae, codes), rtol=0, atol=1 / 255)
+    np.testing.assert_allclose(np.array(pixels), drawn_by(vae, codes), rtol=0, atol=1 / 255)
 
 
 @needs_chromium
 @pytest.mark.parametrize("algorithm", ["PPO", "SAC", "DQN"])
 def test_the_action_is_the_agents(opened: chromium.Browser, algorithm: str) -> None:
-    """What the page says of an agent's action is what the agent does with such a code at first."""
+    """The action on the page is the action of the agent after a reset with the same code."""
     agent = Agent.load(little_games.agent(algorithm))
     codes = np.random.default_rng(3).normal(0, 2, (40, 4)).astype(np.float32)
     history = History(40, 4, agent.recipe.stack, agent.recipe.actions, agent.action_space)
     history.restart(np.arange(40), codes)
     right = agent.predict(history.observation())
-    said = policy_of(agent, codes.astype(np.float64))
-    found = np.array(
+    policy = live_policy(agent, codes.astype(np.float64))
+    actions = np.array(
         opened.run(
-            f"(() => {{ const policy = new Policy({json.dumps(said)}), {{program}} = policy;"
+            f"(() => {{ const policy = new Policy({json.dumps(policy)}), {{program}} = policy;"
             f" return {json.dumps(codes.tolist())}.map((code) =>"
             " policy.acts(program.finish(program.begin(code), 0, 0))); })()"
         )
     )
     if algorithm == "SAC":
-        np.testing.assert_allclose(found, right, atol=5e-3)
+        np.testing.assert_allclose(actions, right, atol=5e-3)
     else:
-        top = np.sort(found, axis=1)
-        clear = top[:, -1] - top[:, -2] > 0.01 * np.ptp(found)
+        top = np.sort(actions, axis=1)
+        clear = top[:, -1] - top[:, -2] > 0.01 * np.ptp(actions)
         assert clear.sum() > 20
-        assert (found.argmax(1) == right)[clear].all()
+        assert (actions.argmax(1) == right)[clear].all()
     if algorithm == "PPO":
-        np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+        np.testing.assert_allclose(actions.sum(1), 1, atol=1e-6)
 
 
 @needs_chromium
 def test_a_curve_is_what_the_slider_would_do(opened: chromium.Browser) -> None:
-    """A latent's curve at some value is the action once its slider stands there."""
+    """The curve of a latent at a value is the action when its slider has this value."""
     ahead, after = opened.run(
         """(() => {
             const { explorer } = rlVae, { policy } = explorer, row = explorer.rows[1];
@@ -196,7 +197,7 @@ def test_a_curve_is_what_the_slider_would_do(opened: chromium.Browser) -> None:
 
 @needs_chromium
 def test_keys_are_enough(opened: chromium.Browser) -> None:
-    """Frames are chosen and sliders moved by keys alone, and the picture and action follow."""
+    """Keys choose frames and move sliders, and the image and the action follow."""
     opened.run('document.querySelectorAll("[data-is=frames] button")[2].focus()')
     before = shown(opened)
     opened.press("Enter")
@@ -219,8 +220,8 @@ def test_keys_are_enough(opened: chromium.Browser) -> None:
 
 
 @needs_chromium
-def test_another_model_is_another_explorer(opened: chromium.Browser) -> None:
-    """Choosing a model shows its sliders; one without the agent's encoder shows no action."""
+def test_choosing_a_model(opened: chromium.Browser) -> None:
+    """Choosing a model shows its sliders."""
     assert opened.run('document.querySelectorAll("#model option").length') == 2
     opened.run(
         """(() => { const list = document.getElementById("model");
@@ -233,35 +234,35 @@ def test_another_model_is_another_explorer(opened: chromium.Browser) -> None:
 
 @needs_chromium
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])
-def test_nothing_is_asked_for_and_nothing_goes_wrong(
-    opened: chromium.Browser, made: page.Report, width: int, dark: bool
+def test_the_page_opens_without_errors_or_connections(
+    opened: chromium.Browser, report: page.Report, width: int, dark: bool
 ) -> None:
-    """Opened and used, the page complains of nothing, asks nobody, and fits the screen's width."""
+    """The page, opened and used, reports no error, opens no connection and fits the screen."""
     opened.screen(width, 800, dark=dark)
-    opened.open(made.path)
+    opened.open(report.path)
     opened.drawn()
     opened.run('document.querySelectorAll("button").forEach((button) => button.click())')
     opened.run('document.querySelectorAll("details").forEach((part) => (part.open = true))')
     opened.drawn()
     outside = [url for url in opened.requests if not url.startswith(("data:", "file:"))]
     assert outside == [] and opened.complaints == []
-    assert {url for url in opened.requests if url.startswith("file:")} == {made.path.as_uri()}
+    assert {url for url in opened.requests if url.startswith("file:")} == {report.path.as_uri()}
     assert opened.run("document.documentElement.scrollWidth") <= width
     light = opened.run("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", light)[:3])) < 200) == dark
 
 
 @needs_chromium
-def test_the_page_cannot_call_anybody(opened: chromium.Browser) -> None:
-    """Even script that ran in the page could not reach a network."""
+def test_the_page_cannot_open_connections(opened: chromium.Browser) -> None:
+    """A script in the page cannot reach a network."""
     tried = "fetch('https://example.org').then(() => 'reached', () => 'refused')"
     assert opened.run(tried) == "refused"
-    assert any("Content Security Policy" in said for said in opened.complaints)
+    assert any("Content Security Policy" in text for text in opened.complaints)
 
 
 @needs_chromium
-def test_names_stay_names(opened: chromium.Browser) -> None:
-    """Markup in an environment's id, a factor or a folder is shown as it is, and is not obeyed."""
+def test_names_stay_text(opened: chromium.Browser) -> None:
+    """Markup in an environment id, a factor name or a folder name is shown as text."""
     assert opened.run('document.querySelector("h1").textContent') == EVIL
     assert opened.run('document.querySelectorAll("img[src=x], main b").length') == 0
     assert opened.run("typeof x") == "undefined"
@@ -274,7 +275,7 @@ def test_names_stay_names(opened: chromium.Browser) -> None:
 
 @needs_chromium
 def test_every_chart_has_its_numbers(opened: chromium.Browser) -> None:
-    """A figure with a drawing has a table with a number in it, and says in words what it shows."""
+    """Every chart has a table of its numbers, and a text for readers who cannot see it."""
     figures = opened.run(
         """[...document.querySelectorAll("figure:has(svg)")].map((figure) => [
             figure.querySelector("svg[role=img]").getAttribute("aria-label"),
@@ -284,40 +285,40 @@ def test_every_chart_has_its_numbers(opened: chromium.Browser) -> None:
     assert all(label and cells for label, cells in figures)
 
 
-def test_the_page_is_one_small_file(made: page.Report) -> None:
-    """The report is below 5 MB, names no address but its own data, and lists what it measured."""
-    content = made.path.read_text()
-    assert made.size == made.path.stat().st_size < 5_000_000
+def test_the_page_is_one_small_file(report: page.Report) -> None:
+    """The report is smaller than 5 MB, links to no address, and returns its figures."""
+    content = report.path.read_text()
+    assert report.size == report.path.stat().st_size < 5_000_000
     assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', content) == []
-    assert len(made.explored) == 2 and made.error <= 0.5
-    rates = [name for name in made.figures if name.endswith("_rate")]
-    assert len(rates) == 2 and all(made.figures[f"{n}_low"] <= made.figures[n] for n in rates)
+    assert len(report.explored) == 2 and report.error <= 0.5
+    rates = [name for name in report.figures if name.endswith("_rate")]
+    assert len(rates) == 2 and all(report.figures[f"{n}_low"] <= report.figures[n] for n in rates)
 
 
 def test_decoders_that_do_not_fit_are_left_out(
-    made: page.Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    report: page.Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page that would grow too large lacks decoders, says which, and has all else."""
-    monkeypatch.setattr(page, "MOST_BYTES", 200_000)
+    """A page without space for a decoder names the model, and keeps all other sections."""
+    monkeypatch.setattr(page, "MAX_BYTES", 200_000)
     small = write_report(
         tmp_path / "page.html", [little_games.model()], little_games.dataset(), progress=False
     )
     content = small.path.read_text()
-    assert small.explored == () and small.size < 200_000 < made.size
-    assert "Left out" in content and 'id="traversals"' in content
+    assert small.explored == () and small.size < 200_000 < report.size
+    assert "Models without a live decoder" in content and 'id="traversals"' in content
     assert 'id="explorer"' not in content
 
 
-def test_mistakes_are_told(tmp_path: Path, dataset: FrameDataset) -> None:
-    """What cannot be reported on is refused in words, before anything is measured."""
+def test_wrong_inputs_are_refused(tmp_path: Path, dataset: FrameDataset) -> None:
+    """Inputs without a report raise an error before anything is measured."""
     model, frames = little_games.model(), little_games.dataset()
     with refused(ConfigError, ".html"):
         write_report(tmp_path / "page.pdf", [model], frames)
-    with refused(ConfigError, "nothing to report on", "no model"):
+    with refused(ConfigError, "no model to report on"):
         write_report(tmp_path / "page.html", [], frames)
     with refused(ConfigError, "no frames", "--dataset"):
         write_report(tmp_path / "page.html", [model])
-    with refused(ConfigError, "named twice"):
+    with refused(ConfigError, "occurs twice"):
         write_report(tmp_path / "page.html", [model, model], frames)
     with refused(ObservationError, "not made for the model"):
         write_report(tmp_path / "page.html", [model], dataset.path)
@@ -329,8 +330,8 @@ def test_mistakes_are_told(tmp_path: Path, dataset: FrameDataset) -> None:
 def test_an_agent_of_another_model_is_refused(
     tmp_path: Path, dataset: FrameDataset, encoder: Encoder
 ) -> None:
-    """An agent is drawn beside the model through which it sees, and no other."""
-    with refused(ConfigError, "sees through none", "its own"):
+    """An agent that observes the codes of another model is refused."""
+    with refused(ConfigError, "codes of another model", "add the agent's model"):
         write_report(
             tmp_path / "page.html",
             [encoder.path],
@@ -343,7 +344,7 @@ def test_an_agent_of_another_model_is_refused(
 def comparison(tmp_path: Path) -> Path:
     """A folder as `rl-vae compare` writes it: two betas, pixels, two seeds."""
     path = tmp_path / "study"
-    (path / "cells").mkdir(parents=True)
+    (path / "runs").mkdir(parents=True)
     systems = ["beta1", "beta4", "pixels"]
     shutil.copytree(little_games.dataset(), path / "scored")
     for seed in (0, 1):
@@ -357,7 +358,7 @@ def comparison(tmp_path: Path) -> Path:
     }
     between = {"mean": 1.0, "low": 0.5, "high": 1.5}
     scores = {"rate": between, "distortion": between, "mig": {**between, "mean": None}}
-    found: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "systems": {
             name: {
                 "n": 2,
@@ -368,62 +369,78 @@ def comparison(tmp_path: Path) -> Path:
             }
             for name in systems
         },
-        "improvement": [{"a": "beta1", "b": "pixels", "probability": 0.5, "low": 0.1, "high": 0.9}],
+        "pairs": [{"a": "beta1", "b": "pixels", "probability": 0.5, "low": 0.1, "high": 0.9}],
         "correlations": {"codes": {"rate": {"rho": -0.5, "low": -1.0, "high": 0.5, "n": 4}}},
         "missing": ["beta4-seed1"],
-        "sentences": [EVIL],
+        "conclusions": [EVIL, "Not finished: beta4-seed1"],
     }
     files.write_json(path / "config.json", config)
-    files.write_json(path / "comparison.json", found)
+    files.write_json(path / "comparison.json", summary)
     for system in systems:
         for seed in (0, 1):
             cell = {"system": system, "training_curve": [[0, seed], [10, seed + 2.0]]}
-            files.write_json(path / "cells" / f"{system}-seed{seed}.json", {**cell, "curve": []})
+            files.write_json(path / "runs" / f"{system}-seed{seed}.json", {**cell, "curve": []})
     return path
 
 
-def test_a_comparison_brings_all_it_needs(comparison: Path, tmp_path: Path) -> None:
-    """Of a comparison alone come its models, frames, agents, returns, scores and correlations."""
-    made = write_report(tmp_path / "page.html", comparison=comparison, progress=False)
-    content = made.path.read_text()
-    assert made.explored == ("beta1-seed0",)
-    for words in ("Return after training", "While they learn", "beta1 &gt; pixels", "all codes"):
+def test_a_comparison_needs_no_other_input(comparison: Path, tmp_path: Path) -> None:
+    """A comparison provides models, frames, agents, returns, scores and correlations."""
+    report = write_report(tmp_path / "page.html", comparison=comparison, progress=False)
+    content = report.path.read_text()
+    assert report.explored == ("beta1-seed0",)
+    for words in ("Return after training", "Training episodes", "beta1 &gt; pixels", "all codes"):
         assert words in content
     assert "Not finished: beta4-seed1" in content
-    assert "onerror=" not in content.replace("onerror=&quot;", "")
+    assert "onerror=" not in content.replace("onerror=&#34;", "")
     assert '"policy":{"kind":"shares"' in content
     mean = re.search(r"beta1</th><td>10</td><td>2.5</td>", content)
     assert mean is not None  # of the two seeds' 2 and 3
 
 
-@pytest.mark.parametrize("name", ["comparison.json", "config.json", "cells/pixels-seed0.json"])
+@pytest.mark.parametrize("name", ["comparison.json", "config.json", "runs/pixels-seed0.json"])
 @pytest.mark.parametrize("damage", [b"{", b"[]", b'{"systems": 3}'])
-def test_a_damaged_comparison_is_told(
+def test_a_damaged_comparison_is_refused(
     comparison: Path, tmp_path: Path, name: str, damage: bytes
 ) -> None:
-    """Whatever is wrong with a comparison's files, the error names the file or its folder."""
+    """The error about a damaged file of a comparison names the file or its folder."""
     (comparison / name).write_bytes(damage)
     with refused(FolderError, "study"):
-        Study(comparison).sections()
+        ComparisonFolder(comparison).sections()
 
 
-def test_charts_hold_whatever_numbers_there_are() -> None:
+def rendered(part: parts.Part) -> str:
+    """The main part of a page with one part."""
+    page = render_page("title", [parts.Section("a", "A", "", [parts.Group([part])])], {})
+    return page[page.index("<main") : page.index("</main>")]
+
+
+def test_charts_accept_all_numbers() -> None:
     """One value, equal values, and values that are missing or huge make a chart with axes."""
     for values in ([0.0], [5.0, 5.0], [1e-12, 2e-12], [-3e9, 4e9], [float("nan"), 1.0]):
         x = [float(k) for k in range(len(values))]
-        drawn = charts.lines("t", [charts.Line("a", x, values)], xlabel="x", ylabel="y")
-        assert "nan" not in drawn.lower().replace("&", "") and drawn.count("<text") > 4
-        spots = [charts.Spot("a", value) for value in values]
-        assert "nan" not in charts.spots("t", spots, xlabel="x").lower()
-    assert "nan" not in charts.heat_map("t", ["r"], ["c"], [[float("nan")]]).lower()
+        lines = rendered(
+            charts.line_chart("t", [charts.Line("a", x, values)], xlabel="x", ylabel="y")
+        )
+        assert "nan" not in lines.lower() and lines.count("<text") > 4
+        intervals = [charts.Interval("a", value) for value in values]
+        assert "nan" not in rendered(charts.interval_chart("t", intervals, xlabel="x")).lower()
+    assert "nan" not in rendered(charts.heat_map("t", ["r"], ["c"], [[float("nan")]])).lower()
 
 
-def test_charts_escape_what_they_are_told() -> None:
-    """No name becomes markup in a chart, its legend, its table or its label."""
-    made = [
-        charts.lines(EVIL, [charts.Line(EVIL, [0, 1], [1, 2])] * 2, xlabel=EVIL, ylabel=EVIL),
-        charts.spots(EVIL, [charts.Spot(EVIL, 1.0, 0.5, 1.5)], xlabel=EVIL, caption=EVIL),
+def test_all_parts_escape_names() -> None:
+    """No name becomes markup, in no part of the page."""
+    curve, interval = charts.Line(EVIL, [0, 1], [1, 2]), charts.Interval(EVIL, 1.0, 0.5, 1.5)
+    evil: list[parts.Part] = [
+        charts.line_chart(EVIL, [curve] * 2, xlabel=EVIL, ylabel=EVIL),
+        charts.interval_chart(EVIL, [interval], xlabel=EVIL, caption=EVIL),
         charts.heat_map(EVIL, [EVIL], [EVIL], [[0.5]], caption=EVIL),
+        parts.Table([EVIL], [[parts.Noted(EVIL, EVIL), EVIL]], EVIL),
+        parts.Facts(EVIL, [(EVIL, EVIL, EVIL)]),
+        parts.Pictures([parts.Picture(EVIL, EVIL, EVIL)], EVIL),
+        parts.Sentences(EVIL, [EVIL]),
+        parts.Explorer([EVIL], 0.0, [EVIL]),
     ]
-    for drawn in made:
-        assert "<script" not in drawn and "<img" not in drawn and 'onerror="' not in drawn
+    for part in evil:
+        html = rendered(part)
+        assert "<script" not in html and "<img src=x" not in html and 'onerror="' not in html
+        assert "onerror=" in html

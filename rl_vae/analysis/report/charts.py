@@ -1,42 +1,47 @@
-"""Charts as inline SVG, each with its numbers as a table beneath it. Everything said is escaped.
+"""Charts as inline SVG.
 
-Colours are classes c0 to c7 of style.css, after Okabe and Ito's palette; lines differ by their
-dashes too, so that no chart needs its colours to be read.
+Colours are the classes c0 to c7 of style.css, after the palette of Okabe and Ito. Lines also differ
+in their dashes, so that a chart can be read without colours. `Markup.format` escapes every label.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import ArrayLike
+
+from rl_vae.analysis.report.parts import Chart, Table
 
 WIDTH, HEIGHT = 460, 270
 LEFT, RIGHT, TOP, BOTTOM = 76, 30, 12, 42
-MOST_POINTS = 200
-"""Of a longer line every so manieth point is drawn and listed."""
+ROW_HEIGHT, SQUARE = 26, 24
+MAX_POINTS = 200
+"""Longest line. Of a longer line, every k-th point is drawn and listed."""
+LONGEST_LABEL = 25
 
 
 class Line(NamedTuple):
-    """One line of a chart, or one row of points."""
+    """A line of a chart, or a row of marks."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] = ()
-    """Lower ends of the intervals of y, none or as many."""
+    """Lower bounds of the intervals of y; empty if there are none."""
     high: Sequence[float] = ()
+    """Upper bounds."""
     colour: int | None = None
-    """Number of its colour, 8 more for the same one dashed; None: its place."""
+    """Number of the colour; 8 more for the same colour, dashed. None: the place of the line."""
     marks: bool = False
-    """Whether every point has a mark, and its interval, instead of a line through them."""
+    """Whether points are marks with intervals instead of a line."""
 
 
-class Spot(NamedTuple):
-    """One value with its interval."""
+class Interval(NamedTuple):
+    """A value with its interval."""
 
     label: str
     value: float
@@ -45,8 +50,21 @@ class Spot(NamedTuple):
     colour: int = 0
 
 
+class Axis(NamedTuple):
+    """Ticks of an axis, and the pixels of its two ends."""
+
+    ticks: Sequence[float]
+    start: float
+    end: float
+
+    def place(self, value: float) -> float:
+        """Pixel of a value."""
+        first, last = self.ticks[0], self.ticks[-1]
+        return self.start + (self.end - self.start) * (value - first) / (last - first)
+
+
 def number(value: float) -> str:
-    """Three or four figures that tell something."""
+    """A number with three or four significant digits."""
     if not math.isfinite(value):
         return "–"
     size = abs(value)
@@ -57,100 +75,68 @@ def number(value: float) -> str:
     return f"{value:.3g}" if size >= 0.001 or size == 0 else f"{value:.1e}"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table; what is not a number is written as it is."""
-    head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in columns)
-    body = ""
-    for first, *rest in rows:
-        cells = "".join(
-            f"<td>{number(cell) if isinstance(cell, float) else escape(str(cell))}</td>"
-            for cell in rest
-        )
-        body += f'<tr><th scope="row">{escape(str(first))}</th>{cells}</tr>'
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def numbers(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """The same, folded away."""
-    return (
-        "<details><summary>The numbers</summary>"
-        f'<div class="scroll" tabindex="0">{table(columns, rows)}</div></details>'
-    )
-
-
-def figure(
-    title: str, drawing: str, caption: str, legend: str, listed: str, *, full: bool = False
-) -> str:
-    """A chart with its title, words and numbers; a full one is as wide as the page."""
-    return (
-        f"<figure{' class=full' if full else ''}><h3>{escape(title)}</h3>{drawing}{legend}"
-        f"<figcaption>{escape(caption)}</figcaption>{listed}</figure>"
-    )
-
-
-def lines(title: str, drawn: Sequence[Line], *, xlabel: str, ylabel: str, caption: str = "") -> str:
+def line_chart(
+    title: str, lines: Sequence[Line], *, xlabel: str, ylabel: str, caption: str = ""
+) -> Chart:
     """A chart of lines and marks."""
-    drawn = [_thinned(line) for line in drawn if len(line.x)]
-    x_axis = _axis([x for line in drawn for x in line.x])
-    y_axis = _axis([y for line in drawn for part in (line.y, line.low, line.high) for y in part])
-    parts, listed = [_frame(x_axis, y_axis, xlabel, ylabel)], []
+    drawn = [_thin(line) for line in lines if len(line.x)]
+    x_axis = Axis(_ticks([x for line in drawn for x in line.x]), LEFT, WIDTH - RIGHT)
+    values = [y for line in drawn for part in (line.y, line.low, line.high) for y in part]
+    y_axis = Axis(_ticks(values), HEIGHT - BOTTOM, TOP)
+
+    # The drawing.
+    parts = _frame(x_axis, y_axis, xlabel, ylabel)
     for place, line in enumerate(drawn):
         style = _style(line, place)
-        places = [(_x(x, x_axis), _y(y, y_axis)) for x, y in zip(line.x, line.y, strict=True)]
-        if not line.marks:
-            path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places if math.isfinite(y))
-            parts.append(f'<path class="line {style}" d="M{path}"/>')
-        for k, (x, y) in enumerate(places if line.marks else []):
-            if line.low and math.isfinite(line.low[k]):
-                ends = f"M{x:.1f} {_y(line.low[k], y_axis):.1f}V{_y(line.high[k], y_axis):.1f}"
-                parts.append(f'<path class="line whisker {style}" d="{ends}"/>')
-            said = f"{line.label}: {number(line.x[k])}, {number(line.y[k])}"
-            parts.append(_mark(x, y, style, said))
-        for k, x in enumerate(line.x):
-            ends_of_y = [float(end[k]) for end in (line.low, line.high) if end]
-            listed.append([line.label, float(x), float(line.y[k]), *ends_of_y])
-    ends_named = ["low", "high"] if any(line.low for line in drawn) else []
-    return figure(
+        draw = _marks if line.marks else _path
+        parts += draw(line, style, x_axis, y_axis)
+
+    # The numbers.
+    rows = [
+        [line.label, float(x), float(line.y[k]), *(float(e[k]) for e in (line.low, line.high) if e)]
+        for line in drawn
+        for k, x in enumerate(line.x)
+    ]
+    bounds = ["low", "high"] if any(line.low for line in drawn) else []
+    legend = [(_symbol(line, place), line.label) for place, line in enumerate(drawn)]
+    return Chart(
         title,
         _svg(parts, f"{title}: {ylabel} against {xlabel}"),
         caption,
-        _legend(drawn) if len(drawn) > 1 else "",
-        numbers(["", xlabel, ylabel, *ends_named], listed),
+        legend if len(legend) > 1 else [],
+        Table(["", xlabel, ylabel, *bounds], rows),
     )
 
 
-def spots(title: str, drawn: Sequence[Spot], *, xlabel: str, caption: str = "") -> str:
-    """Values with their intervals, one beneath the other."""
-    axis = _axis([v for spot in drawn for v in spot[1:4]])
-    label = min(170, 14 + 6.6 * max(len(spot.label) for spot in drawn))
-    height = TOP + 26 * len(drawn) + BOTTOM
-    scale = WIDTH - label - RIGHT
-
-    def along(value: float) -> float:
-        return float(label + scale * (value - axis[0]) / (axis[-1] - axis[0]))
-
+def interval_chart(
+    title: str, intervals: Sequence[Interval], *, xlabel: str, caption: str = ""
+) -> Chart:
+    """Values with their intervals, one below the other."""
+    label_width = _label_width([interval.label for interval in intervals])
+    bottom = TOP + ROW_HEIGHT * len(intervals)
+    ticks = _ticks([v for interval in intervals for v in interval[1:4]])
+    axis = Axis(ticks, label_width, WIDTH - RIGHT)
     parts = []
-    for tick in axis:
-        x = along(tick)
-        parts.append(f'<path class="grid" d="M{x:.1f} {TOP}V{height - BOTTOM}"/>')
-        parts.append(_text(x, height - BOTTOM + 17, number(tick), "middle"))
-    parts.append(_text(label + scale / 2, height - 6, xlabel, "middle"))
-    for place, spot in enumerate(drawn):
-        y = TOP + 26 * place + 13
-        short = spot.label if len(spot.label) < 26 else spot.label[:24] + "…"
-        parts.append(_text(label - 8, y + 4, short, "end", "name"))
-        if math.isfinite(spot.low):
-            ends = f"M{along(spot.low):.1f} {y}H{along(spot.high):.1f}"
-            parts.append(f'<path class="line whisker c{spot.colour % 8}" d="{ends}"/>')
-        if math.isfinite(spot.value):
-            said = f"{spot.label}: {number(spot.value)}"
-            parts.append(_mark(along(spot.value), y, f"c{spot.colour % 8}", said))
-    return figure(
+    for tick in ticks:
+        x = axis.place(tick)
+        parts.append(_grid_line(f"M{x:.1f} {TOP}V{bottom}"))
+        parts.append(_text(x, bottom + 17, number(tick), "middle"))
+    parts.append(_text((axis.start + axis.end) / 2, bottom + BOTTOM - 6, xlabel, "middle"))
+    for place, interval in enumerate(intervals):
+        y, style = TOP + ROW_HEIGHT * (place + 0.5), f"c{interval.colour % 8}"
+        parts.append(_text(label_width - 8, y + 4, _short(interval.label), "end", "name"))
+        if math.isfinite(interval.low):
+            ends = f"M{axis.place(interval.low):.1f} {y}H{axis.place(interval.high):.1f}"
+            parts.append(_whisker(ends, style))
+        if math.isfinite(interval.value):
+            label = f"{interval.label}: {number(interval.value)}"
+            parts.append(_mark(axis.place(interval.value), y, style, label))
+    return Chart(
         title,
-        _svg(parts, f"{title}: {xlabel}", height=height),
+        _svg(parts, f"{title}: {xlabel}", height=bottom + BOTTOM),
         caption,
-        "",
-        numbers(["", xlabel, "low", "high"], [spot[:4] for spot in drawn]),
+        [],
+        Table(["", xlabel, "low", "high"], [interval[:4] for interval in intervals]),
     )
 
 
@@ -162,59 +148,37 @@ def heat_map(
     *,
     top: float = 1.0,
     caption: str = "",
-) -> str:
-    """Values (rows, columns) from 0 to `top` as squares that are the fuller the larger they are."""
-    shown = np.asarray(values, np.float64)
-    cell, label = 24, min(170.0, 14 + 6.6 * max(len(row) for row in rows))
-    width, height = label + cell * len(columns) + 4, 24 + cell * len(rows) + 4
-    parts = []
-    for c, name in enumerate(columns):
-        parts.append(_text(label + cell * (c + 0.5), 16, name, "middle"))
+) -> Chart:
+    """Values (rows, columns) from 0 to `top` as squares; a larger value has a fuller square."""
+    array, label_width = np.asarray(values, np.float64), _label_width(rows)
+    parts = [
+        _text(label_width + SQUARE * (c + 0.5), 16, name, "middle")
+        for c, name in enumerate(columns)
+    ]
     for r, name in enumerate(rows):
-        y = 24 + cell * r
-        short = name if len(name) < 26 else name[:24] + "…"
-        parts.append(_text(label - 8, y + cell / 2 + 4, short, "end", "name"))
-        for c, column in enumerate(columns):
-            value = float(shown[r, c])
-            said = escape(f"{name}, {column}: {number(value)}")
-            kind, fill = ("heat", f' fill-opacity="{np.clip(value / (top or 1.0), 0.03, 1):.3f}"')
-            if not math.isfinite(value):
-                kind, fill = "empty", ""
-            parts.append(
-                f'<rect class="{kind}"{fill} x="{label + cell * c + 1:.1f}" y="{y + 1}" '
-                f'width="{cell - 2}" height="{cell - 2}" rx="3"><title>{said}</title></rect>'
+        y = SQUARE * (r + 1)
+        parts.append(_text(label_width - 8, y + SQUARE / 2 + 4, _short(name), "end", "name"))
+        parts += [
+            _square(
+                label_width + SQUARE * c,
+                y,
+                float(array[r, c]) / (top or 1.0),
+                f"{name}, {column}: {number(float(array[r, c]))}",
             )
-    drawing = (
-        f'<svg class="wide" role="img" aria-label="{escape(title)}" width="{width:.0f}" '
-        f'height="{height}" viewBox="0 0 {width:.0f} {height}">{"".join(parts)}</svg>'
-    )
-    listed = [[name, *map(float, shown[r])] for r, name in enumerate(rows)]
-    return figure(
-        title,
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(title)}">'
-        f"{drawing}</div>",
-        caption,
-        "",
-        numbers(["", *columns], listed),
-        full=len(columns) > 14,
-    )
+            for c, column in enumerate(columns)
+        ]
+    width, height = label_width + SQUARE * len(columns) + 4, SQUARE * (len(rows) + 1) + 4
+    svg = Markup(
+        '<div class="scroll" tabindex="0" role="group" aria-label="{}">'
+        '<svg class="wide" role="img" aria-label="{}" width="{:.0f}" height="{}" '
+        'viewBox="0 0 {:.0f} {}">{}</svg></div>'
+    ).format(title, title, width, height, width, height, Markup("").join(parts))
+    numbers = [[name, *map(float, array[r])] for r, name in enumerate(rows)]
+    return Chart(title, svg, caption, [], Table(["", *columns], numbers), full=len(columns) > 14)
 
 
-def _legend(drawn: Sequence[Line]) -> str:
-    """Names beside their line or mark."""
-    items = ""
-    for place, line in enumerate(drawn):
-        style = _style(line, place)
-        mark = f'<path class="line {style}" d="M1 5H27"/>'
-        if line.marks:
-            mark = f'<circle class="point {style}" cx="14" cy="5" r="4.5"/>'
-        svg = f'<svg viewBox="0 0 28 10" aria-hidden="true">{mark}</svg>'
-        items += f"<li>{svg}{escape(line.label)}</li>"
-    return f'<ul class="legend">{items}</ul>'
-
-
-def _thinned(line: Line) -> Line:
-    step = -(-len(line.x) // MOST_POINTS)
+def _thin(line: Line) -> Line:
+    step = -(-len(line.x) // MAX_POINTS)
     return line._replace(
         x=line.x[::step], y=line.y[::step], low=line.low[::step], high=line.high[::step]
     )
@@ -226,15 +190,10 @@ def _style(line: Line, place: int) -> str:
     return f"c{line.colour % 8} d{line.colour // 8 % 4}"
 
 
-def _mark(x: float, y: float, style: str, said: str) -> str:
-    circle = f'<circle class="point {style}" cx="{x:.1f}" cy="{y:.1f}" r="5.5">'
-    return f"{circle}<title>{escape(said)}</title></circle>"
-
-
-def _axis(values: Sequence[float]) -> list[float]:
-    """Round numbers from below the least to above the largest of some values."""
-    known = [value for value in values if math.isfinite(value)] or [0.0]
-    low, high = min(known), max(known)
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Round numbers from below the smallest to above the largest of some values."""
+    finite = [value for value in values if math.isfinite(value)] or [0.0]
+    low, high = min(finite), max(finite)
     if high - low < 1e-9 * max(abs(low), abs(high), 1e-9):
         low, high = low - abs(low) / 10 - 1e-3, high + abs(high) / 10 + 1e-3
     rough = (high - low) / 4
@@ -244,38 +203,96 @@ def _axis(values: Sequence[float]) -> list[float]:
     return [round(step * k, 12) for k in range(first, last + 1)]
 
 
-def _x(value: float, axis: Sequence[float]) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * (value - axis[0]) / (axis[-1] - axis[0])
+def _path(line: Line, style: str, x_axis: Axis, y_axis: Axis) -> list[Markup]:
+    """A line through the points."""
+    points = "L".join(
+        f"{x_axis.place(x):.1f} {y_axis.place(y):.1f}"
+        for x, y in zip(line.x, line.y, strict=True)
+        if math.isfinite(y)
+    )
+    return [Markup('<path class="line {}" d="M{}"/>').format(style, points)]
 
 
-def _y(value: float, axis: Sequence[float]) -> float:
-    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - axis[0]) / (axis[-1] - axis[0])
-
-
-def _frame(x_axis: Sequence[float], y_axis: Sequence[float], xlabel: str, ylabel: str) -> str:
+def _marks(line: Line, style: str, x_axis: Axis, y_axis: Axis) -> list[Markup]:
+    """A mark at each point, with its interval."""
     parts = []
-    for tick in y_axis:
-        y = _y(tick, y_axis)
-        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
+    for k, (x, y) in enumerate(zip(line.x, line.y, strict=True)):
+        if line.low and math.isfinite(line.low[k]):
+            ends = (y_axis.place(bound) for bound in (line.low[k], line.high[k]))
+            parts.append(_whisker("M{:.1f} {:.1f}V{:.1f}".format(x_axis.place(x), *ends), style))
+        label = f"{line.label}: {number(x)}, {number(y)}"
+        parts.append(_mark(x_axis.place(x), y_axis.place(y), style, label))
+    return parts
+
+
+def _symbol(line: Line, place: int) -> Markup:
+    """Line or mark of a line, for the legend."""
+    style = _style(line, place)
+    symbol = Markup('<path class="line {}" d="M1 5H27"/>').format(style)
+    if line.marks:
+        symbol = Markup('<circle class="point {}" cx="14" cy="5" r="4.5"/>').format(style)
+    return Markup('<svg viewBox="0 0 28 10" aria-hidden="true">{}</svg>').format(symbol)
+
+
+def _frame(x_axis: Axis, y_axis: Axis, xlabel: str, ylabel: str) -> list[Markup]:
+    """Grid lines, ticks and labels of the axes."""
+    parts = []
+    for tick in y_axis.ticks:
+        y = y_axis.place(tick)
+        parts.append(_grid_line(f"M{LEFT} {y:.1f}H{WIDTH - RIGHT}"))
         parts.append(_text(LEFT - 7, y + 4, number(tick), "end"))
-    for tick in x_axis:
-        parts.append(_text(_x(tick, x_axis), HEIGHT - BOTTOM + 17, number(tick), "middle"))
+    for tick in x_axis.ticks:
+        parts.append(_text(x_axis.place(tick), HEIGHT - BOTTOM + 17, number(tick), "middle"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, xlabel, "middle"))
     middle = (TOP + HEIGHT - BOTTOM) / 2
-    turned = f' transform="rotate(-90 11 {middle})"'
-    parts.append(_text(11, middle, ylabel, "middle", more=turned))
-    return "".join(parts)
+    parts.append(
+        Markup(
+            '<text x="11.0" y="{:.1f}" text-anchor="middle" transform="rotate(-90 11 {})">{}</text>'
+        ).format(middle, middle, ylabel)
+    )
+    return parts
 
 
-def _text(x: float, y: float, words: str, anchor: str, kind: str = "", more: str = "") -> str:
-    named = f' class="{kind}"' if kind else ""
-    return (
-        f'<text{named} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(words)}</text>'
+def _grid_line(path: str) -> Markup:
+    return Markup('<path class="grid" d="{}"/>').format(path)
+
+
+def _whisker(path: str, style: str) -> Markup:
+    return Markup('<path class="line whisker {}" d="{}"/>').format(style, path)
+
+
+def _mark(x: float, y: float, style: str, label: str) -> Markup:
+    return Markup(
+        '<circle class="point {}" cx="{:.1f}" cy="{:.1f}" r="5.5"><title>{}</title></circle>'
+    ).format(style, x, y, label)
+
+
+def _square(x: float, y: float, share: float, label: str) -> Markup:
+    """A square of a heat map; `share` is how full it is, from 0 to 1 or NaN."""
+    style = Markup('class="empty"')
+    if math.isfinite(share):
+        style = Markup('class="heat" fill-opacity="{:.3f}"').format(min(max(share, 0.03), 1))
+    return Markup(
+        '<rect {} x="{:.1f}" y="{}" width="{}" height="{}" rx="3"><title>{}</title></rect>'
+    ).format(style, x + 1, y + 1, SQUARE - 2, SQUARE - 2, label)
+
+
+def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> Markup:
+    style = Markup(' class="{}"').format(kind) if kind else ""
+    return Markup('<text{} x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
+        style, x, y, anchor, text
     )
 
 
-def _svg(parts: Sequence[str], label: str, *, height: float = HEIGHT) -> str:
-    return (
-        f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH} {height:.0f}">'
-        f"{''.join(parts)}</svg>"
+def _svg(parts: Sequence[Markup], label: str, *, height: float = HEIGHT) -> Markup:
+    return Markup('<svg role="img" aria-label="{}" viewBox="0 0 {} {:.0f}">{}</svg>').format(
+        label, WIDTH, height, Markup("").join(parts)
     )
+
+
+def _label_width(labels: Sequence[str]) -> float:
+    return min(170.0, 14 + 6.6 * max(len(label) for label in labels))
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"

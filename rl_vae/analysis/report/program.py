@@ -1,13 +1,14 @@
-"""Program: a network as a list of layers with their numbers, which the page's script runs.
+"""Program: a network as a list of layers that the page's script can run.
 
-Two kinds of layer are enough for every decoder of `networks` and every policy of Stable-Baselines3:
+Every decoder of `rl_vae.models.networks` and every policy of Stable-Baselines3 consists of two
+kinds of layer:
 
-    linear   out[o] = sum over i of x[i] weight[i, o] + bias[o]
-    spread   a transposed convolution: input (y, x, i) is added, times weight[i, ky, kx, o], to
-             output (y stride + ky, x stride + kx, o); a window of the sum is kept, plus bias
+    linear      out[o] = sum over i of x[i] weight[i, o], plus bias[o]
+    transposed  a transposed convolution: input (y, x, i), times weight[i, ky, kx, o], is added to
+                output (y stride + ky, x stride + kx, o); a window of the output is kept, plus bias
 
-Maps are (height, width, channels), so that what one input value adds to one output row lies in one
-piece. A bias has one number for each channel, or one for each value.
+Maps are (height, width, channels), so that the script adds contiguous pieces of memory. A bias has
+one number for each channel or one for each value.
 
 Shape letters: N codes, Z latents, I O channels or units, k kernel, h w maps, H W C frame.
 """
@@ -33,23 +34,23 @@ ACTIVATIONS = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.ELU: "elu"}
 
 
 class Layer(NamedTuple):
-    """One layer and what follows it."""
+    """A layer with its activation."""
 
     weight: Array
-    """(I, O), or (I, k, k, O) of a transposed convolution."""
+    """(I, O), or (I, k, k, O) in a transposed convolution."""
     bias: Array
-    """(O,), or one for every value that comes out."""
+    """(O,), or one number for each output value."""
     activation: str = "none"
     """"none", "relu", "tanh", "elu" or "sigmoid"."""
     stride: int = 1
     grid: tuple[int, int] = (1, 1)
-    """(h, w) of the maps that come in."""
+    """(h, w) of the input maps."""
     window: tuple[int, int, int, int] = (0, 0, 1, 1)
-    """Top, left, height and width of what is kept."""
+    """Top, left, height and width of the part of the output that is kept."""
 
 
 class Program:
-    """Layers in their order, with numbers of 32 or of 16 bits.
+    """Layers in their order, with 32-bit or 16-bit numbers.
 
     Args:
         layers: The layers.
@@ -65,7 +66,7 @@ class Program:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: the layers' shapes, and all numbers in their order as base64."""
+        """Plain JSON values: shapes of the layers, and all numbers in their order as base64."""
         numbers = [part.ravel() for layer in self.layers for part in layer[:2]]
         return {
             "half": self.half,
@@ -85,7 +86,7 @@ class Program:
 
     @torch.no_grad()
     def run(self, codes: NDArray[np.floating[Any]]) -> Array:
-        """What the script computes from codes (N, Z): (N, values), maps as (H, W, C) in a row."""
+        """Output (N, values) of the script for codes (N, Z); maps are flattened (H, W, C)."""
         x = torch.from_numpy(np.asarray(codes, np.float64))
         for layer in self.layers:
             weight, bias = (torch.from_numpy(part.astype(np.float64)) for part in layer[:2])
@@ -93,11 +94,11 @@ class Program:
                 x = x @ weight
             else:
                 maps = x.view(len(x), *layer.grid, len(weight)).permute(0, 3, 1, 2)  # (N, I, h, w)
-                made = functional.conv_transpose2d(
+                output = functional.conv_transpose2d(
                     maps, weight.permute(0, 3, 1, 2), stride=layer.stride
                 )
                 top, left, height, width = layer.window
-                kept = made[:, :, top : top + height, left : left + width]
+                kept = output[:, :, top : top + height, left : left + width]
                 x = kept.permute(0, 2, 3, 1).flatten(1)
             x = x + bias.repeat(x.shape[1] // len(bias))
             if layer.activation != "none":
@@ -105,12 +106,13 @@ class Program:
         return x.numpy()
 
 
-def of_decoder(vae: VAE) -> list[Layer]:
-    """A VAE's decoder up to pixels from 0 to 1, (H, W, C).
+def decoder_layers(vae: VAE) -> list[Layer]:
+    """Layers of a VAE's decoder; the output is a flattened frame (H, W, C) of pixels from 0 to 1.
 
-    Two layers with nothing between them are one where that saves numbers: World Models' first
-    transposed convolution has 3.2 million, and sees one linear map of the latents.
+    Two layers without an activation between them become one if that saves numbers. In the network
+    of World Models, this removes a transposed convolution of 3.2 million numbers.
     """
+    # Linear layers.
     decoder = copy.deepcopy(vae.decoder).double()
     tails = [part for part in decoder.tail if isinstance(part, nn.Linear)]
     maps = [part for part in decoder.maps if isinstance(part, nn.ConvTranspose2d)]
@@ -118,13 +120,15 @@ def of_decoder(vae: VAE) -> list[Layer]:
         _linear(part, "relu" if part is not tails[-1] or decoder.tail_relu else "none")
         for part in tails
     ]
+    # The last of them gives flattened (channels, h, w); channels have to be last.
     grid = decoder.grid
     last = layers[-1]
-    # What comes out of a linear layer is (channels, h, w) in a row: channels go last.
     order = np.arange(last.bias.size).reshape(-1, *grid).transpose(1, 2, 0).ravel()
     layers[-1] = last._replace(weight=last.weight[:, order], bias=last.bias[order])
+
+    # Transposed convolutions; of the last maps only the frame is kept.
     for part in maps:
-        layer = _spread(part, grid, "none" if part is maps[-1] else "relu")
+        layer = _transposed(part, grid, "none" if part is maps[-1] else "relu")
         layers.append(layer)
         grid = layer.window[2:]
     if maps:
@@ -132,22 +136,26 @@ def of_decoder(vae: VAE) -> list[Layer]:
         kept = layers[-1].window
         window = (kept[0] + top, kept[1] + left, decoder.height, decoder.width)
         layers[-1] = layers[-1]._replace(window=window)
+
+    # The mean frame is added before the sigmoid.
     if vae.centred:
         mean = torch.logit(vae.mean_frame.double(), eps=0.005).permute(1, 2, 0).flatten().numpy()
         bias = layers[-1].bias
         layers[-1] = layers[-1]._replace(bias=np.tile(bias, mean.size // bias.size) + mean)
     layers[-1] = layers[-1]._replace(activation="sigmoid")
-    joint = next((i for i, layer in enumerate(layers[:-1]) if layer.activation == "none"), None)
-    if joint is not None:
-        layers[joint : joint + 2] = _joined(layers[joint], layers[joint + 1])
+
+    # Two linear maps in a row become one.
+    pair = next((i for i, layer in enumerate(layers[:-1]) if layer.activation == "none"), None)
+    if pair is not None:
+        layers[pair : pair + 2] = _merge(layers[pair], layers[pair + 1])
     return layers
 
 
-def of_modules(modules: nn.Module) -> list[Layer]:
-    """Linear layers and their activations, flattened.
+def module_layers(modules: nn.Module) -> list[Layer]:
+    """Linear layers of modules, with their activations.
 
     Raises:
-        TypeError: where there is anything else.
+        TypeError: if there is another kind of layer.
     """
     layers: list[Layer] = []
     for part in modules.modules():
@@ -160,31 +168,31 @@ def of_modules(modules: nn.Module) -> list[Layer]:
     return layers
 
 
-def compact(layers: Sequence[Layer], codes: Array, tolerance: float) -> tuple[Program, float]:
-    """The program with 16-bit numbers where that changes no output by more than a tolerance.
+def compress(layers: Sequence[Layer], codes: Array, tolerance: float) -> tuple[Program, float]:
+    """Make a program, with 16-bit numbers if they change no output by more than a tolerance.
 
     Args:
         layers: The layers.
-        codes: (N, Z) on which it is tried.
-        tolerance: In units of what comes out.
+        codes: (N, Z) codes on which both programs are compared.
+        tolerance: Largest change of an output.
 
     Returns:
-        The program, and by how much its outputs differ at most.
+        The program, and the largest change of an output by its 16-bit numbers.
     """
-    whole = Program(layers)
+    exact = Program(layers)
     largest = max(float(np.abs(part).max()) for layer in layers for part in layer[:2])
     if largest > float(np.finfo(np.float16).max):
-        return whole, 0.0
-    exact, half = whole.run(codes), Program(layers, half=True)
-    error = float(np.abs(half.run(codes) - exact).max())
-    return (half, error) if error <= tolerance else (whole, 0.0)
+        return exact, 0.0
+    half = Program(layers, half=True)
+    error = float(np.abs(half.run(codes) - exact.run(codes)).max())
+    return (half, error) if error <= tolerance else (exact, 0.0)
 
 
 def _linear(part: nn.Linear, activation: str) -> Layer:
     return Layer(_numbers(part.weight.T), _numbers(part.bias), activation)
 
 
-def _spread(part: nn.ConvTranspose2d, grid: tuple[int, int], activation: str) -> Layer:
+def _transposed(part: nn.ConvTranspose2d, grid: tuple[int, int], activation: str) -> Layer:
     assert isinstance(part, Upsampling) and not isinstance(part.padding, str)
     kernel, stride, padding = part.kernel_size[0], part.stride[0], part.padding[0]
     height, width = ((side - 1) * stride + kernel - 2 * padding for side in grid)
@@ -199,21 +207,18 @@ def _spread(part: nn.ConvTranspose2d, grid: tuple[int, int], activation: str) ->
     )
 
 
-def _joined(first: Layer, second: Layer) -> list[Layer]:
-    """Two layers as one linear layer where that has fewer numbers."""
+def _merge(first: Layer, second: Layer) -> list[Layer]:
+    """Two layers as one linear layer, if that has fewer numbers."""
     latents, (_, _, height, width) = len(first.weight), second.window
     values = second.weight.shape[-1] * (height * width if second.weight.ndim == 4 else 1)
     if latents * values >= first.weight.size + second.weight.size:
         return [first, second]
     ends = np.concatenate([np.eye(latents), np.zeros((1, latents))])
-    made = _exact([first, second._replace(activation="none")], ends)
-    return [Layer(made[:-1] - made[-1], made[-1], second.activation)]
-
-
-def _exact(layers: Sequence[Layer], codes: Array) -> Array:
+    # The linear map of both layers follows from its outputs for the unit codes and for 0.
     program = Program([])
-    program.layers = list(layers)
-    return program.run(codes)
+    program.layers = [first, second._replace(activation="none")]  # with 64-bit numbers
+    outputs = program.run(ends)
+    return [Layer(outputs[:-1] - outputs[-1], outputs[-1], second.activation)]
 
 
 def _numbers(value: Tensor) -> Array:
