@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from rl_vae.objectives.capacity import Capacity
     from rl_vae.objectives.denoising import Denoising
     from rl_vae.objectives.factor_vae import FactorVAE
-    from rl_vae.sb3.vec_env import ActionMap
+    from rl_vae.sb3.action_map import ActionMap
     from rl_vae.system.estimate import t_interval
     from rl_vae.training.sweep import train_sweep
     from rl_vae.training.train import TrainConfig, train_vae

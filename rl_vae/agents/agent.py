@@ -33,7 +33,10 @@ from rl_vae.errors import ConfigError, TrainingError
 from rl_vae.frames import UInt8Array
 from rl_vae.models import folder as artifact
 from rl_vae.models.encoder import Encoder
-from rl_vae.sb3.vec_env import MapActions, PixelVecEnv, ScaleRewards, VecLatent
+from rl_vae.sb3.action_map import MapActions
+from rl_vae.sb3.pixel_vec_env import PixelVecEnv
+from rl_vae.sb3.rewards import ScaleRewards
+from rl_vae.sb3.vec_latent import VecLatent
 from rl_vae.system import files
 from rl_vae.wrappers.history import History
 

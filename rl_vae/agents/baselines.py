@@ -30,7 +30,8 @@ from rl_vae.envs.make import open_env
 from rl_vae.envs.registry import make_engine
 from rl_vae.envs.seeds import evaluation_seeds, reset_seeds
 from rl_vae.errors import ConfigError, FolderError
-from rl_vae.sb3.vec_env import PixelVecEnv, play
+from rl_vae.sb3.pixel_vec_env import PixelVecEnv
+from rl_vae.sb3.play import play
 from rl_vae.system import files
 
 BaselineInput = Literal["pixels", "state"]

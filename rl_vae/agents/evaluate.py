@@ -16,7 +16,8 @@ from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.frames import UInt8Array
 from rl_vae.models import pictures
-from rl_vae.sb3.vec_env import PixelVecEnv, play
+from rl_vae.sb3.pixel_vec_env import PixelVecEnv
+from rl_vae.sb3.play import play
 from rl_vae.system.estimate import t_interval
 from rl_vae.wrappers.history import History
 

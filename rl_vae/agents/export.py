@@ -35,7 +35,7 @@ from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.onnx import export_graph
 from rl_vae.models.preprocessing import Framing
 from rl_vae.models.vae import ByteEncoder
-from rl_vae.sb3.vec_env import ActionMap
+from rl_vae.sb3.action_map import ActionMap
 from rl_vae.system import files
 from rl_vae.system.provenance import package_versions
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import gymnasium as gym
 
 from rl_vae.errors import ConfigError
-from rl_vae.sb3.vec_env import ActionMap
+from rl_vae.sb3.action_map import ActionMap
 from rl_vae.system import files
 
 Algorithm = Literal["PPO", "SAC", "DQN"]

@@ -42,7 +42,7 @@ from rl_vae.envs.seeds import FIRST_EVALUATION_SEED, evaluation_seeds, training_
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.state_dict import pack_state, unpack_state
-from rl_vae.sb3.vec_env import Played, play
+from rl_vae.sb3.play import Played, play
 from rl_vae.system import files
 from rl_vae.system.provenance import package_versions
 

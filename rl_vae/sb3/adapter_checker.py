@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.sb3.vec_env import VecLatent
+from rl_vae.sb3.vec_latent import VecLatent
 from rl_vae.wrappers.latent import LatentObservation
 from rl_vae.wrappers.layout import LATENT
 from rl_vae.wrappers.vector import VectorLatentObservation

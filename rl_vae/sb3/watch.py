@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.sb3.vec_env import VecLatent
+from rl_vae.sb3.vec_latent import VecLatent
 from rl_vae.wrappers.drift import EVERY, Drift, DriftMonitor
 from rl_vae.wrappers.watch import draw, watched_encoder
 

@@ -36,13 +36,13 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
         History,
         "restart",
         lambda right: (
-            lambda self, lanes, mu: right(self, lanes, mu) if not self._latents.any() else None
+            lambda self, envs, codes: right(self, envs, codes) if not self._codes.any() else None
         ),
     ),
     "past actions go on": (
         History,
         "restart",
-        lambda right: lambda self, lanes, mu: self._latents.__setitem__(lanes, mu[:, None]),
+        lambda right: lambda self, envs, codes: self._codes.__setitem__(envs, codes[:, None]),
     ),
     "ghost steps are steps": (
         LatentPipeline,
