@@ -5,7 +5,7 @@ Takes what `make demo` made: its VAE knows a random driver's frames, its agent d
 Streams of 4,096 frames, of which every 16th is scored, are shown to a monitor each: of new tracks
 driven as for the training frames (a warning there is a false alarm), of the trained agent, and of
 pictures that were changed. STREAM_warned is the share of streams with a warning, STREAM_share the
-mean share of strange frames at the end of a stream.
+mean share of outliers frames at the end of a stream.
 
 Costs: microseconds of one score, one picture and one step of Gymnasium's CarRacing-v3 through a
 LatentObservation, bare and watched, in turn.
@@ -86,14 +86,14 @@ def alarms(agent: Agent, streams: int) -> dict[str, float]:
         "patched": patched,
     }
     figures: dict[str, float] = {"streams": streams}
-    print(f"{'stream':10} {'warned':>8} {'strange':>8}")
+    print(f"{'stream':10} {'warned':>8} {'outliers':>8}")
     for name, seen in kinds.items():
         shares, warned = [], 0
         for stream in np.split(seen, streams):
             monitor = DriftMonitor(encoder)
             with warnings.catch_warnings(record=True) as given:
                 warnings.simplefilter("always")
-                shares.append(monitor.look(stream)[-1].share)
+                shares.append(monitor.score(stream)[-1].share)
             warned += any(warning.category is DriftWarning for warning in given)
         figures |= {f"{name}_warned": warned / streams, f"{name}_share": statistics.mean(shares)}
         print(f"{name:10} {warned:5d}/{streams:<2d} {statistics.mean(shares):8.3f}", flush=True)

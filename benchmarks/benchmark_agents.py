@@ -712,7 +712,7 @@ def run_on_pixels(plan: Plan, system: str, seed: int, home: Path, tested: bool) 
 
     def work(clock: Clock) -> dict[str, Any]:
         venv: VecEnv = open_frames(plan, recipe, pixels, pixels.n_envs or 1, plan.engine, seed)
-        engine = venv.unwrapped.engine.name  # type: ignore[attr-defined]
+        engine = venv.unwrapped.vector_env.name  # type: ignore[attr-defined]
         if pixels.normalize_reward:
             gamma = float(pixels.hyperparameters.get("gamma", 0.99))
             venv = VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=gamma)
@@ -736,7 +736,7 @@ def run_on_pixels(plan: Plan, system: str, seed: int, home: Path, tested: bool) 
         model = PPO.load(home / "model.zip", device="cpu")  # this run's own file
         lanes = min(plan.episodes, MAX_LANES)
         venv = open_frames(plan, recipe, pixels, lanes, plan.test_engine, seed)
-        engine = venv.unwrapped.engine.name  # type: ignore[attr-defined]
+        engine = venv.unwrapped.vector_env.name  # type: ignore[attr-defined]
         first = evaluation_seeds(plan.episodes)[0]
         try:
             played = play(

@@ -1,19 +1,21 @@
-"""Whether the adapters show an agent what it should see: a matrix, with any model.
+"""Check that every wrapper gives an agent the right numbers, with any model.
 
-Each cell is the largest difference of any number of any observation, terminal ones included, from
-what the encoder makes of the true frame; a cell passes up to 1e-6, without any ghost transition.
+A case is a wrapper, a way to begin episodes, a kind of observation, an ending and options. Its
+error is the largest difference of any number of any observation, terminal ones included, from what
+the encoder makes of the true image. A case passes if its error is at most 1e-6 and nothing leaks
+from one episode into the next.
 
-cells       how many there are
-passed      how many pass
-max_error   the largest difference
-ghosts      first observations that remember an old episode, transitions that never happened
+cases       number of cases
+passed      number of cases that pass
+max_error   largest error
+leaks       first observations that hold the previous episode, plus steps that were not taken
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from rl_vae.sb3.adapter_checker import check_all, table
+from rl_vae.sb3.adapter_checker import check_all, format_table
 from rl_vae.system.provenance import write_figures
 
 
@@ -22,27 +24,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", help="folder that rl-vae train-vae wrote")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     arguments = parser.parse_args()
     results = check_all(arguments.model)
-    found = results.values()
     figures = {
-        "cells": float(len(results)),
-        "passed": float(sum(result.passed for result in found)),
-        "max_error": max(result.error for result in found),
-        "ghosts": float(sum(result.ghosts for result in found)),
+        "cases": float(len(results)),
+        "passed": float(sum(result.passed for result in results.values())),
+        "max_error": max(result.max_error for result in results.values()),
+        "leaks": float(sum(result.leaks for result in results.values())),
     }
-    print(table(results))
-    compared, ends = (
-        sum(column) for column in ([r.latents for r in found], [r.finals for r in found])
-    )
-    print(
-        f"{figures['passed']:.0f} of {len(results)} cells pass; {compared:,} observations, ", end=""
-    )
-    print(f"{ends:,} of them terminal, differ by {figures['max_error']:.1e} at most")
+    print(format_table(results))
+    n_observations = sum(result.observations for result in results.values())
+    n_final = sum(result.final_observations for result in results.values())
+    print(f"{figures['passed']:.0f} of {len(results)} cases pass")
+    print(f"{n_observations:,} observations, {n_final:,} of them terminal")
+    print(f"largest error {figures['max_error']:.1e}")
     if arguments.json:
         write_figures(arguments.json, figures, [0])
-    sys.exit(figures["passed"] < figures["cells"])
+    sys.exit(figures["passed"] < figures["cases"])
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def evaluate_agent(
             )
     finally:
         venv.close()
-    return _summary(played.returns, played.lengths, seeds, pixels.engine.name)
+    return _summary(played.returns, played.lengths, seeds, pixels.vector_env.name)
 
 
 def evaluate_random(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rl_vae.constraints import check_fields
+from rl_vae.constraints import Range, check_fields
 from rl_vae.errors import ConfigError
+
+_Number = Annotated[float, Range(remedy="give tuples of finite numbers")]
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,9 @@ class ActionMap:
         ConfigError: if matrix and offset have other types, do not fit each other or are not finite.
     """
 
-    matrix: tuple[tuple[float, ...], ...]
+    matrix: tuple[tuple[_Number, ...], ...]
     """m rows, one for each of the environment's actions, of n numbers."""
-    offset: tuple[float, ...]
+    offset: tuple[_Number, ...]
     """m numbers, one for each of the environment's actions."""
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""VecWatch and DriftCallback: `rl_vae.wrappers.watch` for Stable-Baselines3."""
+"""VecWatch and DriftCallback: drawing and scoring an agent's frames in Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
@@ -17,26 +18,26 @@ from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.vec_latent import VecLatent
 from rl_vae.wrappers.drift import EVERY, Drift, DriftMonitor
-from rl_vae.wrappers.watch import draw, watched_encoder
+from rl_vae.wrappers.watch import draw, encoder_of
 
 
 class VecWatch(VecEnvWrapper):
-    """Shows and scores what an agent sees; observations, rewards and endings stay as they are.
+    """Draws and scores an agent's frames. Observations, rewards and endings do not change.
 
-    `render()` and `get_images()` draw each environment as `WatchLatents` does, so that SB3's
-    VecVideoRecorder records it. Every info holds "vae_rate", "vae_error" and "vae_drift", as there;
-    one monitor watches all environments together, and warns once.
+    `render()` and `get_images()` draw each environment as `rl_vae.WatchLatents` does, so that SB3's
+    VecVideoRecorder records it. Every info holds "vae_rate", "vae_error" and "vae_drift", as there.
+    One monitor scores all environments, and warns once.
 
     Args:
-        venv: A VecLatent, other wrappers around it or not; or, with `encoder`, what observes what
-            a VecLatent takes.
-        encoder: Folder of the artifact, or the loaded Encoder, where there is no VecLatent.
-        every: Of how many steps one is scored, in all environments.
+        venv: A VecLatent, directly or inside other wrappers; or, with `encoder`, environments whose
+            observations are raw images, or frames with the attribute `frame_spec`.
+        encoder: Model folder, or the loaded Encoder, if there is no VecLatent.
+        every: Number of steps of all environments per scored step, from 1 up.
 
     Raises:
-        ArtifactError: where the artifact is missing or damaged.
-        ObservationError: where the observations are not the encoder's.
-        ConfigError: where there is nothing to watch, or `every` is out of range.
+        FolderError: if the model folder is missing or damaged.
+        ObservationError: if the encoder was made for other observations.
+        ConfigError: if no encoder is known, or `every` is out of its range.
     """
 
     def __init__(
@@ -46,14 +47,15 @@ class VecWatch(VecEnvWrapper):
         self.render_mode = "rgb_array"
         self._latent = _vec_latent(venv) if encoder is None else None
         if encoder is None:
-            encoder = watched_encoder(self._latent, venv)
+            encoder = encoder_of(self._latent, venv)
         elif not isinstance(encoder, Encoder):
             encoder = Encoder.load(encoder)
-        self._takes_frames = getattr(venv, "frame_spec", None) == encoder.spec
+        image = isinstance(venv.observation_space, gym.spaces.Box)
+        self._takes_frames = image and getattr(venv, "frame_spec", None) == encoder.spec
         if self._latent is None and not self._takes_frames:
             encoder.check_space(venv.observation_space)
         self.drift = DriftMonitor(encoder, every)
-        self._seen: list[Drift] = []
+        self._scores: list[Drift] = []
         self._frames: UInt8Array | None = None  # (N, H, W, C)
 
     def reset(self) -> VecEnvObs:
@@ -63,16 +65,18 @@ class VecWatch(VecEnvWrapper):
         return observations
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Score what every environment shows, if it is the step's turn."""
+        """Score the frames of all environments if the step is due."""
         observations, rewards, dones, infos = self.venv.step_wait()
         self._frames = self._read(observations)
-        if self.drift.due():
-            self._seen = self.drift.look(self._frames)
-        infos = [{**info, **seen.to_info()} for info, seen in zip(infos, self._seen, strict=True)]
+        if self.drift.is_due():
+            self._scores = self.drift.score(self._frames)
+        infos = [
+            {**info, **score.to_info()} for info, score in zip(infos, self._scores, strict=True)
+        ]
         return observations, rewards, dones, infos
 
     def get_images(self) -> Sequence[NDArray[Any] | None]:
-        """Draw what was seen last: (192, w, 3) uint8 of each environment.
+        """Draw the last frame of each environment: (192, w, 3) uint8.
 
         Raises:
             ConfigError: before the first reset.
@@ -80,11 +84,11 @@ class VecWatch(VecEnvWrapper):
         return draw(self.drift.encoder, self._frames)
 
     def render(self, mode: str | None = None) -> NDArray[Any] | None:
-        """All environments' pictures in one."""
+        """Draw all environments in one picture."""
         return VecEnv.render(self, mode)
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the environments; whoever wraps this one draws "rgb_array"."""
+        """Attribute of the environments; their "render_mode" is "rgb_array"."""
         if attr_name == "render_mode":
             return ["rgb_array" for _ in self._get_indices(indices)]
         return self.venv.get_attr(attr_name, indices)
@@ -97,28 +101,28 @@ class VecWatch(VecEnvWrapper):
 
 
 class DriftCallback(BaseCallback):
-    """Writes what `VecWatch` or `WatchLatents` puts into infos to SB3's logger.
+    """Writes the scores of `VecWatch` or `WatchLatents` to SB3's logger.
 
-    "vae/rate" and "vae/error" are means since the last time that the logger wrote, "vae/drift" is
-    the last value; with `tensorboard_log` they are curves in TensorBoard.
+    "vae/rate" and "vae/error" are means since the logger last wrote, "vae/drift" is the last value.
+    With `tensorboard_log` they are curves in TensorBoard.
 
     Raises:
-        ConfigError: at the first step, where no environment is watched.
+        ConfigError: at the first step, if no environment is scored.
     """
 
     def _on_step(self) -> bool:
-        watched = [info for info in self.locals["infos"] if "vae_drift" in info]
-        if not watched:
+        scored = [info for info in self.locals["infos"] if "vae_drift" in info]
+        if not scored:
             raise ConfigError(
-                "There is no drift to record.",
-                expected="infos with vae_rate, vae_error and vae_drift in them",
-                got=sorted(self.locals["infos"][0]),
+                "The environments do not score their frames.",
+                expected="infos with vae_rate, vae_error and vae_drift",
+                got=f"infos with {sorted(self.locals['infos'][0])}",
                 remedy="train in VecWatch(VecLatent(...)), or in WatchLatents(...)",
             )
         for name in ("rate", "error"):
-            mean = float(np.mean([info[f"vae_{name}"] for info in watched]))
+            mean = float(np.mean([info[f"vae_{name}"] for info in scored]))
             self.logger.record_mean(f"vae/{name}", mean)
-        self.logger.record("vae/drift", max(info["vae_drift"] for info in watched))
+        self.logger.record("vae/drift", max(info["vae_drift"] for info in scored))
         return True
 
 

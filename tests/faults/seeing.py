@@ -19,7 +19,7 @@ from rl_vae import Encoder
 from rl_vae.agents.export import export_agent
 from rl_vae.errors import RlVaeError
 from rl_vae.sb3 import LatentExtractor
-from rl_vae.sb3 import adapter_checker as conformance
+from rl_vae.sb3.adapter_checker import all_cases, check_case
 
 TWELVE = (
     "larger",
@@ -40,13 +40,13 @@ TWELVE = (
 def terminal_observation(n: int, seed: int, folder: Path) -> Figure:
     """Adapters x autoreset modes x observations x ends x stacks: encode(true last frame)."""
     encoder = Encoder.load(little_games.model())
-    cells = conformance.cells()
-    chosen = [cells[i] for i in np.linspace(0, len(cells) - 1, min(n, len(cells))).astype(int)]
-    results = [conformance.check(cell, encoder) for cell in chosen]
-    worst = max(result.error for result in results)
-    finals = sum(result.finals for result in results)
+    cases = all_cases()
+    chosen = [cases[i] for i in np.linspace(0, len(cases) - 1, min(n, len(cases))).astype(int)]
+    results = [check_case(case, encoder) for case in chosen]
+    worst = max(result.max_error for result in results)
+    finals = sum(result.final_observations for result in results)
     figure = counted(sum(result.passed for result in results), len(chosen), error=worst)
-    return figure._replace(got=f"{figure.got} cells <= 1e-6: {worst:.1e}, {finals} terminal")
+    return figure._replace(got=f"{figure.got} cases <= 1e-6: {worst:.1e}, {finals} terminal")
 
 
 def ghosts(n: int, seed: int, folder: Path) -> Figure:
@@ -54,9 +54,9 @@ def ghosts(n: int, seed: int, folder: Path) -> Figure:
     dataset = collect(folder / "frames", n_frames=n, seed=seed)
     wrong, ended = wrong_rows(dataset)
     encoder = Encoder.load(little_games.model())
-    cells = [cell for cell in conformance.cells() if cell.mode == "NEXT_STEP" and cell.stack == 4]
-    made_up = sum(conformance.check(cell, encoder).ghosts for cell in cells)
-    got = f"{wrong} of {len(dataset):,} ({ended:,} ends), {made_up} in {len(cells)} NEXT_STEP cells"
+    cases = [case for case in all_cases() if case.autoreset == "NEXT_STEP" and case.stack == 4]
+    made_up = sum(check_case(case, encoder).leaks for case in cases)
+    got = f"{wrong} of {len(dataset):,} ({ended:,} ends), {made_up} in {len(cases)} NEXT_STEP cases"
     return Figure(got, not wrong and not made_up and ended > n // 20, {"ghosts": wrong + made_up})
 
 

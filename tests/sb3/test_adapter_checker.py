@@ -1,4 +1,4 @@
-"""The conformance matrix, and whether it would find the faults that adapters have."""
+"""The adapter checker: all cases pass, and it finds the faults that wrappers can have."""
 
 from typing import Any
 
@@ -6,45 +6,49 @@ import numpy as np
 import pytest
 
 from rl_vae import Encoder
-from rl_vae.sb3 import adapter_checker as conformance
-from rl_vae.sb3.adapter_checker import TOLERANCE, Cell, cells, check, table
+from rl_vae.sb3.adapter_checker import ADAPTERS, all_cases, check_case, format_table
+from rl_vae.sb3.counting_env import ACTION_SPACES
+from rl_vae.sb3.expected_observations import TOLERANCE, Case
 from rl_vae.wrappers.codes import Codes
 from rl_vae.wrappers.history import History
 from rl_vae.wrappers.pipeline import LatentPipeline
 
 
-def test_the_matrix_is_whole() -> None:
-    """3 adapters x their modes x 3 spaces x 2 ends x 2 stacks x 2 numbers of actions."""
-    assert len(set(cells())) == (1 + 3 + 1) * 3 * 2 * 2 * 2
-    assert {(cell.stack, cell.actions) for cell in cells()} == {(1, 0), (1, 2), (4, 0), (4, 2)}
+def test_all_combinations_are_checked() -> None:
+    """5 wrappers and modes x 3 observations x 2 endings x 2 stacks x 2 numbers of actions, and each
+    wrapper and mode with dropped extras and with the other action spaces."""
+    cases = all_cases()
+    assert len(set(cases)) == len(cases) == 5 * 3 * 2 * 2 * 2 + 5 + 5 * (len(ACTION_SPACES) - 1)
+    assert {(case.stack, case.actions) for case in cases} == {(1, 0), (1, 2), (4, 0), (4, 2)}
 
 
-@pytest.mark.parametrize("cell", cells(), ids=lambda cell: "-".join(map(str, cell)))
-def test_agents_see_what_they_should(encoder: Encoder, cell: Cell) -> None:
-    """Every latent and every terminal latent is encode(true frame) within 1e-6; nothing else is
-    remembered, and no transition is made up."""
-    found = check(cell, encoder)
-    assert found.error <= TOLERANCE
-    assert found.ghosts == 0
-    assert found.finals >= 2
-    assert found.passed
-    assert f"{cell.adapter:24}" in table({cell: found}) and "FAIL" not in table({cell: found})
+@pytest.mark.parametrize("case", all_cases(), ids=lambda case: "-".join(map(str, case)))
+def test_every_case_passes(encoder: Encoder, case: Case) -> None:
+    """Every latent, terminal ones included, is that of the true image within 1e-6; nothing leaks
+    from one episode into the next."""
+    result = check_case(case, encoder)
+    assert result.max_error <= TOLERANCE
+    assert result.leaks == 0
+    assert result.final_observations >= 2
+    assert result.passed
+    table = format_table({case: result})
+    assert f"{case.adapter:24}" in table and "pass" in table and "FAIL" not in table
 
 
 FAULTS: dict[str, tuple[Any, str, Any]] = {
-    "stacks go on": (
+    "stacks are not restarted": (
         History,
         "restart",
         lambda right: (
             lambda self, envs, codes: right(self, envs, codes) if not self._codes.any() else None
         ),
     ),
-    "past actions go on": (
+    "past actions are not cleared": (
         History,
         "restart",
         lambda right: lambda self, envs, codes: self._codes.__setitem__(envs, codes[:, None]),
     ),
-    "ghost steps are steps": (
+    "reset steps count as steps": (
         LatentPipeline,
         "step",
         lambda right: (
@@ -56,26 +60,26 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
     "colours are swapped": (
         Codes,
         "encode",
-        lambda right: lambda self, frames, lanes: right(self, frames[..., ::-1], lanes),
+        lambda right: lambda self, frames, envs: right(self, frames[..., ::-1], envs),
     ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("adapter", conformance.ADAPTERS, ids="-".join)
+@pytest.mark.parametrize("adapter", ADAPTERS, ids="-".join)
 def test_faults_are_found(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch, fault: str, adapter: tuple[str, str]
 ) -> None:
-    """An adapter that mixes episodes, remembers ignored actions or swaps colours fails."""
+    """A wrapper that mixes episodes, keeps ignored actions or swaps colours fails."""
     kind, name, wrong = FAULTS[fault]
-    cell = Cell(*adapter, "Box", "truncated", 4, 2)
+    case = Case(*adapter, "image", "truncated", 4, 2)
     monkeypatch.setattr(kind, name, wrong(getattr(kind, name)))
-    found = check(cell, encoder)
-    if fault == "ghost steps are steps" and adapter[1] != "NEXT_STEP":
-        assert found.passed  # only there are such steps
+    result = check_case(case, encoder)
+    if fault == "reset steps count as steps" and case.autoreset != "NEXT_STEP":
+        assert result.passed  # only NEXT_STEP has such steps
         return
-    assert not found.passed
-    assert found.error > 100 * TOLERANCE
-    assert "FAIL" in table({cell: found})
-    assert (found.ghosts > 0) or fault == "colours are swapped"
-    assert np.isfinite(found.error)
+    assert not result.passed
+    assert result.max_error > 100 * TOLERANCE
+    assert "FAIL" in format_table({case: result})
+    assert result.leaks > 0 or fault == "colours are swapped"
+    assert np.isfinite(result.max_error)

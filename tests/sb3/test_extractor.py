@@ -61,7 +61,7 @@ def extractors(model: Any) -> dict[str, LatentExtractor]:
 
 def weights(extractor: LatentExtractor) -> dict[str, torch.Tensor]:
     """Copies of what its encoder computes with."""
-    state = extractor._hidden[1].state_dict()
+    state = extractor._unregistered[1].state_dict()
     return {name: value.clone() for name, value in state.items()}
 
 
@@ -144,7 +144,7 @@ def test_a_frozen_encoder_stays_as_it_is(name: str, changes: dict[str, Any]) -> 
     assert {extractor.features_dim for extractor in found.values()} == {4}
     assert all(equal(weights(extractor), of_artifact(path)) for extractor in found.values())
     assert not any(list(extractor.parameters()) for extractor in found.values())
-    assert not any(extractor._hidden[1].training for extractor in found.values())
+    assert not any(extractor._unregistered[1].training for extractor in found.values())
     assert Encoder.load(path).digest == little_games.encoder_digest()
     image = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     right = Encoder.load(path).encode_observations(image)
@@ -301,12 +301,16 @@ def test_only_a_path_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fine_tune", "learning_rate"),
-    [(False, 1e-3), (True, 0.0), (True, -1.0), (True, float("nan")), (True, "1e-3"), (1, None)],
+    ("fine_tune", "learning_rate", "word"),
+    [
+        *((True, rate, "learning_rate") for rate in (0.0, -1.0, float("nan"), "1e-3", True)),
+        (False, 1e-3, "fine_tune=True"),
+        (1, None, "fine_tune"),
+    ],
 )
-def test_settings_that_make_no_sense_are_refused(fine_tune: Any, learning_rate: Any) -> None:
-    """A learning rate without training, or not above zero, is refused."""
-    with refused(ConfigError, "learning_rate"):
+def test_settings_out_of_range_are_refused(fine_tune: Any, learning_rate: Any, word: str) -> None:
+    """A learning rate needs training and is a number above zero."""
+    with refused(ConfigError, word):
         LatentExtractor(SPACE, little_games.model(), fine_tune, learning_rate)
 
 
