@@ -28,9 +28,7 @@ class Moment(NamedTuple):
     step: int
 
     def image(self, shape: tuple[int, ...]) -> UInt8Array:
-        """Image of this moment, (h, w) or (h, w, c): 4 x 4 patches that any encoder can tell
-        apart.
-        """
+        """Image of this moment, (h, w) or (h, w, c): 4 x 4 patches of random colours."""
         patches = np.random.default_rng(self).integers(0, 256, (4, 4, *shape[2:]), np.uint8)
         rows, columns = (np.arange(side) * 4 // side for side in shape[:2])
         image: UInt8Array = patches[rows][:, columns]
