@@ -46,8 +46,12 @@ def all_cases() -> list[Case]:
     The others check dropped extras and past actions of the other action spaces in every wrapper.
     """
     endings = ("terminated", "truncated")
-    product = itertools.product(ADAPTERS, OBSERVATIONS, endings, (1, 4), (0, 2))
-    cases = [Case(*adapter, *options) for adapter, *options in product]
+    cases = [
+        Case(*adapter, observation, ending, stack, actions)
+        for adapter, observation, ending, stack, actions in itertools.product(
+            ADAPTERS, OBSERVATIONS, endings, (1, 4), (0, 2)
+        )
+    ]
     cases += [Case(*adapter, "drop", "truncated", 4, 2) for adapter in ADAPTERS]
     spaces = [name for name in ACTION_SPACES if name != "Box"]
     return cases + [

@@ -149,9 +149,9 @@ def _action_numbers(space: str, action: Any) -> NDArray[Any]:
     """Expected numbers of an action of one of ACTION_SPACES, without rl_vae.wrappers."""
     match space:
         case "Box":
-            return np.asarray(action) / 2
+            return np.divide(action, 2)
         case "Discrete":
-            return np.eye(3)[int(action) + 1]
+            return np.asarray(np.eye(3)[int(action) + 1])
         case "MultiDiscrete":
             return np.concatenate([np.eye(2)[action[0]], np.eye(3)[action[1]]])
         case _:
