@@ -1,51 +1,57 @@
-"""rl_vae/Sprites-v0: a world whose factors are known and which an agent learns in minutes."""
+"""rl_vae/Sprites-v0: an environment of known factors that an agent learns in minutes."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_vae.constraints import check_value
 from rl_vae.data.sprites.sampler import Sprites, Surroundings
 from rl_vae.data.sprites.shapes import FACTOR_NAMES, FACTOR_SIZES, SIDE, centre, draw_sprites
-from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 
 STRIDE = 2
-"""Positions on the grid that one action moves the sprite."""
+"""Number of grid positions by which an action moves the sprite."""
 
 _MOVES = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)])
-_POSITION = slice(3, 5)  # of the sprite among its factors
-_NEAREST_START = 8  # positions, columns and rows added up
+"""Direction (x, y) of each action."""
+_POSITION = slice(3, 5)
+"""Columns of the sprite's position in its factors."""
+_MIN_START_DISTANCE = 8
+"""Smallest distance from the target at the start of an episode, in grid positions."""
 _TARGET_RADIUS = 8.0
+"""Radius of the target, in pixels."""
 
 
 class SpritesEnv(gym.Env[UInt8Array, np.int64]):
-    """Bring the sprite to the target, a red disc in front of it.
+    """Move the sprite to the target, a red disc in front of it.
 
-    Observation: 64 x 64 RGB, uint8. Each episode has another shape, scale, orientation, position
-    and target, drawn uniformly from the grid of 32 x 32 positions; the sprite starts at least 8
-    positions away, columns and rows added up.
+    Distances are Manhattan distances in grid positions (columns plus rows).
 
-    Actions: 0 right, 1 left, 2 down, 3 up, by 2 positions (about 2 pixels); edges stop it.
+    Observation: (64, 64, 3) uint8 RGB. Each episode draws shape, scale, orientation, position and
+    target uniformly from the grid of factors. The distance at the start is at least 8.
 
-    Reward: 0.05 for each position that it comes nearer (columns and rows added up), as much less
-    for each that it goes away, and 1 on arrival: at most one column and one row off. Arrival ends
-    the episode; after 50 steps it is truncated. The straight way takes 30 steps at most and returns
-    2.09 on average, uniformly random actions 0.13 (benchmarks/check_sprites.py).
+    Actions: 0 right, 1 left, 2 down, 3 up, by 2 grid positions (about 2 pixels). The edges of the
+    grid stop the sprite.
 
-    `factors()`: the sprite's five factors and target_x, target_y, in whole numbers of the grid;
-    `rl_vae.envs.factors.read_factors` finds them.
+    Reward: 0.05 times the decrease of the distance, plus 1 on arrival (at most one column and one
+    row from the target). Arrival terminates the episode; it is truncated after 50 steps. The
+    shortest path takes at most 30 steps and has a mean return of 2.09; uniformly random actions
+    have a mean return of 0.13 (benchmarks/check_sprites.py).
+
+    `factors()` gives the sprite's five factors, target_x and target_y as indices on the grid;
+    `rl_vae.envs.factors.read_factors` reads them.
 
     Args:
-        distractors: 0: a white sprite on black. From 1 to 16: that many discs drift by behind it,
-            and every episode has other colours, never red.
-        render_mode: "rgb_array": render() gives what is observed.
+        distractors: Number of discs that drift behind the sprite, from 0 to 16. 0: a white sprite
+            on black. From 1 up: every episode has other colours, none of them red.
+        render_mode: "rgb_array": render() returns the observation. None: render() returns None.
 
     Raises:
-        ConfigError: where an argument is out of range.
+        ConfigError: if an argument is out of range.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
@@ -54,13 +60,7 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
     }
 
     def __init__(self, distractors: int = 0, render_mode: str | None = None) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise ConfigError(
-                "Unknown render mode.",
-                expected="'rgb_array' or None",
-                got=repr(render_mode),
-                remedy="choose 'rgb_array'",
-            )
+        check_value("render_mode", render_mode, Literal["rgb_array"] | None, "rgb_array")
         self._sampler = Sprites(distractors)
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
@@ -84,7 +84,7 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
         rng = self.np_random
         self._factors = self._sampler.sample_factors(1, rng)[0]
         self._target = rng.integers(0, 32, 2)
-        while self._distance() < _NEAREST_START:
+        while self._distance() < _MIN_START_DISTANCE:
             self._target = rng.integers(0, 32, 2)
         if self._sampler.distractors:
             self._surroundings = Surroundings.draw(1, self._sampler.distractors, rng)
@@ -92,34 +92,35 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
         return self._draw(), {}
 
     def step(self, action: np.int64) -> tuple[UInt8Array, float, bool, bool, dict[str, Any]]:
-        """Move the sprite."""
+        """Move the sprite and the distractors."""
         before = self._distance()
         moved = self._factors[_POSITION] + STRIDE * _MOVES[int(action)]
         self._factors[_POSITION] = np.clip(moved, 0, 31)
-        # Distractors that drift out on one side come back on the other.
+        # A distractor that leaves on one side returns on the other.
         self._surroundings.centres[...] = (self._surroundings.centres + self._drift) % SIDE
-        arrived = bool((np.abs(self._away()) <= 1).all())
+        arrived = bool((np.abs(self._to_target()) <= 1).all())
         reward = 0.05 * (before - self._distance()) + float(arrived)
         return self._draw(), reward, arrived, False, {}
 
     def render(self) -> UInt8Array | None:
-        """The observation, where the render mode is "rgb_array"."""
+        """Return the observation if the render mode is "rgb_array"."""
         return self._draw() if self.render_mode == "rgb_array" else None
 
     def factors(self) -> dict[str, float]:
-        """What the picture is made of, by name."""
+        """Return the factors of the image by name, as indices on the grid."""
         names = (*FACTOR_NAMES, "target_x", "target_y")
         values = (*self._factors.tolist(), *self._target.tolist())
         return dict(zip(names, map(float, values), strict=True))
 
-    def _away(self) -> NDArray[np.int64]:
+    def _to_target(self) -> NDArray[np.int64]:
         return self._target - self._factors[_POSITION]
 
     def _distance(self) -> int:
-        return int(np.abs(self._away()).sum())
+        return int(np.abs(self._to_target()).sum())
 
     def _draw(self) -> UInt8Array:
-        picture: UInt8Array = self._surroundings.paint(draw_sprites(self._factors[None]))[0]
-        away = (np.arange(SIDE) + 0.5 - centre(self._target)[:, None]) ** 2  # (2, 64)
-        picture[away[0] + away[1][:, None] <= _TARGET_RADIUS**2] = (255, 0, 0)
-        return picture
+        image: UInt8Array = self._surroundings.paint(draw_sprites(self._factors[None]))[0]
+        # (2, 64): squared distances of the columns and of the rows from the target's centre.
+        distance = (np.arange(SIDE) + 0.5 - centre(self._target)[:, None]) ** 2
+        image[distance[0] + distance[1][:, None] <= _TARGET_RADIUS**2] = (255, 0, 0)
+        return image

@@ -1,39 +1,40 @@
-"""Sprites: pictures from known factors, drawn at random or set.
+"""Sprites: draw factors at random or set them, and draw their images.
 
-Shape letters: N pictures, D distractors.
+Shape letters: N images, D distractors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_vae.constraints import Range, check_fields
 from rl_vae.data.sprites.shapes import FACTOR_NAMES, FACTOR_SIZES, SIDE, draw_sprites
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec, UInt8Array
 
 
 class Surroundings(NamedTuple):
-    """What is seen of N pictures beside the sprite's shape; no factor tells of it."""
+    """Colours and distractors of N images: everything in an image that is not a factor."""
 
     background: UInt8Array
-    """(N, 3), dark."""
+    """(N, 3) RGB colour of the background, 0 to 63."""
     colour: UInt8Array
-    """(N, 3): the sprite's, bright."""
+    """(N, 3) RGB colour of the sprite, 160 to 255."""
     centres: NDArray[np.float64]
-    """(N, D, 2): x and y of the distractors, discs behind the sprite, in pixels."""
+    """(N, D, 2) x and y of the distractors' centres, in pixels. A distractor is a disc."""
     radii: NDArray[np.float64]
-    """(N, D) in pixels, 3 to 7."""
+    """(N, D) radii of the distractors, 3 to 7 pixels."""
     colours: UInt8Array
-    """(N, D, 3), never red."""
+    """(N, D, 3) RGB colours of the distractors: red 0 to 63, green and blue 64 to 191."""
 
     @classmethod
     def draw(cls, n: int, distractors: int, rng: np.random.Generator) -> Surroundings:
-        """Draw all of it at random, each picture for itself."""
+        """Draw the surroundings of N independent images."""
         return cls(
             rng.integers(0, 64, (n, 3), np.uint8),
             rng.integers(160, 256, (n, 3), np.uint8),
@@ -43,26 +44,34 @@ class Surroundings(NamedTuple):
         )
 
     def paint(self, sprites: NDArray[np.bool_]) -> UInt8Array:
-        """Put the sprites (N, 64, 64) in front; returns (N, 64, 64, 3)."""
-        pictures = np.empty((*sprites.shape, 3), np.uint8)
-        pictures[...] = self.background[:, None, None]
+        """Draw the images of sprites in front of these surroundings.
+
+        Args:
+            sprites: (N, 64, 64) masks of the sprites.
+
+        Returns:
+            (N, 64, 64, 3) images.
+        """
+        images = np.empty((*sprites.shape, 3), np.uint8)
+        images[...] = self.background[:, None, None]
         pixel = np.arange(SIDE) + 0.5
         for d in range(self.radii.shape[1]):
-            away = (pixel - self.centres[:, d, :, None]) ** 2  # (N, 2, 64): of columns, of rows
-            disc = away[:, 0, None, :] + away[:, 1, :, None] <= self.radii[:, d, None, None] ** 2
-            which = np.nonzero(disc)
-            pictures[which] = self.colours[which[0], d]
-        which = np.nonzero(sprites)
-        pictures[which] = self.colour[which[0]]
-        return pictures
+            # (N, 2, 64): squared distances of the columns and of the rows from the centre.
+            distance = (pixel - self.centres[:, d, :, None]) ** 2
+            radius = self.radii[:, d, None, None]
+            disc = np.nonzero(distance[:, 0, None, :] + distance[:, 1, :, None] <= radius**2)
+            images[disc] = self.colours[disc[0], d]
+        sprite = np.nonzero(sprites)
+        images[sprite] = self.colour[sprite[0]]
+        return images
 
 
 @dataclass(frozen=True)
 class Sprites:
-    """A sampler of sprites: draw factors, or set them, and draw pictures of them.
+    """A sampler of sprites: draws factors, or sets them, and draws their images.
 
     Raises:
-        ConfigError: where the number of distractors is out of range.
+        ConfigError: if the number of distractors is out of range.
 
     >>> sprites = Sprites()
     >>> factors = sprites.sample_factors(3, np.random.default_rng(0), do={"shape": 2})
@@ -72,39 +81,39 @@ class Sprites:
     (3, 64, 64, 1)
     """
 
-    distractors: int = 0
-    """0: white on black, one channel. From 1 to 16: that many discs behind the sprite, and random
-    colours, RGB. Neither is a factor: they are noise that a good code leaves out."""
+    distractors: Annotated[int, Range(low=0, high=16)] = 0
+    """Number of discs behind the sprite, from 0 to 16. 0: images are white on black with one
+    channel. From 1 up: images are RGB with random colours. Discs and colours are not factors: a
+    good code ignores them."""
 
     factor_names: ClassVar[tuple[str, ...]] = FACTOR_NAMES
+    """Names of the five factors."""
     factor_sizes: ClassVar[tuple[int, ...]] = FACTOR_SIZES
+    """Number of values of each factor."""
 
     def __post_init__(self) -> None:
-        if type(self.distractors) is not int or not 0 <= self.distractors <= 16:
-            raise ConfigError(
-                "distractors is out of range.",
-                expected="a whole number from 0 to 16",
-                got=repr(self.distractors),
-                remedy="choose distractors=0",
-            )
+        check_fields(self)
 
     @property
     def spec(self) -> FrameSpec:
-        """What these pictures are as frames."""
+        """FrameSpec of the images."""
         return FrameSpec(SIDE, SIDE, 3 if self.distractors else 1)
 
     def sample_factors(
         self, n: int, rng: np.random.Generator, do: Mapping[str, int] | None = None
     ) -> NDArray[np.int64]:
-        """Draw factors independently and uniformly; returns (n, 5).
+        """Draw factors, independent and uniform on the grid.
 
         Args:
-            n: How many.
-            rng: Whom to ask.
-            do: Interventions: factors that are set instead, by name, the same for all.
+            n: Number of images.
+            rng: Generator of random numbers.
+            do: Interventions: index of a factor on the grid, by name, the same for all images.
+
+        Returns:
+            (N, 5) indices on the grid.
 
         Raises:
-            ConfigError: where `do` is not on the grid.
+            ConfigError: if `do` names an unknown factor or a value that is not on the grid.
         """
         do = check_interventions(do)
         factors = rng.integers(0, FACTOR_SIZES, (n, len(FACTOR_SIZES)))
@@ -115,14 +124,17 @@ class Sprites:
     def draw(
         self, factors: NDArray[np.integer], rng: np.random.Generator | None = None
     ) -> UInt8Array:
-        """Draw the pictures of factors (N, 5): (N, 64, 64, 1), 0 or 255, or (N, 64, 64, 3).
+        """Draw the images of factors.
 
         Args:
-            factors: On the grid, as whole numbers.
-            rng: Draws colours and distractors; needed where there are any.
+            factors: (N, 5) integers, indices on the grid.
+            rng: Generator of colours and distractors. Required if there are distractors.
+
+        Returns:
+            (N, 64, 64, 1) images of values 0 and 255, or (N, 64, 64, 3) with distractors.
 
         Raises:
-            ConfigError: where a factor is not on the grid, or rng is missing.
+            ConfigError: if a factor is not on the grid, or `rng` is missing.
         """
         shapes = draw_sprites(factors)
         if not self.distractors:
@@ -131,25 +143,25 @@ class Sprites:
             raise ConfigError(
                 "Colours and distractors are drawn at random.",
                 expected="rng=, a numpy Generator",
-                got="none",
+                got="rng=None",
                 remedy="give rng=np.random.default_rng(0)",
             )
         return Surroundings.draw(len(shapes), self.distractors, rng).paint(shapes)
 
 
 def check_interventions(do: Mapping[str, int] | None) -> dict[str, int]:
-    """Return interventions as a dict of plain whole numbers.
+    """Return interventions as a dict of Python integers.
 
     Raises:
-        ConfigError: where one is not on the grid.
+        ConfigError: if a factor is unknown or its value is not on the grid.
     """
     sizes = dict(zip(FACTOR_NAMES, FACTOR_SIZES, strict=True))
     for name, value in (do or {}).items():
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if name not in sizes or not whole or not 0 <= value < sizes[name]:
+        is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if name not in sizes or not is_integer or not 0 <= value < sizes[name]:
             raise ConfigError(
-                "There is no such intervention.",
-                expected=f"a factor and a whole number below its size: {sizes}",
+                "The intervention is not on the grid of factors.",
+                expected=f"a factor and an index below its size: {sizes}",
                 got=f"{name!r}: {value!r}",
                 remedy="for example do={'shape': 2}",
             )
