@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
-from rl_vae.analysis.report.parts import Chart, Table
+from rl_vae.analysis.report.parts import Chart, Entry, Table
 
 WIDTH, HEIGHT = 460, 270
 LEFT, RIGHT, TOP, BOTTOM = 76, 30, 12, 42
@@ -92,7 +92,7 @@ def line_chart(
         parts += draw(line, style, x_axis, y_axis)
 
     # The numbers.
-    rows = [
+    rows: list[list[Entry]] = [
         [line.label, float(x), float(line.y[k]), *(float(e[k]) for e in (line.low, line.high) if e)]
         for line in drawn
         for k, x in enumerate(line.x)
@@ -173,7 +173,7 @@ def heat_map(
         '<svg class="wide" role="img" aria-label="{}" width="{:.0f}" height="{}" '
         'viewBox="0 0 {:.0f} {}">{}</svg></div>'
     ).format(title, title, width, height, width, height, Markup("").join(parts))
-    numbers = [[name, *map(float, array[r])] for r, name in enumerate(rows)]
+    numbers: list[list[Entry]] = [[name, *map(float, array[r])] for r, name in enumerate(rows)]
     return Chart(title, svg, caption, [], Table(["", *columns], numbers), full=len(columns) > 14)
 
 

@@ -209,17 +209,12 @@ class ComparisonFolder:
         )
 
     def _rate_distortion(self, scores: Mapping[str, Mapping[str, Any]]) -> list[Chart]:
-        marks = [
-            Line(
-                name,
-                [_float(own["rate"]["mean"])],
-                *([bound] for bound in _bounded(own["distortion"], "mean")),
-                colour=self._colour(name),
-                marks=True,
-            )
-            for name, own in scores.items()
-            if name in self.betas and {"rate", "distortion"} <= set(own)
-        ]
+        marks = []
+        for name, own in scores.items():
+            if name in self.betas and {"rate", "distortion"} <= set(own):
+                y, low, high = ([bound] for bound in _bounded(own["distortion"], "mean"))
+                rate = [_float(own["rate"]["mean"])]
+                marks.append(Line(name, rate, y, low, high, self._colour(name), marks=True))
         if not marks:
             return []
         points = sorted((line.x[0], line.y[0]) for line in marks)

@@ -118,7 +118,7 @@ def measure(encoder: Encoder, dataset: FrameDataset, chosen: MeasuredFrames, see
     episode = dataset.episode_of(chosen.test)
     parts = [score_frames(encoder.vae, frames) for frames in dataset.in_batches(chosen.test)]
     scores = Scores(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-    error = _mean(scores.error, episode, seed)
+    error = [math.sqrt(value) for value in _mean(scores.error, episode, seed)]
     fit, test = (encode_all(encoder.encode, dataset, rows) for rows in chosen[:2])
     measures = [
         Measure(
@@ -129,7 +129,7 @@ def measure(encoder: Encoder, dataset: FrameDataset, chosen: MeasuredFrames, see
             *_mean(scores.distortion, episode, seed),
             "nats per frame, decoded from mu; lower is better",
         ),
-        Measure("error", *map(math.sqrt, error), "root mean square, of 255; lower is better"),
+        Measure("error", error[0], error[1], error[2], "root mean square, of 255; lower is better"),
         Measure(
             "active latents",
             float((test.var(0) > ACTIVE_UNIT).sum()),
