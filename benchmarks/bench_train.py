@@ -40,7 +40,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -50,9 +49,11 @@ from rl_vae.models.networks import NetworkName
 from rl_vae.models.vae import VAE
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
-from rl_vae.training import train as training
-from rl_vae.training.cuda_graphs import AHEAD, GraphedTraining, GraphRunner, to_device
+from rl_vae.training.batches import BatchReader
+from rl_vae.training.cuda_graphs import TABLE_LENGTH, GraphedStep, GraphRunner, copy_to_device
 from rl_vae.training.evaluate import evaluate_vae
+from rl_vae.training.state import initial_state
+from rl_vae.training.step import TrainStep
 
 BATCH = 64
 CPU = torch.device("cpu")
@@ -168,10 +169,10 @@ def ours(
         steps=steps, batch_size=BATCH, learning_rate=rate, objective=OBJECTIVE, seed=seed
     )
     split = dataset.split(config.held_out, config.seed)
-    state = training._fresh_state(VAEConfig(network=network), config, dataset, split, None)
-    plan = training._plan(dataset, split, state, config)
-    batches = training._batches(dataset, split.train, config, 0, steps, None)
-    return state.vae, lambda: training._step(state, dataset, next(batches), plan)
+    state = initial_state(VAEConfig(network=network), config, dataset, split.train)
+    step = TrainStep(state, config, len(split.train))
+    reader = BatchReader(dataset, split.train, config)
+    return state.vae, lambda: step.update(torch.from_numpy(reader.next_frames()))
 
 
 def peer(
@@ -222,7 +223,7 @@ def on_gpu(
 ) -> dict[str, float]:
     """Captured updates against the peer loop's, batches of two sizes, and eight models at once."""
     device = torch.device(arguments.device)
-    frames = to_device(dataset, device)
+    frames = copy_to_device(dataset, device)
     print(f"{device_name(device)}, {len(dataset):,} frames on it", flush=True)
     figures: dict[str, float] = {}
 
@@ -233,7 +234,7 @@ def on_gpu(
     for batch in batches:
         update = peer(dataset, "burgess", 1e-3, arguments, batch, device)[1]
         theirs = timed(synchronised(update, device))
-        ours = timed(captured([member_of(dataset, frames, batch, 1.0, arguments)], dataset))
+        ours = timed(captured([member_of(dataset, frames, batch, 1.0, arguments)]))
         print(f"batch {batch}: peer {batch / theirs:,.0f}, ours {batch / ours:,.0f} images/s")
         figures[f"speedup_batch_{batch}"] = theirs / ours
         if batch == batches[0]:
@@ -241,8 +242,8 @@ def on_gpu(
     figures["share_of_limit"] = limit(dataset, batches[1], device) / ours
     betas = [0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0]
     members = [member_of(dataset, frames, batches[0], beta, arguments) for beta in betas]
-    one_by_one = [timed(captured([member], dataset)) for member in members]
-    together = timed(captured(members, dataset))
+    one_by_one = [timed(captured([member])) for member in members]
+    together = timed(captured(members))
     print(f"eight: {8 * batches[0] / together:,.0f} model-images/s, in sequence ", end="")
     print(f"{8 * batches[0] / sum(one_by_one):,.0f}", flush=True)
     figures["sweep_ratio"] = together / sum(one_by_one)
@@ -256,8 +257,8 @@ def member_of(
     batch: int,
     beta: float,
     arguments: argparse.Namespace,
-) -> GraphedTraining:
-    """A training of Burgess' network whose updates are captured."""
+) -> tuple[GraphedStep, BatchReader]:
+    """A training of Burgess' network whose updates are captured, and its batches."""
     config = TrainConfig(
         objective=Beta(beta, warm_up=0.0),
         steps=100_000,
@@ -266,27 +267,27 @@ def member_of(
         seed=arguments.seed,
     )
     split = dataset.split(config.held_out, config.seed)
-    state = training._fresh_state(VAEConfig(network="burgess"), config, dataset, split, None)
-    return GraphedTraining(state, training._plan(dataset, split, state, config), batch, frames)
+    state = initial_state(VAEConfig(network="burgess"), config, dataset, split.train)
+    step = TrainStep(state, config, len(split.train))
+    return GraphedStep(step, batch, frames), BatchReader(dataset, split.train, config)
 
 
-def captured(members: list[GraphedTraining], dataset: FrameDataset) -> Callable[[int], float]:
+def captured(trainings: list[tuple[GraphedStep, BatchReader]]) -> Callable[[int], float]:
     """Seconds of one update of all, drawing and loading tables included."""
-    rng = np.random.default_rng(0)
-    together = GraphRunner(members)
-
-    def endless(member: GraphedTraining) -> Iterator[Any]:
-        while True:
-            yield rng.integers(len(dataset), size=member.batch_size)
+    runner, steps = GraphRunner(), [step for step, _ in trainings]
 
     def way(updates: int) -> float:
-        begin, made = time.perf_counter(), 0
-        while made < updates:
-            for member in members:
-                if not member.left:
-                    member.load(endless(member), AHEAD, dataset)
-            made += len(together.run()[0])
-        return (time.perf_counter() - begin) / made
+        begin, done = time.perf_counter(), 0
+        while done < updates:
+            for step, reader in trainings:
+                if not step.left:
+                    step.load(reader, TABLE_LENGTH)
+            n = min(step.left for step in steps)
+            runner.run(steps, n)
+            for step in steps:
+                step.take(n)
+            done += n
+        return (time.perf_counter() - begin) / done
 
     return way
 

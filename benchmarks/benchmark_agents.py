@@ -79,7 +79,8 @@ from rl_vae.system.estimate import t_interval
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import git_commit, machine, package_versions, write_figures
 from rl_vae.training.baselines import BASELINE_MODELS, write_baseline
-from rl_vae.training.train import TrainConfig, train_vae
+from rl_vae.training.config import TrainConfig
+from rl_vae.training.train import train_vae
 
 SYSTEMS = ("ours", "unweighted", "autoencoder", "pca", "random", "state", "pixels", "zoo")
 CAP = 5.0
@@ -137,7 +138,7 @@ class Plan:
     learning_rate: float = 1e-3
     refresh_learning_rate: float = 3e-4
     moving_weight: float = 1.0
-    vae_engine: Any = "fast"
+    vae_compute: Any = "fast"
     refreshes: tuple[Refresh, ...] = ()
     tested: bool = True
     """Whether the agent before the first refresh is tested, too."""
@@ -180,7 +181,7 @@ CAR_RACING = Plan(
     vae_steps=2000,
     batch_size=48,
     learning_rate=1.5e-3,
-    vae_engine="reference",
+    vae_compute="reference",
     spec=FrameSpec(height=64, width=64, crop=(0, 12, 0, 0)),
     exploration=Correlated(correlation=0.9, scale=0.5, bias=(0.0, -0.3, -1.2)),
     # With the noise of exp(-2.5) to the end, going on lowered what the mean action scores.
@@ -610,7 +611,7 @@ def vae_config_of(plan: Plan, system: str, seed: int, steps: int, rate: float) -
         learning_rate=rate,
         moving_weight=plan.moving_weight,
         seed=seed,
-        engine=plan.vae_engine,
+        compute=plan.vae_compute,
     )
 
 

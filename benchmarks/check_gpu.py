@@ -47,7 +47,7 @@ from rl_vae import (
 from rl_vae.errors import TrainingError
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
-from rl_vae.training import train as training
+from rl_vae.training import loop
 from rl_vae.training.cuda_graphs import GraphRunner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,7 +156,7 @@ def run_inside(folder: Path, python: Path, library: Path) -> dict[str, dict[str,
 def train_all(folder: Path) -> None:
     """Every training, a line in the book before each."""
     assert torch.version.cuda and torch.cuda.get_device_name() == "no GPU"
-    watched: Any = training
+    watched: Any = loop
     right = watched.evaluate_vae
 
     def on_cpu(part: Any) -> Any:
@@ -168,10 +168,7 @@ def train_all(folder: Path) -> None:
         right(*parts)  # for what it asks of the device; what is told must be finite
         return right(*map(on_cpu, parts))
 
-    def tensors(vae: Any) -> dict[str, torch.Tensor]:
-        return {name: value.cpu().contiguous() for name, value in vae.state_dict().items()}
-
-    watched.evaluate_vae, watched._tensors = evaluate, tensors
+    watched.evaluate_vae = evaluate
     dataset = collect_frames("rl_vae/Sprites-v0", folder / "runs" / "frames", n_frames=2000)
 
     def one(network: Any = "patch", **settings: Any) -> Callable[[Path], object]:
@@ -183,7 +180,7 @@ def train_all(folder: Path) -> None:
         **{network: one(network) for network in ("burgess", "world_models", "mlp")},
         "frames that are streamed": one(memory=0.003),
         "moving pixels": one(moving_weight=5.0),
-        "float32, not captured": one(engine="reference"),
+        "float32, not captured": one(compute="reference"),
         "interrupted": lambda out: interrupted(dataset, out),
         "eight betas": lambda out: eight(dataset, out),
         "a GPU too small": lambda out: too_small(one(), out),
@@ -215,12 +212,12 @@ def interrupted(dataset: FrameDataset, out: Path) -> None:
     config = TrainConfig(objective=FactorVAE(), steps=170, batch_size=32, device="cuda")
     right, calls = GraphRunner.run, 0
 
-    def run(self: GraphRunner) -> Any:
+    def run(self: GraphRunner, *arguments: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return right(self)
+        right(self, *arguments)
 
     GraphRunner.run = run  # type: ignore[method-assign]
     try:

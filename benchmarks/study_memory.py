@@ -28,20 +28,21 @@ import sys
 import tempfile
 import threading
 import time
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from rl_vae import FrameDataset, FrameSpec, TrainConfig, VAEConfig, train_vae
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import ShardRows, commit_shard
 from rl_vae.data.streaming import Stream
-from rl_vae.frames import UInt8Array
 from rl_vae.system import files
 from rl_vae.system.provenance import write_figures
-from rl_vae.training import train as training
+from rl_vae.training.batches import draw_batches
+from rl_vae.training.state import initial_state
+from rl_vae.training.step import TrainStep
 
 ROWS = 4096
 LENGTH = 256  # frames of an episode
@@ -147,10 +148,11 @@ def train(folder: Path, limit: float, steps: int) -> None:
 
 def read_ahead(dataset: FrameDataset, rounds: int) -> dict[str, float]:
     """Updates on four shards, one at a time: how long they wait for frames, and images/s."""
-    config = TrainConfig(steps=10_000, held_out=0.01)
+    memory = ROWS * int(np.prod(dataset.spec.shape)) / 2**30  # one shard
+    config = TrainConfig(steps=10_000, held_out=0.01, memory=memory)
     split = dataset.split(config.held_out, config.seed)
-    state = training._fresh_state(VAEConfig(), config, dataset, split, None)
-    plan = training._plan(dataset, split, state, config)
+    state = initial_state(VAEConfig(), config, dataset, split.train)
+    step = TrainStep(state, config, len(split.train))
     updates = 4 * ROWS // config.batch_size
     paths = sorted(dataset.path.glob("shard-*/frames.npy"))
     waited: dict[str, list[float]] = {"plain": [], "ahead": []}
@@ -161,14 +163,15 @@ def read_ahead(dataset: FrameDataset, rounds: int) -> dict[str, float]:
                 with path.open("rb") as file:
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             stream = Stream(dataset.unmapped(), 1)
-            drawn = training._batches(dataset, split.train, config, 0, updates, 1)
+            first = islice(draw_batches(dataset, split.train, config), updates)
+            drawn = (indices for indices in first)
             batches = stream.prefetch(drawn) if way == "ahead" else drawn
             waiting, began = 0.0, time.perf_counter()
             for _ in range(updates):
                 asked = time.perf_counter()
-                frames = Given(stream.frames(next(batches)))
+                frames = torch.from_numpy(stream.frames(next(batches)))
                 waiting += time.perf_counter() - asked
-                training._step(state, frames, np.arange(config.batch_size), plan)
+                step.update(frames)
             took[way].append(time.perf_counter() - began)
             waited[way].append(waiting / took[way][-1])
             batches.close()
@@ -177,15 +180,6 @@ def read_ahead(dataset: FrameDataset, rounds: int) -> dict[str, float]:
         "waiting_ahead": statistics.median(waited["ahead"]),
         "images_ratio": statistics.median(took["plain"]) / statistics.median(took["ahead"]),
     }
-
-
-class Given(NamedTuple):
-    """A batch that has been read, as what `training._step` asks for it."""
-
-    batch: UInt8Array
-
-    def frames(self, indices: NDArray[np.int64]) -> UInt8Array:
-        return self.batch
 
 
 def status(name: str) -> int:

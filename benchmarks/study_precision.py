@@ -34,10 +34,10 @@ from rl_vae import (
 from rl_vae.models.networks import NetworkName
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
-from rl_vae.training import train as training
-from rl_vae.training.checkpoint import State
+from rl_vae.training import loop
 from rl_vae.training.precision import choose_precision
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
+from rl_vae.training.state import TrainState
 
 
 def main() -> None:
@@ -100,29 +100,29 @@ def train(
     dataset: FrameDataset, out: Path, name: str, seed: int, arguments: argparse.Namespace
 ) -> Trained:
     """One run: "fast", "reference", or "control", the reference from weights next to its own."""
-    fresh_state = training._fresh_state
+    initial_state = loop.initial_state
 
-    def moved(*rest: Any) -> State:
-        state = fresh_state(*rest)
+    def moved(*rest: Any) -> TrainState:
+        state = initial_state(*rest)
         with torch.no_grad():
             for weight in state.vae.parameters():
                 weight.copy_(torch.nextafter(weight, torch.tensor(torch.inf)))
         return state
 
     if name == "control":
-        training._fresh_state = moved  # type: ignore[assignment]
+        loop.initial_state = moved  # type: ignore[assignment]
     try:
         return train_vae(
             dataset,
             out,
             VAEConfig(network=arguments.network),
             TrainConfig(
-                steps=arguments.steps, seed=seed, engine="fast" if name == "fast" else "reference"
+                steps=arguments.steps, seed=seed, compute="fast" if name == "fast" else "reference"
             ),
             progress=False,
         )
     finally:
-        training._fresh_state = fresh_state
+        loop.initial_state = initial_state
 
 
 def elbo(trained: Trained) -> float:

@@ -90,7 +90,7 @@ def main() -> None:
             lr_warm_up=arguments.lr_warm_up,
             held_out=0.05,
             seed=seed,
-            engine="reference",
+            compute="reference",
         )
         for seed in arguments.seeds
         for beta in arguments.betas

@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     from rl_vae.objectives.factor_vae import FactorVAE
     from rl_vae.sb3.action_map import ActionMap
     from rl_vae.system.estimate import t_interval
+    from rl_vae.training.config import TrainConfig
     from rl_vae.training.sweep import train_sweep
-    from rl_vae.training.train import TrainConfig, train_vae
+    from rl_vae.training.train import train_vae
     from rl_vae.verify import repair_folder, verify_folder
     from rl_vae.wrappers.drift import DriftWarning
     from rl_vae.wrappers.latent import LatentObservation
@@ -80,7 +81,7 @@ _HOME = {
     "Recipe": "agents.recipe",
     "Scorecard": "analysis.scorecard",
     "Sprites": "data.sprites",
-    "TrainConfig": "training.train",
+    "TrainConfig": "training.config",
     "Uniform": "data.policies",
     "VAE": "models.vae",
     "VAEConfig": "models.vae",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rl_vae import Encoder, FrameDataset, FrameSpec, TrainConfig, VAEConfig, collect_frames
 from rl_vae import train_vae as train
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 
 # A shell's background jobs, and what they start, ignore Ctrl-C: tests that press it would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -144,7 +144,8 @@ def model() -> Path:
     """An encoder of the game, which both kinds of action share."""
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.models.vae import VAEConfig
-    from rl_vae.training.train import TrainConfig, train_vae
+    from rl_vae.training.config import TrainConfig
+    from rl_vae.training.train import train_vae
 
     frames = FrameDataset.open(dataset())
     config = TrainConfig(steps=40, batch_size=32)

@@ -24,8 +24,9 @@ from rl_vae import (
 )
 from rl_vae.cli import commands as cli
 from rl_vae.errors import ConfigError
+from rl_vae.models import folder as model_folder
 from rl_vae.objectives.base import Objective
-from rl_vae.training import train as training
+from rl_vae.training.step import TrainStep
 
 CONFIG = VAEConfig(latent_dim=4)
 BATCH = 64
@@ -46,12 +47,12 @@ class Interruption(Exception):
 def settings(name: str, batch_size: int) -> TrainConfig:
     """A short run in float32."""
     objective = OBJECTIVES[name]
-    return TrainConfig(objective, steps=STEPS, batch_size=batch_size, engine="reference")
+    return TrainConfig(objective, steps=STEPS, batch_size=batch_size, compute="reference")
 
 
 def interrupted(call: int) -> Callable[..., Any]:
     """The update of a training, which raises instead when it is called that often."""
-    right, calls = training._step, 0
+    right, calls = TrainStep.update, 0
 
     def step(*arguments: Any) -> Any:
         nonlocal calls
@@ -79,11 +80,12 @@ def main(dataset: FrameDataset, folder: Path) -> None:
 
     for name in OBJECTIVES:
         train(name, settings(name, BATCH // 2))
-    right, training._step = training._step, interrupted(6)
+    right = TrainStep.update
+    TrainStep.update = interrupted(6)  # type: ignore[method-assign]
     try:
         train("resumed", settings("factor-vae", BATCH // 2))
     except Interruption:
-        training._step = right
+        TrainStep.update = right  # type: ignore[method-assign]
     train("resumed", settings("factor-vae", BATCH // 2))
     train("begun", settings("beta", BATCH // 2))
     try:
@@ -98,5 +100,5 @@ def main(dataset: FrameDataset, folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    training.save_model.__globals__["export_onnx"] = lambda vae: b"left out"
+    model_folder.export_onnx = lambda vae: b"left out"
     main(FrameDataset.open(sys.argv[1]), Path(sys.argv[2]))

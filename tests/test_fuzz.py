@@ -30,6 +30,7 @@ from rl_vae.errors import FolderError, RlVaeError, TrainingError
 from rl_vae.models.folder import read_model
 from rl_vae.system import files
 from rl_vae.training import checkpoint
+from rl_vae.training.state import TrainState
 from rl_vae.wrappers.history import History
 
 ROOM = 2**30
@@ -443,7 +444,7 @@ def test_giant_policies_are_not_built(agent_folder: Path, arguments: dict[str, A
 # ------------------------------------------------------------------ interrupted trainings
 
 
-def state(seed: int) -> checkpoint.State:
+def state(seed: int) -> TrainState:
     """A training's state after two updates."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -452,12 +453,12 @@ def state(seed: int) -> checkpoint.State:
         optimizer = torch.optim.Adam(vae.parameters())
         sum(weight.square().sum() for weight in vae.parameters()).backward()
         optimizer.step()
-    made = checkpoint.State(vae, optimizer, torch.Generator().manual_seed(seed))
+    made = TrainState(vae, optimizer, torch.Generator().manual_seed(seed))
     made.step, made.seconds, made.best = seed, 1.5, 100.0
     return made
 
 
-def same(one: checkpoint.State, other: checkpoint.State) -> bool:
+def same(one: TrainState, other: TrainState) -> bool:
     """Whether two states are equal to the bit."""
     ours, theirs = one.vae.state_dict(), other.vae.state_dict()
     return one.step == other.step and all(torch.equal(ours[name], theirs[name]) for name in ours)

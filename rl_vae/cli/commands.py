@@ -199,7 +199,8 @@ def train_vae(
     from rl_vae.models.vae import VAEConfig
     from rl_vae.objectives.registry import objective_from
     from rl_vae.training import distributed as parallel
-    from rl_vae.training import train as training
+    from rl_vae.training.config import TrainConfig
+    from rl_vae.training.train import train_vae
 
     parts = [FrameDataset.open(path) for path in dataset]
     config = VAEConfig(latent_dim=latent_dim, network=network, likelihood=likelihood, sigma=sigma)
@@ -221,11 +222,11 @@ def train_vae(
         "width": width,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    trained = training.train_vae(
+    trained = train_vae(
         parts[0] if len(parts) == 1 else ConcatDataset(parts),
         out,
         None if config == VAEConfig() else config,
-        training.TrainConfig(
+        TrainConfig(
             objective=objective_from(objective, **given),
             epochs=epochs,
             steps=steps,
@@ -301,8 +302,8 @@ def sweep(
     from rl_vae.models.vae import VAEConfig
     from rl_vae.objectives.beta import Beta
     from rl_vae.system.provenance import write_figures
+    from rl_vae.training.config import TrainConfig
     from rl_vae.training.sweep import train_sweep
-    from rl_vae.training.train import TrainConfig
 
     parts = [FrameDataset.open(path) for path in dataset]
     runs = {
@@ -662,7 +663,7 @@ def compare(
     from rl_vae.frames import FrameSpec
     from rl_vae.models.vae import VAEConfig
     from rl_vae.system.provenance import write_figures
-    from rl_vae.training.train import TrainConfig
+    from rl_vae.training.config import TrainConfig
 
     recipe = load_recipe(agent)
     config = ComparisonConfig(

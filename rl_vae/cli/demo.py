@@ -30,7 +30,9 @@ from rl_vae.models import pictures
 from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
 from rl_vae.system.provenance import write_figures
-from rl_vae.training.train import TrainConfig, Trained, train_vae
+from rl_vae.training.config import TrainConfig
+from rl_vae.training.result import Trained
+from rl_vae.training.train import train_vae
 
 ENV_ID = "CarRacing-v3"
 N_FRAMES = 10_000
@@ -133,7 +135,7 @@ def _run_demo(out: Path, seed: int, engine: EngineName) -> Demo:
         out / "vae",
         VAEConfig(latent_dim=32),
         TrainConfig(
-            steps=VAE_STEPS, batch_size=BATCH, learning_rate=1.5e-3, seed=seed, engine="reference"
+            steps=VAE_STEPS, batch_size=BATCH, learning_rate=1.5e-3, seed=seed, compute="reference"
         ),
     )
     seconds_vae = clock.lap("vae")

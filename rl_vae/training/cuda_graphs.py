@@ -1,16 +1,17 @@
-"""Captured: whole updates of one or several trainings as one CUDA graph.
+"""CUDA graphs: a GPU replays whole updates of one or several trainings.
 
-An update is a few hundred small kernels, which a GPU finishes sooner than Python can ask for them.
-So everything in it is asked for once and replayed: the draw of the batch from frames that lie on
-the device, noise, forward, backward, Adam, the discriminator. What moves from update to update
-(rows of the batch, learning rate, the objective's weight) is a table on the device, in which the
-graph counts on; losses go into another. Nothing waits for the GPU within a table's length.
+An update consists of a few hundred small kernels, which a GPU finishes faster than Python can start
+them. So a whole update is captured once and replayed: the batch is drawn from frames on the device,
+then come noise, forward pass, backward pass, Adam and the discriminator. Tables on the device hold
+what changes from update to update (rows of the batch, learning rate, the objective's scheduled
+number); a counter on the device selects the row. Losses are written to another table. Within one
+table nothing waits for the GPU.
 
-An update whose loss or gradient is not finite is left out on the device itself: Adam's fused kernel
-takes a flag for it. Several trainings are captured side by side, a stream each, so that the kernels
-of one fill the gaps of the others.
+The device itself skips an update whose loss or gradient is not finite: the fused kernel of Adam
+reads a flag. Several trainings are captured side by side, one stream each, so that the kernels of
+one fill the gaps of the others.
 
-On a CPU the same updates run as they stand, without a graph: so they are tested.
+On a CPU the same updates run without a graph; the tests use this.
 
 Shape letters: T updates of a table, B batch, C H W frame, N frames on the device.
 """
@@ -19,224 +20,251 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
-from itertools import islice
 from types import MethodType
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.data.streaming import Source
 from rl_vae.errors import TrainingError
-from rl_vae.training.checkpoint import State
-from rl_vae.training.step import (
-    StepInputs,
-    StepSettings,
-    Update,
-    backward,
-    draw_inputs,
-    run_pass,
-    update_discriminator,
-)
+from rl_vae.training.batches import BatchReader
+from rl_vae.training.config import TrainConfig
+from rl_vae.training.distributed import ProcessGroup
+from rl_vae.training.step import StepInputs, TrainStep, Update
 
-AHEAD = 64
-"""T, the most updates between two looks at the GPU: milliseconds to tenths of a second."""
+TABLE_LENGTH = 64
+"""T, the largest number of updates between two reads of losses: milliseconds to 0.1 seconds."""
 
 WARM_UPS = 3
-"""Updates before a capture, all left out: libraries choose and allocate in the first ones."""
+"""Number of skipped updates before a capture: libraries choose kernels and allocate memory."""
 
-KINDS = 1024
-"""So many kinds of training, in network, objective or batch, are compiled in one process."""
+MAX_COMPILED = 1024
+"""Largest number of different networks, objectives or batches that one process compiles."""
 
 
-class GraphedTraining:
-    """A training whose updates are captured: its state, and the tables that an update reads.
+class GraphedStep:
+    """An update that a CUDA graph can capture: a `TrainStep` with its inputs in tables.
 
     Args:
-        state: What is trained, on its device.
-        plan: How.
+        step: The update.
         batch_size: B.
-        frames: (N, H, W, C) uint8 on the device: all of them, which batches are drawn from. None:
-            a table's own frames are brought there with it.
+        frames: (N, H, W, C) uint8 frames of the whole dataset on the device. None: the frames of
+            each table are copied to the device with it.
     """
 
-    def __init__(
-        self, state: State, plan: StepSettings, batch_size: int, frames: Tensor | None = None
-    ) -> None:
-        self.state, self.plan, self.batch_size = state, plan, batch_size
-        self.left, self._done = 0, 0
-        self._whole = frames is not None
-        device = state.vae.device
+    def __init__(self, step: TrainStep, batch_size: int, frames: Tensor | None = None) -> None:
+        self.step, self.state = step, step.state
+        self.left = 0
+        """Number of updates of the table whose results were not taken yet."""
+        self._taken = 0
+        self._has_all_frames = frames is not None
+        device = self.state.vae.device
         if frames is None:
-            shape = (AHEAD * batch_size, *state.vae.shape)
+            shape = (TABLE_LENGTH * batch_size, *self.state.vae.shape)
             frames = torch.empty(shape, dtype=torch.uint8, device=device)
         self._frames = frames
-        self._rows = torch.zeros(AHEAD, batch_size, dtype=torch.int64, device=device)  # (T, B)
-        self._rates, self._weights, self._losses, self._norms = torch.zeros(4, AHEAD, device=device)
-        self._turn = torch.zeros(1, dtype=torch.int64, device=device)
-        self._held = torch.zeros((), device=device)  # 1 where all updates are to be left out
-        self._rate = torch.zeros((), device=device)
-        self._left_out = torch.zeros((), device=device)  # 1 or 0, as Adam wants it
-        for group in state.optimizer.param_groups:
-            group["lr"] = self._rate
-        for optimizer in (state.optimizer, state.discriminator_optimizer):
-            if optimizer is not None:
-                optimizer.found_inf = self._left_out  # type: ignore[attr-defined]
-        self._loss = self._loss_of
-        if plan.precision.compiled:
-            self._loss = MethodType(_compiled(), self)
 
-    def load(self, batches: Iterator[NDArray[np.int64]], most: int, source: Source) -> None:
-        """Bring the table of the next updates, `most` at most, to the device; none may be left."""
+        # Tables, and the number of the next update in them
+        self._rows = torch.zeros(TABLE_LENGTH, batch_size, dtype=torch.int64, device=device)
+        numbers = torch.zeros(4, TABLE_LENGTH, device=device)
+        self._rates, self._weights, self._losses, self._norms = numbers  # (T,) each
+        self._next = torch.zeros(1, dtype=torch.int64, device=device)
+
+        # Scalars that the optimizers read on the device
+        self._rate = torch.zeros((), device=device)
+        self._skip_all = torch.zeros((), device=device)  # 1: skip all updates
+        self._skip = torch.zeros((), device=device)  # 1: skip this update
+        for group in self.state.optimizer.param_groups:
+            group["lr"] = self._rate
+        for optimizer in (self.state.optimizer, self.state.discriminator_optimizer):
+            if optimizer is not None:
+                optimizer.found_inf = self._skip  # type: ignore[attr-defined]
+        self._loss: Callable[[StepInputs, Tensor], tuple[Tensor, Tensor]] = step.loss
+        if step.precision.compiled:
+            self._loss = MethodType(_compiled_loss(), step)
+
+    def load(self, reader: BatchReader, most: int) -> None:
+        """Copy the inputs of the next updates to the device. No update may be left.
+
+        Args:
+            reader: The batches.
+            most: Largest number of updates.
+        """
         assert not self.left
-        drawn, read = [], []
-        for indices in islice(batches, min(most, AHEAD)):
-            drawn.append(indices)
-            if not self._whole:
-                read.append(torch.from_numpy(source.frames(indices)))
-        rows = np.stack(drawn)  # (n, B)
-        if read:
-            frames = torch.cat(read)  # (n B, H, W, C)
+        n = min(most, TABLE_LENGTH)
+
+        # Read the batches
+        indices, frames = [], []
+        for _ in range(n):
+            indices.append(reader.next_indices())
+            if not self._has_all_frames:
+                frames.append(torch.from_numpy(reader.read(indices[-1])))
+        rows = np.stack(indices)  # (n, B)
+        if frames:
+            batches = torch.cat(frames)  # (n B, H, W, C)
             if self._frames.is_cuda:
-                frames = frames.pin_memory()
-            self._frames[: len(frames)].copy_(frames, non_blocking=True)
+                batches = batches.pin_memory()
+            self._frames[: len(batches)].copy_(batches, non_blocking=True)
             rows = np.arange(rows.size).reshape(rows.shape)
-        n = len(rows)
+
+        # Fill the tables
         self._rows[:n].copy_(torch.from_numpy(rows))
         steps = range(self.state.step, self.state.step + n)
-        for table, values in ((self._rates, self.plan.rate), (self._weights, self.plan.schedule)):
-            table[:n].copy_(torch.tensor([values(step) for step in steps]))
-        self._turn.zero_()
-        self.left, self._done = n, 0
+        self._rates[:n].copy_(torch.tensor([self.step.learning_rate(step) for step in steps]))
+        self._weights[:n].copy_(torch.tensor([self.step.schedule(step) for step in steps]))
+        self._next.zero_()
+        self.left, self._taken = n, 0
 
-    def update(self) -> None:
-        """Ask the device for one update; waits for nothing."""
-        state, turn = self.state, self._turn
-        rows = self._rows.index_select(0, turn)[0]  # (B,)
-        self._rate.copy_(self._rates.index_select(0, turn)[0])
-        weight = self._weights.index_select(0, turn)[0]
-        inputs = draw_inputs(state, self._frames.index_select(0, rows), self.plan)
+    def launch(self) -> None:
+        """Start one update on the device, without waiting for its end."""
+        number = self._next
+        # Read this update's row of the tables
+        rows = self._rows.index_select(0, number)[0]  # (B,)
+        self._rate.copy_(self._rates.index_select(0, number)[0])
+        weight = self._weights.index_select(0, number)[0]
+
+        # Make the update
+        inputs = self.step.draw_inputs(self._frames.index_select(0, rows))
         loss, z = self._loss(inputs, weight)
-        norm = backward(state, loss)
-        said = loss.detach() + norm
-        torch.ne(said - said + self._held, 0, out=self._left_out)  # inf - inf is no number, either
-        state.optimizer.step()
-        update_discriminator(state, z.detach(), self.plan.objective)
-        self._losses.index_copy_(0, turn, loss.detach()[None])
-        self._norms.index_copy_(0, turn, norm[None])
-        turn.add_(1)
+        norm = self.step.backward(loss)
+        total = loss.detach() + norm
+        # x - x is 0 for a finite x, and NaN otherwise
+        torch.ne(total - total + self._skip_all, 0, out=self._skip)
+        self.state.optimizer.step()
+        self.step.update_discriminator(z.detach())
 
-    def hold(self, held: bool) -> None:
-        """Leave all updates out from now on, or none."""
-        self._held.fill_(held)
+        # Write its results
+        self._losses.index_copy_(0, number, loss.detach()[None])
+        self._norms.index_copy_(0, number, norm[None])
+        number.add_(1)
 
     def take(self, n: int) -> list[Update]:
-        """What the next `n` updates of the table gave; waits for them, counts them."""
-        told = slice(self._done, self._done + n)
-        pairs = zip(self._losses[told].tolist(), self._norms[told].tolist(), strict=True)
-        made = [Update(*pair) for pair in pairs]
-        self._done, self.left = self._done + n, self.left - n
+        """Wait for the next `n` updates of the table, count them and return their results."""
+        part = slice(self._taken, self._taken + n)
+        numbers = zip(self._losses[part].tolist(), self._norms[part].tolist(), strict=True)
+        updates = [Update(*pair) for pair in numbers]
+        self._taken, self.left = self._taken + n, self.left - n
         self.state.step += n
-        self.state.skipped += sum(not update.finite for update in made)
-        return made
+        self.state.skipped += sum(not update.finite for update in updates)
+        return updates
 
-    def _loss_of(self, inputs: StepInputs, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, and the codes (B, Z) that were decoded."""
-        out = run_pass(self.state.vae, inputs, self.plan)
-        return self.plan.objective.terms(out, weight, self.state.discriminator).loss, out.z
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Inside this context updates are skipped; afterwards noise and table are as before."""
+        noise, number = self.state.noise.get_state(), self._next.clone()
+        self._skip_all.fill_(1)
+        self._next.zero_()
+        yield
+        self._skip_all.fill_(0)
+        self._next.copy_(number)
+        self.state.noise.set_state(noise)
 
 
 @cache
-def _compiled() -> Callable[[GraphedTraining, StepInputs, Tensor], tuple[Tensor, Tensor]]:
-    """`GraphedTraining._loss_of` by inductor: one for all, so that trainings of one kind share it."""
-    return torch.compile(GraphedTraining._loss_of, dynamic=False)
+def _compiled_loss() -> Callable[[TrainStep, StepInputs, Tensor], tuple[Tensor, Tensor]]:
+    """`TrainStep.loss` compiled by inductor, once for all trainings of the same kind."""
+    return torch.compile(TrainStep.loss, dynamic=False)
 
 
 class GraphRunner:
-    """The updates of some trainings, one of each at a time.
+    """Runs the updates of several trainings side by side, on a GPU as one CUDA graph.
 
-    Args:
-        members: The trainings, all on one device.
+    The graph is captured by the first run, and again if the trainings are not the same.
     """
 
-    def __init__(self, members: Sequence[GraphedTraining]) -> None:
-        self.members = tuple(members)
+    def __init__(self) -> None:
+        self._steps: tuple[GraphedStep, ...] = ()
         self._graph: torch.cuda.CUDAGraph | None = None
-        device = members[0].state.vae.device
         self._streams: list[torch.cuda.Stream] = []
-        on_gpu = device.type == "cuda"
-        self._there = torch.cuda.device(device) if on_gpu else nullcontext()
-        with self._there:
-            if on_gpu:
-                self._streams = [torch.cuda.Stream() for _ in members]
-            self._warm_up()
-            if on_gpu:
-                self._graph = self._capture()
 
-    def run(self) -> list[list[Update]]:
-        """As many updates of each as all have left in their tables; one or more."""
-        n = min(member.left for member in self.members)
-        with self._there:
-            for _ in range(n):
+    def run(self, steps: Sequence[GraphedStep], n_updates: int) -> None:
+        """Start the same number of updates of each training.
+
+        Args:
+            steps: The trainings, all on one device.
+            n_updates: Number of updates, at most `GraphedStep.left` of each.
+
+        Raises:
+            TrainingError: if the device has too little memory.
+        """
+        assert n_updates <= min(step.left for step in steps)
+        device = steps[0].state.vae.device
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            if self._steps != tuple(steps):
+                with enough_memory():
+                    self.prepare(steps)
+            for _ in range(n_updates):
                 if self._graph is None:
-                    self._side_by_side()
+                    self._launch_all()
                 else:
                     self._graph.replay()
-            return [member.take(n) for member in self.members]
 
-    def _side_by_side(self) -> None:
+    def prepare(self, steps: Sequence[GraphedStep]) -> None:
+        """Warm up, and on a GPU capture one update of each training."""
+        self._graph = None  # frees its memory for the next graph
+        self._steps = tuple(steps)
+        on_gpu = steps[0].state.vae.device.type == "cuda"
+        self._streams = [torch.cuda.Stream() for _ in steps] if on_gpu else []
+        self._warm_up()
+        if on_gpu:
+            self._graph = self._capture()
+
+    def _launch_all(self) -> None:
+        """Start one update of each training, on a GPU in its own stream."""
         if not self._streams:
-            for member in self.members:
-                member.update()
+            for step in self._steps:
+                step.launch()
             return
-        here = torch.cuda.current_stream()
-        for member, stream in zip(self.members, self._streams, strict=True):
-            stream.wait_stream(here)
+        main = torch.cuda.current_stream()
+        for step, stream in zip(self._steps, self._streams, strict=True):
+            stream.wait_stream(main)
             with torch.cuda.stream(stream):
-                member.update()
+                step.launch()
         for stream in self._streams:
-            here.wait_stream(stream)
+            main.wait_stream(stream)
 
     def _warm_up(self) -> None:
-        """Let everything be allocated that is once, and change nothing."""
-        noises = [member.state.noise for member in self.members]
-        before = [noise.get_state() for noise in noises]
-        tables = [member._turn.clone() for member in self.members]
-        for member in self.members:
-            member.hold(True)
-            member._turn.zero_()
-        # Trainings of one kind share what is compiled; by default dynamo gives up after 8 kinds.
-        limits = torch._dynamo.config.patch(
-            recompile_limit=KINDS, accumulated_recompile_limit=KINDS
-        )
-        with limits, warnings.catch_warnings():
-            # An objective is float32 on purpose.
+        """Run skipped updates, which allocate memory and compile, and change nothing else."""
+        with ExitStack() as stack:
+            for step in self._steps:
+                stack.enter_context(step.rehearsal())
+            # dynamo stops after 8 kinds by default; trainings of one kind share a compilation.
+            limits = torch._dynamo.config.patch(
+                recompile_limit=MAX_COMPILED, accumulated_recompile_limit=MAX_COMPILED
+            )
+            stack.enter_context(limits)
+            stack.enter_context(warnings.catch_warnings())
+            # Objectives compute in float32 on purpose.
             warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
             for _ in range(WARM_UPS):
-                self._side_by_side()
-        for member, turn in zip(self.members, tables, strict=True):
-            member.hold(False)
-            member._turn.copy_(turn)
-        for noise, state in zip(noises, before, strict=True):
-            noise.set_state(state)
+                self._launch_all()
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        for member in self.members:
-            graph.register_generator_state(member.state.noise)
+        for step in self._steps:
+            graph.register_generator_state(step.state.noise)
         with torch.cuda.graph(graph):
-            self._side_by_side()
+            self._launch_all()
         return graph
+
+
+def replays_updates(config: TrainConfig, group: ProcessGroup) -> bool:
+    """Whether whole updates are captured on a GPU. Several processes gather within an update."""
+    on_gpu = torch.device(config.device).type == "cuda"
+    return on_gpu and config.compute == "fast" and group.size == 1
 
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Raise TrainingError where the device has not enough of it."""
+    """Turn an out-of-memory error of a device into an error for the user.
+
+    Raises:
+        TrainingError: if the device has too little memory.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -244,15 +272,19 @@ def enough_memory() -> Iterator[None]:
             "The device has too little memory.",
             expected="room for the frames, and for a batch of every model at once",
             got=". ".join(str(error).split(". ")[:2]),
-            remedy="a smaller batch_size, fewer models at once, or less memory for frames, which "
-            "are then streamed; what was saved is kept",
+            remedy="choose a smaller batch_size, fewer models at once, or a smaller memory, so "
+            "that frames are streamed; checkpoints are kept",
         ) from error
 
 
-def to_device(dataset: FrameDataset, device: torch.device) -> Tensor:
-    """All frames of a dataset, (N, H, W, C) uint8, copied to a device part by part."""
+def copy_to_device(dataset: FrameDataset, device: torch.device) -> Tensor:
+    """Copy all frames of a dataset to a device, part by part.
+
+    Returns:
+        (N, H, W, C) uint8.
+    """
     frames = torch.empty((len(dataset), *dataset.spec.shape), dtype=torch.uint8, device=device)
     for start in range(0, len(dataset), 4096):
-        few = np.arange(start, min(start + 4096, len(dataset)))
-        frames[start : start + 4096].copy_(torch.from_numpy(dataset.frames(few)))
+        part = np.arange(start, min(start + 4096, len(dataset)))
+        frames[start : start + 4096].copy_(torch.from_numpy(dataset.frames(part)))
     return frames

@@ -1,11 +1,11 @@
-"""Team: the processes that train one model together, each on its part of every batch.
+"""ProcessGroup: several processes train one model, each with its part of every batch.
 
-`torchrun --nproc-per-node 2 -m rl_vae.cli train-vae ...` starts two. They meet over gloo, on one
-machine or on several that share their folders. All go through the same batches, draw the same
-noise for all frames of a batch, and take their own rows of both. What an objective is told of a
-batch is gathered, so that each process has the loss of the whole batch, its statistics included,
-and contributes what its own frames add to the gradient. Two processes with batches of 32 do what
-one does with batches of 64, but for the order of sums.
+`torchrun --nproc-per-node 2 -m rl_vae.cli train-vae ...` starts two processes. They communicate
+over gloo, on one machine or on several machines with shared folders. All processes draw the same
+batches and the same noise for all frames of a batch; each uses its own rows of both. The inputs of
+the objective are gathered, so that every process computes the loss of the whole batch, batch
+statistics included, and its gradient with respect to its own frames; the gradients are summed. Two
+processes with batches of 32 give the result of one process with batches of 64, except for rounding.
 
 Shape letters: N processes, B frames of one process, Z latents.
 """
@@ -27,22 +27,25 @@ Rows = TypeVar("Rows", Tensor, NDArray[Any])
 
 
 class ProcessGroup:
-    """The processes of one training, seen from one of them; most trainings have no other.
+    """The processes of one training. Most trainings have one process.
 
     Args:
-        rank: Which one this is. The first, 0, writes and tells; the others do neither.
-        size: How many there are.
+        rank: Number of this process. Process 0, the main process, writes files and prints.
+        size: N, the number of processes.
     """
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size, self.is_main_process = rank, size, rank == 0
         self._shared: nn.Module | None = None
 
-    def agree(self, run: object) -> None:
-        """Check that all processes are about to train the same.
+    def check_agreement(self, run: object) -> None:
+        """Check that all processes got the same settings.
+
+        Args:
+            run: Settings and inputs of this process.
 
         Raises:
-            ConfigError: where they are not.
+            ConfigError: if they differ.
         """
         if self.size > 1:
             runs: list[object] = [None] * self.size
@@ -50,69 +53,76 @@ class ProcessGroup:
             for rank, other in enumerate(runs):
                 if other != runs[0]:
                     raise ConfigError(
-                        "The processes of this training were given different things to do.",
-                        expected=f"{runs[0]}, as process 0 was",
+                        "The processes of this training have different settings.",
+                        expected=f"{runs[0]}, the settings of process 0",
                         got=f"{other} in process {rank}",
-                        remedy="give all the same dataset and settings",
+                        remedy="start all processes with the same dataset and settings",
                     )
 
-    def share(self, vae: nn.Module) -> None:
-        """Give this module the same weights in all processes; its gradients will be, too."""
+    def share_gradients(self, vae: nn.Module) -> None:
+        """Give a module the weights of process 0, and sum its gradients over the processes."""
         if self.size > 1:
             self._shared = nn.parallel.DistributedDataParallel(_Caller(vae))
 
     def shard(self, batch: Rows) -> Rows:
-        """Of a batch's N B rows the B that are this process's; a remainder is nobody's."""
+        """The B rows of this process, of a batch of N B rows. A remainder is not used."""
         rows = len(batch) // self.size
         return batch[self.rank * rows : (self.rank + 1) * rows]
 
     def repeat_for_all(self, own: Tensor) -> Tensor:
-        """As many rows as the whole batch has, (N B, ...), of which `own` are these (B, ...)."""
+        """Repeat the rows of this process N times, (B, ...) -> (N B, ...)."""
         return own if self.size == 1 else own.repeat(self.size, *[1] * (own.ndim - 1))
 
     def gather(self, forward: Callable[[], LossInputs]) -> LossInputs:
-        """The pass of the whole batch, where `forward` makes that of this process's rows.
+        """Gather the outputs of all processes to those of the whole batch.
 
-        Only those carry a gradient; `share` adds the others' gradients to it.
+        Only the rows of this process carry a gradient; `share_gradients` adds the others.
+
+        Args:
+            forward: Computes the forward pass of the rows of this process.
         """
         if self._shared is None:
             return forward()
         own: LossInputs = self._shared(forward)
+
+        # Send all columns in one tensor
         columns = [own.distortion[:, None], own.kl, own.mu, own.logvar, own.z]
         row = torch.cat(columns, dim=1)  # (B, 1 + 4 Z)
-        if row.requires_grad:  # DistributedDataParallel takes the mean where this asks for the sum
+        if row.requires_grad:
+            # DistributedDataParallel takes the mean of the gradients; this makes it their sum.
             row.register_hook(lambda gradient: self.size * gradient)
         rows = [torch.empty_like(row) for _ in range(self.size)]
         distributed.all_gather(rows, row.detach())
         rows[self.rank] = row
-        together = torch.cat(rows)  # (N B, 1 + 4 Z)
+
+        # Split the rows of the whole batch again
         widths = [column.shape[1] for column in columns]
-        distortion, kl, mu, logvar, z = together.split(widths, dim=1)
+        distortion, kl, mu, logvar, z = torch.cat(rows).split(widths, dim=1)
         return LossInputs(distortion.squeeze(1), kl, mu, logvar, z, own.frames)
 
     def device(self, name: str) -> torch.device:
-        """Where this process trains: of several GPUs of its machine its own."""
-        own = torch.device(name)
-        if own.type == "cuda" and own.index is None and self.size > 1:
+        """The device of this process: its own GPU, if "cuda" names none and there are several."""
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None and self.size > 1:
             return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        return own
+        return device
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
+        """Wait until all processes have called this function."""
         if self.size > 1:
             distributed.barrier()
 
 
-ALONE = ProcessGroup()
-"""A training in one process."""
+SINGLE_PROCESS = ProcessGroup()
+"""The group of a training in one process."""
 
 
 class _Caller(nn.Module):
-    """Calls what it is given: DistributedDataParallel watches what happens within a forward."""
+    """Calls a function inside `forward`, where DistributedDataParallel registers gradients."""
 
     def __init__(self, vae: nn.Module) -> None:
         super().__init__()
-        # Not the module itself: its buffers, which never change, would be sent in every update.
+        # The weights alone: constant buffers of the module would be sent in every update.
         self.weights = nn.ParameterList(vae.parameters())
 
     def forward(self, function: Callable[[], LossInputs]) -> LossInputs:
@@ -120,18 +130,21 @@ class _Caller(nn.Module):
 
 
 def init_process_group(device: str = "cpu") -> ProcessGroup:
-    """The processes that torchrun started, or that torch.distributed knows of already; or just one.
+    """Join the processes that torchrun started; without torchrun a group of one process.
 
-    What they meet over stays for the next training: torch cannot open it twice. Tensors on GPUs go
-    over NCCL, all others over gloo.
+    The connection stays open for the next training: torch cannot open it twice. Tensors on GPUs
+    are sent over NCCL, others over gloo.
+
+    Args:
+        device: Device of the training.
 
     Raises:
-        RuntimeError: of torch's, where they cannot meet.
+        RuntimeError: if torch cannot connect the processes.
     """
     if started_by_torchrun() and not distributed.is_initialized():
         on_gpus = torch.device(device).type == "cuda"
         if on_gpus:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # NCCL asks for the current one
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # NCCL uses the current device
         distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo")
     if distributed.is_available() and distributed.is_initialized():
         return ProcessGroup(distributed.get_rank(), distributed.get_world_size())
@@ -139,10 +152,10 @@ def init_process_group(device: str = "cpu") -> ProcessGroup:
 
 
 def started_by_torchrun() -> bool:
-    """Whether this process is one of those that torchrun starts."""
+    """Whether torchrun started this process."""
     return distributed.is_available() and distributed.is_torchelastic_launched()
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one to tell the user what came out."""
+    """Whether this is the main process, which prints results."""
     return not started_by_torchrun() or os.environ["RANK"] == "0"

@@ -1,13 +1,14 @@
-"""Diagnostics: how a VAE does on held-out frames, and alarms with a cure.
+"""evaluate_vae: measures of a VAE on held-out frames.
 
-Shape letters: B batch, C H W frame, Z latents.
+Shape letters: B batch, C H W frame, N frames, Z latents.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from itertools import repeat
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,54 +18,43 @@ from torch import Tensor, nn
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.base import LossInputs, Objective
-from rl_vae.objectives.divergences import kl_per_dimension
-from rl_vae.objectives.likelihoods import (
-    bits_per_dimension,
-    log_normaliser,
-    moving_weights,
-)
+from rl_vae.objectives.likelihoods import bits_per_dimension, log_normaliser
+from rl_vae.training.step import PassOutput, StepInputs, run_pass
 
 ACTIVE_UNIT = 0.01
-"""A latent is active where the variance of its mean over frames is above this (Burda et al. 2016,
-section 3.4)."""
+"""Smallest variance over frames of the mean of an active latent (Burda et al. 2016, section
+3.4)."""
 
-USUAL_BETA_NORM = (1e-6, 1.0)
-"""Published settings lie well within this; 1 weighs a latent like a pixel."""
-
-MOST_BETA = 1000.0
-"""Four times the largest beta of Higgins et al. 2017 (250, table 1)."""
-
-SETTLED = 0.25, 100
-"""Share of the updates, and updates, after which an empty code is alarming."""
-
-AT_ONCE = 2**23
-"""Values of frames that are measured at once on a GPU, 32 MiB in float32."""
+GPU_VALUES = 2**23
+"""Number of pixel values that are measured at once on a GPU, 32 MiB in float32."""
 
 
 class HeldOut(NamedTuple):
-    """How a VAE does on frames that it never trained on. All in nats a frame."""
+    """Measures of a VAE on held-out frames. Losses are in nats per frame."""
 
     loss: float
-    """What is minimised, at its full weight."""
+    """Loss that is minimised, with the full weights of its schedule."""
     distortion: float
-    """-log p(x | z) summed over pixels, each counting the same."""
+    """-log p(x | z), summed over pixels, all with the same weight."""
     rate: float
-    """KL summed over latents; where the objective draws no z, |mu|^2 / 2."""
+    """KL, summed over latents. If the objective decodes mu: |mu|^2 / 2."""
     elbo: float | None
-    """-(distortion + rate), Bernoulli's cross-entropy normalised, so that likelihoods compare;
-    None where the objective draws no z."""
+    """-(distortion + rate); for Bernoulli the distortion of the normalised density, so that
+    likelihoods compare. None if the objective decodes mu."""
     bits_per_dimension: float | None
-    """The same as bits for each 8-bit value of a frame."""
+    """The same in bits per 8-bit value of a frame."""
     mse: float
-    """Mean squared error of the reconstruction from mu, per value, in units of 255."""
+    """Mean squared error of the reconstruction from mu, per value, for values from 0 to 255."""
     active_units: int
+    """Number of latents whose mean has a variance above 0.01 over the frames."""
     kl_per_dimension: tuple[float, ...]
+    """KL of each latent."""
     terms: Mapping[str, float]
-    """What else the loss is made of, by name."""
+    """Further terms of the loss, by name."""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> HeldOut:
-        """The measures in a record that went through JSON."""
+        """The measures in a record that was read from JSON."""
         values = {name: record[name] for name in cls._fields}
         return cls(**{**values, "kl_per_dimension": tuple(record["kl_per_dimension"])})
 
@@ -76,152 +66,150 @@ def evaluate_vae(
     objective: Objective,
     batch_size: int,
     discriminator: nn.Module | None = None,
-    usual: Tensor | None = None,
+    median_frame: Tensor | None = None,
     moving_weight: float = 1.0,
-    resident: Tensor | None = None,
+    device_frames: Tensor | None = None,
 ) -> HeldOut:
-    """Measure a VAE on some frames of a dataset, with fixed noise, so that runs compare.
+    """Measure a VAE on frames of a dataset, with the same noise in every call.
 
     Args:
-        vae: What is measured.
-        dataset: Where the frames are.
-        indices: Which of them.
-        objective: Whose loss.
-        batch_size: Frames at once.
-        discriminator: The objective's discriminator, if it has one.
-        usual: (C, H, W) median frame, where the loss weighs moving pixels.
-        moving_weight: How much it does.
-        resident: (N, H, W, C) uint8, all of the dataset's frames, where they are on the VAE's
-            device already.
+        vae: The model.
+        dataset: The frames.
+        indices: (N,) indices of the frames that are measured.
+        objective: The loss.
+        batch_size: B, the number of frames that a loss is computed of.
+        discriminator: Discriminator of the objective, if the objective has one.
+        median_frame: (C, H, W) median in [0, 1], if moving pixels get another weight in the loss.
+        moving_weight: Weight of these pixels.
+        device_frames: (all frames, H, W, C) uint8 of the dataset on the VAE's device. None: frames
+            are read from the dataset.
     """
     noise, n, device = torch.Generator().manual_seed(0), len(indices), vae.device
-    sums: dict[str, Tensor] = {}  # on the device, as all until the end: nothing waits for it
+    sums: dict[str, Tensor] = {}  # on the device until the end, so that nothing waits for a GPU
     kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64, device=device)
-    codes, at_once = [], _at_once(vae, batch_size)
+    means, step = [], frames_at_once(vae, batch_size)
     with torch.no_grad():
-        for start in range(0, n, at_once):
-            chosen = indices[start : start + at_once]
-            if resident is None:
+        for start in range(0, n, step):
+            # Encode and decode
+            chosen = indices[start : start + step]
+            if device_frames is None:
                 frames = torch.from_numpy(dataset.frames(chosen)).to(device)
             else:
-                frames = resident.index_select(0, torch.from_numpy(chosen).to(device))
-            x = VAE.to_input(frames)
-            mu, logvar = posterior = vae.encode(x)
-            z = mu
+                frames = device_frames.index_select(0, torch.from_numpy(chosen).to(device))
+            x, drawn = VAE.to_input(frames), None
             if not objective.deterministic:
-                drawn = torch.randn(mu.shape, generator=noise).to(device)  # the same everywhere
-                z = vae.reparameterise(posterior, drawn)
-            logits = vae.decode_logits(z)
-            plain = weighed = vae.distortion(logits, x)
-            if usual is not None:
-                weighed = vae.distortion(logits, x, moving_weights(x, usual, moving_weight))
-            each_kl = kl_per_dimension(mu, logvar)
-            missing = log_normaliser(logits) if vae.config.likelihood == "bernoulli" else 0 * plain
-            errors = (torch.sigmoid(vae.decode_logits(mu)) - x).square()
-            each = (plain, missing, errors, weighed, each_kl, mu, logvar, z)
-            for batch in zip(*(part.split(batch_size) for part in each), strict=True):
-                lost, lack, error, *passed = batch
-                out = LossInputs._make([*passed, n])
-                terms = objective.terms(out, objective.schedule(1.0), discriminator)
-                parts = {
-                    "loss": terms.loss,
-                    "distortion": lost.mean(),
-                    "normaliser": lack.mean(),
-                    "mse": error.mean() * 255.0**2,
-                    **terms.parts,
-                }
-                for name, value in parts.items():
-                    added = len(lost) * value.double()
+                # Drawn on the CPU: the same numbers for every device
+                shape = len(x), vae.config.latent_dim
+                drawn = torch.randn(shape, generator=noise).to(device)
+            output = run_pass(
+                vae,
+                StepInputs(x, x, drawn),
+                n,
+                median_frame=median_frame,
+                moving_weight=moving_weight,
+            )
+
+            # Measure each frame, and each batch's loss
+            measures = _measure_frames(vae, x, output, weighted=median_frame is not None)
+            parts = zip(
+                _batches(output.loss_inputs, batch_size),
+                _batches(measures, batch_size),
+                strict=True,
+            )
+            for loss_inputs, batch in parts:
+                terms = objective.terms(loss_inputs, objective.schedule(1.0), discriminator)
+                values = {"loss": terms.loss, **batch.means(), **terms.parts}
+                for name, value in values.items():
+                    added = len(batch.distortion) * value.double()
                     sums[name] = sums[name] + added if name in sums else added
-            kl += each_kl.double().sum(0)
-            codes.append(mu)
-    means = {name: float(value) / n for name, value in sums.items()}
-    kl_mean = (kl / n).tolist()
-    rate = sum(kl_mean)
-    elbo = None
-    if not objective.deterministic:
-        elbo = means["normaliser"] - means["distortion"] - rate
-    return HeldOut(
-        loss=means.pop("loss"),
-        distortion=means.pop("distortion"),
-        rate=rate,
-        elbo=elbo,
-        bits_per_dimension=None if elbo is None else bits_per_dimension(elbo, math.prod(vae.shape)),
-        mse=means.pop("mse"),
-        active_units=int((torch.cat(codes).double().var(dim=0) > ACTIVE_UNIT).sum()),
-        kl_per_dimension=tuple(kl_mean),
-        terms={name: value for name, value in means.items() if name != "normaliser"},
+            kl += output.loss_inputs.kl.double().sum(0)
+            means.append(output.loss_inputs.mu)
+    variances = torch.cat(means).double().var(dim=0)
+    return _summarise(
+        {name: float(value) / n for name, value in sums.items()},
+        (kl / n).tolist(),
+        int((variances > ACTIVE_UNIT).sum()),
+        math.prod(vae.shape),
+        deterministic=objective.deterministic,
     )
 
 
-def _at_once(vae: VAE, batch_size: int) -> int:
-    """Frames that go through the networks at once: on a GPU more than a batch, which is too few."""
-    if vae.device.type == "cpu":
-        return batch_size
-    return batch_size * max(1, AT_ONCE // (batch_size * math.prod(vae.shape)))
-
-
-class Alarm(NamedTuple):
-    """Something that is wrong with a training that goes on, and what to do about it."""
-
-    name: str
-    """"beta_norm", "collapse" or "not_finite"."""
-    what: str
-    cure: str
-
-    def __str__(self) -> str:
-        return f"ALARM {self.name}: {self.what} Cure: {self.cure}."
-
-
 def beta_norm(objective: Objective, vae: VAE) -> float:
-    """Beta Z / (C H W) (Higgins et al. 2017, section 4.2), of the largest weight on the rate."""
+    """Normalised beta of the largest weight of the KL: beta Z / (C H W).
+
+    Higgins et al. 2017, section 4.2.
+    """
     return objective.max_kl_weight() * vae.config.latent_dim / math.prod(vae.shape)
 
 
-def check_beta(objective: Objective, vae: VAE) -> list[Alarm]:
-    """An alarm where beta is far from what anyone uses."""
-    beta, norm = objective.max_kl_weight(), beta_norm(objective, vae)
-    low, high = USUAL_BETA_NORM
-    if beta == 0 or (low <= norm <= high and beta <= MOST_BETA):
-        return []
-    return [
-        Alarm(
-            "beta_norm",
-            f"beta {beta:g} is a beta_norm of {norm:.2g}, usual are {low:g} to {high:g} and a beta "
-            f"of at most {MOST_BETA:g}: "
-            + ("the code will be empty." if norm > low else "the code is hardly pressed at all."),
-            "losses here are sums over pixels and latents, so beta 1 is the plain VAE and 4 is "
-            "strong; a beta that was meant for means over pixels is to be multiplied by "
-            f"{math.prod(vae.shape):,} values a frame",
-        )
+def frames_at_once(vae: VAE, batch_size: int) -> int:
+    """Number of frames in one forward pass: a batch, on a GPU as many batches as fill it."""
+    if vae.device.type == "cpu":
+        return batch_size
+    return batch_size * max(1, GPU_VALUES // (batch_size * math.prod(vae.shape)))
+
+
+class _FrameMeasures(NamedTuple):
+    """Measures of each frame."""
+
+    distortion: Tensor
+    """(B,) without weights of pixels."""
+    normaliser: Tensor
+    """(B,) log-normaliser of Bernoulli's cross-entropy, else 0."""
+    errors: Tensor
+    """(B, C, H, W) squared errors of the reconstruction from mu, for values in [0, 1]."""
+
+    def means(self) -> dict[str, Tensor]:
+        return {
+            "distortion": self.distortion.mean(),
+            "normaliser": self.normaliser.mean(),
+            "mse": self.errors.mean() * 255.0**2,
+        }
+
+
+Columns = TypeVar("Columns", LossInputs, _FrameMeasures)
+
+
+def _measure_frames(vae: VAE, x: Tensor, output: PassOutput, *, weighted: bool) -> _FrameMeasures:
+    """Measure the frames x (B, C, H, W) beside what the objective gets."""
+    logits, distortion = output.logits, output.loss_inputs.distortion
+    if weighted:
+        distortion = vae.distortion(logits, x)
+    bernoulli = vae.config.likelihood == "bernoulli"
+    normaliser = log_normaliser(logits) if bernoulli else 0 * distortion
+    errors = (torch.sigmoid(vae.decode_logits(output.loss_inputs.mu)) - x).square()
+    return _FrameMeasures(distortion, normaliser, errors)
+
+
+def _batches(columns: Columns, batch_size: int) -> Iterator[Columns]:
+    """Split the rows of all tensors into batches."""
+    parts = [
+        part.split(batch_size) if isinstance(part, Tensor) else repeat(part) for part in columns
     ]
+    for batch in zip(*parts, strict=False):
+        yield type(columns)(*batch)
 
 
-def check_collapse(held_out: HeldOut, step: int, total: int) -> list[Alarm]:
-    """An alarm where no latent tells frames apart, a quarter of the updates done."""
-    share, updates = SETTLED
-    if held_out.active_units or step < updates or step < share * total:
-        return []
-    return [
-        Alarm(
-            "collapse",
-            f"none of {len(held_out.kl_per_dimension)} latents is active (KL {held_out.rate:.2g} "
-            "nats): every frame has the same code.",
-            "lower beta, give each latent free_bits (0.1), warm up longer, or take "
-            "likelihood='gaussian' with a smaller sigma, so that small differences count",
-        )
-    ]
-
-
-def check_skipped(skipped: int) -> list[Alarm]:
-    """An alarm where updates of the last epoch were left out."""
-    if not skipped:
-        return []
-    return [
-        Alarm(
-            "not_finite",
-            f"{skipped} updates of this epoch had a loss or gradient that is no finite number and "
-            "were skipped.",
-            "lower the learning_rate",
-        )
-    ]
+def _summarise(
+    means: dict[str, float],
+    kl: list[float],
+    active_units: int,
+    values: int,
+    *,
+    deterministic: bool,
+) -> HeldOut:
+    """The measures, from means over frames; `values` is C H W."""
+    rate = sum(kl)
+    elbo = None if deterministic else means["normaliser"] - means["distortion"] - rate
+    named = ("loss", "distortion", "normaliser", "mse")
+    return HeldOut(
+        loss=means["loss"],
+        distortion=means["distortion"],
+        rate=rate,
+        elbo=elbo,
+        bits_per_dimension=None if elbo is None else bits_per_dimension(elbo, values),
+        mse=means["mse"],
+        active_units=active_units,
+        kl_per_dimension=tuple(kl),
+        terms={name: value for name, value in means.items() if name not in named},
+    )

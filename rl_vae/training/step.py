@@ -1,4 +1,4 @@
-"""Updates: what one batch of frames does to a VAE in training, on any device.
+"""TrainStep: one update of a VAE, on any device; and the forward pass of an autoencoder.
 
 Shape letters: B batch, C H W frame, Z latents.
 """
@@ -8,130 +8,207 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.vae import VAE
-from rl_vae.objectives.base import LossInputs, Objective
+from rl_vae.objectives.base import LossInputs
 from rl_vae.objectives.divergences import kl_per_dimension
 from rl_vae.objectives.likelihoods import moving_weights
-from rl_vae.training.checkpoint import State
-from rl_vae.training.distributed import ProcessGroup
-from rl_vae.training.precision import Precision
+from rl_vae.training.config import TrainConfig
+from rl_vae.training.distributed import SINGLE_PROCESS, ProcessGroup
+from rl_vae.training.precision import FLOAT32, Precision, choose_precision
+from rl_vae.training.state import TrainState
 
-
-class StepSettings(NamedTuple):
-    """What a training holds to from its first update to its last."""
-
-    objective: Objective
-    learning_rate: float
-    """Adam's, at its highest."""
-    lr_warm_up: float
-    """Share of the updates over which it rises from 0."""
-    total: int
-    """Updates in all."""
-    frames: int
-    """How many are trained on."""
-    precision: Precision
-    moving_weight: float = 1.0
-    usual: Tensor | None = None
-    """(C, H, W) median frame, where moving pixels count more."""
-    team: ProcessGroup = ProcessGroup()
-
-    def rate(self, step: int) -> float:
-        """The learning rate of an update: up in a line, level, down in a line to 0 from half on."""
-        rising = (step + 1) / max(1.0, self.lr_warm_up * self.total)
-        return self.learning_rate * min(1.0, rising, 2 * (1 - step / self.total))
-
-    def schedule(self, step: int) -> float:
-        """The objective's number that moves."""
-        return self.objective.schedule(step / self.total)
+MEDIAN_FRAMES = 256
+"""Largest number of training frames that the median frame is computed from."""
 
 
 class Update(NamedTuple):
-    """What is told of an update."""
+    """Result of one update."""
 
     loss: float
-    """Nats a frame."""
+    """Loss of the batch in nats per frame."""
     gradient_norm: float
-    """Euclidean, over all weights of the VAE."""
+    """Euclidean norm of the gradient over all weights of the VAE."""
 
     @property
     def finite(self) -> bool:
-        """Whether it was made; one that is not finite is left out."""
+        """Whether both numbers are finite. If not, the update was skipped."""
         return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
 
 
 class StepInputs(NamedTuple):
-    """What a pass is computed from: all that is random about it is drawn."""
+    """Inputs of a forward pass. All random numbers are drawn, so that a pass is a function."""
 
     x: Tensor
-    """(B, C, H, W) in [0, 1]: what is to be drawn."""
+    """(B, C, H, W) frames in [0, 1]: the target of the reconstruction."""
     shown: Tensor
-    """(B, C, H, W): what the encoder sees."""
+    """(B, C, H, W) frames that the encoder gets; a denoising objective corrupts them."""
     noise: Tensor | None
-    """(B, Z) of N(0, 1); None where the objective draws no z."""
+    """(B, Z) draws of N(0, 1). None if the objective decodes mu."""
 
 
-def draw_inputs(state: State, frames: Tensor, plan: StepSettings) -> StepInputs:
-    """What a pass needs of frames (B, H, W, C) uint8, where the weights are."""
-    objective, team = plan.objective, plan.team
-    x = VAE.to_input(frames)
-    shown = team.shard(objective.corrupt(team.repeat_for_all(x), state.noise))
-    noise = None
-    if not objective.deterministic:
-        shape = team.size * len(x), state.vae.config.latent_dim
-        noise = team.shard(torch.randn(shape, generator=state.noise, device=x.device))
-    return StepInputs(x, shown, noise)
+class PassOutput(NamedTuple):
+    """Outputs of a forward pass."""
+
+    loss_inputs: LossInputs
+    """Inputs of the objective."""
+    logits: Tensor
+    """(B, C, H, W) logits of the reconstruction."""
 
 
-def run_pass(vae: VAE, inputs: StepInputs, plan: StepSettings) -> LossInputs:
-    """Through the autoencoder, as its objective wants it; draws nothing."""
+def run_pass(
+    vae: VAE,
+    inputs: StepInputs,
+    n_frames: int,
+    *,
+    precision: Precision = FLOAT32,
+    median_frame: Tensor | None = None,
+    moving_weight: float = 1.0,
+) -> PassOutput:
+    """Encode, sample and decode a batch. Training and held-out evaluation share this function.
+
+    Args:
+        vae: The model.
+        inputs: The batch and its noise.
+        n_frames: Number of frames that the batch is drawn from.
+        precision: Number format of the networks; the losses are float32 in any case.
+        median_frame: (C, H, W) median in [0, 1], if moving pixels get another weight.
+        moving_weight: Weight of these pixels.
+    """
     x, shown, noise = inputs
-    with plan.precision.autocast(x.device):
+    with precision.autocast(x.device):
         posterior = vae.encode(shown)
         z = posterior.mu if noise is None else vae.reparameterise(posterior, noise)  # (B, Z)
         logits = vae.decode_logits(z)
     weights = None
-    if plan.usual is not None:
-        weights = moving_weights(x, plan.usual, plan.moving_weight)
-    lost = vae.distortion(logits, x, weights)
+    if median_frame is not None:
+        weights = moving_weights(x, median_frame, moving_weight)  # (B, 1, H, W)
+    distortion = vae.distortion(logits, x, weights)
     kl = kl_per_dimension(posterior.mu, posterior.logvar)
-    return LossInputs(lost, kl, posterior.mu, posterior.logvar, z, plan.frames)
+    loss_inputs = LossInputs(distortion, kl, posterior.mu, posterior.logvar, z, n_frames)
+    return PassOutput(loss_inputs, logits)
 
 
-def update_weights(state: State, frames: Tensor, plan: StepSettings) -> Update:
-    """One update with frames (B, H, W, C) uint8; counts itself, leaves out what is not finite."""
-    objective = plan.objective
-    for group in state.optimizer.param_groups:
-        group["lr"] = plan.rate(state.step)
-    inputs = draw_inputs(state, frames, plan)
-    out = plan.team.gather(lambda: run_pass(state.vae, inputs, plan))
-    loss = objective.terms(out, plan.schedule(state.step), state.discriminator).loss
-    norm = backward(state, loss)
-    update = Update(float(loss.detach()), float(norm))
-    if update.finite:
-        state.optimizer.step()
-        update_discriminator(state, out.z.detach(), objective)
-    else:
-        state.skipped += 1
-    state.step += 1
-    return update
+class TrainStep:
+    """One update of a VAE: batch and noise, forward pass, loss, gradient, Adam, discriminator.
+
+    `update` makes an update at once. `rl_vae.training.cuda_graphs` captures the same parts.
+
+    Args:
+        state: State of the training; every update changes it.
+        config: Settings of the training. batch_size counts the frames of all processes.
+        n_frames: Number of training frames.
+        median_frame: (C, H, W) median in [0, 1], if moving pixels get another weight.
+        group: The processes that train together.
+    """
+
+    def __init__(
+        self,
+        state: TrainState,
+        config: TrainConfig,
+        n_frames: int,
+        median_frame: Tensor | None = None,
+        group: ProcessGroup = SINGLE_PROCESS,
+    ) -> None:
+        self.state, self.config, self.n_frames = state, config, n_frames
+        self.median_frame, self.group = median_frame, group
+        self.total_steps = config.total_steps(n_frames)
+        self.precision = choose_precision(config.compute, state.vae.config.network, config.device)
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of an update: linear rise, constant, linear fall to 0 from the middle."""
+        rise = (step + 1) / max(1.0, self.config.lr_warm_up * self.total_steps)
+        return self.config.learning_rate * min(1.0, rise, 2 * (1 - step / self.total_steps))
+
+    def schedule(self, step: int) -> float:
+        """The scheduled number of the objective, such as beta during its warm-up."""
+        return self.config.objective.schedule(step / self.total_steps)
+
+    def update(self, frames: Tensor) -> Update:
+        """Make one update, or skip it if loss or gradient is not finite.
+
+        Args:
+            frames: (B, H, W, C) uint8 frames of this process, on the device.
+        """
+        state = self.state
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.learning_rate(state.step)
+        loss, z = self.loss(self.draw_inputs(frames), self.schedule(state.step))
+        norm = self.backward(loss)
+        update = Update(float(loss.detach()), float(norm))
+        if update.finite:
+            state.optimizer.step()
+            self.update_discriminator(z.detach())
+        else:
+            state.skipped += 1
+        state.step += 1
+        return update
+
+    def draw_inputs(self, frames: Tensor) -> StepInputs:
+        """Draw the noise of a batch (B, H, W, C) of uint8 frames."""
+        state, objective, group = self.state, self.config.objective, self.group
+        x = VAE.to_input(frames)
+        # All processes draw the noise of the whole batch, and each uses its own rows.
+        shown = group.shard(objective.corrupt(group.repeat_for_all(x), state.noise))
+        noise = None
+        if not objective.deterministic:
+            shape = group.size * len(x), state.vae.config.latent_dim
+            noise = group.shard(torch.randn(shape, generator=state.noise, device=x.device))
+        return StepInputs(x, shown, noise)
+
+    def loss(self, inputs: StepInputs, weight: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of the whole batch, a scalar, and the codes (B, Z) that were decoded.
+
+        Args:
+            inputs: The batch and its noise.
+            weight: The scheduled number of the objective.
+        """
+
+        def forward() -> LossInputs:
+            return run_pass(
+                self.state.vae,
+                inputs,
+                self.n_frames,
+                precision=self.precision,
+                median_frame=self.median_frame,
+                moving_weight=self.config.moving_weight,
+            ).loss_inputs
+
+        out = self.group.gather(forward)
+        terms = self.config.objective.terms(out, weight, self.state.discriminator)
+        return terms.loss, out.z
+
+    def backward(self, loss: Tensor) -> Tensor:
+        """Compute the gradients of the VAE's weights; return their norm, a scalar."""
+        self.state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        weights = self.state.vae.parameters()
+        return nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
+
+    def update_discriminator(self, z: Tensor) -> None:
+        """Make one update of the discriminator, if there is one, with the codes (B, Z)."""
+        discriminator, optimizer = self.state.discriminator, self.state.discriminator_optimizer
+        if discriminator is None or optimizer is None:
+            return
+        loss = self.config.objective.discriminator_loss(discriminator, z, self.state.noise)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
 
 
-def backward(state: State, loss: Tensor) -> Tensor:
-    """Fresh gradients of the VAE's weights, and their norm."""
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    gradients = [weight.grad for weight in state.vae.parameters() if weight.grad is not None]
-    return nn.utils.get_total_norm(gradients)
+def measure_median_frame(dataset: FrameDataset, train: NDArray[np.int64]) -> Tensor:
+    """Compute the median frame (C, H, W) in [0, 1] over training frames.
 
-
-def update_discriminator(state: State, z: Tensor, objective: Objective) -> None:
-    """One update of the discriminator, if there is one, on the codes (B, Z) of the same batch."""
-    if state.discriminator is None or state.discriminator_optimizer is None:
-        return
-    loss = objective.discriminator_loss(state.discriminator, z, state.noise)
-    state.discriminator_optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    state.discriminator_optimizer.step()
+    Args:
+        dataset: The frames.
+        train: (N,) indices of the training frames.
+    """
+    n = min(len(train), MEDIAN_FRAMES)
+    chosen = train[np.linspace(0, len(train) - 1, n).astype(np.int64)]
+    median = np.median(dataset.frames(chosen), axis=0).round().astype(np.uint8)
+    return VAE.to_input(torch.from_numpy(median)[None])[0]

@@ -1,17 +1,17 @@
-"""train_sweep: several VAEs from the same frames, one a core at once, or all on a GPU.
+"""train_sweep: train several VAEs on the same frames, one per CPU core or all on one GPU.
 
-On CPUs each run is a `train_vae` in a process of its own. The processes read the same memory maps,
-so that the frames are in memory once, and with as many runs as cores each has one thread, which
-waits for no other. Its evidence, by benchmarks/bench_sweep.py: processor time of one model's update,
-64 frames of 64 x 64 x 3, float32, patch network, in milliseconds, least of five rounds in turn, on
-an AMD EPYC with two cores, torch 2.13.0. What takes more of it cannot end sooner:
+On CPUs each run is a `train_vae` in its own process. The processes read the same memory maps, so
+the frames are in memory once. With as many runs as cores each process has one thread and waits for
+no other. Processor time of one update of one model (64 frames of 64 x 64 x 3, float32, network
+"patch") in milliseconds, from benchmarks/bench_sweep.py: the minimum of five alternating rounds, on
+an AMD EPYC with two cores, torch 2.13.0:
 
-    a process each, one thread                          53
-    one after the other, two threads                    64
-    four models' weights stacked, under one vmap        75
+    one process per model, one thread each          53
+    one model after another, two threads            64
+    weights of four models stacked, one vmap        75
 
-On a GPU all runs train in this process: an update of each is one CUDA graph, a stream for each
-model, and the frames lie there once (rl_vae.training.cuda_graphs).
+On a GPU all runs train in this process: one CUDA graph holds an update of each model, with one
+stream per model, and the frames are on the GPU once (`rl_vae.training.cuda_graphs`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import os
 import re
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import torch
 from tqdm.auto import tqdm
 
+from rl_vae.constraints import Range, check_value
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
 from rl_vae.models.device import check_device
@@ -34,17 +35,11 @@ from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
 from rl_vae.system.jobs import JobMessage, run_jobs
 from rl_vae.system.worker_process import ParentLink
-from rl_vae.training.cuda_graphs import enough_memory, to_device
-from rl_vae.training.distributed import ALONE, started_by_torchrun
-from rl_vae.training.train import (
-    TrainConfig,
-    Trained,
-    Training,
-    run_trainings,
-    shards_held,
-    train_in,
-    train_vae,
-)
+from rl_vae.training.config import TrainConfig
+from rl_vae.training.device_sweep import train_on_device
+from rl_vae.training.distributed import started_by_torchrun
+from rl_vae.training.result import Trained
+from rl_vae.training.train import train_vae
 
 
 def train_sweep(
@@ -56,207 +51,168 @@ def train_sweep(
     workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, Trained]:
-    """Train several VAEs on a dataset, or go on with an interrupted sweep.
+    """Train several VAEs on a dataset, or resume an interrupted sweep.
 
-    On CPUs each model equals, to the bit, what `train_vae` makes of the same settings with as many
-    torch threads as a run has here: the number of cores divided by the processes, at least one.
-    (With another number of threads sums are taken in another order: so a sweep goes on to the same
-    bits where `workers` and the number of cores stay the same.) A run that fails does not stop the
-    others: its failure is printed at once and raised in the end.
+    On CPUs each model equals, to the bit, the model of `train_vae` with the same settings and the
+    same number of torch threads: the number of cores divided by the number of processes, at least
+    one. With another number of threads sums have another order; so a resumed sweep gives the same
+    bits if `workers` and the number of cores are the same. A run that fails does not stop the
+    others: its error is printed at once and raised at the end.
 
     Args:
-        dataset: What `collect_frames` made, or several as `ConcatDataset`.
-        out: The folder of the models. Run NAME becomes the model OUT/NAME. Finished models of the
-            same settings are kept, interrupted ones (OUT/NAME.partial) go on; more runs may be
-            added later.
-        runs: How each model is trained, by its name.
-        vae_config: What is trained, the same for all.
-        workers: Processes at once, on CPUs. None: the number of cores. Where a dataset is streamed,
-            each holds up to `TrainConfig.memory` of frames.
-        progress: Whether to show a progress bar, where there is a terminal.
+        dataset: Frames from `collect_frames`; `ConcatDataset` joins several datasets.
+        out: Folder of the models. Run NAME becomes the model folder OUT/NAME. Finished models of
+            the same settings are kept, interrupted ones (OUT/NAME.partial) are resumed. More runs
+            can be added later.
+        runs: Settings of each run, by its name.
+        vae_config: The model, the same for all runs. None: `VAEConfig()`.
+        workers: Number of processes at once, on CPUs. None: the number of cores. If a dataset is
+            streamed, each process holds up to `TrainConfig.memory` of frames.
+        progress: Whether to show a progress bar on a terminal.
 
     Returns:
-        What `train_vae` made of each run, in the order of `runs`.
+        The result of each run, in the order of `runs`.
 
     Raises:
-        ConfigError: where there are no runs, or a name or a setting is out of range.
-        DatasetError: where the dataset is incomplete or damaged.
-        ArtifactError: where OUT/NAME holds something else.
-        TrainingError: where runs failed, with their names, after the others are finished.
+        ConfigError: if there are no runs, or a name or a setting is out of its range.
+        DatasetError: if the dataset is incomplete or damaged.
+        FolderError: if OUT/NAME holds something else.
+        TrainingError: if runs failed, with their names, after the others are finished.
     """
+    # Check the settings and the data, and read finished models
     out, vae_config = Path(out), vae_config or VAEConfig()
     _check(runs, vae_config, workers)
     dataset.require_complete()
     dataset.verify()
-    cores = os.cpu_count() or 1
-    at_once = min(workers or cores, len(runs))
-    made: dict[str, Trained] = {}
+    results: dict[str, Trained] = {}
     for name, config in runs.items():
-        if (out / name).exists():  # read, or refused, before anything is trained
-            made[name] = train_vae(dataset, out / name, vae_config, config, progress=False)
-    arguments = (dataset, out, vae_config, max(1, cores // at_once))
-    if _on_cpu(runs):
-        telling = _in_processes(runs, made, arguments, at_once)
+        if (out / name).exists():
+            results[name] = train_vae(dataset, out / name, vae_config, config, progress=False)
+
+    # Train the others
+    missing = {name: config for name, config in runs.items() if name not in results}
+    if on_cpu(runs):
+        at_once = min(workers or os.cpu_count() or 1, len(runs))
+        messages = _train_in_processes(dataset, out, vae_config, missing, at_once)
     else:
-        telling = _on_one_device(runs, made, dataset, out, vae_config)
-    failures = _follow(telling, runs, made, dataset, out, progress)
+        messages = train_on_device(dataset, out, vae_config, missing)
+    failures = _follow(messages, runs, results, dataset, out, progress=progress)
     if failures:
         name, first = next(iter(failures.items()))
         raise TrainingError(
             f"{len(failures)} of {len(runs)} runs failed: {', '.join(failures)}. {name}: {first}",
-            remedy="cure that or leave it out; finished models are kept, others go on",
+            remedy="correct the settings of these runs or remove them, and run the sweep again: "
+            "finished models are kept, interrupted ones resume",
         ) from first
-    return {name: made[name] for name in runs}
+    return {name: results[name] for name in runs}
+
+
+def on_cpu(runs: Mapping[str, TrainConfig]) -> bool:
+    """Whether the runs train on CPUs."""
+    return torch.device(next(iter(runs.values())).device).type == "cpu"
 
 
 def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, workers: int | None) -> None:
+    """Raise ConfigError if a sweep cannot start."""
     if started_by_torchrun():
         raise ConfigError(
             "A sweep was started by torchrun.",
-            expected="one process: a sweep starts its own",
-            got="several",
-            remedy="leave torchrun out, or train one model at a time with it",
+            expected="one process, because a sweep starts its own processes",
+            got="a process of torchrun",
+            remedy="start the sweep without torchrun, or train one model at a time with torchrun",
         )
     if not runs:
         raise ConfigError(
-            "There are no runs.",
-            expected="one or more",
-            got="none",
-            remedy='give such as {"beta4": TrainConfig(objective=Beta(4.0))}',
+            "The sweep has no runs.",
+            expected="one run or more",
+            got="no run",
+            remedy='give runs such as {"beta4": TrainConfig(objective=Beta(4.0))}',
         )
     for name in runs:
         if not re.fullmatch(r"\w[\w.+-]*", name) or name.endswith(".partial"):
             raise ConfigError(
-                "A run's name cannot be a folder's.",
-                expected="letters, digits, and . _ + - within",
+                "The name of a run cannot be the name of a folder.",
+                expected="a letter or digit, then letters, digits, and . _ + -",
                 got=repr(name),
-                remedy="choose one such as beta4-seed0",
+                remedy="choose a name such as beta4-seed0",
             )
-    if workers is not None and (type(workers) is not int or workers < 1):
-        raise ConfigError(
-            "workers is out of range.",
-            expected="a whole number from 1 up",
-            got=repr(workers),
-            remedy="leave workers out for the number of cores",
-        )
+    check_value("workers", workers, Annotated[int, Range(low=1)] | None)
     for config in runs.values():
         config.objective.check_latent_dim(vae_config.latent_dim)
         check_device(config.device)
-    if len({config.device for config in runs.values()}) > 1:
+    devices = sorted({config.device for config in runs.values()})
+    if len(devices) > 1:
         raise ConfigError(
-            "Runs of one sweep are to train on different devices.",
-            expected="one device for all",
-            got=", ".join(sorted({config.device for config in runs.values()})),
-            remedy="sweep them one device after the other",
+            "The runs of this sweep train on different devices.",
+            expected="one device for all runs",
+            got=", ".join(devices),
+            remedy="start one sweep for each device",
         )
 
 
-def _on_cpu(runs: Mapping[str, TrainConfig]) -> bool:
-    return torch.device(next(iter(runs.values())).device).type == "cpu"
-
-
 def _follow(
-    telling: Generator[JobMessage | None, None, None],
+    messages: Generator[JobMessage | None, None, None],
     runs: Mapping[str, TrainConfig],
-    made: dict[str, Trained],
+    results: dict[str, Trained],
     dataset: FrameDataset,
     out: Path,
+    *,
     progress: bool,
 ) -> dict[str, RlVaeError]:
-    """Show what is told of runs in work; fills `made`, returns why the others are not."""
+    """Show the progress of runs, add their results to `results`, and return their failures."""
     updates = {
         name: config.total_steps(len(dataset.split(config.held_out, config.seed).train))
         for name, config in runs.items()
     }
     failures: dict[str, RlVaeError] = {}
     with (
-        contextlib.closing(telling),
+        contextlib.closing(messages),
         tqdm(
             total=sum(updates.values()),
-            initial=sum(updates[name] for name in made),
+            initial=sum(updates[name] for name in results),
             unit=" updates",
             desc=f"training {len(runs)} VAEs",
             disable=None if progress else True,
         ) as bar,
     ):
-        for told in telling:
-            if told is None:
-                done = sum(updates[name] for name in [*made, *failures])
-                going = [name for name in runs if name not in made and name not in failures]
-                bar.update(done + sum(_saved(out, name) for name in going) - bar.n)
-                bar.set_postfix(finished=len(made))
-            elif told.kind == "result":
-                made[told.job] = told.value
+        for message in messages:
+            if message is None:
+                ended = [*results, *failures]
+                done = sum(updates[name] for name in ended)
+                done += sum(_saved_updates(out, name) for name in runs if name not in ended)
+                bar.update(done - bar.n)
+                bar.set_postfix(finished=len(results))
+            elif message.kind == "result":
+                results[message.job] = message.value
             else:
-                tqdm.write(f"{told.job}: {told.value}")
-                if told.kind == "failed":
-                    failures[told.job] = told.value
+                tqdm.write(f"{message.job}: {message.value}")
+                if message.kind == "failed":
+                    failures[message.job] = message.value
     return failures
 
 
-def _in_processes(
-    runs: Mapping[str, TrainConfig],
-    made: Mapping[str, Trained],
-    arguments: tuple[FrameDataset, Path, VAEConfig, int],
-    at_once: int,
-) -> Generator[JobMessage | None, None, None]:
-    """Train what is not made yet, a process each."""
-    jobs = {name: (name, config, *arguments) for name, config in runs.items() if name not in made}
-    return run_jobs(_serve, jobs, at_once)
-
-
-def _on_one_device(
-    runs: Mapping[str, TrainConfig],
-    made: Mapping[str, Trained],
-    dataset: FrameDataset,
-    out: Path,
-    vae_config: VAEConfig,
-) -> Generator[JobMessage | None, None, None]:
-    """Train what is not made yet, side by side in this process; the frames are there once."""
-    missing = {name: config for name, config in runs.items() if name not in made}
-    frames = None
-    if missing and all(shards_held(dataset, config) is None for config in missing.values()):
-        with enough_memory():
-            frames = to_device(dataset, torch.device(next(iter(missing.values())).device))
-    trainings = {
-        name: _named(
-            name, train_in(out / name, dataset, vae_config, config, None, False, ALONE, frames)
-        )
-        for name, config in missing.items()
-    }
-    for ended in run_trainings(trainings):
-        if ended is None:
-            yield None
-        else:
-            kind = "failed" if isinstance(ended.result, RlVaeError) else "result"
-            yield JobMessage(ended.name, kind, ended.result)
-
-
-def _named(name: str, training: Training) -> Training:
-    """The same training; what it prints, its alarms, begins with its name."""
-    answer: Any = None
-    with contextlib.closing(training):
-        while True:
-            said = io.StringIO()
-            try:
-                with contextlib.redirect_stdout(said):
-                    asked = training.send(answer)
-            except StopIteration as end:
-                made: Trained = end.value
-                return made
-            finally:
-                for line in said.getvalue().splitlines():
-                    tqdm.write(f"{name}: {line}")
-            answer = yield asked
-
-
-def _saved(out: Path, name: str) -> int:
-    """Updates after which a run in work can go on."""
+def _saved_updates(out: Path, name: str) -> int:
+    """Number of updates in the last checkpoint of an unfinished run."""
     records = files.read_lines(out / f"{name}.partial" / "metrics.jsonl")
     return int(records[-1]["step"]) if records else 0
 
 
-def _serve(
+def _train_in_processes(
+    dataset: FrameDataset,
+    out: Path,
+    vae_config: VAEConfig,
+    runs: Mapping[str, TrainConfig],
+    at_once: int,
+) -> Generator[JobMessage | None, None, None]:
+    """Train each run in its own process, `at_once` of them side by side."""
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    jobs = {
+        name: (name, config, dataset, out, vae_config, threads) for name, config in runs.items()
+    }
+    return run_jobs(_train_in_process, jobs, at_once)
+
+
+def _train_in_process(
     parent: ParentLink,
     name: str,
     config: TrainConfig,
@@ -265,15 +221,15 @@ def _serve(
     vae_config: VAEConfig,
     threads: int,
 ) -> None:
-    """A run's own process."""
+    """Train one run; printed lines go to the parent process, which adds the name of the run."""
     torch.set_num_threads(threads)
-    with contextlib.redirect_stdout(_Said(parent)):
+    with contextlib.redirect_stdout(_ParentOutput(parent)):
         trained = train_vae(dataset, out / name, vae_config, config, progress=False)
     parent.send(("result", trained))
 
 
-class _Said(io.StringIO):
-    """Hands what a run prints, its alarms, to the parent, which says whose they are."""
+class _ParentOutput(io.StringIO):
+    """A text stream that sends each line to the parent process."""
 
     def __init__(self, parent: ParentLink) -> None:
         super().__init__()

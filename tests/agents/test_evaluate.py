@@ -185,7 +185,8 @@ def test_a_grayscale_game_can_be_trained_evaluated_and_filmed(tmp_path: Path) ->
     from rl_vae.data.collect import collect_frames
     from rl_vae.frames import FrameSpec
     from rl_vae.models.vae import VAEConfig
-    from rl_vae.training.train import TrainConfig, train_vae
+    from rl_vae.training.config import TrainConfig
+    from rl_vae.training.train import train_vae
 
     kwargs = {"shape": [32, 32]}
     spec = FrameSpec(32, 32, channels=1)

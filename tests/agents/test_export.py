@@ -23,7 +23,7 @@ from rl_vae import ActionMap, Agent, Encoder, Recipe, export_agent, make_env
 from rl_vae.agents.agent import ALGORITHMS
 from rl_vae.agents.train import train_agent
 from rl_vae.errors import ConfigError, FolderError
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 from rl_vae.wrappers.history import History
 
 ONE_AXIS = ActionMap(matrix=((1.5,), (-0.5,)), offset=(0.1, 0.3))

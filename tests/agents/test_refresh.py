@@ -19,8 +19,8 @@ from rl_vae.agents.evaluate import evaluate_agent
 from rl_vae.cli import main
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.folder import read_model
-from rl_vae.training import train as module
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
+from rl_vae.training.step import TrainStep
 
 GENTLE = TrainConfig(epochs=2, batch_size=64, learning_rate=3e-4)
 
@@ -76,7 +76,7 @@ def test_a_resumed_one_equals_an_uninterrupted_one(
 ) -> None:
     """A model that went on, was interrupted and went on again is the same to the bit."""
     with monkeypatch.context() as patch:
-        right, calls = module._step, 0
+        right, calls = TrainStep.update, 0
 
         def wrong(*args: Any, **kwargs: Any) -> Any:
             nonlocal calls
@@ -85,7 +85,7 @@ def test_a_resumed_one_equals_an_uninterrupted_one(
                 raise InterruptedError
             return right(*args, **kwargs)
 
-        patch.setattr(module, "_step", wrong)
+        patch.setattr(TrainStep, "update", wrong)
         # An OSError: train_vae says what to do, and keeps what was done.
         with pytest.raises(Exception, match="run the same command again"):
             go_on(tmp_path / "model")

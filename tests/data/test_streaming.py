@@ -17,7 +17,7 @@ from rl_vae.data import streaming
 from rl_vae.data.streaming import Stream, epoch_order, shards_at_once
 from rl_vae.errors import ConfigError
 from rl_vae.models.folder import read_model
-from rl_vae.training import train as training
+from rl_vae.training.batches import BatchReader
 
 FRAME = 32 * 48 * 3
 
@@ -171,18 +171,19 @@ def test_a_streamed_run_resumes_to_the_bit(
     monkeypatch.setattr("rl_vae.models.folder.export_onnx", lambda vae: b"left out")
     config = TrainConfig(epochs=3, batch_size=48, memory=3 * 32 * FRAME / 2**30)
     whole = train_vae(many, tmp_path / "whole", CONFIG, config, progress=False)
-    right, calls = training._step, 0
+    right, calls = BatchReader.next_frames, 0
 
-    def step(state: Any, source: Any, *rest: Any) -> Any:
+    def next_frames(self: BatchReader) -> Any:
         nonlocal calls
         calls += 1
+        source = self._source
         assert isinstance(source, Stream) and source.shards == 3
         assert not any(isinstance(part, np.memmap) for part in source.dataset.frame_shards)
         if calls == 9:
             raise Interruption
-        return right(state, source, *rest)
+        return right(self)
 
-    monkeypatch.setattr(training, "_step", step)
+    monkeypatch.setattr(BatchReader, "next_frames", next_frames)
     with pytest.raises(Interruption):
         train_vae(many, tmp_path / "resumed", CONFIG, config, progress=False)
     resumed = train_vae(many, tmp_path / "resumed", CONFIG, config, progress=False)

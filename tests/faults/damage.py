@@ -30,7 +30,7 @@ from rl_vae.data.shards import shard_path
 from rl_vae.errors import DatasetError, FolderError, RlVaeError
 from rl_vae.models.folder import read_model
 from rl_vae.system import files
-from rl_vae.training import train as training
+from rl_vae.training import loop
 
 FILES = ("config.json", "model.safetensors", "encoder.onnx", "README.md")
 RUNS_CODE = (
@@ -410,7 +410,7 @@ def loaders(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
 
     data = FrameDataset.open(little_games.dataset())
     training_part, agent_part = folder / "vae.partial", folder / "agent.partial"
-    save, calls = training.save_checkpoint, 0
+    save, calls = loop.save_checkpoint, 0
 
     def save_twice(*arguments: Any) -> None:
         nonlocal calls
@@ -422,12 +422,12 @@ def loaders(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
     def go_on(copy: Path) -> None:
         train(data, copy.with_suffix(""), vae=SMALL, epochs=3, steps=None)
 
-    training.save_checkpoint = save_twice
+    loop.save_checkpoint = save_twice
     with contextlib.suppress(KeyboardInterrupt):
         try:
             train(data, training_part.with_suffix(""), vae=SMALL, epochs=3, steps=None)
         finally:
-            training.save_checkpoint = save
+            loop.save_checkpoint = save
     recipe = little_games.DQN
 
     def go_on_acting(copy: Path) -> None:

@@ -40,9 +40,12 @@ from rl_vae.models.folder import read_model
 from rl_vae.models.vae import VAE
 from rl_vae.sb3 import LatentExtractor, VecLatent
 from rl_vae.system import files
-from rl_vae.training import train as training
-from rl_vae.training.checkpoint import State, load_checkpoint, save_checkpoint
+from rl_vae.training import loop
+from rl_vae.training.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.training.evaluate import evaluate_vae
+from rl_vae.training.result import Trained
+from rl_vae.training.state import TrainState
+from rl_vae.training.train import train_vae
 
 SMALL = VAEConfig(latent_dim=4)
 UPDATES, PER_EPOCH = 52, 13
@@ -64,12 +67,12 @@ def frames(folder: Path) -> FrameDataset:
     return collect(folder / "frames")
 
 
-def train(dataset: FrameDataset, out: Path, **settings: Any) -> training.Trained:
+def train(dataset: FrameDataset, out: Path, **settings: Any) -> Trained:
     """Train a small model."""
     vae = settings.pop("vae", SMALL)
     config = TrainConfig(**{"steps": UPDATES, "batch_size": 32, **settings})
     with without_onnx():
-        return training.train_vae(dataset, out, vae, config, progress=False)
+        return train_vae(dataset, out, vae, config, progress=False)
 
 
 def sit(frames: Path, out: Path, fatal: int) -> None:
@@ -77,7 +80,7 @@ def sit(frames: Path, out: Path, fatal: int) -> None:
 
     Every checkpoint's digest is noted: weights, optimizer, noise and counters.
     """
-    save, count = training.save_checkpoint, 0
+    save, count = loop.save_checkpoint, 0
 
     def save_and_note(partial: Path, state: Any) -> None:
         save(partial, state)
@@ -90,7 +93,7 @@ def sit(frames: Path, out: Path, fatal: int) -> None:
         if count == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    training.save_checkpoint = save_and_note
+    loop.save_checkpoint = save_and_note
     register_optimizer_step_pre_hook(die_in_time)
     train(FrameDataset.open(frames), out)
 
@@ -135,7 +138,7 @@ def kill_training(n: int, seed: int, folder: Path) -> Figure:
     return counted(good, n, f"{len(right[0])} checkpoints, {len(right[1])} lines of metrics")
 
 
-def state_of(step: int) -> State:
+def state_of(step: int) -> TrainState:
     """A state that tells its step in every number."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(step)
@@ -144,7 +147,7 @@ def state_of(step: int) -> State:
         for weight in vae.parameters():
             weight.grad = torch.randn_like(weight)
         optimizer.step()
-    return State(vae, optimizer, torch.Generator().manual_seed(step), step=step)
+    return TrainState(vae, optimizer, torch.Generator().manual_seed(step), step=step)
 
 
 def save_on(partial: Path, first: int, at: int) -> None:
@@ -186,11 +189,11 @@ def kill_checkpoint(n: int, seed: int, folder: Path) -> Figure:
 
 def kl_overflow(n: int, seed: int, folder: Path) -> Figure:
     """The log-variance head times 1,000 and more: no file ever holds a weight that is no number."""
-    dataset, fresh = frames(folder), training._fresh_state
+    dataset, fresh = frames(folder), loop.initial_state
     bad = looked = skipped = ended = 0
 
     def swollen(factor: float) -> Any:
-        def make(*arguments: Any) -> State:
+        def make(*arguments: Any) -> TrainState:
             state = fresh(*arguments)
             with torch.no_grad():
                 last: Any = state.vae.encoder.head[-1]
@@ -203,14 +206,14 @@ def kl_overflow(n: int, seed: int, folder: Path) -> Figure:
     for trial in range(n):
         out = folder / f"run-{trial}"
         factor = (1e3, 1e4, 1e6, 1e20, 1e35)[trial % 5]
-        training._fresh_state = swollen(factor)
+        loop.initial_state = swollen(factor)
         try:
             trained = train(dataset, out, steps=2 * PER_EPOCH, seed=seed + trial)
             skipped += sum(alarm.name == "not_finite" for alarm in trained.alarms)
         except TrainingError:
             ended += 1
         finally:
-            training._fresh_state = fresh
+            loop.initial_state = fresh
         for at in (out, out.with_name(f"{out.name}.partial")):
             for path in at.glob("*.safetensors"):
                 looked += 1

@@ -21,7 +21,7 @@ from rl_vae import Encoder, FrameDataset
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.models.folder import read_model_description
 from rl_vae.system import files
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 
 RUNTIMES: list[Any] = ["onnx", "torch"]
 

@@ -28,7 +28,7 @@ from rl_vae.models.folder import FILES, export_onnx, read_model, save_model
 from rl_vae.models.statistics import TrainingStatistics, measure_statistics
 from rl_vae.models.vae import VAE, VAEConfig
 from rl_vae.system import files
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 
 WATCHED = ("pickle.find_class", "os.system", "subprocess.Popen", "socket.connect", "os.exec")
 _events: list[str] = []

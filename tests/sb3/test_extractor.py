@@ -21,7 +21,7 @@ from toys import Showing
 from rl_vae import Encoder
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.sb3 import LatentExtractor
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 
 ONCE = {"learning_starts": 8, "batch_size": 8, "train_freq": 12, "gradient_steps": 1}
 ALGORITHMS: dict[str, tuple[Any, bool, dict[str, Any]]] = {

@@ -37,7 +37,7 @@ from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.sb3 import ActionMap, MapActions, PixelVecEnv, ScaleRewards, VecLatent, play
 from rl_vae.system import files
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 
 LANES = 3
 EVALUATION = FIRST_EVALUATION_SEED + 1_000

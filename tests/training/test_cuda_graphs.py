@@ -36,17 +36,22 @@ from rl_vae import (
 from rl_vae.errors import ConfigError, TrainingError
 from rl_vae.models.folder import read_config, read_model
 from rl_vae.models.networks import LAYOUTS, NetworkName
+from rl_vae.models.vae import VAE
 from rl_vae.objectives.base import Objective
-from rl_vae.training import evaluate as diagnostics
-from rl_vae.training import precision as precision
-from rl_vae.training import sweep
-from rl_vae.training import train as training
-from rl_vae.training.checkpoint import State
-from rl_vae.training.cuda_graphs import GraphedTraining, GraphRunner, _compiled, to_device
+from rl_vae.training import device_sweep, evaluate, loop, precision, sweep
+from rl_vae.training.batches import BatchReader
+from rl_vae.training.cuda_graphs import (
+    WARM_UPS,
+    GraphedStep,
+    GraphRunner,
+    _compiled_loss,
+    copy_to_device,
+)
 from rl_vae.training.evaluate import HeldOut, evaluate_vae
 from rl_vae.training.precision import Precision, choose_precision
-from rl_vae.training.step import StepSettings
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
+from rl_vae.training.state import TrainState, initial_state
+from rl_vae.training.step import TrainStep, Update, measure_median_frame
 
 BATCH = 16
 SHORT = TrainConfig(epochs=3, batch_size=48)
@@ -70,34 +75,40 @@ pytestmark = pytest.mark.usefixtures("quick_export")
 @pytest.fixture
 def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings ask for captured updates, as they do on a GPU."""
-    monkeypatch.setattr(training, "_captures", lambda config, team: True)
-    monkeypatch.setattr(sweep, "_on_cpu", lambda runs: False)
+    monkeypatch.setattr(loop, "replays_updates", lambda config, group: True)
+    monkeypatch.setattr(sweep, "on_cpu", lambda runs: False)
 
 
 class Begun:
-    """A training before its first update."""
+    """A training before its first update, without files."""
 
     def __init__(self, dataset: FrameDataset, config: TrainConfig) -> None:
+        split = dataset.split(config.held_out, config.seed)
         self.dataset, self.config = dataset, config
-        self.split = dataset.split(config.held_out, config.seed)
-        self.state: State = training._fresh_state(CONFIG, config, dataset, self.split, None)
-        self.plan: StepSettings = training._plan(dataset, self.split, self.state, config)
+        self.state = initial_state(CONFIG, config, dataset, split.train)
+        median = measure_median_frame(dataset, split.train) if config.moving_weight > 1 else None
+        self.step = TrainStep(self.state, config, len(split.train), median)
+        self.reader = BatchReader(dataset, split.train, config)
 
-    def batches(self) -> Iterator[Any]:
-        total = self.plan.total
-        return training._batches(self.dataset, self.split.train, self.config, 0, total, None)
-
-    def member(self, *, resident: bool = True) -> GraphedTraining:
-        frames = to_device(self.dataset, torch.device("cpu")) if resident else None
-        return GraphedTraining(self.state, self.plan, self.config.batch_size, frames)
+    def graphed(self, *, resident: bool = True) -> GraphedStep:
+        """Its updates in the form that a GPU captures, with the frames on the device or not."""
+        frames = copy_to_device(self.dataset, torch.device("cpu")) if resident else None
+        return GraphedStep(self.step, self.config.batch_size, frames)
 
 
 def begin(dataset: FrameDataset, objective: Objective = OBJECTIVES[0], **more: Any) -> Begun:
-    settings = {"steps": 40, "batch_size": BATCH, "engine": "reference", **more}
+    settings = {"steps": 40, "batch_size": BATCH, "compute": "reference", **more}
     return Begun(dataset, TrainConfig(objective=objective, **settings))
 
 
-def numbers(state: State) -> list[torch.Tensor]:
+def run(begun: Begun, graphed: GraphedStep, runner: GraphRunner, n: int) -> list[Update]:
+    """Results of the next `n` updates of one training."""
+    graphed.load(begun.reader, n)
+    runner.run([graphed], n)
+    return graphed.take(n)
+
+
+def numbers(state: TrainState) -> list[torch.Tensor]:
     """All that a training changes, copied."""
     parts = [module for module in (state.vae, state.discriminator) if module is not None]
     found = [weight.detach().clone() for part in parts for weight in part.parameters()]
@@ -119,14 +130,9 @@ def test_captured_updates_are_those_made_one_by_one(
 ) -> None:
     """Losses, norms, weights, moments and noise are the same, update by update."""
     one, other = begin(dataset, objective), begin(dataset, objective)
-    drawn, batches = one.batches(), other.batches()
-    expected = [training._step(one.state, dataset, next(drawn), one.plan) for _ in range(6)]
-    member = other.member()
-    member.load(batches, 4, dataset)
-    captured = GraphRunner([member])
-    (made,) = captured.run()
-    member.load(batches, 2, dataset)
-    made += captured.run()[0]
+    expected = [one.step.update(torch.from_numpy(one.reader.next_frames())) for _ in range(6)]
+    graphed, runner = other.graphed(), GraphRunner()
+    made = run(other, graphed, runner, 4) + run(other, graphed, runner, 2)
     np.testing.assert_allclose(np.array(made), np.array(expected), rtol=1e-4)
     assert (one.state.step, one.state.skipped) == (other.state.step, other.state.skipped) == (6, 0)
     for ours, theirs in zip(numbers(other.state), numbers(one.state), strict=True):
@@ -136,25 +142,21 @@ def test_captured_updates_are_those_made_one_by_one(
 def test_schedules_are_read_from_the_tables(dataset: FrameDataset) -> None:
     """Learning rate and beta of each captured update are those of its number, tables on end."""
     begun = begin(dataset, Beta(warm_up=0.5), lr_warm_up=0.2)
-    member, batches = begun.member(), begun.batches()
-    captured, rates, betas = None, [], []
-    right = begun.plan.objective.terms
+    graphed, runner, rates, betas = begun.graphed(), GraphRunner(), [], []
+    right = begun.config.objective.terms
 
-    def terms(out: Any, weight: torch.Tensor, discriminator: Any) -> Any:
-        betas.append(float(weight))
+    def terms(inputs: Any, scheduled: torch.Tensor, discriminator: Any) -> Any:
+        betas.append(float(scheduled))
         rates.append(float(begun.state.optimizer.param_groups[0]["lr"]))
-        return right(out, weight, discriminator)
+        return right(inputs, scheduled, discriminator)
 
-    object.__setattr__(begun.plan.objective, "terms", terms)
+    object.__setattr__(begun.config.objective, "terms", terms)
     for n in (3, 5):
-        member.load(batches, n, dataset)
-        if captured is None:
-            captured = GraphRunner([member])
-            rates.clear()
-            betas.clear()
-        captured.run()
-    np.testing.assert_allclose(rates, [begun.plan.rate(step) for step in range(8)], rtol=1e-6)
-    np.testing.assert_allclose(betas, [begun.plan.schedule(step) for step in range(8)], rtol=1e-6)
+        run(begun, graphed, runner, n)
+    rates, betas = rates[WARM_UPS:], betas[WARM_UPS:]
+    expected = [begun.step.learning_rate(step) for step in range(8)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+    np.testing.assert_allclose(betas, [begun.step.schedule(step) for step in range(8)], rtol=1e-6)
     assert len(set(rates)) > 2 and len(set(betas)) == 8
 
 
@@ -164,20 +166,17 @@ def test_an_update_that_is_not_finite_is_left_out_on_the_device(
 ) -> None:
     """Weights and moments stay as they were, the update is counted, the next one is made."""
     begun = begin(dataset, objective)
-    member, batches = begun.member(), begun.batches()
-    member.load(batches, 1, dataset)
-    captured = GraphRunner([member])
-    assert captured.run()[0][0].finite
+    graphed, runner = begun.graphed(), GraphRunner()
+    assert run(begun, graphed, runner, 1)[0].finite
     *before, _ = numbers(begun.state)
-    member.load(batches, 1, dataset)
-    member._weights.fill_(torch.inf)
-    (update,) = captured.run()[0]
-    assert not update.finite
+    graphed.load(begun.reader, 1)
+    graphed._weights.fill_(torch.inf)
+    runner.run([graphed], 1)
+    assert not graphed.take(1)[0].finite
     *after, _ = numbers(begun.state)
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
     assert (begun.state.step, begun.state.skipped) == (2, 1)
-    member.load(batches, 1, dataset)
-    assert captured.run()[0][0].finite
+    assert run(begun, graphed, runner, 1)[0].finite
     *later, _ = numbers(begun.state)
     assert not any(torch.equal(a, b) for a, b in zip(later[:2], before[:2], strict=True))
 
@@ -185,16 +184,16 @@ def test_an_update_that_is_not_finite_is_left_out_on_the_device(
 def test_warming_up_changes_nothing(dataset: FrameDataset) -> None:
     """Weights, noise and table are after a warm-up as before, moments 0."""
     begun = begin(dataset, FactorVAE(width=20))
-    member = begun.member()
-    member.load(begun.batches(), 3, dataset)
+    graphed = begun.graphed()
+    graphed.load(begun.reader, 3)
     before = numbers(begun.state)
-    GraphRunner([member])
+    GraphRunner().prepare([graphed])
     after = numbers(begun.state)
     changed = after[len(before) - 1 : -1]  # what Adam has made: moments and counts of updates
     assert len(changed) > 0 and not any(value.any() for value in changed)
     for a, b in zip([*after[: len(before) - 1], after[-1]], before, strict=True):
         assert torch.equal(a, b)
-    assert member.left == 3 and begun.state.step == 0
+    assert graphed.left == 3 and begun.state.step == 0
 
 
 def test_side_by_side_each_is_as_alone(dataset: FrameDataset) -> None:
@@ -205,25 +204,26 @@ def test_side_by_side_each_is_as_alone(dataset: FrameDataset) -> None:
     alone = []
     for kind in kinds:
         begun = begin(dataset, **kind)
-        member = begun.member()
-        member.load(begun.batches(), 5, dataset)
-        GraphRunner([member]).run()
+        run(begun, begun.graphed(), GraphRunner(), 5)
         alone.append(numbers(begun.state))
     together = [begin(dataset, **kind) for kind in kinds]
-    members = [begun.member() for begun in together]
-    drawn = [begun.batches() for begun in together]
-    for member, batches, n in zip(members, drawn, (5, 3, 4), strict=True):
-        member.load(batches, n, dataset)
-    captured = GraphRunner(members)
-    assert [len(made) for made in captured.run()] == [3, 3, 3]
-    for member, batches, n in zip(members, drawn, (0, 2, 0), strict=True):
-        if not member.left:
-            member.load(batches, n, dataset)
-    captured.run()
-    members[2].load(drawn[2], 1, dataset)
-    while members[0].left or members[2].left:
-        left = [member for member in members if member.left]
-        GraphRunner(left).run()
+    graphed, runner = [begun.graphed() for begun in together], GraphRunner()
+    # Tables of other lengths, and trainings that end before the others
+    for begun, step, n in zip(together, graphed, (5, 3, 4), strict=True):
+        step.load(begun.reader, n)
+    while any(begun.state.step < 5 for begun in together):
+        active = [
+            (begun, step)
+            for begun, step in zip(together, graphed, strict=True)
+            if begun.state.step < 5
+        ]
+        for begun, step in active:
+            if not step.left:
+                step.load(begun.reader, min(2, 5 - begun.state.step))
+        n = min(step.left for _, step in active)
+        runner.run([step for _, step in active], n)
+        for _, step in active:
+            step.take(n)
     for begun, expected in zip(together, alone, strict=True):
         assert begun.state.step == 5
         for ours, theirs in zip(numbers(begun.state), expected, strict=True):
@@ -236,20 +236,20 @@ def test_batches_measured_at_once_and_on_the_device_are_those_measured_alone(
 ) -> None:
     """As on a GPU: several go through the networks together, the loss is still each batch's."""
     begun = begin(dataset, objective, moving_weight=5.0)
-    state, usual = begun.state, begun.plan.usual
-    given = (state.vae, dataset, np.arange(50), objective, 8, state.discriminator, usual, 5.0)
+    state, median = begun.state, begun.step.median_frame
+    given = (state.vae, dataset, np.arange(50), objective, 8, state.discriminator, median, 5.0)
     alone = evaluate_vae(*given)
-    monkeypatch.setattr(diagnostics, "_at_once", lambda vae, batch_size: 3 * batch_size)
-    together = evaluate_vae(*given, to_device(dataset, torch.device("cpu")))
+    monkeypatch.setattr(evaluate, "frames_at_once", lambda vae, batch_size: 3 * batch_size)
+    together = evaluate_vae(*given, copy_to_device(dataset, torch.device("cpu")))
     assert flat(together) == pytest.approx(flat(alone), rel=1e-4)
 
 
 def test_a_gpu_measures_more_than_a_batch_at_once() -> None:
     """As many whole batches as there is room for; on a CPU one."""
-    vae = training.VAE(CONFIG, (64, 64, 3))
-    assert diagnostics._at_once(vae, 128) == 128
-    assert diagnostics._at_once(vae.to("meta"), 128) == 5 * 128
-    assert diagnostics._at_once(vae, 4096) == 4096
+    vae = VAE(CONFIG, (64, 64, 3))
+    assert evaluate.frames_at_once(vae, 128) == 128
+    assert evaluate.frames_at_once(vae.to("meta"), 128) == 5 * 128
+    assert evaluate.frames_at_once(vae, 4096) == 4096
 
 
 def flat(held_out: HeldOut) -> list[float]:
@@ -268,33 +268,33 @@ def test_an_update_waits_for_nothing_and_leaves_the_device_alone(
 ) -> None:
     """No value is read back, and no tensor of another device is used: else meta tensors refuse."""
     monkeypatch.setattr(Precision, "autocast", lambda self, device: nullcontext())
-    draw = type(objective).draw  # there is no generator for that device
-    monkeypatch.setattr(type(objective), "draw", lambda *rest: draw(*rest).to("meta"))
+    draw = type(objective).sample_prior  # there is no generator for that device
+    monkeypatch.setattr(type(objective), "sample_prior", lambda *rest: draw(*rest).to("meta"))
     asked = importlib.import_module("torch.optim.optimizer")  # whether Adam's kernel runs there
     monkeypatch.setattr(asked, "_get_fused_kernels_supported_devices", lambda: ["meta"])
-    told: list[dict[str, Any]] = []  # there is no such kernel for meta tensors
-    monkeypatch.setattr(torch, "_fused_adam_", lambda *rest, **settings: told.append(settings))
+    calls: list[dict[str, Any]] = []  # there is no such kernel for meta tensors
+    monkeypatch.setattr(torch, "_fused_adam_", lambda *rest, **settings: calls.append(settings))
     begun = begin(dataset, objective, moving_weight=5.0)
-    state, plan = begun.state, begun.plan
-    state.vae = training.VAE(VAEConfig(4, network, "learned_gaussian"), dataset.spec.shape)
+    state = begun.state
+    state.vae = VAE(VAEConfig(4, network, "learned_gaussian"), dataset.spec.shape)
     state.optimizer = torch.optim.Adam(state.vae.to("meta").parameters(), fused=True)
     if state.discriminator is not None:
         discriminator = state.discriminator.to("meta")
         state.discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), fused=True)
-    assert plan.usual is not None
-    plan = plan._replace(usual=plan.usual.to("meta"))
+    assert begun.step.median_frame is not None
+    begun.step.median_frame = begun.step.median_frame.to("meta")
     shape = (20, *dataset.spec.shape)
     frames = torch.empty(shape, dtype=torch.uint8, device="meta")
-    member = GraphedTraining(state, plan, BATCH, frames)
-    member.update()
-    member.update()
-    assert len(told) == 2 * (1 + (state.discriminator is not None))
-    assert all(settings["found_inf"].is_meta for settings in told)
-    assert told[0]["lr"] is member._rate and member._rate.is_meta
-    with pytest.raises(RuntimeError):  # what would be noticed
-        float(member._losses[0])
+    graphed = GraphedStep(begun.step, BATCH, frames)
+    graphed.launch()
+    graphed.launch()
+    assert len(calls) == 2 * (1 + (state.discriminator is not None))
+    assert all(settings["found_inf"].is_meta for settings in calls)
+    assert calls[0]["lr"] is graphed._rate and graphed._rate.is_meta
+    with pytest.raises(RuntimeError):  # the errors that would show a mistake
+        float(graphed._losses[0])
     with pytest.raises(RuntimeError):
-        nn.functional.softplus(member._losses + torch.zeros(len(member._losses)))
+        nn.functional.softplus(graphed._losses + torch.zeros(len(graphed._losses)))
 
 
 @pytest.fixture
@@ -306,19 +306,17 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
         "compile",
         lambda function, **more: right(function, backend="aot_eager", fullgraph=True, **more),
     )
-    for forget in (torch._dynamo.reset, _compiled.cache_clear):
+    for forget in (torch._dynamo.reset, _compiled_loss.cache_clear):
         forget()
     yield lambda: counted["unique_graphs"]
-    for forget in (torch._dynamo.reset, _compiled.cache_clear):
+    for forget in (torch._dynamo.reset, _compiled_loss.cache_clear):
         forget()
 
 
-def compiled_run(begun: Begun, *, compiled: bool = True) -> list[Any]:
-    precision = begun.plan.precision._replace(compiled=compiled)
-    begun.plan = begun.plan._replace(precision=precision)
-    member = begun.member()
-    member.load(begun.batches(), 2, begun.dataset)
-    return GraphRunner([member]).run()
+def compiled_run(begun: Begun, *, compiled: bool = True) -> list[Update]:
+    """Results of two updates."""
+    begun.step.precision = begun.step.precision._replace(compiled=compiled)
+    return run(begun, begun.graphed(), GraphRunner(), 2)
 
 
 def test_pass_and_loss_of_every_training_compile_to_one_graph(
@@ -361,15 +359,15 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
     whole = train_vae(dataset, tmp_path / "whole", CONFIG, config, progress=False)
     right, calls = GraphRunner.run, 0
 
-    def run(self: GraphRunner) -> Any:
+    def interrupted(self: GraphRunner, *arguments: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return right(self)
+        right(self, *arguments)
 
     with monkeypatch.context() as at, pytest.raises(KeyboardInterrupt):
-        at.setattr(GraphRunner, "run", run)
+        at.setattr(GraphRunner, "run", interrupted)
         train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
     assert (tmp_path / "model.partial" / "checkpoint.bin").is_file()
     made = train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
@@ -383,13 +381,10 @@ def test_frames_that_do_not_fit_are_brought_table_by_table(
 ) -> None:
     """A streamed training is the one whose batches lie on the device, given the same batches."""
     begun, other = begin(dataset), begin(dataset)
-    for each, member in ((begun, begun.member()), (other, other.member(resident=False))):
-        batches = each.batches()
-        captured: GraphRunner | None = None
+    for each, graphed in ((begun, begun.graphed()), (other, other.graphed(resident=False))):
+        runner = GraphRunner()
         for n in (4, 2):
-            member.load(batches, n, dataset)
-            captured = captured or GraphRunner([member])
-            captured.run()
+            run(each, graphed, runner, n)
     for ours, theirs in zip(numbers(other.state), numbers(begun.state), strict=True):
         assert torch.equal(ours, theirs)
     few = replace(SHORT, memory=1e-3)
@@ -410,12 +405,12 @@ def test_too_little_memory_is_an_error_for_the_user(
 
     with monkeypatch.context() as patch:
         if at == "frames":
-            patch.setattr(training, "to_device", full)
-            patch.setattr(sweep, "to_device", full)
+            patch.setattr(loop, "copy_to_device", full)
+            patch.setattr(device_sweep, "copy_to_device", full)
         elif at == "capture":
-            patch.setattr(GraphRunner, "__init__", full)
+            patch.setattr(GraphRunner, "prepare", full)
         else:
-            patch.setattr(training, "evaluate_vae", full)
+            patch.setattr(loop, "evaluate_vae", full)
         with refused(TrainingError, "room for the frames", "Tried to allocate 2.00 GiB"):
             train_vae(dataset, tmp_path / "model", CONFIG, SHORT, progress=False)
         with pytest.raises(TrainingError, match="too little memory"):
@@ -501,17 +496,17 @@ def test_on_a_gpu_a_graph_learns_what_the_reference_learns(
 ) -> None:
     """Held-out losses of the captured engine, of float32 there and of the CPU are near."""
     made = {
-        (device, engine): train_vae(
+        (device, compute): train_vae(
             dataset,
-            tmp_path / f"{device}-{engine}",
+            tmp_path / f"{device}-{compute}",
             CONFIG,
-            replace(SHORT, epochs=20, device=device, engine=engine),
+            replace(SHORT, epochs=20, device=device, compute=compute),
             progress=False,
         )
-        for device, engine in (("cuda", "fast"), ("cuda", "reference"), ("cpu", "reference"))
+        for device, compute in (("cuda", "fast"), ("cuda", "reference"), ("cpu", "reference"))
     }
     expected = made["cpu", "reference"].held_out.loss
     for key in (("cuda", "fast"), ("cuda", "reference")):
         assert made[key].held_out.loss == pytest.approx(expected, rel=0.02)
-    said = read_config(made["cuda", "fast"].path)["provenance"]["arithmetic"]
+    said = read_config(made["cuda", "fast"].path)["provenance"]["precision"]
     assert said["bfloat16"]

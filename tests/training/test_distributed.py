@@ -16,9 +16,10 @@ from conftest import CONFIG
 from rl_vae import FrameDataset, train_vae
 from rl_vae.models.folder import read_config, read_model
 from rl_vae.system import files
-from rl_vae.training import train as training
 from rl_vae.training.distributed import ProcessGroup, init_process_group, is_main_process
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
+from rl_vae.training.state import initial_state
+from rl_vae.training.step import TrainStep
 
 TESTS = Path(__file__).parents[1]
 
@@ -41,7 +42,7 @@ def together(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
     """What tests/team.py wrote and printed, as two processes of torchrun's."""
     folder = tmp_path_factory.mktemp("together")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(team.Interruption):
-        patch.setattr(training, "_step", team.interrupted(6))
+        patch.setattr(TrainStep, "update", team.interrupted(6))
         alone(dataset, folder / "begun", "beta")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", str(TESTS / "team.py"), str(dataset.path), str(folder)]
@@ -74,9 +75,7 @@ def test_two_processes_are_one_with_twice_the_batch(
     for ours, theirs in zip(*metrics, strict=True):
         for key in ("loss", "train_loss", "distortion", "rate", "gradient_norm"):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-4)
-    start = training._fresh_state(
-        CONFIG, team.settings(name, 2), dataset, dataset.split(0.1, 0), None
-    ).vae
+    start = initial_state(CONFIG, team.settings(name, 2), dataset, dataset.split(0.1, 0).train).vae
     begun = in_a_row(start.state_dict())
     ours, theirs = weights(one.path), weights(two)
     assert (ours - theirs).norm() < 1e-3 * (ours - begun).norm()
@@ -108,7 +107,7 @@ def test_different_trainings_are_refused(together: tuple[Path, str]) -> None:
     """Processes that are to train different things say so, each of them."""
     for rank in (0, 1):
         said = (together[0] / f"refused-{rank}").read_text()
-        assert "different things" in said and "'seed': 1" in said
+        assert "different settings" in said and "'seed': 1" in said
     assert not list(together[0].glob("others*"))
 
 
@@ -127,5 +126,5 @@ def test_most_trainings_have_one_process() -> None:
     """Without torchrun there is one process, which writes and waits for nobody."""
     alone = init_process_group()
     assert (alone.rank, alone.size, alone.is_main_process) == (0, 1, True) and is_main_process()
-    alone.agree({"seed": 0})
+    alone.check_agreement({"seed": 0})
     alone.wait()

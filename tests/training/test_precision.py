@@ -66,13 +66,13 @@ def test_bfloat16_is_for_processors_that_have_it(
 def test_what_is_no_engine_is_refused() -> None:
     """An engine is one of the two."""
     wrong: Any = "eager"
-    with refused(ConfigError, "fast or reference", "'eager'"):
-        TrainConfig(engine=wrong)
+    with refused(ConfigError, "'fast' or 'reference'", "'eager'"):
+        TrainConfig(compute=wrong)
 
 
-@pytest.mark.parametrize("engine", ["fast", "reference"])
+@pytest.mark.parametrize("compute", ["fast", "reference"])
 def test_networks_compute_in_bfloat16_and_losses_in_float32(
-    dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Any
+    dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compute: Any
 ) -> None:
     """Layers give what the engine says; code, KL, distortion and weights are float32 always."""
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
@@ -80,26 +80,27 @@ def test_networks_compute_in_bfloat16_and_losses_in_float32(
     losses: set[torch.dtype] = set()
     right = updates.run_pass
 
-    def watched(vae: Any, *rest: Any) -> Any:
+    def watched(vae: Any, *rest: Any, **more: Any) -> Any:
         hooks = [
             layer.register_forward_hook(lambda module, before, out: layers.add(out.dtype))
             for layer in vae.modules()
             if isinstance(layer, nn.Conv2d | nn.Linear)
         ]
-        out = right(vae, *rest)
+        output = right(vae, *rest, **more)
+        out = output.loss_inputs
         for hook in hooks:
             hook.remove()
         losses.update(value.dtype for value in (out.distortion, out.kl, out.mu, out.logvar, out.z))
         losses.update(weight.dtype for weight in vae.parameters())
-        return out
+        return output
 
     monkeypatch.setattr(updates, "run_pass", watched)
-    config = TrainConfig(steps=2, batch_size=8, engine=engine)
+    config = TrainConfig(steps=2, batch_size=8, compute=compute)
     made = train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
-    fast = engine == "fast"
+    fast = compute == "fast"
     assert layers == {torch.bfloat16 if fast else torch.float32}
     assert losses == {torch.float32}
-    said = read_config(made.path)["provenance"]["arithmetic"]
+    said = read_config(made.path)["provenance"]["precision"]
     assert said == {"bfloat16": fast, "reshaped": fast, "compiled": False}
 
 
@@ -109,9 +110,9 @@ def test_the_fast_engine_learns_what_the_reference_learns(
     """After equal steps the two engines' held-out ELBOs differ by less than 1 %."""
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
     found = []
-    for engine in ("fast", "reference"):
-        config = TrainConfig(steps=60, batch_size=32, engine=engine)
-        out = tmp_path / engine
+    for compute in ("fast", "reference"):
+        config = TrainConfig(steps=60, batch_size=32, compute=compute)
+        out = tmp_path / compute
         found.append(train_vae(dataset, out, CONFIG, config, progress=False).held_out.elbo)
     fast, statistics = found
     assert fast is not None and statistics is not None and fast != statistics

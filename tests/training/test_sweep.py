@@ -20,7 +20,7 @@ from rl_vae.models.folder import read_model
 from rl_vae.objectives.base import Objective
 from rl_vae.system import jobs as module
 from rl_vae.system.processes import Worker
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 
 
 def config(objective: Objective, **changes: Any) -> TrainConfig:
@@ -110,8 +110,8 @@ def test_an_interrupt_ends_every_process(sweeping: Sweeping) -> None:
 
 def test_a_run_that_fails_is_named_after_the_others_are_finished(sweeping: Sweeping) -> None:
     """A run's failure is told at once with its name, and raised when the others are done."""
-    assert "1 of 2 runs failed: diverges. diverges: The loss stopped" in sweeping.failure
-    assert any(line.startswith("diverges: The loss stopped") for line in sweeping.said)
+    assert "1 of 2 runs failed: diverges. diverges: The loss is not finite" in sweeping.failure
+    assert any(line.startswith("diverges: The loss is not finite") for line in sweeping.said)
     assert {path.name for path in sweeping.out.iterdir()} == {"diverges.partial", *RUNS}
 
 

@@ -43,10 +43,12 @@ from rl_vae.models.folder import read_model
 from rl_vae.models.state_dict import unpack_state
 from rl_vae.objectives.base import Objective
 from rl_vae.system import files
-from rl_vae.training import step as updates
-from rl_vae.training import train as module
+from rl_vae.training import loop, result, step
+from rl_vae.training.batches import BatchReader
 from rl_vae.training.evaluate import HeldOut
-from rl_vae.training.train import Trained
+from rl_vae.training.log import TrainingLog
+from rl_vae.training.result import Trained
+from rl_vae.training.step import PassOutput, TrainStep
 
 SHORT = TrainConfig(epochs=3, batch_size=48)
 
@@ -109,11 +111,23 @@ class Interruption(Exception):
     """Whatever ends a run from outside."""
 
 
+PLACES: dict[str, tuple[Any, str]] = {
+    "update": (TrainStep, "update"),
+    "evaluate": (loop, "evaluate_vae"),
+    "show": (TrainingLog, "show"),
+    "checkpoint": (loop, "save_checkpoint"),
+    "pictures": (result, "draw_pictures"),
+    "model": (result, "save_model"),
+}
+"""Parts of a training that an interruption can hit."""
+
+
 def fail_at(
     monkeypatch: pytest.MonkeyPatch, name: str, call: int, error: Exception | None = None
 ) -> None:
-    """Let call number `call` of a function of the training module raise instead."""
-    right, calls = getattr(module, name), 0
+    """Let call number `call` of a part of a training raise instead."""
+    owner, attribute = PLACES[name]
+    right, calls = getattr(owner, attribute), 0
 
     def wrong(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
@@ -122,7 +136,7 @@ def fail_at(
             raise error or Interruption
         return right(*args, **kwargs)
 
-    monkeypatch.setattr(module, name, wrong)
+    monkeypatch.setattr(owner, attribute, wrong)
 
 
 def interrupted(
@@ -158,7 +172,7 @@ def test_the_best_epoch_is_kept(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The artifact holds the weights of the epoch with the lowest held-out loss, not the last."""
-    right, calls = module.evaluate_vae, 0
+    right, calls = loop.evaluate_vae, 0
 
     def evaluate(*args: Any) -> HeldOut:
         nonlocal calls
@@ -166,14 +180,14 @@ def test_the_best_epoch_is_kept(
         return right(*args)._replace(loss=[5.0, 1.0, 3.0][calls - 1])
 
     kept = []
-    monkeypatch.setattr(module, "evaluate_vae", evaluate)
-    real = module.save_checkpoint
+    monkeypatch.setattr(loop, "evaluate_vae", evaluate)
+    real = loop.save_checkpoint
 
     def save(partial: Path, state: Any) -> None:
         kept.append({name: w.clone() for name, w in state.vae.state_dict().items()})
         real(partial, state)
 
-    monkeypatch.setattr(module, "save_checkpoint", save)
+    monkeypatch.setattr(loop, "save_checkpoint", save)
     made = train(dataset, tmp_path / "model")
     assert made.held_out.loss == 1.0
     weights = read_model(made.path).weights
@@ -188,14 +202,14 @@ def test_the_learning_rate_rises_and_falls(
     """It rises evenly to its highest over a share of the updates, and falls to 0 over the second
     half."""
     rates: list[float] = []
-    right = module._step
+    right = TrainStep.update
 
-    def watched(state: Any, *args: Any) -> Any:
-        update = right(state, *args)
-        rates.append(state.optimizer.param_groups[0]["lr"])
+    def watched(self: TrainStep, frames: torch.Tensor) -> Any:
+        update = right(self, frames)
+        rates.append(self.state.optimizer.param_groups[0]["lr"])
         return update
 
-    monkeypatch.setattr(module, "_step", watched)
+    monkeypatch.setattr(TrainStep, "update", watched)
     config = TrainConfig(steps=8, batch_size=16, learning_rate=1e-3, lr_warm_up=share)
     train(dataset, tmp_path / "model", config)
     rising = [(step + 1) / max(1.0, 8 * share) for step in range(4)]
@@ -209,13 +223,14 @@ def test_held_out_frames_are_never_trained_on(
 ) -> None:
     """Every batch is of training episodes, and no frame comes twice in an epoch."""
     seen: list[list[int]] = []
-    right = module._step
+    right = BatchReader.next_indices
 
-    def step(state: Any, dataset: FrameDataset, indices: Any, *rest: Any) -> Any:
+    def next_indices(self: BatchReader) -> Any:
+        indices = right(self)
         seen.append([int(index) for index in indices])
-        return right(state, dataset, indices, *rest)
+        return indices
 
-    monkeypatch.setattr(module, "_step", step)
+    monkeypatch.setattr(BatchReader, "next_indices", next_indices)
     train(dataset, tmp_path / "model")
     split = dataset.split(SHORT.held_out, SHORT.seed)
     per_epoch = len(split.train) // SHORT.batch_size
@@ -262,9 +277,9 @@ def test_beside_a_discriminator_the_last_epoch_is_kept(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a discriminator takes part in the loss, epochs do not compare: the last one counts."""
-    right, losses = module.evaluate_vae, iter([1.0, 5.0, 3.0])
+    right, losses = loop.evaluate_vae, iter([1.0, 5.0, 3.0])
     monkeypatch.setattr(
-        module, "evaluate_vae", lambda *args: right(*args)._replace(loss=next(losses))
+        loop, "evaluate_vae", lambda *args: right(*args)._replace(loss=next(losses))
     )
     config = TrainConfig(epochs=3, batch_size=48, objective=FactorVAE(width=8))
     assert train(dataset, tmp_path / "model", config).held_out.loss == 3.0
@@ -289,7 +304,7 @@ def test_bernoulli_and_gaussian_bounds_compare(dataset: FrameDataset, trained: T
     """Bernoulli's ELBO is of a density: its normaliser is not in the distortion, but in it."""
     config = VAEConfig(latent_dim=4, likelihood="bernoulli")
     vae = read_model(trained.path)._replace(vae_config=config).build()
-    held_out = module.evaluate_vae(vae, dataset, np.arange(20), Beta(), 20)
+    held_out = loop.evaluate_vae(vae, dataset, np.arange(20), Beta(), 20)
     assert held_out.elbo is not None and held_out.bits_per_dimension is not None
     values = 32 * 48 * 3
     assert held_out.elbo > -held_out.distortion - held_out.rate + 0.6 * values  # log 2 and more
@@ -301,11 +316,11 @@ def test_evaluation_repeats_and_weighs_every_frame(trained: Trained, dataset: Fr
     """Measuring twice gives the same numbers, and the mean does not depend on the batches."""
     vae = read_model(trained.path).build()
     indices = np.arange(50)
-    first = module.evaluate_vae(vae, dataset, indices, Beta(beta=2.0), 50)
-    assert module.evaluate_vae(vae, dataset, indices, Beta(beta=2.0), 50) == first
+    first = loop.evaluate_vae(vae, dataset, indices, Beta(beta=2.0), 50)
+    assert loop.evaluate_vae(vae, dataset, indices, Beta(beta=2.0), 50) == first
     assert first.loss == pytest.approx(first.distortion + 2 * first.rate, rel=1e-5)
     assert first.rate == pytest.approx(sum(first.kl_per_dimension))
-    parts = module.evaluate_vae(vae, dataset, indices, Beta(beta=2.0), 16)
+    parts = loop.evaluate_vae(vae, dataset, indices, Beta(beta=2.0), 16)
     assert parts.mse == pytest.approx(first.mse, rel=1e-5)
     assert parts.kl_per_dimension == pytest.approx(first.kl_per_dimension, rel=1e-4)
     assert parts.active_units == first.active_units
@@ -319,9 +334,9 @@ def test_active_units_are_counted_by_their_variance(
     last: Any = vae.encoder.head[-1]
     last.weight[:4] = 0  # the rows of mu
     indices = np.arange(50)
-    assert module.evaluate_vae(vae, dataset, indices, Beta(), 50).active_units == 0
+    assert loop.evaluate_vae(vae, dataset, indices, Beta(), 50).active_units == 0
     last.weight[2] = 10.0
-    assert module.evaluate_vae(vae, dataset, indices, Beta(), 50).active_units == 1
+    assert loop.evaluate_vae(vae, dataset, indices, Beta(), 50).active_units == 1
 
 
 # ------------------------------------------------------------------------- it repeats
@@ -356,16 +371,15 @@ def test_training_draws_from_its_own_generators(dataset: FrameDataset, tmp_path:
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("_step", 1),
-        ("_step", 4),
-        ("_step", 9),
-        ("_step", 14),
-        ("evaluate_vae", 2),
-        ("_log", 2),
-        ("save_checkpoint", 1),
-        ("save_checkpoint", 3),
-        ("_draw", 1),
-        ("save_model", 1),
+        ("update", 1),
+        ("update", 9),
+        ("update", 14),
+        ("evaluate", 2),
+        ("show", 2),
+        ("checkpoint", 1),
+        ("checkpoint", 3),
+        ("pictures", 1),
+        ("model", 1),
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(
@@ -378,7 +392,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert not (tmp_path / "model.partial").exists()
 
 
-@pytest.mark.parametrize(("call", "where"), [(9, "_step"), (2, "save_checkpoint")])
+@pytest.mark.parametrize(("call", "where"), [(9, "update"), (2, "checkpoint")])
 @pytest.mark.parametrize("name", ["masking", "factor-vae", "mixture"])
 def test_a_resumed_run_of_any_objective_is_equal(
     dataset: FrameDataset, tmp_path: Path, name: str, where: str, call: int
@@ -398,7 +412,7 @@ def test_a_run_interrupted_again_and_again_ends_the_same(
 ) -> None:
     """A run that is interrupted in every epoch ends as if it had not been."""
     for call in (8, 7, 5):
-        interrupted(dataset, tmp_path / "model", "_step", call)
+        interrupted(dataset, tmp_path / "model", "update", call)
     assert outcome(train(dataset, tmp_path / "model")) == statistics
 
 
@@ -408,7 +422,7 @@ def test_twenty_interruptions_change_nothing(dataset: FrameDataset, tmp_path: Pa
     right = outcome(train(dataset, tmp_path / "whole", config))
     calls = np.random.default_rng(0).integers(1, 7, 20)  # an epoch has four updates
     for call in calls:
-        interrupted(dataset, tmp_path / "model", "_step", int(call), config)
+        interrupted(dataset, tmp_path / "model", "update", int(call), config)
     assert len(files.read_lines(tmp_path / "model.partial" / "metrics.jsonl")) >= 4
     assert outcome(train(dataset, tmp_path / "model", config)) == right
 
@@ -441,28 +455,28 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Where checkpoint.bin is damaged by a single bit or more, checkpoint.old.bin goes on."""
-    partial = interrupted(dataset, tmp_path / "model", "_step", 13)
+    partial = interrupted(dataset, tmp_path / "model", "update", 13)
     damage(partial / "checkpoint.bin")
     first: list[int] = []
-    right = module._step
+    right = TrainStep.update
 
-    def step(state: Any, *rest: Any) -> Any:
-        first.append(state.step)
-        return right(state, *rest)
+    def update(self: TrainStep, frames: torch.Tensor) -> Any:
+        first.append(self.state.step)
+        return right(self, frames)
 
-    monkeypatch.setattr(module, "_step", step)
+    monkeypatch.setattr(TrainStep, "update", update)
     made = train(dataset, tmp_path / "model")
     assert outcome(made) == statistics
     assert first[0] == 5  # not 0, and not 10, where checkpoint.bin stood
     said = capsys.readouterr()
-    assert (damage is Path.unlink) or "checkpoint.bin is not whole" in said.out + said.err
+    assert (damage is Path.unlink) or "checkpoint.bin is damaged" in said.out + said.err
 
 
 def test_with_every_checkpoint_damaged_it_begins_anew(
     dataset: FrameDataset, tmp_path: Path, statistics: Outcome
 ) -> None:
     """With no whole checkpoint left a run begins anew, and ends the same."""
-    partial = interrupted(dataset, tmp_path / "model", "_step", 13)
+    partial = interrupted(dataset, tmp_path / "model", "update", 13)
     cut(partial / "checkpoint.bin")
     flip(partial / "checkpoint.old.bin")
     assert outcome(train(dataset, tmp_path / "model")) == statistics
@@ -472,7 +486,7 @@ def test_half_a_checkpoint_is_not_taken(
     dataset: FrameDataset, tmp_path: Path, statistics: Outcome
 ) -> None:
     """What a kill in the middle of a checkpoint leaves behind is neither read nor kept."""
-    partial = interrupted(dataset, tmp_path / "model", "_step", 13)
+    partial = interrupted(dataset, tmp_path / "model", "update", 13)
     shutil.copy(partial / "checkpoint.bin", partial / "checkpoint.new.bin")
     cut(partial / "checkpoint.new.bin")
     (partial / ".best.safetensors.123.tmp").write_bytes(b"half")
@@ -490,7 +504,7 @@ def test_a_checkpoint_runs_no_code(dataset: FrameDataset, tmp_path: Path) -> Non
         def __reduce__(self) -> tuple[Any, ...]:
             return (os.mkdir, (str(tmp_path / "mark"),))
 
-    partial = interrupted(dataset, tmp_path / "model", "_step", 13)
+    partial = interrupted(dataset, tmp_path / "model", "update", 13)
     torch.save({"vae": Payload()}, tmp_path / "planted.pt")
     planted = (tmp_path / "planted.pt").read_bytes()
     for text in (planted, pickle.dumps(Payload(), protocol=2)):
@@ -503,7 +517,7 @@ def test_a_checkpoint_runs_no_code(dataset: FrameDataset, tmp_path: Path) -> Non
         shutil.rmtree(tmp_path / "copy.partial")
 
 
-@pytest.mark.parametrize("name", ["save_checkpoint", "save_model", "_draw"])
+@pytest.mark.parametrize("name", ["checkpoint", "model", "pictures"])
 def test_a_full_disk_is_told_and_the_run_goes_on(
     dataset: FrameDataset,
     tmp_path: Path,
@@ -530,7 +544,7 @@ def test_a_finished_model_is_returned_as_it_is(
 ) -> None:
     """The same call again trains nothing, changes nothing and returns the same."""
     before = content(trained.path)
-    monkeypatch.setattr(module, "_train", None)
+    monkeypatch.setattr(loop.VAETraining, "open", None)
     again = train_vae(dataset, trained.path, CONFIG, TRAINING, progress=False)
     assert again == trained
     assert content(trained.path) == before
@@ -557,7 +571,7 @@ def test_other_settings_are_refused(
     if finished:
         train(dataset, tmp_path / "model")
     else:
-        interrupted(dataset, tmp_path / "model", "_step", 8)
+        interrupted(dataset, tmp_path / "model", "update", 8)
     before = content(tmp_path)
     with refused(FolderError, str(tmp_path / "model")):
         train(dataset, tmp_path / "model", **other)
@@ -566,7 +580,7 @@ def test_other_settings_are_refused(
 
 def test_another_dataset_is_refused(dataset: FrameDataset, tmp_path: Path) -> None:
     """A model of one dataset is not taken for a model of another."""
-    interrupted(dataset, tmp_path / "model", "_step", 8)
+    interrupted(dataset, tmp_path / "model", "update", 8)
     other = collect_frames(
         COUNTING,
         tmp_path / "other",
@@ -707,6 +721,12 @@ def test_two_writers_do_not_meet(dataset: FrameDataset, tmp_path: Path) -> None:
     assert content(partial) == {".lock": str(os.getpid()).encode()}
 
 
+def spoiled(output: PassOutput, factor: float) -> PassOutput:
+    """The output of a forward pass with the distortion multiplied by a factor."""
+    inputs = output.loss_inputs
+    return output._replace(loss_inputs=inputs._replace(distortion=inputs.distortion * factor))
+
+
 def test_updates_that_are_not_finite_are_skipped_and_counted(
     dataset: FrameDataset,
     tmp_path: Path,
@@ -714,17 +734,17 @@ def test_updates_that_are_not_finite_are_skipped_and_counted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A loss of NaN changes no weight, is counted and raises an alarm; training goes on."""
-    right, calls = updates.run_pass, 0
+    right, calls = step.run_pass, 0
     weights: list[list[torch.Tensor]] = []
 
-    def wrong(vae: Any, *rest: Any) -> Any:
+    def wrong(vae: Any, *rest: Any, **more: Any) -> Any:
         nonlocal calls
         calls += 1
         weights.append([weight.detach().clone() for weight in vae.parameters()])
-        out = right(vae, *rest)
-        return out._replace(distortion=out.distortion * math.nan) if calls == 7 else out
+        out = right(vae, *rest, **more)
+        return spoiled(out, math.nan) if calls == 7 else out
 
-    monkeypatch.setattr(updates, "run_pass", wrong)
+    monkeypatch.setattr(step, "run_pass", wrong)
     made = train(dataset, tmp_path / "model")
     assert all(map(torch.equal, weights[6], weights[7]))
     assert not all(map(torch.equal, weights[7], weights[8]))
@@ -743,17 +763,17 @@ def test_gradients_that_are_not_finite_are_skipped(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An infinite gradient of a finite loss leaves the weights alone, too."""
-    right, calls = updates.run_pass, 0
+    right, calls = step.run_pass, 0
 
-    def wrong(*rest: Any) -> Any:
+    def wrong(*rest: Any, **more: Any) -> Any:
         nonlocal calls
         calls += 1
-        out = right(*rest)
+        out = right(*rest, **more)
         if calls == 4:
-            out.distortion.register_hook(lambda gradient: gradient * math.inf)
+            out.loss_inputs.distortion.register_hook(lambda gradient: gradient * math.inf)
         return out
 
-    monkeypatch.setattr(updates, "run_pass", wrong)
+    monkeypatch.setattr(step, "run_pass", wrong)
     made = train(dataset, tmp_path / "model")
     assert files.read_lines(made.path / "metrics.jsonl")[-1]["skipped"] == 1
 
@@ -762,13 +782,12 @@ def test_nothing_but_skipped_updates_end_the_training(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where twenty updates in a row are not finite, training ends and says what to do."""
-    right = updates.run_pass
+    right = step.run_pass
 
-    def wrong(*arguments: Any) -> Any:
-        out = right(*arguments)
-        return out._replace(distortion=out.distortion * math.inf)
+    def wrong(*rest: Any, **more: Any) -> Any:
+        return spoiled(right(*rest, **more), math.inf)
 
-    monkeypatch.setattr(updates, "run_pass", wrong)
+    monkeypatch.setattr(step, "run_pass", wrong)
     config = TrainConfig(steps=60, batch_size=4)
     with refused(TrainingError, "step 20", "learning_rate"):
         train(dataset, tmp_path / "model", config)
@@ -802,16 +821,16 @@ def test_weights_that_are_no_numbers_are_not_saved(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A weight that becomes NaN in the last step is found, and no artifact is written."""
-    right = module._step
+    right = TrainStep.update
 
-    def step(state: Any, *rest: Any) -> Any:
-        loss = right(state, *rest)
-        if state.step == 15:
+    def update(self: TrainStep, frames: torch.Tensor) -> Any:
+        result = right(self, frames)
+        if self.state.step == 15:
             with torch.no_grad():
-                next(state.vae.parameters())[0, 0, 0, 0] = math.nan
-        return loss
+                next(self.state.vae.parameters())[0, 0, 0, 0] = math.nan
+        return result
 
-    monkeypatch.setattr(module, "_step", step)
+    monkeypatch.setattr(TrainStep, "update", update)
     with refused(TrainingError, "step 15"):
         train(dataset, tmp_path / "model")
     assert not (tmp_path / "model").exists()

@@ -13,7 +13,7 @@ from toys import ADAPTERS, history_of, watch
 
 from rl_vae import Encoder, LatentObservation
 from rl_vae.errors import ConfigError
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 from rl_vae.wrappers.codes import MIN_STD, Codes
 from rl_vae.wrappers.config import ObservationConfig
 

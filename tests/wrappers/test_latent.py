@@ -20,7 +20,7 @@ from toys import MIXED, SHOWING, STEERED, after, reborn, seen
 
 from rl_vae import Encoder, LatentObservation, make_env
 from rl_vae.errors import ConfigError, FolderError
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 
 
 def wrap(trained: Trained, env_id: str = COUNTING, **kwargs: Any) -> LatentObservation:

@@ -13,7 +13,7 @@ from toys import ADAPTERS, MIXED, SHOWING, Spaced, adapt, history_of, watch
 
 from rl_vae import Encoder, LatentObservation
 from rl_vae.errors import ConfigError, ObservationError, RlVaeError
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 
 IMAGE = spaces.Box(0, 255, (32, 32, 3), np.uint8)
 SPEED = spaces.Box(-1, 1, (2,), np.float32)

@@ -12,7 +12,7 @@ from toys import ADAPTERS, MIXED, adapt, history_of, seen, watch
 
 from rl_vae import Encoder, VectorLatentObservation
 from rl_vae.errors import ConfigError, EnvironmentFault
-from rl_vae.training.train import Trained
+from rl_vae.training.result import Trained
 
 LANES = 3
 MODES = list(AutoresetMode)

@@ -19,7 +19,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
-from rl_vae.training.train import TrainConfig
+from rl_vae.training.config import TrainConfig
 
 Baseline = Literal["pixels", "random", "pca", "autoencoder", "state"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)

@@ -1,4 +1,4 @@
-"""Alarms: when they are raised, and what they say."""
+"""Alarms of a training: when they are raised, and their cures."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ import torch
 from rl_vae import Adversarial, Autoencoder, Beta, BetaTC, Capacity, FactorVAE
 from rl_vae.models.vae import VAE, VAEConfig
 from rl_vae.objectives.base import Objective
-from rl_vae.training.evaluate import HeldOut, beta_norm, check_beta, check_collapse, check_skipped
+from rl_vae.training.alarms import check_beta, check_collapse, check_skipped
+from rl_vae.training.evaluate import HeldOut, beta_norm
 
 
 def vae(latent_dim: int = 32, shape: tuple[int, int, int] = (64, 64, 3)) -> VAE:
@@ -56,9 +57,9 @@ def test_beta_ten_thousand_raises_the_alarm(latents: int, shape: tuple[int, int,
 
 
 def test_a_beta_for_means_raises_the_alarm() -> None:
-    """A beta of 0.00025, meant for a mean over pixels, hardly presses the code at all."""
+    """A beta of 0.00025, chosen for a mean over pixels, is reported as almost without effect."""
     (alarm,) = check_beta(Beta(0.00025), vae())
-    assert "hardly" in alarm.what and "12,288" in alarm.cure and "Cure: " in str(alarm)
+    assert "almost no effect" in alarm.what and "12,288" in alarm.cure and "Cure: " in str(alarm)
 
 
 @pytest.mark.parametrize(

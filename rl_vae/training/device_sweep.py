@@ -1,0 +1,111 @@
+"""Runs of a sweep that train side by side on one GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.errors import RlVaeError
+from rl_vae.models.vae import VAEConfig
+from rl_vae.system.jobs import JobMessage
+from rl_vae.training.batches import shards_in_memory
+from rl_vae.training.config import TrainConfig
+from rl_vae.training.cuda_graphs import GraphRunner, copy_to_device, enough_memory
+from rl_vae.training.loop import VAETraining
+
+
+def train_on_device(
+    dataset: FrameDataset, out: Path, vae_config: VAEConfig, runs: Mapping[str, TrainConfig]
+) -> Generator[JobMessage | None, None, None]:
+    """Train all runs side by side in this process; the frames are on the device once.
+
+    Args:
+        dataset: The frames.
+        out: Folder of the models.
+        vae_config: The model, the same for all runs.
+        runs: Settings of each run, by its name.
+
+    Yields:
+        The result or the error of a run that is over; None after each round of updates.
+
+    Raises:
+        TrainingError: if the device has too little memory.
+    """
+    frames = None
+    if runs and all(shards_in_memory(dataset, config) is None for config in runs.values()):
+        with enough_memory():
+            frames = copy_to_device(dataset, torch.device(next(iter(runs.values())).device))
+    active: dict[str, VAETraining] = {}
+    runner = GraphRunner()
+    try:
+        # Open the trainings
+        for name, config in runs.items():
+            with _events(active, name) as events:
+                training = VAETraining(out / name, dataset, vae_config, config, frames=frames)
+                active[name] = training.open()
+                if training.done:  # interrupted after its last epoch
+                    events.append(JobMessage(name, "result", training.finish()))
+            yield from events
+        while active:
+            # Launch as many updates of each training as all have prepared
+            for name, training in list(active.items()):
+                with _events(active, name) as events:
+                    if training.graphed is not None:
+                        training.prepare_updates()
+                yield from events
+            graphed = [each.graphed for each in active.values() if each.graphed is not None]
+            n = min((each.left for each in graphed), default=0)
+            if n:
+                runner.run(graphed, n)
+
+            # Take their results, end epochs, and finish trainings
+            for name, training in list(active.items()):
+                with _events(active, name) as events:
+                    _end_updates(training, n)
+                    if training.done:
+                        events.append(JobMessage(name, "result", training.finish()))
+                yield from events
+            yield None
+    finally:
+        for training in active.values():
+            training.close()
+
+
+def _end_updates(training: VAETraining, n_updates: int) -> None:
+    """Take the results of updates, and end the epoch if they are its last ones.
+
+    A training without CUDA graphs makes the updates of a whole epoch here.
+    """
+    ends = training.graphed is None or n_updates == training.updates_left_in_epoch
+    if training.graphed is None:
+        training.advance(training.updates_left_in_epoch)
+    else:
+        training.take_updates(n_updates)
+    if ends:
+        training.end_epoch()
+
+
+@contextlib.contextmanager
+def _events(active: dict[str, VAETraining], name: str) -> Iterator[list[JobMessage]]:
+    """Collect the events of a run; an error is its last event. A run that is over is closed.
+
+    Lines that are printed inside this context begin with the name of the run.
+    """
+    events: list[JobMessage] = []
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output):
+            yield events
+    except RlVaeError as error:
+        events.append(JobMessage(name, "failed", error))
+    finally:
+        for line in output.getvalue().splitlines():
+            tqdm.write(f"{name}: {line}")
+    if events and name in active:
+        active.pop(name).close()

@@ -1,0 +1,91 @@
+"""TrainingLog: the record of every epoch, in metrics.jsonl and in TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from rl_vae.system import files
+from rl_vae.training.alarms import Alarm
+from rl_vae.training.evaluate import HeldOut, beta_norm
+from rl_vae.training.step import TrainStep, Update
+
+
+class TrainingLog:
+    """Records of a training's epochs; close it at the end.
+
+    Args:
+        partial: Folder of the unfinished training.
+        step: Number of finished updates. Later records are dropped: their epochs run again.
+        writes: Whether this process writes files.
+    """
+
+    def __init__(self, partial: Path, step: int, *, writes: bool = True) -> None:
+        self._path = partial / "metrics.jsonl"
+        self.records = [record for record in files.read_lines(self._path) if record["step"] <= step]
+        """One record for each epoch."""
+        self._board: SummaryWriter | None = None
+        if writes:
+            lines = [files.canonical_json(record) + b"\n" for record in self.records]
+            files.write_whole(self._path, b"".join(lines))
+            self._board = SummaryWriter(str(partial / "tensorboard"), purge_step=step + 1)
+
+    def show(self, record: dict[str, Any], batch_size: int, total_steps: int) -> None:
+        """Show a record in TensorBoard, with the speed and the time that is left.
+
+        Args:
+            record: Record of an epoch.
+            batch_size: Number of frames of one update.
+            total_steps: Number of updates of the whole training.
+        """
+        if self._board is None:
+            return
+        step, rate = record["step"], record["step"] / max(record["seconds"], 1e-3)
+        scalars = {**record, **record["terms"]}
+        scalars["images_per_second"] = rate * batch_size
+        scalars["seconds_left"] = (total_steps - step) / rate
+        for name, value in scalars.items():
+            if isinstance(value, int | float) and name != "step":
+                self._board.add_scalar(f"vae/{name}", value, step)
+        kl = np.asarray(record["kl_per_dimension"])
+        self._board.add_histogram("vae/kl_per_dimension", kl, step)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Keep a record, and write it to metrics.jsonl."""
+        self.records.append(record)
+        if self._board is not None:
+            files.append_line(self._path, record)
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()
+
+
+def make_record(
+    step: TrainStep, updates: Sequence[Update], held_out: HeldOut, alarms: Sequence[Alarm]
+) -> dict[str, Any]:
+    """Make the record of an epoch: one line of metrics.jsonl.
+
+    Args:
+        step: The update, with state and settings of the training.
+        updates: Updates of the epoch that were not skipped, one or more.
+        held_out: Measures after the epoch.
+        alarms: Alarms of the epoch.
+    """
+    state = step.state
+    return {
+        "step": state.step,
+        "seconds": round(state.seconds, 3),
+        "train_loss": sum(update.loss for update in updates) / len(updates),
+        "gradient_norm": sum(update.gradient_norm for update in updates) / len(updates),
+        "weight": step.schedule(state.step),
+        "beta_norm": beta_norm(step.config.objective, state.vae),
+        "skipped": state.skipped,
+        "alarms": [alarm._asdict() for alarm in alarms],
+        **held_out._asdict(),
+    }

@@ -1,0 +1,196 @@
+"""Result of a training: the finished model folder, its pictures and its summary."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from rl_vae.data.dataset import FrameDataset, Split
+from rl_vae.errors import FolderError, TrainingError
+from rl_vae.models import pictures
+from rl_vae.models.folder import ModelFolder, read_config, save_model
+from rl_vae.models.statistics import measure_statistics
+from rl_vae.models.vae import VAE, VAEConfig
+from rl_vae.system import files
+from rl_vae.training.alarms import Alarm
+from rl_vae.training.checkpoint import NAMES as CHECKPOINTS
+from rl_vae.training.config import TrainConfig
+from rl_vae.training.evaluate import HeldOut, beta_norm
+from rl_vae.training.state import TrainState
+from rl_vae.training.step import TrainStep
+
+WEIGHTS = "best.safetensors"
+"""File of the weights that the finished model gets, in the folder of an unfinished training."""
+
+_UNFINISHED_ONLY = (*CHECKPOINTS, WEIGHTS, "run.json", ".lock")
+"""Files that a finished model folder does not keep."""
+
+
+class Trained(NamedTuple):
+    """Result of a training."""
+
+    path: Path
+    """The model folder, for `Encoder.load` or for a wrapper."""
+    held_out: HeldOut
+    """Measures of the weights in the folder: those of the best epoch, or of the last epoch if the
+    objective has a discriminator."""
+    steps: int
+    """Number of updates."""
+    seconds: float
+    """Training time, without interruptions."""
+    alarms: tuple[Alarm, ...]
+    """Alarms that were raised, each once."""
+
+
+def describe_run(
+    dataset: FrameDataset, vae_config: VAEConfig, config: TrainConfig, parent: ModelFolder | None
+) -> dict[str, Any]:
+    """Settings and inputs of a training as plain JSON values; equal runs give equal models."""
+    return {
+        "dataset": dataset.digest,
+        "vae": vae_config.to_dict(),
+        "train": config.to_dict(),
+        "parent": None if parent is None else parent.digest,
+    }
+
+
+def read_finished(out: Path, run: dict[str, Any]) -> Trained:
+    """Read the result of a finished training.
+
+    Args:
+        out: The model folder.
+        run: Settings and inputs of the training.
+
+    Raises:
+        FolderError: if the folder holds something else.
+    """
+    provenance = read_config(out)["provenance"]
+    expected = json.loads(files.canonical_json(run))
+    different = [name for name in run if provenance.get(name) != expected[name]]
+    if different:
+        raise FolderError(
+            f"{out} holds another model.",
+            expected="a new folder, or a model of the same dataset and settings",
+            got=f"a finished model with different values of {', '.join(different)}",
+            remedy="choose another folder, or delete this one",
+        )
+    held_out = HeldOut.of(provenance["held_out"])
+    alarms = tuple(Alarm(**alarm) for alarm in provenance["alarms"])
+    return Trained(out, held_out, provenance["steps"], provenance["seconds"], alarms)
+
+
+def save_weights(partial: Path, state: TrainState) -> None:
+    """Write the weights of a state as those of the finished model, and note their digest."""
+    weights = {
+        name: value.detach().cpu().contiguous() for name, value in state.vae.state_dict().items()
+    }
+    content = safetensors.torch.save(weights)
+    files.write_whole(partial / WEIGHTS, content)
+    state.best_sha256 = files.digest(content)
+
+
+def load_weights(partial: Path, state: TrainState) -> VAE:
+    """Read the model with the weights that `save_weights` wrote.
+
+    Raises:
+        TrainingError: if the file is damaged.
+    """
+    path = partial / WEIGHTS
+    content = path.read_bytes()
+    if files.digest(content) != state.best_sha256:
+        raise TrainingError(
+            f"{path} is damaged.",
+            expected=f"SHA-256 {state.best_sha256}",
+            got=files.digest(content),
+            remedy=f"delete {partial} and train again: the file cannot be restored",
+        )
+    return VAE.of(state.vae.config, state.vae.shape, safetensors.torch.load(content)).eval()
+
+
+def write_model(
+    partial: Path,
+    result: Trained,
+    dataset: FrameDataset,
+    split: Split,
+    step: TrainStep,
+    run: dict[str, Any],
+) -> None:
+    """Write the files of the model, and give the folder its final name.
+
+    Args:
+        partial: Folder of the unfinished training.
+        result: The result; its path is the final name.
+        dataset: The frames.
+        split: Training frames and held-out frames.
+        step: The update, with state and settings of the training.
+        run: Settings and inputs of the training.
+
+    Raises:
+        TrainingError: if the weights are damaged.
+    """
+    vae, config = load_weights(partial, step.state), step.config
+    draw_pictures(
+        partial / "pictures",
+        vae,
+        dataset,
+        split.held_out,
+        result.held_out.kl_per_dimension,
+        config,
+    )
+    save_model(
+        partial,
+        vae,
+        dataset=dataset,
+        statistics=measure_statistics(vae, dataset, split.train),
+        provenance={
+            **run,
+            "steps": result.steps,
+            "seconds": result.seconds,
+            "held_out": result.held_out._asdict(),
+            "beta_norm": beta_norm(config.objective, vae),
+            "skipped": step.state.skipped,
+            "precision": step.precision._asdict(),
+            "alarms": [alarm._asdict() for alarm in result.alarms],
+            "seed": config.seed,
+        },
+    )
+    files.rename_folder(partial, result.path)
+    for name in _UNFINISHED_ONLY:
+        (result.path / name).unlink(missing_ok=True)
+
+
+def draw_pictures(
+    folder: Path,
+    vae: VAE,
+    dataset: FrameDataset,
+    held_out: NDArray[np.int64],
+    kl_per_dimension: tuple[float, ...],
+    config: TrainConfig,
+) -> None:
+    """Draw reconstructions, samples and traversals of held-out frames.
+
+    Args:
+        folder: Folder of the pictures; what it holds is deleted.
+        vae: The model.
+        dataset: The frames.
+        held_out: (N,) indices of the held-out frames.
+        kl_per_dimension: KL of each latent; the eight largest are traversed.
+        config: Settings of the training.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    chosen = held_out[np.linspace(0, len(held_out) - 1, 12).astype(np.int64)]
+    frames = dataset.frames(chosen)
+    pictures.save_picture(folder / "reconstructions.png", pictures.reconstructions(vae, frames))
+    noise = torch.Generator().manual_seed(config.seed)
+    codes = config.objective.sample_prior(32, vae.config.latent_dim, noise)
+    pictures.save_picture(folder / "samples.png", pictures.samples(vae, codes))
+    latents = [int(latent) for latent in np.argsort(kl_per_dimension)[::-1][:8]]
+    pictures.save_picture(folder / "traversals.png", pictures.traversals(vae, frames[6], latents))
