@@ -1,9 +1,9 @@
-"""Does weighting moving pixels bring Pong's ball into the code? Probes against the RAM.
+"""Study: does a larger weight on moving pixels bring the position of Pong's ball into the code?
 
-For each seed two VAEs, alike but for moving_weight, are trained on the same frames, 64 x 64 from
-Pong's playing field; from their mean codes of held-out episodes a ridge regression and a small MLP
-(`rl_vae.analysis.probes`) read the positions that the console keeps in its RAM. Frames without a ball
-(between two points) are left out.
+For each seed, two VAEs that differ in moving_weight only are trained on the same frames: 64 x 64
+pixels of Pong's playing field. A ridge regression and a small MLP (`rl_vae.analysis.probes`) predict
+positions, which the console keeps in its RAM, from mean codes of held-out episodes. Frames without
+a ball (between two points) are left out.
 
 linear_ball_x_plain, mlp_ball_x_weighted, ...   R^2 on the held-out episodes, fitted on the
                                                 training episodes; mean over the seeds
@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from rl_vae import Encoder, FrameSpec, TrainConfig, VAEConfig, collect_frames, train_vae
-from rl_vae.analysis.probes import PROBES, Target, halve, probe
+from rl_vae.analysis.probe_data import Target, split_rows
+from rl_vae.analysis.probes import PROBES, probe
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
@@ -68,14 +69,14 @@ def positions(dataset: FrameDataset, encoder: Encoder, config: TrainConfig) -> d
     split, factors = dataset.split(config.held_out, config.seed), dataset.factors
     every = np.arange(len(dataset))
     episode = dataset.episode_of(every)
-    halves = halve(split.train, split.held_out, episode, config.seed)
-    halves = halves.of(factors[RAM["ball_y"]] > 0)
+    rows = split_rows(split.train, split.held_out, episode, config.seed)
+    rows = rows.where(factors[RAM["ball_y"]] > 0)
     codes = encoder.encode(dataset.frames(every))
     targets = [Target(name, np.asarray(factors[byte], np.float64), 0) for name, byte in RAM.items()]
     return {
         f"{kind}_{name}": estimate.value
         for kind in PROBES
-        for name, estimate in probe(kind, codes, targets, halves, config.seed).items()
+        for name, estimate in probe(kind, codes, targets, rows, config.seed).items()
     }
 
 

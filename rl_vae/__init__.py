@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from rl_vae.analysis.comparison.config import ComparisonConfig
     from rl_vae.analysis.gallery import draw_gallery
     from rl_vae.analysis.report import write_report
-    from rl_vae.analysis.scorecard import Scorecard, score_encoder
+    from rl_vae.analysis.score import score_encoder
+    from rl_vae.analysis.scorecard import Scorecard
     from rl_vae.data import sprites
     from rl_vae.data.collect import collect_frames
     from rl_vae.data.coverage import coverage
@@ -99,7 +100,7 @@ _HOME = {
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
     "repair_folder": "verify",
-    "score_encoder": "analysis.scorecard",
+    "score_encoder": "analysis.score",
     "train_agent": "agents.train",
     "train_classifier": "analysis.classifier",
     "train_sweep": "training.sweep",

@@ -1,4 +1,4 @@
-"""Anomalies: frames that are not like those that a model was trained on.
+"""Anomalies: frames that are unlike the frames that a model was trained on.
 
 Shape letters: N frames, H W C frame.
 """
@@ -17,42 +17,46 @@ from rl_vae.models.statistics import LEVELS, Scores, score_frames
 
 
 class Anomalies(NamedTuple):
-    """The scores of some frames, and which of them are beyond the training frames' quantiles."""
+    """Scores of frames, and which frames are outliers."""
 
     scores: Scores
-    strange: Scores
-    """(N,) 0 or 1 for each score: rate, distortion and error above the level, the ELBO below."""
+    """(N,) rate, distortion, ELBO and error of each frame."""
+    outliers: Scores
+    """(N,) 1 if the frame is an outlier by that score, else 0. Rate, distortion and error are
+    outliers above the quantile, the ELBO below it."""
 
     @property
     def shares(self) -> dict[str, float]:
-        """The share of strange frames by each score; 1 - level where nothing is strange."""
-        return {name: float(np.mean(flags)) for name, flags in self.strange._asdict().items()}
+        """Share of outliers by each score; about 1 - level for frames like the training frames."""
+        return {name: float(np.mean(flags)) for name, flags in self.outliers._asdict().items()}
 
-    def strangest(self, n: int) -> NDArray[np.int64]:
-        """The n frames of lowest ELBO, the strangest first."""
+    def lowest_elbo(self, n: int) -> NDArray[np.int64]:
+        """Positions of the n frames with the lowest ELBO, the lowest first."""
         order: NDArray[np.int64] = np.argsort(self.scores.elbo, kind="stable")[:n]
         return order
 
 
 def find_anomalies(encoder: Encoder, frames: UInt8Array, *, level: float = 0.99) -> Anomalies:
-    """Score frames against the quantiles that the model's folder keeps of its training frames.
+    """Compare the scores of frames with quantiles of the training frames.
+
+    The quantiles are stored in the model folder.
 
     Args:
         encoder: The model.
-        frames: (N, H, W, C) uint8 that fit its FrameSpec, N from 1 up.
-        level: Which quantile: 0.95, 0.99, 0.999 or 1.0 (beyond every training frame).
+        frames: (N, H, W, C) uint8 frames that fit its FrameSpec, N from 1 up.
+        level: Quantile: 0.75, 0.95, 0.99, 0.999, or 1.0 (beyond every training frame).
 
     Raises:
-        ConfigError: where that quantile is not kept.
-        ObservationError: where the frames do not fit.
+        ConfigError: if that quantile is not stored.
+        ObservationError: if the frames do not fit the FrameSpec.
     """
-    high = [kept for kept in LEVELS if kept > 0.5]
-    if level not in high:
+    stored = [kept for kept in LEVELS if kept > 0.5]
+    if level not in stored:
         raise ConfigError(
-            "This quantile is not kept.",
-            expected=f"one of {', '.join(map(str, high))}",
+            "The model folder does not hold this quantile.",
+            expected=f"one of {', '.join(map(str, stored))}",
             got=repr(level),
-            remedy="level=0.99",
+            remedy="choose level=0.99",
         )
     encoder.check_frames(frames)
     scores = score_frames(encoder.vae, frames)

@@ -1,7 +1,4 @@
-"""Gallery: what a trained model can do, as pictures and a table of anomalies.
-
-Shape letters: N frames, H W C frame, Z latents.
-"""
+"""Gallery: pictures of what a model reconstructs and draws, and a table of anomalies."""
 
 from __future__ import annotations
 
@@ -19,16 +16,18 @@ from rl_vae.models.statistics import Scores
 from rl_vae.system import files
 
 COLUMNS = 12
-MOST_ROWS = 32
-"""So many latents are traversed at most, those that vary most."""
+"""Number of frames in a row."""
+MAX_ROWS = 32
+"""Largest number of latents that are traversed: those with the largest standard deviation."""
 
 
 class Gallery(NamedTuple):
-    """What `draw_gallery` wrote."""
+    """Result of `draw_gallery`."""
 
     path: Path
+    """The folder of the pictures."""
     shares: dict[str, float]
-    """The share of the dataset's frames that each score calls strange."""
+    """Share of outliers among the dataset's frames, by each score."""
 
 
 def draw_gallery(
@@ -41,27 +40,28 @@ def draw_gallery(
 ) -> Gallery:
     """Draw reconstructions, samples, interpolations, traversals and anomalies into a folder.
 
-    reconstructions.png   frames above, what the decoder makes of their codes below
-    samples.png           decoded draws of the prior
+    reconstructions.png   frames above, their reconstructions below
+    samples.png           decoded samples of the prior
     interpolations.png    from one frame to another: on a line, below it on an arc; three pairs
-    traversals.png        one latent a row, those that vary most first, the frame's others kept
-    anomalies.png         the strangest frames above, their reconstructions below
-    anomalies.csv         every frame's scores, and by which of them it is strange (0 or 1)
+    traversals.png        one latent per row, largest standard deviation first
+    anomalies.png         frames with the lowest ELBO above, their reconstructions below
+    anomalies.csv         scores of every frame, and whether it is an outlier (0 or 1)
 
     Args:
         encoder: The model.
-        dataset: Frames of the same FrameSpec; its own or others.
-        out: A folder, made where there is none; files of these names are written anew.
-        level: Which quantile of the training frames is strange, as in `find_anomalies`.
-        seed: Of the samples and of which frames are shown.
+        dataset: Frames with the same FrameSpec.
+        out: The folder, which is created if it does not exist. Files of these names are replaced.
+        level: Quantile of the training frames beyond which a frame is an outlier, as in
+            `find_anomalies`.
+        seed: Seed of the samples and of the choice of frames.
 
     Raises:
-        ObservationError: where the frames are of another FrameSpec.
-        ConfigError: where the level is not kept.
-        ArtifactError: where another process is drawing there.
+        ObservationError: if the frames have another FrameSpec.
+        ConfigError: if that quantile is not stored in the model folder.
+        FolderError: if another process writes to the folder.
     """
     encoder.check_spec(dataset.spec)
-    anomalies = _search(encoder, dataset, level)
+    anomalies = _find_all(encoder, dataset, level)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with files.locked(out, FolderError):
@@ -72,49 +72,51 @@ def draw_gallery(
 def _draw(
     encoder: Encoder, dataset: FrameDataset, out: Path, anomalies: Anomalies, seed: int
 ) -> None:
-    rows = np.random.default_rng(seed).choice(len(dataset), min(COLUMNS, len(dataset)), False)
-    frames = dataset.frames(np.sort(rows))
+    """Write the pictures and the table."""
+    indices = np.random.default_rng(seed).choice(len(dataset), min(COLUMNS, len(dataset)), False)
+    frames = dataset.frames(np.sort(indices))
     pictures.save_picture(
         out / "reconstructions.png", pictures.grid([frames, encoder.reconstruct(frames)])
     )
-    drawn = encoder.sample(4 * COLUMNS, seed=seed)
+    samples = encoder.sample(4 * COLUMNS, seed=seed)
     pictures.save_picture(
-        out / "samples.png", pictures.grid(list(drawn.reshape(4, COLUMNS, *drawn.shape[1:])))
+        out / "samples.png", pictures.grid(list(samples.reshape(4, COLUMNS, *samples.shape[1:])))
     )
     pairs = [(frames[i], frames[-1 - i]) for i in range(min(3, len(frames) // 2))]
-    between = [
+    interpolations = [
         encoder.interpolate(first, last, COLUMNS, spherical=spherical)
         for first, last in pairs
         for spherical in (False, True)
     ]
-    pictures.save_picture(out / "interpolations.png", pictures.grid(between))
-    varied = np.argsort(encoder.statistics.latent_std)[::-1][:MOST_ROWS]
-    moved = [encoder.traverse(frames[0], int(latent), COLUMNS - 1) for latent in varied]
-    pictures.save_picture(out / "traversals.png", pictures.grid(moved))
-    strangest = dataset.frames(anomalies.strangest(COLUMNS))
+    pictures.save_picture(out / "interpolations.png", pictures.grid(interpolations))
+    latents = np.argsort(encoder.statistics.latent_std)[::-1][:MAX_ROWS]
+    traversals = [encoder.traverse(frames[0], int(latent), COLUMNS - 1) for latent in latents]
+    pictures.save_picture(out / "traversals.png", pictures.grid(traversals))
+    outliers = dataset.frames(anomalies.lowest_elbo(COLUMNS))
     pictures.save_picture(
-        out / "anomalies.png", pictures.grid([strangest, encoder.reconstruct(strangest)])
+        out / "anomalies.png", pictures.grid([outliers, encoder.reconstruct(outliers)])
     )
-    files.write_whole(out / "anomalies.csv", _table(anomalies).encode())
+    files.write_whole(out / "anomalies.csv", _csv(anomalies).encode())
 
 
-def _search(encoder: Encoder, dataset: FrameDataset, level: float) -> Anomalies:
-    """Every frame of a dataset, in parts that fit into memory."""
-    parts = [
+def _find_all(encoder: Encoder, dataset: FrameDataset, level: float) -> Anomalies:
+    """Find anomalies among all frames of a dataset, in batches that fit into memory."""
+    batches = [
         find_anomalies(encoder, frames, level=level)
         for frames in dataset.in_batches(np.arange(len(dataset)))
     ]
-    scores, strange = (
+    scores, outliers = (
         Scores(*(np.concatenate(columns) for columns in zip(*group, strict=True)))
-        for group in ([part.scores for part in parts], [part.strange for part in parts])
+        for group in ([batch.scores for batch in batches], [batch.outliers for batch in batches])
     )
-    return Anomalies(scores, strange)
+    return Anomalies(scores, outliers)
 
 
-def _table(anomalies: Anomalies) -> str:
+def _csv(anomalies: Anomalies) -> str:
+    """The scores and outliers as CSV, one line per frame."""
     names = Scores._fields
-    lines = [",".join(["frame", *names, *(f"strange_{name}" for name in names)])]
-    columns = zip(*anomalies.scores, *anomalies.strange, strict=True)
+    lines = [",".join(["frame", *names, *(f"outlier_{name}" for name in names)])]
+    columns = zip(*anomalies.scores, *anomalies.outliers, strict=True)
     for frame, values in enumerate(columns):
         scores, flags = values[: len(names)], values[len(names) :]
         lines.append(

@@ -359,7 +359,7 @@ def show(
         model: What `rl-vae train-vae` wrote.
         dataset: Frames of the same size and crop, its own or others.
         out: A folder for the pictures and anomalies.csv, the scores of every frame.
-        level: Quantile of the training frames beyond which a frame is strange: 0.95 to 1.
+        level: Quantile of the training frames beyond which a frame is an outlier: 0.75 to 1.
         json: A file to write the figures to.
         seed: Of the samples and of which frames are shown.
     """
@@ -376,7 +376,7 @@ def show(
         f"training frames' quantile {level:g} by {shares}"
     )
     if json is not None:
-        figures = {f"strange_{name}": share for name, share in gallery.shares.items()}
+        figures = {f"outlier_{name}": share for name, share in gallery.shares.items()}
         write_figures(json, figures, [seed])
 
 
@@ -444,7 +444,7 @@ def score(
         json: A file to write the figures to.
         seed: Of the held-out episodes, the random encoder, the probes and the intervals.
     """
-    from rl_vae.analysis.scorecard import score_encoder
+    from rl_vae.analysis.score import score_encoder
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.models.encoder import Encoder
     from rl_vae.system.provenance import write_figures

@@ -1,4 +1,6 @@
-"""A classifier on the code: it learns, frozen or fine-tuned, and leaves the model alone."""
+"""classifier: it learns from a frozen or a fine-tuned encoder, and does not change the model."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ def brightness(dataset: FrameDataset) -> Labels:
 def test_it_learns(
     encoder: Encoder, dataset: FrameDataset, brightness: Labels, fine_tune: bool
 ) -> None:
-    """Held-out frames are told apart far better than by the commonest class, and it repeats."""
+    """The held-out accuracy is far above that of the most frequent class; a seed repeats it."""
     before = [weight.clone() for weight in encoder.vae.parameters()]
     first, again = (
         train_classifier(encoder, dataset, brightness, fine_tune=fine_tune, epochs=6)
@@ -31,10 +33,10 @@ def test_it_learns(
     assert np.array_equal(first.confusion, again.confusion)
     held_out = dataset.split(0.2, 0).held_out
     assert first.confusion.sum() == len(held_out)
-    said = first.classifier.predict(dataset.frames(held_out))
-    right = brightness.classes[held_out]
-    assert first.accuracy == pytest.approx((said == right).mean())
-    assert first.confusion[1, 0] == ((right == 1) & (said == 0)).sum()
+    prediction = first.classifier.predict(dataset.frames(held_out))
+    truth = brightness.classes[held_out]
+    assert first.accuracy == pytest.approx((prediction == truth).mean())
+    assert first.confusion[1, 0] == ((truth == 1) & (prediction == 0)).sum()
     assert all(map(torch.equal, before, encoder.vae.parameters()))
     tuned = list(first.classifier.vae.encoder.parameters())
     moved = not all(map(torch.equal, tuned, encoder.vae.encoder.parameters()))
@@ -42,7 +44,7 @@ def test_it_learns(
 
 
 def test_a_classifier_reads_the_mean_code(encoder: Encoder, dataset: FrameDataset) -> None:
-    """Frames and their codes give the same logits."""
+    """Frames and their mean codes have the same logits."""
     classifier, frames = Classifier(encoder, 3), dataset.frames(np.arange(5))
     with torch.no_grad():
         logits = classifier(torch.from_numpy(frames))
@@ -52,14 +54,14 @@ def test_a_classifier_reads_the_mean_code(encoder: Encoder, dataset: FrameDatase
 
 
 def test_actions_are_classes(dataset: FrameDataset) -> None:
-    """Actions that are numbers are classes by themselves."""
+    """Whole-number actions are classes."""
     labels = labels_of(dataset, "action")
     actions = dataset.steps()["action"]
     assert [labels.names[k] for k in labels.classes] == [f"{action:g}" for action in actions]
 
 
 def test_a_factor_of_few_values_is_classes(dataset: FrameDataset) -> None:
-    """A factor's values are classes where there are at most twenty of them."""
+    """The values of a factor are classes if there are at most 20 of them."""
     labels = labels_of(dataset, "step")
     assert [float(labels.names[k]) for k in labels.classes] == dataset.factors["step"].tolist()
 
@@ -67,7 +69,7 @@ def test_a_factor_of_few_values_is_classes(dataset: FrameDataset) -> None:
 def test_a_factor_of_many_values_is_cut(
     dataset: FrameDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A factor of many values becomes five classes of equal size, named by their edges."""
+    """A factor with many values has five classes of equal size, named by their edges."""
     values = np.random.default_rng(0).permutation(len(dataset)).astype(float)
     monkeypatch.setattr(type(dataset), "factors", {"step": values})
     labels = labels_of(dataset, "step")
@@ -77,7 +79,7 @@ def test_a_factor_of_many_values_is_cut(
 
 
 def test_no_class_is_empty(dataset: FrameDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where most frames share a factor's lowest value, they are one class, and none is empty."""
+    """If most frames have a factor's lowest value, they are one class, and no class is empty."""
     values = np.maximum(0.0, np.arange(len(dataset)) - 0.7 * len(dataset))
     monkeypatch.setattr(type(dataset), "factors", {"step": values})
     labels = labels_of(dataset, "step")
@@ -88,7 +90,16 @@ def test_no_class_is_empty(dataset: FrameDataset, monkeypatch: pytest.MonkeyPatc
         labels_of(dataset, "step")
 
 
-def test_what_is_no_label_is_refused(dataset: FrameDataset) -> None:
-    """A name that is neither the action nor a factor is refused."""
+def test_an_unknown_label_is_refused(dataset: FrameDataset) -> None:
+    """A name that is neither the action nor a factor raises ConfigError."""
     with refused(ConfigError, "'colour'", "action"):
         labels_of(dataset, "colour")
+
+
+@pytest.mark.parametrize("setting", [{"epochs": 0}, {"batch_size": True}, {"learning_rate": "x"}])
+def test_settings_out_of_range_are_refused(
+    encoder: Encoder, dataset: FrameDataset, brightness: Labels, setting: dict[str, Any]
+) -> None:
+    """A setting with a wrong type or out of range raises ConfigError."""
+    with refused(ConfigError, *setting):
+        train_classifier(encoder, dataset, brightness, **setting)

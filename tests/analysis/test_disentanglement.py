@@ -17,10 +17,10 @@ from rl_vae.errors import ConfigError
 EPISODE = np.repeat(np.arange(8), 50)
 FACTORS = np.random.default_rng(0).integers(0, 4, (400, 2)).astype(np.float64)
 OWN = (FACTORS + 0.01 * np.random.default_rng(1).standard_normal(FACTORS.shape)).astype(np.float32)
-NAMES = (
-    "dci_completeness dci_disentanglement dci_informativeness explicitness irs mig mig_pruned "
-    "modularity sap total_correlation"
-).split()
+NAMES = [
+    *("dci_completeness", "dci_disentanglement", "dci_informativeness", "explicitness", "irs"),
+    *("mig", "mig_pruned", "modularity", "sap", "total_correlation"),
+]
 
 
 @pytest.fixture(scope="module")

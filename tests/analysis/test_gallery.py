@@ -1,4 +1,4 @@
-"""The gallery: pictures of what a model can do, and a table of anomalies."""
+"""gallery: pictures of a model, and a table of anomalies."""
 
 import csv
 from pathlib import Path
@@ -23,7 +23,7 @@ def gallery(
 
 
 def test_every_picture_is_there(gallery: Gallery) -> None:
-    """Each picture has its rows and columns of frames, and shows something."""
+    """Each picture has its rows and columns of frames, and is not blank."""
     rows = {
         "reconstructions": 2,
         "samples": 4,
@@ -42,19 +42,19 @@ def test_every_picture_is_there(gallery: Gallery) -> None:
 def test_the_table_has_every_frame(
     gallery: Gallery, encoder: Encoder, dataset: FrameDataset
 ) -> None:
-    """anomalies.csv has the scores of each frame in order, as found frame by frame."""
+    """anomalies.csv has the scores of each frame in order, as anomalies frame by frame."""
     with (gallery.path / "anomalies.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [int(row["frame"]) for row in table] == list(range(len(dataset)))
-    found = find_anomalies(encoder, dataset.frames(np.arange(len(dataset))))
-    for name, values in found.scores._asdict().items():
+    anomalies = find_anomalies(encoder, dataset.frames(np.arange(len(dataset))))
+    for name, values in anomalies.scores._asdict().items():
         assert [float(row[name]) for row in table] == pytest.approx(values.tolist(), abs=1e-2)
-        flags = [float(row[f"strange_{name}"]) for row in table]
+        flags = [float(row[f"outlier_{name}"]) for row in table]
         assert gallery.shares[name] == pytest.approx(np.mean(flags))
 
 
 def test_frames_of_another_spec_are_refused(encoder: Encoder, tmp_path: Path) -> None:
-    """Frames of the same size but cut out elsewhere are not taken for the model's."""
+    """Frames of the same size but with another crop raise ObservationError."""
     other = collect_frames(
         COUNTING,
         tmp_path / "data",
@@ -70,7 +70,7 @@ def test_frames_of_another_spec_are_refused(encoder: Encoder, tmp_path: Path) ->
 
 
 def test_a_traversal_moves_one_latent(encoder: Encoder, frames: NDArray[np.uint8]) -> None:
-    """It goes over the training frames' range of one latent; the frame's others stay."""
+    """One latent moves over the range of the training frames; the others stay."""
     mu = encoder.encode(frames[:1])[0]
     row = encoder.traverse(frames[0], 2, 5, reach=2.0)
     mean, std = encoder.statistics.latent_mean[2], encoder.statistics.latent_std[2]
@@ -84,14 +84,14 @@ def test_a_traversal_moves_one_latent(encoder: Encoder, frames: NDArray[np.uint8
 def test_an_interpolation_joins_two_reconstructions(
     encoder: Encoder, frames: NDArray[np.uint8], spherical: bool
 ) -> None:
-    """It begins at the one frame's reconstruction and ends at the other's."""
+    """The first and the last picture are the reconstructions of the two frames."""
     row = encoder.interpolate(frames[0], frames[9], 4, spherical=spherical)
     ends = encoder.reconstruct(frames[[0, 9]])
     assert np.abs(row[[0, 3]].astype(int) - ends).max() <= 1
 
 
 def test_samples_repeat(encoder: Encoder) -> None:
-    """The same seed gives the same samples, another one others."""
+    """Equal seeds give equal samples, other seeds give others."""
     first, again, other = (encoder.sample(3, seed=seed) for seed in (0, 0, 1))
     assert first.shape == (3, 32, 48, 3) and np.array_equal(first, again)
     assert not np.array_equal(first, other)

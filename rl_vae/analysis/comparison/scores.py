@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from rl_vae.analysis.disentanglement import MAX_ROWS, score_disentanglement
-from rl_vae.analysis.scorecard import Scorecard, score_encoder
+from rl_vae.analysis.score import score_encoder
+from rl_vae.analysis.scorecard import Scorecard
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.encoder import Encoder
 from rl_vae.training.baselines import evenly_spaced
@@ -31,14 +32,14 @@ def score_code(encoder: Encoder, dataset: FrameDataset, stack: int) -> dict[str,
         "scores": numbers by name; "factors": names of the factors; "matrices": (Z, K) arrays,
         "mutual_information" and "importance", empty without factors.
     """
-    card = score_encoder(encoder, dataset, stack=stack, beside=(), progress=False)
+    card = score_encoder(encoder, dataset, stack=stack, baselines=(), progress=False)
     held_out = card.held_out
     scores: dict[str, float | None] = {"active_units": held_out.active_units}
 
     # Only a trained decoder has a distortion, and only a VAE has a rate.
     if "baseline" not in encoder.provenance:
         scores |= {"distortion": held_out.distortion, "mse": held_out.mse}
-        scores["moving_error"] = card.moving["vae"].value
+        scores["moving_error"] = card.moving_errors["vae"].value
         if held_out.elbo is not None:
             scores |= {"rate": held_out.rate, "elbo": held_out.elbo}
 

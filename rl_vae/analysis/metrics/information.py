@@ -58,5 +58,5 @@ def _information(counts: Ints) -> float:
     rows, columns = np.nonzero(counts)
     p, independent = joint[rows, columns], np.outer(joint.sum(axis=1), joint.sum(axis=0))
     parts = p * np.log(p / independent[rows, columns])
-    # Parts below the precision are dropped, so that independent counts give 0: `modularity` needs it.
+    # Parts below the precision are dropped: `modularity` needs 0 for independent counts.
     return float(max(0.0, parts[np.abs(parts) >= np.finfo(np.float64).eps].sum()))

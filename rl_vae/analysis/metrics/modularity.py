@@ -40,7 +40,8 @@ def modularity(
 
     I(i, k) is the mutual information of latent i and factor k in nats, b the factor with the most.
     A latent without information scores 0. The result is the plain mean over latents. The bins are
-    those of `mig`. Source: Ridgeway & Mozer 2018, section 3.1, as computed by Locatello et al. 2019.
+    those of `mig`. Source: Ridgeway & Mozer 2018, section 3.1, as computed by Locatello et al.
+    2019.
 
     Limits: The amount of information does not count. In noise, one tiny value is larger than the
     other tiny values by chance, and noise scores about 0.7. Do not rank codes by this score.

@@ -5,8 +5,8 @@ import pytest
 from metric_data import TWO, sprite_factors, with_constant
 from sklearn.metrics import roc_auc_score
 
-from rl_vae.analysis.metrics.explicitness import _area
 from rl_vae.analysis.metrics import explicitness
+from rl_vae.analysis.metrics.explicitness import _area
 
 
 def test_the_value_is_that_of_the_original_definition() -> None:

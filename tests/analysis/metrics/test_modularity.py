@@ -5,8 +5,8 @@ import pytest
 from environments import refused
 from metric_data import TRAIN, TWO, perfect, sprite_factors, with_constant
 
-from rl_vae.errors import ConfigError
 from rl_vae.analysis.metrics import modularity
+from rl_vae.errors import ConfigError
 
 
 def test_the_value_is_that_of_the_original_definition() -> None:

@@ -9,8 +9,8 @@ from metric_data import POINTS, VOTES, Array, World
 from scipy.stats import ortho_group
 
 from rl_vae import Sprites
-from rl_vae.errors import ConfigError
 from rl_vae.analysis.metrics import beta_vae, factor_vae, tabulate
+from rl_vae.errors import ConfigError
 
 
 @pytest.mark.parametrize(("metric", "size"), [(factor_vae, VOTES), (beta_vae, POINTS)])

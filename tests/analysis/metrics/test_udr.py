@@ -6,8 +6,8 @@ from environments import refused
 from metric_data import TRAIN
 from scipy.stats import ortho_group
 
-from rl_vae.errors import ConfigError
 from rl_vae.analysis.metrics import udr
+from rl_vae.errors import ConfigError
 
 
 def test_models_that_agree_score_high() -> None:
