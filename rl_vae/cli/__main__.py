@@ -1,5 +1,5 @@
 """Runs the command line as `python -m rl_vae.cli`, for torchrun."""
 
-from rl_vae.cli.commands import main
+from rl_vae.cli.app import main
 
 main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 
 
 def configure_process() -> None:
@@ -26,3 +27,10 @@ def configure_process() -> None:
         import ale_py
 
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+
+
+def limit_threads(threads: int) -> None:
+    """Let torch and OpenMP compute with so many threads, in this process and in its workers."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)

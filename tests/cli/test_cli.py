@@ -1,7 +1,6 @@
 """The command line: what it does, how it refuses, how it stops."""
 
 import contextlib
-import inspect
 import json
 import os
 import re
@@ -19,6 +18,7 @@ import pytest
 from environments import IMAGES, STATES
 from little_games import LINE, PUSH
 
+import rl_vae
 from rl_vae import (
     Adversarial,
     Autoencoder,
@@ -37,7 +37,7 @@ from rl_vae.objectives.base import Objective
 from rl_vae.system import files
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["--size", "32", "32", "--workers", "1"]
+SMALL = ["--height", "32", "--width", "32", "--workers", "1"]
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 KWARGS = "--env-kwargs"
-COLLECT_LINE = f"collect {LINE} --out OUT --size 32 32"
+COLLECT_LINE = f"collect {LINE} --out OUT --height 32 --width 32"
 TRAIN = "train-vae IN/data --out OUT"
 AGENT = f"train-agent {LINE} --encoder IN/model --out OUT"
 BAD = [
@@ -136,8 +136,8 @@ BAD = [
     (f"{COLLECT_LINE} --image-key camera", "camera"),
     (f"{COLLECT_LINE} --engine envpool", "gymnasium"),
     # wrong frames
-    (f"collect {LINE} --out OUT --size 27 64", "27"),
-    (f"collect {LINE} --out OUT --size 64 16", "16"),
+    (f"collect {LINE} --out OUT --height 27 --width 64", "27"),
+    (f"collect {LINE} --out OUT --height 64 --width 16", "16"),
     (f"{COLLECT_LINE} --crop 16 16 0 0", "(16, 16, 0, 0)"),
     (f"{COLLECT_LINE} --crop 0 0 40 0", "(0, 0, 40, 0)"),
     (f"{COLLECT_LINE} --crop -1 0 0 0", "-1"),
@@ -150,21 +150,21 @@ BAD = [
     (f"{COLLECT_LINE} --scale 0", "scale"),
     (f"{COLLECT_LINE} --random-share 1.5", "1.5"),
     (f"{COLLECT_LINE} --bias 0.5", "(0.5,)"),
-    (f"collect {PUSH} --out OUT --size 32 32 --bias 0.5 0.5", "1 value"),
+    (f"collect {PUSH} --out OUT --height 32 --width 32 --bias 0.5 0.5", "1 value"),
     # a wrong policy
     (f"{COLLECT_LINE} --policy unifrom", "unifrom"),
     (f"{COLLECT_LINE} --policy IN/agent-unfinished", "interrupted"),
     (f"{COLLECT_LINE} --policy IN/model", "IN/model"),
-    (f"collect {LINE} --out OUT --size 32 64 --policy IN/agent", "IN/agent"),
+    (f"collect {LINE} --out OUT --height 32 --width 64 --policy IN/agent", "IN/agent"),
     (f"{COLLECT_LINE} --policy IN/agent --frame-skip 2", "frame_skip=1"),
     (f"{COLLECT_LINE} --policy IN/agent --frame-skip 0", "0"),
     (f"collect {PUSH} --out OUT --policy IN/agent", "Discrete"),
     # a folder that is not free
-    (f"collect {LINE} --out IN/other --size 32 32", "IN/other"),
-    (f"collect {LINE} --out IN/file --size 32 32", "IN/file"),
-    (f"collect {LINE} --out IN/file/below --size 32 32", "IN/file"),
-    (f"collect {LINE} --out IN/data --size 32 32 --frames 320 --seed 1", "seed"),
-    (f"collect {LINE} --out IN/data --size 48 32 --frames 320", "IN/data"),
+    (f"collect {LINE} --out IN/other --height 32 --width 32", "IN/other"),
+    (f"collect {LINE} --out IN/file --height 32 --width 32", "IN/file"),
+    (f"collect {LINE} --out IN/file/below --height 32 --width 32", "IN/file"),
+    (f"collect {LINE} --out IN/data --height 32 --width 32 --frames 320 --seed 1", "seed"),
+    (f"collect {LINE} --out IN/data --height 48 --width 32 --frames 320", "IN/data"),
     # a missing or half-written dataset
     ("train-vae IN/nothing --out OUT", "IN/nothing"),
     ("train-vae IN/empty --out OUT", "IN/empty"),
@@ -332,42 +332,59 @@ def test_a_command_that_cannot_be_read_is_refused(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_names_every_option_its_default_and_its_unit(
+def test_help_explains_every_flag(
     command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """--help lists every option of a command with what it means and its default."""
+    """--help lists every flag of a command with its meaning and its default."""
     monkeypatch.setenv("COLUMNS", "100")
     assert run(command, "--help") == 0
     text = re.sub(r"[│╭╮╰╯─\s]+", " ", capfd.readouterr().out)
-    parameters = inspect.signature(COMMANDS[command]).parameters.values()
-    options = [p for p in parameters if p.kind is p.KEYWORD_ONLY or p.name in ("out", "encoder")]
-    assert options
-    typed = [{"start": "from"}.get(p.name, p.name).replace("_", "-") for p in options]
-    starts = [re.search(rf" --{name}[ ,]", text).start() for name in typed]  # type: ignore[union-attr]
-    assert starts == sorted(starts)
-    for option, start, end in zip(options, starts, [*starts[1:], len(text)], strict=True):
-        said = text[start:end]
-        if option.default is inspect.Parameter.empty:
-            assert "(required)" in said
-        else:
-            assert "(default:" in said
-            assert len(said.split("(default:")[0].split()) >= 4, said  # words beside the default
-    units = {
-        "collect": ["in pixels", "Raw pixels", "half-ranges", "Steps", "How many"],
-        "train-vae": ["Numbers in a code", "nats", "Updates", "Passes", "Frames of", "Share of"],
-        "sweep": ["Numbers in a code", "nats", "Updates", "Passes", "Frames of", "several at once"],
-        "train-agent": ["Decisions", "Steps", "How many episodes", "Environments"],
-        "show": ["Quantile", "pictures", "figures"],
-        "classify": ["Passes", "factor", "figures"],
-        "score": ["Codes that a probe sees", "figures", "intervals"],
-        "export": ["NAME.onnx", "onnxruntime and numpy"],
-        "evaluate": ["0 to 999", ".gif or .mp4", "figures"],
-        "compare": ["nats", "in pixels", "Updates", "Decisions", "figures", "without noise"],
-        "report": ["NAME.html", "figures", "intervals"],
-        "verify": ["FOLDER.partial", "what was found"],
-        "demo": ["minutes", "figures"],
-    }
-    assert all(unit in text for unit in units[command])
+    assert COMMANDS[command].summary in text
+    usage, _, options = text.partition(" options ")
+    names = re.findall(r"(--[a-z][a-z-]*)", usage)
+    entries = re.split(r" (?=--[a-z][a-z-]*[ ,])", options)[1:]
+    assert set(names) == {entry.split()[0] for entry in entries} - {"--help"}
+    for entry in entries:
+        description = re.split(r"\((?:default:|required)", entry)
+        assert len(description) == 2 or entry.startswith("--help"), entry
+        assert len(description[0].split()) >= 4, entry  # the name, the type and the meaning
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "default"),
+    [
+        ("collect", "--frames", "10000"),
+        ("train-vae", "--latent-dim", "32"),
+        ("train-vae", "--beta", "1.0"),
+        ("train-vae --objective beta-tc", "--beta", "6.0"),
+        ("evaluate", "--episodes", "20"),
+    ],
+)
+def test_help_shows_the_real_default(
+    command: str,
+    flag: str,
+    default: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The default in the help is that of the field or the argument in the library."""
+    monkeypatch.setenv("COLUMNS", "100")
+    assert run(*command.split(), "--help") == 0
+    text = re.sub(r"[│\s]+", " ", capfd.readouterr().out).partition("options")[2]
+    assert f"(default: {default})" in text[text.index(f" {flag} ") :].split(" --")[1]
+
+
+def test_a_misspelled_command_is_corrected(capfd: pytest.CaptureFixture[str]) -> None:
+    """An unknown command is exit status 2 and names the nearest one."""
+    assert run("trian-vae") == 2
+    assert "type rl-vae train-vae" in capfd.readouterr().err
+
+
+def test_the_version_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    """rl-vae --version prints the versions of rl_vae, Python and the libraries."""
+    assert run("--version") == 0
+    text = capfd.readouterr().out
+    assert text.startswith(f"rl-vae {rl_vae.__version__}\n") and "torch" in text
 
 
 def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
@@ -463,7 +480,7 @@ def test_every_objective_is_a_flag(
         seen.append(config)
         raise ConfigError("enough")
 
-    monkeypatch.setattr("rl_vae.training.train.train_vae", stop)
+    monkeypatch.setattr("rl_vae.cli.train_vae.train_vae", stop)
     command = ["train-vae", inputs / "data", "--out", "x", "--objective", *options.split()]
     assert run(*command) == 2
     assert seen[0].objective == right
@@ -477,7 +494,7 @@ def test_a_model_shows_what_it_can_do(
     assert run("show", model, data, "--out", tmp_path / "p", "--json", tmp_path / "s.json") == 0
     assert "elbo" in capfd.readouterr().out
     figures = json.loads((tmp_path / "s.json").read_bytes())["figures"]
-    assert set(figures) == {f"strange_{name}" for name in ("rate", "distortion", "elbo", "error")}
+    assert set(figures) == {f"anomalous_{name}" for name in ("rate", "distortion", "elbo", "error")}
     assert (tmp_path / "p" / "traversals.png").is_file()
     for options in ([], ["--fine-tune"]):
         picture = tmp_path / "new" / "c.png"
@@ -536,10 +553,21 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
     agent = ["--encoder", str(little_games.model()), "--agent", str(recipe)]
     one = ["--beta", "1", "--seed", "0", "--workers", "1"]
     state = ["--beta", "--baselines", "state", "--seeds", "1", "--frames", "160", "--workers", "1"]
-    state += ["--size", "40", "40", "--episodes", "1", "--evaluations", "0"]
+    state += ["--height", "40", "--width", "40", "--episodes", "1", "--evaluations", "0"]
     return {
         "collect": (
-            ["collect", LINE, "--out", str(at / "out"), "--frames", "20000", "--size", "64", "64"],
+            [
+                "collect",
+                LINE,
+                "--out",
+                str(at / "out"),
+                "--frames",
+                "20000",
+                "--height",
+                "64",
+                "--width",
+                "64",
+            ],
             at / "out" / "manifest.jsonl",
         ),
         "train-vae": (
@@ -656,18 +684,17 @@ def test_verify_repairs_when_it_is_told_to(
     assert len(FrameDataset.open(data)) == 160
 
 
-@pytest.mark.parametrize("command", ["evaluate", "score"])
-def test_what_begins_anew_does_not_promise_to_go_on(
-    command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_command_that_cannot_resume_says_so(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A command that cannot resume says that the same command begins anew."""
+    """A stopped command that cannot resume says that the same command starts anew."""
 
-    def interrupted(**_: Any) -> None:
+    def interrupted(_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(COMMANDS, command, interrupted)
-    assert run(command) == 130
-    assert capfd.readouterr().err == "rl-vae: stopped; the same command begins anew\n"
+    monkeypatch.setattr("rl_vae.cli.agents.Evaluate.run", interrupted)
+    assert run("evaluate", inputs / "agent") == 130
+    assert capfd.readouterr().err == "rl-vae: stopped; the same command starts anew\n"
 
 
 def test_a_disk_that_refuses_is_told_in_one_line(

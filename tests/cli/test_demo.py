@@ -144,9 +144,9 @@ def test_an_interrupted_demo_goes_on(made: Path, tmp_path: Path) -> None:
     files.write_json(tmp_path / "run.json", {"seed": 3, "engine": "envpool"})
     with pytest.raises(ConfigError, match="interrupted run of another kind"):
         run_demo(tmp_path, seed=4)
-    clock = demo._Clock(tmp_path / "seconds.jsonl")
+    clock = demo.Stopwatch(tmp_path / "seconds.jsonl")
     first = clock.lap("collect")
-    again = demo._Clock(tmp_path / "seconds.jsonl")
+    again = demo.Stopwatch(tmp_path / "seconds.jsonl")
     assert again.lap("collect") == first
     assert again.total >= first
 

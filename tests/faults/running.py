@@ -147,7 +147,7 @@ def commands(at: Path, slow: bool) -> dict[str, tuple[list[str], Path | None]]:
     model, data, out = str(little_games.model()), str(little_games.dataset()), str(at / "out")
     agent = ["--encoder", model, "--agent", str(recipe), "--evaluations", "0"]
     many = many_frames() if slow else data
-    small = ["--frames", "100000", "--size", "64", "64", "--out", out]
+    small = ["--frames", "100000", "--height", "64", "--width", "64", "--out", out]
     played = ["--episodes", "100000"]
     return {
         "evaluate": (["evaluate", str(little_games.agent("PPO")), *played], None),

@@ -1,0 +1,169 @@
+"""Commands on agents: train-agent, evaluate, export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from rl_vae.agents.agent import Agent
+from rl_vae.agents.evaluate import Evaluation, evaluate_agent, evaluate_random, film_agent
+from rl_vae.agents.export import export_agent
+from rl_vae.agents.recipe import Recipe, load_recipe
+from rl_vae.agents.train import train_agent
+from rl_vae.cli.command import AgentFolder, Command, CommandWithFigures, EnvId, json_object
+from rl_vae.cli.flags import call, flags
+from rl_vae.constraints import Range
+from rl_vae.errors import ConfigError
+from rl_vae.models import pictures
+
+
+@dataclass(kw_only=True)
+class TrainAgent(Command):
+    """The same command goes on with an interrupted training."""
+
+    env_id: EnvId
+    """Gymnasium id of the environment."""
+    encoder: Path
+    """Folder of the model."""
+    out: Path
+    """Folder of the agent."""
+    agent: str | None = None
+    """Recipe: a name such as ppo, or a Python file with a RECIPE, which is run. None: ppo, or the
+    recipe of the agent to go on from."""
+    start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Folder of an agent to go on from; its encoder may have been another one."""
+    steps: Annotated[int, Range(low=1)] | None = None
+    """Decisions in total. None: the recipe's."""
+    n_envs: Annotated[int, Range(low=1)] | None = None
+    """Environments that run at once. None: the recipe's."""
+    frame_skip: Annotated[int, Range(low=1)] | None = None
+    """Environment steps for which each decision is held. None: the recipe's."""
+    training: Annotated[
+        Any,
+        flags(
+            train_agent,
+            only=("seed", "engine", "evaluations", "evaluation_episodes", "image_key"),
+        ),
+    ]
+    env_kwargs: str = "{}"
+    """JSON object of keyword arguments for the environment."""
+
+    def run(self) -> None:
+        """Train, and print what the training took."""
+        recipe = self._recipe()
+        trained = call(
+            train_agent,
+            self.training,
+            env_id=self.env_id,
+            encoder=self.encoder,
+            out=self.out,
+            recipe=recipe,
+            env_kwargs=json_object(self.env_kwargs),
+            start=self.start,
+        )
+        print(
+            f"{trained.path}: {recipe.algorithm}, {trained.steps:,} decisions, {trained.frames:,} "
+            f"environment steps in {trained.seconds:.0f} s by the engine {trained.engine}"
+        )
+
+    def _recipe(self) -> Recipe:
+        """The recipe with the changes that flags ask for."""
+        if self.agent is None and self.start is not None:
+            recipe = Agent.load(self.start).recipe
+        else:
+            recipe = load_recipe(self.agent or "ppo")
+        changes: dict[str, Any] = {
+            "total_steps": self.steps,
+            "n_envs": self.n_envs,
+            "frame_skip": self.frame_skip,
+        }
+        return replace(recipe, **{k: v for k, v in changes.items() if v is not None})
+
+
+@dataclass(kw_only=True)
+class Evaluate(CommandWithFigures):
+    """A policy with uniformly random actions plays the same episodes."""
+
+    agent: AgentFolder
+    """Folder that rl-vae train-agent wrote."""
+    encoder: Path | None = None
+    """Model to use instead of the agent's own, such as one that went on from it."""
+    stochastic: bool = False
+    """Sample actions instead of taking the mean or the likeliest one."""
+    evaluation: Annotated[Any, flags(evaluate_agent, only=("episodes", "seed", "engine"))]
+    video: Path | None = None
+    """Film to write, NAME.gif or NAME.mp4: the real frame beside the decoded one."""
+
+    def run(self) -> None:
+        """Evaluate, print both policies' returns, write the film."""
+        if self.video is not None and self.video.suffix not in (".gif", ".mp4"):
+            raise ConfigError(
+                "The format of the film is unknown.",
+                expected="a name that ends in .gif or .mp4",
+                got=repr(str(self.video)),
+                remedy="rename it",
+            )
+        agent = Agent.load(self.agent, encoder=self.encoder)
+        result = call(
+            evaluate_agent, self.evaluation, agent=agent, deterministic=not self.stochastic
+        )
+        random = call(
+            evaluate_random,
+            self.evaluation,
+            env_id=agent.env_id,
+            frame_skip=agent.recipe.frame_skip,
+            engine=self.evaluation.engine or agent.engine,
+            image_key=agent.image_key,
+            env_kwargs=agent.env_kwargs,
+        )
+        for name, evaluation in (("agent ", result), ("random", random)):
+            print(f"{name} {describe(evaluation)}")
+        if self.video is not None:
+            film = film_agent(agent, seed=result.seeds[0])
+            self.video.parent.mkdir(parents=True, exist_ok=True)
+            pictures.save_video(self.video, film.images, fps=50 / agent.recipe.frame_skip)
+            print(f"{self.video}: {len(film.images)} decisions, return {film.total:.2f}")
+        self.write(figures_of(result, random), [self.evaluation.seed])
+
+
+def describe(evaluation: Evaluation) -> str:
+    """Mean return of an evaluation, with its interval."""
+    return (
+        f"{evaluation.mean:9.2f} ± {evaluation.std:.2f} over {len(evaluation.returns)} episodes; "
+        f"95 % interval of the mean {evaluation.ci_low:.2f} to {evaluation.ci_high:.2f}"
+    )
+
+
+def figures_of(result: Evaluation, random: Evaluation) -> dict[str, float]:
+    """The figures of an agent and of the random policy beside it."""
+    return {
+        "mean_return": result.mean,
+        "std_return": result.std,
+        "ci_low": result.ci_low,
+        "ci_high": result.ci_high,
+        "random_return": random.mean,
+        "random_ci_low": random.ci_low,
+        "random_ci_high": random.ci_high,
+        "episodes": len(result.returns),
+    }
+
+
+@dataclass(kw_only=True)
+class Export(Command):
+    """The file needs only onnxruntime and numpy to run."""
+
+    agent: AgentFolder
+    """Folder that rl-vae train-agent wrote."""
+    out: Path
+    """File, NAME.onnx; an earlier export there is replaced."""
+
+    def run(self) -> None:
+        """Export, and print the size of the file."""
+        path = export_agent(self.agent, self.out)
+        print(
+            f"{path}: raw observation and history in, action and history out, "
+            f"{path.stat().st_size / 1e6:.1f} MB"
+        )

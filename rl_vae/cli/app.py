@@ -1,0 +1,153 @@
+"""The program rl-vae: finds the command, parses its flags, runs it, reports errors.
+
+Exit status: 0 done; 2 a mistake of the user or a damaged file, reported in one line; 130 or 143
+stopped by Ctrl-C or SIGTERM, with everything saved that had been acknowledged.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import tyro
+
+import rl_vae
+from rl_vae.cli.command import Command
+from rl_vae.errors import ConfigError, RlVaeError
+from rl_vae.system.process_settings import configure_process, limit_threads
+from rl_vae.system.provenance import package_versions
+from rl_vae.system.signals import Terminated, say, stoppable
+
+
+class Entry(NamedTuple):
+    """A command and where its class is."""
+
+    module: str
+    """Module in rl_vae.cli; it is imported when the command is called."""
+    name: str
+    """Class in the module."""
+    summary: str
+    """What it does, without a full stop."""
+    resumes: bool = False
+    """Whether the same command goes on with interrupted work."""
+
+
+COMMANDS = {
+    "collect": Entry("data", "Collect", "Collect frames of an environment into a folder", True),
+    "train-vae": Entry("train_vae", "TrainVAE", "Train a VAE on a dataset", True),
+    "sweep": Entry("models", "Sweep", "Train a beta-VAE for each beta and each seed", True),
+    "show": Entry("models", "Show", "Draw what a model can do"),
+    "classify": Entry("models", "Classify", "Train a classifier on a model's code"),
+    "score": Entry("models", "Score", "Measure what a model's code holds"),
+    "train-agent": Entry("agents", "TrainAgent", "Train an SB3 agent on latents", True),
+    "evaluate": Entry("agents", "Evaluate", "Let an agent play episodes of unseen seeds"),
+    "compare": Entry(
+        "comparison", "Compare", "Compare betas and baselines by scores and return", True
+    ),
+    "report": Entry("comparison", "Report", "Write one HTML page on models side by side"),
+    "export": Entry("agents", "Export", "Write an agent as one ONNX file"),
+    "verify": Entry("folders", "Verify", "Check every byte of a folder, and repair it"),
+    "demo": Entry("demo", "DemoCommand", "Train a car to drive, from nothing, and show it", True),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exits with its status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    configure_process()
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # for ids such as my_game:MyGame-v0
+    entry = COMMANDS.get(arguments[0] if arguments else "")
+    resumes = "goes on where it stopped" if entry and entry.resumes else "starts anew"
+    last_words = f"rl-vae: stopped; the same command {resumes}"
+    with stoppable(last_words):
+        try:
+            status = _run(arguments)
+        except RlVaeError as error:
+            print(f"rl-vae: {error}", file=sys.stderr)
+            sys.exit(2)
+        except OSError as error:  # a folder that cannot be written, a full disk
+            print(f"rl-vae: {type(error).__name__}: {error}", file=sys.stderr)
+            sys.exit(2)
+        except (KeyboardInterrupt, Terminated) as stop:
+            say(last_words)
+            # Python remembers an interrupt that left code in a string, as in a dataclass that is
+            # being made, and would end by SIGINT after all; the next string makes it forget.
+            exec("")
+            sys.exit(143 if isinstance(stop, Terminated) else 130)
+    if status:
+        sys.exit(status)
+
+
+def _run(arguments: Sequence[str]) -> int | None:
+    """Run the command that the arguments name."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return None if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(_version())
+        return None
+    name, rest = arguments[0], arguments[1:]
+    command = _parse(name, rest)
+    if command.threads is not None:
+        limit_threads(command.threads)
+    return command.run()
+
+
+def _parse(name: str, arguments: Sequence[str]) -> Command:
+    """The command with its flags.
+
+    Raises:
+        ConfigError: if there is no such command.
+    """
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        raise ConfigError(
+            f"There is no command {name!r}.",
+            expected=f"one of {', '.join(COMMANDS)}",
+            got=repr(name),
+            remedy=f"type rl-vae {near[0]}" if near else "see rl-vae --help",
+        )
+    entry = COMMANDS[name]
+    module = importlib.import_module(f"rl_vae.cli.{entry.module}")
+    kind: Any = getattr(module, entry.name).for_arguments(arguments)
+    command: Command = tyro.cli(
+        kind,
+        prog=f"rl-vae {name}",
+        description=f"{entry.summary}.\n\n{kind.__doc__ or ''}",
+        args=list(arguments),
+    )
+    return command
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {entry.summary}" for name, entry in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: rl-vae COMMAND ...",
+            "",
+            "Compress an environment's frames once; learn from the code.",
+            "",
+            *lines,
+            "",
+            "rl-vae COMMAND --help shows the flags of a command; rl-vae --version the versions.",
+        ]
+    )
+
+
+def _version() -> str:
+    return "\n".join(
+        [
+            f"rl-vae {rl_vae.__version__}",
+            *(
+                f"  {name} {version}"
+                for name, version in package_versions().items()
+                if name != "rl-vae"
+            ),
+        ]
+    )

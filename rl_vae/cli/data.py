@@ -1,0 +1,92 @@
+"""Commands that make datasets: collect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from rl_vae.cli.command import Command, EnvId, json_object
+from rl_vae.cli.flags import call, flags
+from rl_vae.constraints import Range
+from rl_vae.data.collect import collect_frames
+from rl_vae.data.coverage import coverage
+from rl_vae.data.policies import CollectionPolicy, Correlated, Mixture, Uniform
+from rl_vae.errors import ConfigError
+from rl_vae.frames import FrameSpec
+
+
+@dataclass(kw_only=True)
+class Collect(Command):
+    """The same command goes on with an interrupted collection."""
+
+    env_id: EnvId
+    """Gymnasium id, such as CarRacing-v3."""
+    out: Path
+    """Folder of the dataset."""
+    collecting: Annotated[
+        Any,
+        flags(
+            collect_frames,
+            only=("n_frames", "seed", "engine", "workers", "image_key", "timeout", "restarts"),
+            names={"n_frames": "frames"},
+            n_frames=10_000,
+        ),
+    ]
+    spec: Annotated[Any, flags(FrameSpec)]
+    policy: str = "correlated"
+    """Policy that acts: correlated, uniform, or the folder of an agent."""
+    noise: Annotated[Any, flags(Correlated)]
+    random_share: Annotated[float, Range(low=0, high=1)] = 0.0
+    """Share of episodes with uniform actions instead."""
+    frame_skip: Annotated[int, Range(low=1)] | None = None
+    """Environment steps for which each action is held. None: 1, or the agent's."""
+    env_kwargs: str = "{}"
+    """JSON object of keyword arguments for the environment."""
+
+    def run(self) -> None:
+        """Collect, and print what the dataset holds."""
+        spec, frame_skip = call(FrameSpec, self.spec), self.frame_skip
+        policy: CollectionPolicy
+        if self.policy == "uniform":
+            policy = Uniform()
+        elif self.policy == "correlated":
+            policy = call(Correlated, self.noise)
+        else:
+            agent = _load_agent(self.policy)
+            policy = agent
+            frame_skip = agent.recipe.frame_skip if frame_skip is None else frame_skip
+            spec = agent.encoder.spec if spec == FrameSpec() else spec
+        if self.random_share:
+            policy = Mixture((policy, Uniform()), (1 - self.random_share, self.random_share))
+        dataset = call(
+            collect_frames,
+            self.collecting,
+            env_id=self.env_id,
+            out=self.out,
+            spec=spec,
+            policy=policy,
+            frame_skip=frame_skip or 1,
+            env_kwargs=json_object(self.env_kwargs),
+        )
+        content = coverage(dataset)
+        print(
+            f"{dataset.path}: {content.frames:,} frames by the engine {dataset.header.engine}, "
+            f"{content.episodes:,} episodes of {content.mean_length:.0f} frames on average, "
+            f"{content.near_duplicates:.1%} near-duplicates, "
+            f"{len(dataset.header.factor_names)} factors. Digest {dataset.digest[:16]}"
+        )
+
+
+def _load_agent(folder: str) -> Any:
+    """The agent in a folder; loads Stable-Baselines3 only if it is needed."""
+    if not any(Path(path).exists() for path in (folder, f"{folder}.partial")):
+        raise ConfigError(
+            "There is no such policy.",
+            expected="correlated, uniform, or the folder of an agent",
+            got=repr(folder),
+            remedy="check the spelling",
+        )
+    from rl_vae.agents.agent import Agent
+
+    return Agent.load(folder)
