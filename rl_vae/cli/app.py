@@ -120,6 +120,7 @@ def _parse(name: str, arguments: Sequence[str]) -> Command:
         prog=f"rl-vae {name}",
         description=f"{entry.summary}.\n\n{kind.__doc__ or ''}",
         args=list(arguments),
+        config=(tyro.conf.FlagCreatePairsOff,),
     )
     return command
 

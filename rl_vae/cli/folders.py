@@ -11,8 +11,7 @@ import tyro
 from rl_vae.cli.command import Command
 from rl_vae.system import files
 from rl_vae.system.provenance import machine, package_versions
-from rl_vae.verify.repair import repair_folder
-from rl_vae.verify.verify import Verification, verify_folder
+from rl_vae.verify import Verification, repair_folder, verify_folder
 
 
 @dataclass(kw_only=True)
@@ -51,7 +50,7 @@ def _as_json(result: Verification, repaired: tuple[str, ...]) -> dict[str, objec
         "seeds": [],
         "kind": result.kind,
         "findings": [
-            {"path": str(finding.path), "what": finding.what, "saved": finding.saved}
+            {"path": str(finding.path), "damage": finding.damage, "salvage": finding.salvage}
             for finding in result.findings
         ],
         "repaired": list(repaired),
