@@ -18,7 +18,7 @@ from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
 from rl_vae.frames import FrameSpec
 from rl_vae.models.vae import VAEConfig
-from rl_vae.training.train import TrainConfig
+from rl_vae.training.config import TrainConfig
 
 
 @dataclass(kw_only=True)

@@ -27,7 +27,9 @@ from rl_vae.models import pictures
 from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
 from rl_vae.system.provenance import write_figures
-from rl_vae.training.train import TrainConfig, Trained, train_vae
+from rl_vae.training.config import TrainConfig
+from rl_vae.training.result import Trained
+from rl_vae.training.train import train_vae
 
 ENV_ID = "CarRacing-v3"
 N_FRAMES = 10_000
@@ -169,7 +171,7 @@ def _train_vae(dataset: FrameDataset, out: Path, seed: int) -> Trained:
     print("2/4  Train a VAE: 64 x 64 x 3 pixels to 32 numbers and back.")
     # In float32: the recipe of the agent was tuned with it.
     config = TrainConfig(
-        steps=VAE_STEPS, batch_size=BATCH, learning_rate=1.5e-3, seed=seed, engine="reference"
+        steps=VAE_STEPS, batch_size=BATCH, learning_rate=1.5e-3, seed=seed, compute="reference"
     )
     model = train_vae(dataset, out / "vae", VAEConfig(latent_dim=32), config)
     print(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from rl_vae.analysis.classifier import labels_of, train_classifier
 from rl_vae.analysis.gallery import draw_gallery
-from rl_vae.analysis.scorecard import score_encoder
+from rl_vae.analysis.score import score_encoder
 from rl_vae.cli.command import CommandWithFigures, Dataset, Datasets, Model, open_datasets
 from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
@@ -17,8 +17,8 @@ from rl_vae.models import pictures
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.vae import VAEConfig
 from rl_vae.objectives.beta import Beta
+from rl_vae.training.config import TrainConfig
 from rl_vae.training.sweep import train_sweep
-from rl_vae.training.train import TrainConfig
 
 
 @dataclass(kw_only=True)
@@ -71,7 +71,7 @@ class Sweep(CommandWithFigures):
 
 @dataclass(kw_only=True)
 class Show(CommandWithFigures):
-    """Draws reconstructions, samples, interpolations, traversals and the most anomalous frames."""
+    """Draws reconstructions, samples, interpolations, traversals and outlier frames."""
 
     model: Model
     """Folder that rl-vae train-vae wrote."""
@@ -96,7 +96,7 @@ class Show(CommandWithFigures):
             f"{gallery.path}: pictures, and anomalies.csv. Share of {len(frames):,} frames above "
             f"the training frames' quantile {self.gallery.level:g}: {shares}"
         )
-        figures = {f"anomalous_{name}": share for name, share in gallery.shares.items()}
+        figures = {f"outlier_{name}": share for name, share in gallery.shares.items()}
         self.write(figures, [self.gallery.seed])
 
 

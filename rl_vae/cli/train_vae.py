@@ -15,8 +15,10 @@ from rl_vae.models.vae import VAEConfig
 from rl_vae.objectives.base import Objective
 from rl_vae.objectives.beta import Beta
 from rl_vae.objectives.registry import OBJECTIVES, objective_from
+from rl_vae.training.config import TrainConfig
 from rl_vae.training.distributed import is_main_process
-from rl_vae.training.train import TrainConfig, Trained, train_vae
+from rl_vae.training.result import Trained
+from rl_vae.training.train import train_vae
 
 
 @dataclass(kw_only=True)

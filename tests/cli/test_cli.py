@@ -493,7 +493,7 @@ def test_a_model_shows_what_it_can_do(
     assert run("show", model, data, "--out", tmp_path / "p", "--json", tmp_path / "s.json") == 0
     assert "elbo" in capfd.readouterr().out
     figures = json.loads((tmp_path / "s.json").read_bytes())["figures"]
-    assert set(figures) == {f"anomalous_{name}" for name in ("rate", "distortion", "elbo", "error")}
+    assert set(figures) == {f"outlier_{name}" for name in ("rate", "distortion", "elbo", "error")}
     assert (tmp_path / "p" / "traversals.png").is_file()
     for options in ([], ["--fine-tune"]):
         picture = tmp_path / "new" / "c.png"
