@@ -31,7 +31,7 @@ ARROWS = {
     "envs": "system",
     "data": "system envs",
     "objectives": "system",
-    "models": "system envs data objectives",
+    "models": "system data objectives",
     "training": "system data objectives models",
     "wrappers": "envs models",
     "sb3": "envs models wrappers",
@@ -50,9 +50,9 @@ WALLS = {
     "envpool": ["envs/envpool_engine.py"],
     "onnxruntime": ["models/runtime.py"],
     "tyro": ["cli/"],
-    "sklearn": ["analysis/"],
+    "sklearn": ["training/baselines.py", "analysis/"],
     "filelock": ["system/locks.py"],
-    "jinja2": ["analysis/report/"],
+    "jinja2": ["analysis/report/", "cli/demo_page.py"],
 }
 
 # Files of more than 300 lines, with the reason.
@@ -208,7 +208,9 @@ def private_names(path: Path) -> set[str]:
             names.add(node.attr)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-    return {name for name in names if name.startswith("_") and not name.startswith("__")}
+    public = {"_asdict", "_fields", "_make", "_replace"}  # of named tuples, documented
+    private = {name for name in names if name.startswith("_") and not name.startswith("__")}
+    return private - public
 
 
 def private_reads(root: Path) -> list[str]:
@@ -238,7 +240,7 @@ def nesting(node: ast.AST, depth: int = 0) -> int:
 
 
 def oversizes(root: Path) -> list[str]:
-    """Too many modules at the top, files and functions that are too long, code too deeply nested."""
+    """Modules at the top that are too many, files and functions that are too long or too deep."""
     top = sorted(path.name for path in (root / "rl_vae").glob("*.py"))
     wrong = [f"{len(top)} modules in rl_vae/: {top}"] if len(top) > MOST_MODULES else []
     for path in python_files("rl_vae", root=root):
