@@ -10,24 +10,19 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from rl_vae.data.fill import fill_shard
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests
-from rl_vae.data.policies import CollectionPolicy, PolicyContext
+from rl_vae.data.policies import CollectionPolicy
 from rl_vae.data.shards import ShardRows
 from rl_vae.envs.registry import make_engine
-from rl_vae.envs.seeds import training_seeds
 from rl_vae.envs.vector_env import PixelVectorEnv
-from rl_vae.errors import ConfigError, EnvironmentFault
+from rl_vae.errors import EnvironmentFault
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.processes import Worker
 from rl_vae.system.worker_process import ParentLink
-
-_REPORT_ROWS = 256
-"""Number of rows after which the progress is reported."""
 
 
 class WorkerSettings(NamedTuple):
@@ -146,14 +141,11 @@ class _WorkerPool:
             connections = [worker.process.connection for worker in self._workers]
             ready = wait(connections, min(1.0, self._timeout))
             for i, worker in enumerate(self._workers):
-                written = None
                 try:
-                    if worker.process.connection in ready:
-                        written = self._receive(worker)
-                    elif worker.busy:
-                        worker.process.check(self._timeout)
+                    written = self._receive(worker, worker.process.connection in ready)
                 except EnvironmentFault as fault:
-                    self._replace(i, fault)
+                    self._restart(i, fault)
+                    continue
                 if written is not None:
                     yield written
 
@@ -166,8 +158,16 @@ class _WorkerPool:
         _, header, _ = self._arguments
         return _ShardWorker(f"collector {i} of {header.env_id}", *self._arguments)
 
-    def _receive(self, worker: _ShardWorker) -> WrittenShard | None:
-        """Handle one message of a process; a process that is idle gets the next shard."""
+    def _receive(self, worker: _ShardWorker, ready: bool) -> WrittenShard | None:
+        """Handle one message of a process if it is ready; an idle process gets the next shard.
+
+        Raises:
+            EnvironmentFault: if the process has failed, or has not reported for too long.
+        """
+        if not ready:
+            if worker.busy:
+                worker.process.check(self._timeout)
+            return None
         kind, value = worker.process.recv()
         if kind == "rows":
             worker.rows += value
@@ -179,7 +179,7 @@ class _WorkerPool:
         self._unfinished -= 1
         return WrittenShard(*value)
 
-    def _replace(self, i: int, fault: EnvironmentFault) -> None:
+    def _restart(self, i: int, fault: EnvironmentFault) -> None:
         """Restart a failed process; its shard is collected again."""
         if not self._restarts:
             raise fault
@@ -229,7 +229,7 @@ def _fill_shards(
         reuse: ShardRows | None = None
         for shard in shards:
             rows = ShardRows(header, shard, reuse)
-            _fill(header, engine, rows, policy, update)
+            fill_shard(header, engine, rows, policy, update)
             if pending is not None:
                 reuse, temporary, digests = pending
                 yield WrittenShard(reuse.shard, temporary, digests.result())
@@ -241,65 +241,3 @@ def _fill_shards(
                 yield WrittenShard(shard, temporary, rows.write(temporary))
         if pending is not None:
             yield WrittenShard(pending[0].shard, pending[1], pending[2].result())
-
-
-def _fill(
-    header: DatasetHeader,
-    engine: PixelVectorEnv,
-    rows: ShardRows,
-    policy: CollectionPolicy,
-    update: Callable[[int], Any],
-) -> None:
-    """Act until every environment has filled its rows of the shard.
-
-    Raises:
-        ConfigError: if the policy returns actions of the wrong shape.
-    """
-    n_envs, key = header.n_envs, (header.seed, rows.shard)
-    images = engine.reset(training_seeds(n_envs, *key))
-    act = policy.start(
-        PolicyContext(engine.action_space, header.spec, header.frame_skip, n_envs, key)
-    )
-    is_first = np.ones(n_envs, np.bool_)
-    step = np.zeros(n_envs, np.int32)
-    episode = np.arange(n_envs, dtype=np.int32)  # of each environment; numbers of the shard
-    n_episodes, unreported = n_envs, 0
-    for t in range(int(rows.n_rows_of_env.max())):
-        # Environments whose rows are full step on with the others, but are not recorded.
-        active = np.flatnonzero(t < rows.n_rows_of_env)
-        at = rows.first_row_of_env[active] + t
-        actions = act(images, is_first)
-        _check_actions(actions, header)
-
-        # What belongs to the frame, then what its action led to.
-        rows.frames[at] = images[active]
-        if header.factor_names:
-            rows.steps["factors"][at] = engine.factors()[active]
-        rows.steps["action"][at] = actions[active]
-        rows.steps["episode"][at], rows.steps["step"][at] = episode[active], step[active]
-        images, rewards, terminated, truncated, *_ = engine.step(actions)
-        rows.steps["reward"][at] = rewards[active]
-        rows.steps["terminated"][at] = terminated[active]
-        rows.steps["truncated"][at] = truncated[active]
-
-        # An environment whose episode has ended shows the first image of the next one.
-        is_first = terminated | truncated
-        step = np.where(is_first, 0, step + 1).astype(np.int32)
-        for env in np.flatnonzero(is_first):
-            episode[env], n_episodes = n_episodes, n_episodes + 1
-        unreported += len(active)
-        if unreported >= _REPORT_ROWS:
-            update(unreported)
-            unreported = 0
-    update(unreported)
-
-
-def _check_actions(actions: NDArray[Any], header: DatasetHeader) -> None:
-    expected, got = (header.n_envs, *header.action_shape), np.shape(actions)
-    if got != expected:
-        raise ConfigError(
-            "The collection policy returned actions of the wrong shape.",
-            expected=f"shape {expected}: one action per environment",
-            got=f"shape {got}",
-            remedy="return an array of that shape from the function that start() returns",
-        )
