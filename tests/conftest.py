@@ -103,6 +103,12 @@ def model(trained: Trained, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def dataset_copy(dataset: FrameDataset, tmp_path: Path) -> Path:
+    """A copy of the dataset's folder, which a test may change."""
+    return Path(shutil.copytree(dataset.path, tmp_path / "data"))
+
+
+@pytest.fixture
 def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes longest and is not training: the export to ONNX."""
     monkeypatch.setattr("rl_vae.models.folder.export_onnx", lambda vae: b"left out")

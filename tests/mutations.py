@@ -3,10 +3,7 @@
 import json
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-from rl_vae.system import files
 
 ODD: tuple[Any, ...] = (
     None,
@@ -158,14 +155,3 @@ def _replace(value: Any, path: tuple[Any, ...], change: Callable[[Any], Any]) ->
     copy = dict(value) if isinstance(value, dict) else list(value)
     copy[path[0]] = _replace(value[path[0]], path[1:], change)
     return copy
-
-
-def seal(folder: Path, change: Callable[[dict[str, Any]], None] = lambda config: None) -> None:
-    """Make all digests of a model right again, after changing config.json: a forger would."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    config["files"] = {name: files.file_digest(folder / name) for name in config["files"]}
-    change(config)
-    config.pop("digest")
-    config["digest"] = files.digest(config)
-    path.write_bytes(files.canonical_json(config))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from data.test_dataset import HEADER, write
+from dataset_files import HEADER, write_dataset
 from little_games import DQN, PPO, SAC
 from mutations import change_json, damage, json_text
 
@@ -108,7 +108,7 @@ def test_strict_json_means_one_thing(attack: Callable[..., None]) -> None:
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> FrameDataset:
     """A dataset of 100 frames in three shards."""
-    return write(tmp_path_factory.mktemp("fuzz") / "frames")
+    return write_dataset(tmp_path_factory.mktemp("fuzz") / "frames")
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from data.test_dataset import HEADER, write
+from dataset_files import HEADER, write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from models.test_folder import rewrite
+from model_files import rewrite_weights
 from numpy.typing import NDArray
 
 from rl_vae import FrameDataset, FrameSpec
@@ -143,7 +143,7 @@ def test_a_dataset_comes_back(header: DatasetHeader, random: Any) -> None:
         digests = set()
         for turn in range(2):
             folder = Path(place) / str(turn)
-            write(folder, header, shards=())
+            write_dataset(folder, header, shards=())
             for rows in random.sample(made, len(made)):
                 commit_shard(folder, rows.shard, folder / ".tmp", rows.write(folder / ".tmp"))
             dataset = FrameDataset.open(folder)
@@ -251,7 +251,7 @@ def test_weights_come_back_to_the_bit(bits: NDArray[np.uint32], weights_folder: 
     def change(weights: dict[str, torch.Tensor]) -> None:
         weights[name].view(-1)[:64] = values
 
-    rewrite(weights_folder, change)
+    rewrite_weights(weights_folder, change)
     if not bool(torch.isfinite(values).all()):
         with pytest.raises(FolderError, match="NaN or infinity"):
             read_model(weights_folder)

@@ -10,76 +10,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dataset_files import HEADER, random_rows, write_dataset
 from environments import refused
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.header import DatasetHeader, read_header
 from rl_vae.data.manifest import remove_incomplete_line
-from rl_vae.data.shards import ShardRows, commit_shard, max_shard_rows, shard_path
+from rl_vae.data.shards import commit_shard, max_shard_rows, shard_path
 from rl_vae.errors import ConfigError, DatasetError
 from rl_vae.frames import FrameSpec
-
-HEADER = DatasetHeader(
-    env_id="Made-up-v0",
-    engine="gymnasium",
-    env_kwargs={"gravity": 5.5},
-    frame_skip=2,
-    image_key=None,
-    spec=FrameSpec(32, 32, crop=(0, 12, 0, 0)),
-    raw_shape=(44, 32, 3),
-    seed=3,
-    n_frames=100,
-    shard_rows=40,
-    n_envs=3,
-    policy={"kind": "uniform"},
-    action_shape=(2,),
-    action_dtype="<f4",
-    factor_names=("height", "speed"),
-)
-
-
-def rows_of(header: DatasetHeader, shard: int) -> ShardRows:
-    """The rows of a shard, its episodes 3 to 9 frames long."""
-    rng = np.random.default_rng([header.seed, shard])
-    rows = ShardRows(header, shard)
-    rows.frames[:] = rng.integers(0, 256, rows.frames.shape, dtype=np.uint8)
-    rows.steps["action"] = rng.normal(size=rows.steps["action"].shape)
-    rows.steps["reward"] = rng.normal(size=rows.rows)
-    rows.steps["factors"] = rng.normal(size=rows.steps["factors"].shape)
-    episode = 0
-    for first, quota in zip(rows.first_row_of_env, rows.n_rows_of_env, strict=True):
-        at = first
-        while at < first + quota:
-            length = int(rng.integers(3, 10))
-            whole = at + length <= first + quota
-            length = min(length, first + quota - at)
-            part = rows.steps[at : at + length]
-            part["step"], part["episode"] = np.arange(length), episode
-            if whole:
-                part["terminated" if episode % 2 else "truncated"][-1] = True
-            at, episode = at + length, episode + 1
-    return rows
-
-
-def write(
-    folder: Path, header: DatasetHeader = HEADER, shards: Iterable[int] | None = None
-) -> FrameDataset:
-    folder.mkdir()
-    (folder / "dataset.json").write_text(json.dumps(header.to_dict(), indent=2))
-    for shard in range(header.n_shards) if shards is None else shards:
-        temporary = folder / ".tmp"
-        commit_shard(folder, shard, temporary, rows_of(header, shard).write(temporary))
-    return FrameDataset.open(folder)
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> FrameDataset:
-    return write(tmp_path / "frames")
+    return write_dataset(tmp_path / "frames")
 
 
 def test_what_was_written_is_read(dataset: FrameDataset) -> None:
     """Every frame and every step comes back as it went in, in the order of the shards."""
-    made = [rows_of(HEADER, shard) for shard in range(3)]
+    made = [random_rows(HEADER, shard) for shard in range(3)]
     frames = np.concatenate([rows.frames for rows in made])
     steps = np.concatenate([rows.steps for rows in made])
     assert len(dataset) == 100 and dataset.complete and dataset.spec == HEADER.spec
@@ -143,7 +92,7 @@ def test_no_indices_give_no_rows(dataset: FrameDataset) -> None:
 
 def test_a_dataset_without_shards_is_empty(tmp_path: Path) -> None:
     """A dataset that was begun and holds nothing opens, and says that it is not finished."""
-    empty = write(tmp_path / "empty", shards=())
+    empty = write_dataset(tmp_path / "empty", shards=())
     assert len(empty) == 0 and not empty.complete and not empty.episodes
     assert empty.steps().dtype == empty.steps([]).dtype == HEADER.step_dtype
     assert empty.frames([]).shape == (0, 32, 32, 3) and list(empty) == []
@@ -177,17 +126,17 @@ def test_episodes_are_runs_of_frames(dataset: FrameDataset) -> None:
 def test_the_digest_is_of_the_content(dataset: FrameDataset, tmp_path: Path) -> None:
     """The digest is the same wherever, and in whatever order, the same shards were written, and
     another one where one byte or one setting differs."""
-    assert write(tmp_path / "again", shards=(2, 0, 1)).digest == dataset.digest
+    assert write_dataset(tmp_path / "again", shards=(2, 0, 1)).digest == dataset.digest
     assert FrameDataset.open(dataset.path).digest == dataset.digest
-    others = {write(tmp_path / "fewer", shards=(0, 1)).digest}
+    others = {write_dataset(tmp_path / "fewer", shards=(0, 1)).digest}
     for changes in ({"seed": 4}, {"spec": FrameSpec(32, 32)}, {"env_kwargs": {}}, {"n_envs": 4}):
         name = "-".join(changes)
-        others.add(write(tmp_path / name, replace(HEADER, **changes)).digest)
+        others.add(write_dataset(tmp_path / name, replace(HEADER, **changes)).digest)
     assert len(others | {dataset.digest}) == 6
 
     folder = tmp_path / "one-byte"
-    write(folder, shards=(0, 1))
-    rows = rows_of(HEADER, 2)
+    write_dataset(folder, shards=(0, 1))
+    rows = random_rows(HEADER, 2)
     rows.frames[5, 5, 5, 0] ^= 1
     commit_shard(folder, 2, folder / ".tmp", rows.write(folder / ".tmp"))
     assert FrameDataset.open(folder).digest not in others | {dataset.digest}

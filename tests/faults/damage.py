@@ -15,9 +15,9 @@ from typing import Any
 
 import little_games
 import numpy as np
-import safetensors.torch
 import torch
-from mutations import seal
+from folder_files import flip_bit
+from model_files import correct_digests, rewrite_weights
 
 from faults import Figure, counted
 from faults.collecting import collect
@@ -82,15 +82,6 @@ class Payload:
         return (os.mkdir, (str(self.mark),))
 
 
-def flip(path: Path, bit: int) -> None:
-    """Flip one bit of a file; twice is not at all."""
-    with path.open("r+b") as file:
-        file.seek(bit // 8)
-        byte = file.read(1)[0]
-        file.seek(bit // 8)
-        file.write(bytes([byte ^ 1 << bit % 8]))
-
-
 def verify(folder: Path) -> str:
     """What `rl-vae verify` says of a folder that is damaged; nothing where it finds nothing."""
     told = io.StringIO()
@@ -112,13 +103,13 @@ def flipped_bits(n: int, seed: int, folder: Path) -> Figure:
         shard = int(rng.integers(dataset.header.n_shards))
         path = shard_path(dataset.path, shard) / ("steps.npy" if trial % 4 == 3 else "frames.npy")
         bit = int(rng.integers(8 * path.stat().st_size))
-        flip(path, bit)
+        flip_bit(path, bit)
         named += path.parent.name in verify(dataset.path)
         try:
             train(FrameDataset.open(dataset.path), folder / "model")
         except DatasetError as error:
             refused += str(path) in str(error) and not list(folder.glob("model*"))
-        flip(path, bit)
+        flip_bit(path, bit)
     healthy = not verify(dataset.path)
     figure = counted(min(named, refused), n, f"{named} named, {refused} refused by training")
     return figure._replace(holds=figure.holds and healthy)
@@ -161,24 +152,23 @@ def _truncated(folder: Path, rng: np.random.Generator) -> None:
 
 def _header_flip(folder: Path, rng: np.random.Generator) -> None:
     path = folder / FILES[1 + rng.integers(2)]
-    flip(path, int(rng.integers(8 * 200)))
+    flip_bit(path, int(rng.integers(8 * 200)))
 
 
 def _payload_flip(folder: Path, rng: np.random.Generator) -> None:
     path = folder / FILES[1 + rng.integers(2)]
-    flip(path, int(rng.integers(8 * 2000, 8 * path.stat().st_size)))
+    flip_bit(path, int(rng.integers(8 * 2000, 8 * path.stat().st_size)))
 
 
 def _weights(
     change: Callable[[dict[str, torch.Tensor], str, np.random.Generator], Any],
 ) -> Callable[[Path, np.random.Generator], None]:
     def damage(folder: Path, rng: np.random.Generator) -> None:
-        path = folder / "model.safetensors"
-        weights = safetensors.torch.load(path.read_bytes())
-        many = [name for name, weight in sorted(weights.items()) if weight.numel() > 8]
-        change(weights, many[int(rng.integers(len(many)))], rng)
-        path.write_bytes(safetensors.torch.save(weights))
-        seal(folder)
+        def change_one(weights: dict[str, torch.Tensor]) -> None:
+            large = [name for name, weight in sorted(weights.items()) if weight.numel() > 8]
+            change(weights, large[int(rng.integers(len(large)))], rng)
+
+        rewrite_weights(folder, change_one)
 
     return damage
 
@@ -222,7 +212,7 @@ def _range(folder: Path, rng: np.random.Generator) -> None:
         text = (folder / "config.json").read_text()
         (folder / "config.json").write_text(text.replace('"sigma": 0.1', '"sigma": 1e400'))
         return
-    seal(folder, change)
+    correct_digests(folder, change)
 
 
 def _key(folder: Path, rng: np.random.Generator) -> None:
@@ -234,7 +224,7 @@ def _key(folder: Path, rng: np.random.Generator) -> None:
             keys = sorted(set(inner) - {"digest"})
             del inner[keys[int(rng.integers(len(keys)))]]
 
-    seal(folder, change)
+    correct_digests(folder, change)
 
 
 def _traversal(folder: Path, rng: np.random.Generator) -> None:
@@ -247,7 +237,7 @@ def _traversal(folder: Path, rng: np.random.Generator) -> None:
             del config["files"]["model.safetensors"]
         config["files"][name] = files.digest(content)
 
-    seal(folder, change)
+    correct_digests(folder, change)
 
 
 def _giant_header(folder: Path, rng: np.random.Generator) -> None:
@@ -255,7 +245,7 @@ def _giant_header(folder: Path, rng: np.random.Generator) -> None:
     text = (b"{}", b"[" * 100_000, b'{"a":' * 50_000, b" " * 1000)[rng.integers(4)]
     length = lengths[int(rng.integers(len(lengths)))]
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", length) + text)
-    seal(folder)
+    correct_digests(folder)
 
 
 def _giant_config(folder: Path, rng: np.random.Generator) -> None:
@@ -271,7 +261,7 @@ def _renamed_pickle(folder: Path, rng: np.random.Generator) -> None:
     else:
         (folder / name).write_bytes(pickle.dumps(payload, protocol))
     if name != "config.json" and rng.integers(2):
-        seal(folder)
+        correct_digests(folder)
 
 
 MALFORMED: dict[str, Callable[[Path, np.random.Generator], None]] = {

@@ -15,10 +15,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import safetensors.torch
 import torch
 from environments import refused
-from mutations import seal
+from model_files import correct_digests, external_onnx, rewrite_weights
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -97,15 +96,6 @@ def use(folder: Path) -> None:
         Encoder.load(folder, runtime=runtime).encode(np.zeros(shape, np.uint8))
 
 
-def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
-    """Change the weights, with all digests right."""
-    path = folder / "model.safetensors"
-    weights = safetensors.torch.load(path.read_bytes())
-    change(weights)
-    path.write_bytes(safetensors.torch.save(weights))
-    seal(folder)
-
-
 def fresh_vae(seed: int = 0) -> VAE:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -173,7 +163,7 @@ def test_equal_models_are_equal_files(saved: Path, dataset: FrameDataset, tmp_pa
         assert (tmp_path / name).read_bytes() == (saved / name).read_bytes(), name
     assert read_model(tmp_path).digest == read_model(saved).digest
     with torch.no_grad():
-        rewrite(tmp_path, _poison(0.5))
+        rewrite_weights(tmp_path, _poison(0.5))
     assert read_model(tmp_path).digest != read_model(saved).digest
 
 
@@ -371,7 +361,7 @@ def test_other_weights_are_refused(
     model: Path, watched: None, change: Callable[[dict[str, Tensor]], None], word: str
 ) -> None:
     """Weights of another shape, type or name, or no numbers, are refused with digests right too."""
-    rewrite(model, change)
+    rewrite_weights(model, change)
     with refused(FolderError, str(model / "model.safetensors"), word):
         use(model)
 
@@ -408,7 +398,7 @@ TENSOR = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
 def test_safetensors_that_lie_are_refused(model: Path, watched: None, content: bytes) -> None:
     """Headers that are giant, nested, overlapping or beyond the file are refused, digests right."""
     (model / "model.safetensors").write_bytes(content)
-    seal(model)
+    correct_digests(model)
     with refused(FolderError, str(model / "model.safetensors")):
         use(model)
 
@@ -428,7 +418,7 @@ def test_pickles_under_another_name_do_not_run(
         (model / name).write_bytes(pickle.dumps(Payload(mark), protocol))
     harmless = sealed and name == "README.md"  # text is shown to people, not read by us
     if sealed and name != "config.json":
-        seal(model)
+        correct_digests(model)
     if harmless:
         use(model)
     else:
@@ -528,7 +518,7 @@ def test_settings_out_of_range_are_refused(
 ) -> None:
     """A description out of its range is refused with its digest right, naming a file."""
     hide(model.parent / "secret")
-    seal(model, change)
+    correct_digests(model, change)
     with refused(FolderError, str(model)):
         use(model)
 
@@ -545,7 +535,7 @@ def test_names_that_leave_the_folder_are_not_followed(
         del config["files"]["model.safetensors"]
         config["files"][name] = files.digest(content)
 
-    seal(model, change)
+    correct_digests(model, change)
     with refused(FolderError, str(model / "config.json"), name):
         use(model)
 
@@ -592,23 +582,6 @@ def other_onnx(latents: int, shape: tuple[int, int, int]) -> bytes:
         return export_onnx(VAE(VAEConfig(latent_dim=latents), shape))
 
 
-def external(location: str) -> Callable[[bytes], bytes]:
-    """Move an initializer of a model out into a file."""
-
-    def change(content: bytes) -> bytes:
-        proto = onnx.load_from_string(content)
-        tensor = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
-        length = len(tensor.raw_data)
-        tensor.ClearField("raw_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", location), ("offset", "0"), ("length", str(length))):
-            entry = tensor.external_data.add()
-            entry.key, entry.value = key, value
-        return bytes(proto.SerializeToString())
-
-    return change
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -617,8 +590,8 @@ def external(location: str) -> Callable[[bytes], bytes]:
         lambda content: content[: len(content) // 2],
         lambda content: other_onnx(5, (32, 48, 3)),
         lambda content: other_onnx(4, (48, 32, 3)),
-        external("secret"),
-        external("../secret"),
+        external_onnx("secret"),
+        external_onnx("../secret"),
     ],
     ids=["empty", "garbage", "half", "latents", "shape", "outside", "above"],
 )
@@ -633,7 +606,7 @@ def test_other_onnx_models_are_refused_when_loaded(
     for folder in (model, model.parent):
         hide(folder / "secret", b"\0" * 10_000_000)
     path.write_bytes(change(path.read_bytes()))
-    seal(model)
+    correct_digests(model)
     with refused(FolderError, str(path)):
         Encoder.load(model)
 
