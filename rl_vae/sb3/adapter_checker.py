@@ -76,14 +76,21 @@ def check_all(path: str | Path) -> dict[Case, CaseResult]:
 
 def format_table(results: Mapping[Case, CaseResult]) -> str:
     """Table of the largest error of each case, with "FAIL" for each case that did not pass."""
-    widths = (24, 14, 12, 11, 14, 6, 8)
-    names = [name.replace("_", " ") for name in Case._fields]
-    title = " ".join(f"{name:{width}}" for name, width in zip(names, widths, strict=True))
+    columns = {
+        "adapter": 24,
+        "autoreset": 14,
+        "observation": 12,
+        "ending": 11,
+        "stack": 6,
+        "actions": 8,
+        "action space": 14,
+    }
+    title = " ".join(f"{name:{width}}" for name, width in columns.items())
     lines = [f"{title} max error"]
     for case, result in results.items():
-        columns = [f"{value!s:{width}}" for value, width in zip(case, widths, strict=True)]
+        row = [f"{value!s:{w}}" for value, w in zip(case, columns.values(), strict=True)]
         verdict = "pass" if result.passed else "FAIL"
-        lines.append(f"{' '.join(columns)} {result.max_error:9.1e} {verdict}")
+        lines.append(f"{' '.join(row)} {result.max_error:9.1e} {verdict}")
     return "\n".join(lines)
 
 

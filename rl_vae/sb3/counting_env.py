@@ -34,6 +34,10 @@ class Moment(NamedTuple):
         image: UInt8Array = patches[rows][:, columns]
         return image
 
+    def next(self) -> Moment:
+        """Next moment of the same episode."""
+        return Moment(self.env, self.episode, self.step + 1)
+
     def speed(self) -> NDArray[np.float32]:
         """Extra of two numbers."""
         return np.array([self.step / 8, -self.episode / 8], np.float32)
@@ -81,7 +85,7 @@ class CountingEnv(gym.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Go on to the next step of the episode."""
         self.steps += 1
-        self.moment = self.moment._replace(step=self.moment.step + 1)
+        self.moment = self.moment.next()
         ended = self.moment.step == 2 + (self.moment.env + self.moment.episode) % 3
         terminated, truncated = ended and not self._truncates, ended and self._truncates
         return self._observation(), 0.0, terminated, truncated, {}

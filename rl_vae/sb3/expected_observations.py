@@ -96,7 +96,7 @@ class ExpectedObservations:
     def act(self, env: int, action: Any, observation: Any, ended: bool) -> None:
         """Compare the observation after an action; it may be the last of an episode."""
         last = self._moments[env][-1]
-        self._moments[env].append(last._replace(step=last.step + 1))
+        self._moments[env].append(last.next())
         self._actions[env].append(action)
         self._steps += 1
         self._final_observations += ended
@@ -137,7 +137,7 @@ class ExpectedObservations:
         case, moments = self._case, self._moments[env]
         stacked = [*[moments[0]] * (case.stack - 1), *moments][-case.stack :]
         past = [_action_numbers(case.action_space, action) for action in self._actions[env]]
-        zeros = np.zeros({"Box": 2, "Discrete": 3, "MultiDiscrete": 5, "MultiBinary": 2}[case[-1]])
+        zeros = np.zeros(_ACTION_WIDTHS[case.action_space])
         past = [*[zeros] * case.actions, *past]
         parts: list[NDArray[Any]] = [*map(self._latent, stacked), *past[len(past) - case.actions :]]
         if case.observation == "flatten":
@@ -145,14 +145,18 @@ class ExpectedObservations:
         return np.concatenate(parts).astype(np.float32)
 
 
+_ACTION_WIDTHS = {"Box": 2, "Discrete": 3, "MultiDiscrete": 5, "MultiBinary": 2}
+
+
 def _action_numbers(space: str, action: Any) -> NDArray[Any]:
     """Expected numbers of an action of one of ACTION_SPACES, without rl_vae.wrappers."""
     match space:
         case "Box":
-            return np.divide(action, 2)
+            numbers: NDArray[Any] = np.asarray(action) / 2
         case "Discrete":
-            return np.asarray(np.eye(3)[int(action) + 1])
+            numbers = np.eye(3)[int(action) + 1]
         case "MultiDiscrete":
-            return np.concatenate([np.eye(2)[action[0]], np.eye(3)[action[1]]])
+            numbers = np.concatenate([np.eye(2)[action[0]], np.eye(3)[action[1]]])
         case _:
-            return np.asarray(action)
+            numbers = np.asarray(action)
+    return numbers

@@ -64,7 +64,8 @@ class PixelVecEnv(VecEnv):
         self._resets += 1
         self._reset_seeds()
         self._reset_options()
-        return self._observation(self._images, self.vector_env.reset_extras)
+        observations: VecEnvObs = self._observation(self._images, self.vector_env.reset_extras)
+        return observations
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keep the actions for `step_wait`."""

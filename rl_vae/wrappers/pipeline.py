@@ -147,10 +147,10 @@ class LatentPipeline:
         ends = self._all[:0] if ended is None else np.flatnonzero(ended)
 
         # Encode the N last images of the old episodes and then the E first ones of the new.
-        finals = self._layout.split(list(final_obs)) if len(ends) else None
-        if finals is not None:
+        last_parts = self._layout.split(list(final_obs)) if len(ends) else None
+        if last_parts is not None:
             last = images.copy()
-            last[ends] = finals.images
+            last[ends] = last_parts.images
             images = np.concatenate([last, images[ends]])
         frames = self._layout.frames(images)
         codes = self._codes.encode(frames, np.concatenate([self._all, ends]))
@@ -160,8 +160,8 @@ class LatentPipeline:
         if is_first is not None:
             self._history.restart(np.flatnonzero(is_first), codes[:n][is_first])
         final: Any = []
-        if finals is not None:
-            final = self._layout.join(self._history.observation()[ends], finals.extras)
+        if last_parts is not None:
+            final = self._layout.join(self._history.observation()[ends], last_parts.extras)
             self._history.restart(ends, codes[n:])
 
         now = frames[:n].copy() if len(ends) else frames
