@@ -1,4 +1,4 @@
-"""More toy environments, and what an agent must see of them, written out plainly."""
+"""Toy environments of the wrappers' tests, and what an agent must observe of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from environments import Counting, Moment, frame_of, length_of, terminates
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # the environments run where there is no torch, too
+if TYPE_CHECKING:  # the environments also run without torch
     from rl_vae import Encoder
 
 STEERED = "toys:Toy/Steered-v0"
@@ -20,7 +20,7 @@ MIXED = "toys:Toy/Mixed-v0"
 
 
 class Steered(Counting):
-    """Counting, steered by two numbers; the reward is the step and a quarter of their sum."""
+    """Counting with two continuous actions; the reward is the step and a quarter of their sum."""
 
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(render_mode=render_mode)
@@ -32,7 +32,7 @@ class Steered(Counting):
 
 
 class Showing(gym.Env[NDArray[np.uint8], Any]):
-    """Shows one image, and ends after every second step."""
+    """Always observes the same image; episodes last two steps."""
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
@@ -52,11 +52,11 @@ class Showing(gym.Env[NDArray[np.uint8], Any]):
 
 
 class Mixed(Counting):
-    """Counting as a Dict: its picture, a Box, a Discrete and a MultiBinary that follow the step.
+    """Counting with a Dict observation: its image, a Box, a Discrete and a MultiBinary.
 
     Args:
-        cameras: How many pictures; the second is the first one, mirrored.
-        deep: Whether there is a Dict in the Dict, too.
+        cameras: Number of images; the second is the first one, upside down.
+        deep: Whether the Dict holds another Dict.
     """
 
     def __init__(
@@ -85,17 +85,25 @@ class Mixed(Counting):
 
     def _mix(self, image: NDArray[np.uint8]) -> dict[str, Any]:
         step = self.moment.step
-        seen = {f"camera_{i}": image[:: 1 - 2 * i] for i in range(self._cameras)}
-        seen |= {
+        entries = {f"camera_{i}": image[:: 1 - 2 * i] for i in range(self._cameras)}
+        entries |= {
             "speed": np.array([step / 16, -step / 16], np.float32),
             "gear": np.int64(step % 3),
             "lamps": np.array([step % 2, 1], np.int8),
         }
-        return {**seen, "deep": {"a": np.array([step / 32], np.float32)}} if self._deep else seen
+        if self._deep:
+            entries["deep"] = {"a": np.array([step / 32], np.float32)}
+        return entries
+
+
+def extras_of(moment: Moment) -> list[float]:
+    """Flattened extras of Mixed: gear (one-hot), lamps, speed."""
+    one_hot = [float(moment.step % 3 == i) for i in range(3)]
+    return [*one_hot, moment.step % 2, 1, moment.step / 16, -moment.step / 16]
 
 
 class Spaced(gym.Env[Any, Any]):
-    """Observes what a space draws."""
+    """Observes random elements of a space."""
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
@@ -111,67 +119,77 @@ class Spaced(gym.Env[Any, Any]):
 
 
 for kind in (Steered, Showing, Mixed):
-    # Named by a string: a specification with a class in it cannot be written as JSON.
+    # Registered by a string: a specification that holds a class cannot be written as JSON.
     gym.register(f"Toy/{kind.__name__}-v0", f"toys:{kind.__name__}", disable_env_checker=True)
 
 
-def after(moment: Moment) -> tuple[Moment, bool, bool]:
-    """The next moment of Counting, and whether the episode then is terminated or cut."""
+def next_moment(moment: Moment) -> tuple[Moment, bool, bool]:
+    """Next moment of Counting, and whether the episode then is terminated or truncated."""
     ended = moment.step + 1 == length_of(moment.seed, moment.episode)
     terminated = terminates(moment.seed, moment.episode)
     return moment._replace(step=moment.step + 1), ended and terminated, ended and not terminated
 
 
-def reborn(moment: Moment) -> Moment:
-    """The first moment of Counting's next episode."""
+def next_episode(moment: Moment) -> Moment:
+    """First moment of Counting's next episode."""
     return Moment(moment.seed, moment.episode + 1, 0)
 
 
-def seen(
+def moments_of(seed: int, steps: int = 12) -> list[Moment]:
+    """Moments of Counting that `run_adapter` observes in an environment with this seed."""
+    moments = [Moment(seed, 0, 0)]
+    for _ in range(steps):
+        moment, terminated, truncated = next_moment(moments[-1])
+        moments += [moment, next_episode(moment)] if terminated or truncated else [moment]
+    return moments
+
+
+def expected_observation(
     encoder: Encoder,
     moments: Sequence[Moment],
     actions: Sequence[Any],
     stack: int,
     past: int,
-    nothing: NDArray[Any],
+    action_width: int,
 ) -> NDArray[np.float32]:
-    """What an agent must see at the last of an episode's moments.
+    """What an agent must observe at the last of an episode's moments.
 
     Args:
-        encoder: Through which it sees.
-        moments: The episode so far.
-        actions: What was done in it: numbers of Discrete(4), or rows from a Box of -1 to 1.
-        stack: How many latents.
-        past: How many actions.
-        nothing: The action that stands where there was none yet, as a row.
+        encoder: Encoder of the agent.
+        moments: Moments of the episode.
+        actions: Actions of the episode: numbers of Discrete(4), or rows of Steered's Box.
+        stack: Number of latents.
+        past: Number of past actions.
+        action_width: Numbers of one action.
     """
-    shown = [*[moments[0]] * (stack - 1), *moments][-stack:]
-    latents = [encoder.encode_observations(frame_of(moment)[None])[0] for moment in shown]
+    stacked = [*[moments[0]] * (stack - 1), *moments][-stack:]
+    latents = [encoder.encode_observations(frame_of(moment)[None])[0] for moment in stacked]
     rows = [np.eye(4)[action] if np.ndim(action) == 0 else action for action in actions]
-    rows = [*[nothing] * past, *rows]
+    rows = [*[np.zeros(action_width)] * past, *rows]
     return np.concatenate([*latents, *rows[len(rows) - past :]]).astype(np.float32)
 
 
-class Watched(NamedTuple):
-    """What an adapter showed over some steps."""
+class AdapterRun(NamedTuple):
+    """Observations of some steps through an adapter."""
 
-    shown: list[list[Any]]
-    """Of each lane: every observation, an episode's last one before the next one's first."""
+    observations: list[list[Any]]
+    """Of each environment: all observations; an episode's last one comes before the next first."""
     frames: list[list[Any]]
-    """Of each lane: what keep_frame put into info, in the same order."""
+    """Of each environment: the frames that keep_frame put into info, in the same order."""
 
 
 ADAPTERS = ("single", "vector", "sb3")
+"""LatentObservation, VectorLatentObservation in SAME_STEP mode, VecLatent."""
 
 
-def adapt(
+def make_adapter(
     adapter: str,
     make: Callable[[], gym.Env[Any, Any]],
     encoder: Any,
-    lanes: int = 2,
+    n_envs: int = 2,
     **options: Any,
 ) -> Any:
-    """An adapter around some environments, begun anew in the same step where there are many."""
+    """An adapter around one environment, or around several that reset in the same step."""
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     from rl_vae import LatentObservation, VectorLatentObservation
@@ -180,74 +198,72 @@ def adapt(
     if adapter == "single":
         return LatentObservation(make(), getattr(encoder, "path", encoder), **options)
     if adapter == "vector":
-        many = SyncVectorEnv([make] * lanes, autoreset_mode=AutoresetMode.SAME_STEP)
-        return VectorLatentObservation(many, encoder, **options)
-    return VecLatent(DummyVecEnv([make] * lanes), encoder, **options)
+        vector = SyncVectorEnv([make] * n_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+        return VectorLatentObservation(vector, encoder, **options)
+    return VecLatent(DummyVecEnv([make] * n_envs), encoder, **options)
 
 
-def row(batch: Any, lane: int) -> Any:
-    """One lane of a batch."""
-    return {k: row(v, lane) for k, v in batch.items()} if isinstance(batch, dict) else batch[lane]
+def row(batch: Any, env: int) -> Any:
+    """The observation of one environment in a batch."""
+    return {k: row(v, env) for k, v in batch.items()} if isinstance(batch, dict) else batch[env]
 
 
-def watch(
+def run_adapter(
     adapter: str,
     make: Callable[[], gym.Env[Any, Any]],
     encoder: Any,
     start: int = 5,
     steps: int = 12,
     **options: Any,
-) -> Watched:
-    """Step two lanes of an environment, seeded by `start` and `start` + 1, through an adapter."""
-    env = adapt(adapter, make, encoder, **options)
-    rng = np.random.default_rng(1)
-    actions = rng.integers(0, 2, (steps, 2))
-    watched = Watched([[], []], [[], []])
+) -> AdapterRun:
+    """Step two environments, seeded by `start` and `start` + 1, through an adapter."""
+    env = make_adapter(adapter, make, encoder, **options)
+    actions = np.random.default_rng(1).integers(0, 2, (steps, 2))
+    run = AdapterRun([[], []], [[], []])
+    runners = {"single": _run_single, "vector": _run_vector, "sb3": _run_sb3}
+    runners[adapter](env, start, actions, run)
+    return run
 
-    def note(lane: int, observation: Any, frame: Any) -> None:
-        watched.shown[lane].append(observation)
-        watched.frames[lane].append(frame)
 
-    if adapter == "single":
-        for lane in range(2):
-            observation, info = env.reset(seed=start + lane)
-            note(lane, observation, info.get("frame"))
-            for action in actions[:, lane]:
-                observation, _, terminated, truncated, info = env.step(action)
-                note(lane, observation, info.get("frame"))
-                if terminated or truncated:
-                    observation, info = env.reset()
-                    note(lane, observation, info.get("frame"))
-        return watched
-    if adapter == "vector":
-        seen, infos = env.reset(seed=start)
-        for lane in range(2):
-            note(lane, row(seen, lane), infos["frame"][lane] if "frame" in infos else None)
-        for chosen in actions:
-            seen, _, terminated, truncated, infos = env.step(chosen)
-            for lane in range(2):
-                if terminated[lane] or truncated[lane]:
-                    last = infos["final_frame"][lane] if "final_frame" in infos else None
-                    note(lane, infos["final_obs"][lane], last)
-                note(lane, row(seen, lane), infos["frame"][lane] if "frame" in infos else None)
-        return watched
-    env.seed(start)
-    seen = env.reset()
-    for lane in range(2):
-        note(lane, row(seen, lane), env.reset_infos[lane].get("frame"))
+def _note(run: AdapterRun, env: int, observation: Any, frame: Any) -> None:
+    run.observations[env].append(observation)
+    run.frames[env].append(frame)
+
+
+def _run_single(env: Any, start: int, actions: NDArray[np.int64], run: AdapterRun) -> None:
+    for index in range(2):
+        observation, info = env.reset(seed=start + index)
+        _note(run, index, observation, info.get("frame"))
+        for action in actions[:, index]:
+            observation, _, terminated, truncated, info = env.step(action)
+            _note(run, index, observation, info.get("frame"))
+            if terminated or truncated:
+                observation, info = env.reset()
+                _note(run, index, observation, info.get("frame"))
+
+
+def _run_vector(envs: Any, start: int, actions: NDArray[np.int64], run: AdapterRun) -> None:
+    observations, infos = envs.reset(seed=start)
+    for env in range(2):
+        _note(run, env, row(observations, env), infos.get("frame", [None] * 2)[env])
     for chosen in actions:
-        seen, _, dones, told = env.step(chosen)
-        for lane in range(2):
-            if dones[lane]:
-                note(lane, told[lane]["terminal_observation"], told[lane].get("final_frame"))
-            note(lane, row(seen, lane), told[lane].get("frame"))
-    return watched
+        observations, _, terminated, truncated, infos = envs.step(chosen)
+        for env in range(2):
+            if terminated[env] or truncated[env]:
+                last = infos.get("final_frame", [None] * 2)[env]
+                _note(run, env, infos["final_obs"][env], last)
+            _note(run, env, row(observations, env), infos.get("frame", [None] * 2)[env])
 
 
-def history_of(seed: int, steps: int = 12) -> list[Moment]:
-    """The moments of Counting that `watch` sees in one lane."""
-    moments = [Moment(seed, 0, 0)]
-    for _ in range(steps):
-        moment, terminated, truncated = after(moments[-1])
-        moments += [moment, reborn(moment)] if terminated or truncated else [moment]
-    return moments
+def _run_sb3(venv: Any, start: int, actions: NDArray[np.int64], run: AdapterRun) -> None:
+    venv.seed(start)
+    observations = venv.reset()
+    for env in range(2):
+        _note(run, env, row(observations, env), venv.reset_infos[env].get("frame"))
+    for chosen in actions:
+        observations, _, dones, infos = venv.step(chosen)
+        for env in range(2):
+            if dones[env]:
+                last = infos[env].get("final_frame")
+                _note(run, env, infos[env]["terminal_observation"], last)
+            _note(run, env, row(observations, env), infos[env].get("frame"))

@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime
 import torch
 from environments import SIDE
-from toys import ADAPTERS, SHOWING, adapt, watch
-from wrappers.test_layout import MISMATCHES
+from mismatches import MISMATCHES
+from toys import ADAPTERS, SHOWING, make_adapter, run_adapter
 
 from faults import Figure, counted
 from faults.collecting import collect, wrong_rows
@@ -69,7 +69,7 @@ def mismatches(n: int, seed: int, folder: Path) -> Figure:
         told = 0
         for adapter in ADAPTERS:
             try:
-                adapt(adapter, make, path if adapter == "single" else encoder, **options)
+                make_adapter(adapter, make, path if adapter == "single" else encoder, **options)
             except RlVaeError as error:
                 parts = all(str(part) in str(error) for part in (error.expected, error.remedy))
                 told += parts and came in str(error.got) and remedy in str(error.remedy)
@@ -95,7 +95,7 @@ def canary(n: int, seed: int, folder: Path) -> Figure:
                 seen.append(encoder.encode_observations(image[None])[0])
                 for adapter in ADAPTERS[runtime == "torch" :]:  # the single one takes a path
                     used = path if adapter == "single" else encoder
-                    shown = watch(adapter, _showing(image), used, steps=3).shown
+                    shown = run_adapter(adapter, _showing(image), used, steps=3).observations
                     seen += [latent for lane in shown for latent in lane]
             seen += [_extracted(path, image), exported(image)]
             worst = max(worst, *(float(np.abs(latent - right).max()) for latent in seen))
