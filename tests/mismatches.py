@@ -28,6 +28,8 @@ def wrapped(wrapper: Any, *arguments: Any) -> Callable[[], gym.Env[Any, Any]]:
 
 
 WRAPPERS = gym.wrappers
+
+
 class Mismatch(NamedTuple):
     """An environment that an encoder of 32 x 32 x 3 images was not made for."""
 
@@ -74,8 +76,12 @@ MISMATCHES: dict[str, Mismatch] = {
         "image_key='c'",
         "image_key='a'",
     ),
-    "key of no image": Mismatch(mixed(a=IMAGE), {"image_key": "speed"}, "'speed' of a Dict", "resizes"),
-    "key without Dict": Mismatch(lambda: Spaced(IMAGE), {"image_key": "a"}, "Box", "leave image_key out"),
+    "key of no image": Mismatch(
+        mixed(a=IMAGE), {"image_key": "speed"}, "'speed' of a Dict", "resizes"
+    ),
+    "key without Dict": Mismatch(
+        lambda: Spaced(IMAGE), {"image_key": "a"}, "Box", "leave image_key out"
+    ),
     "second image flattened": Mismatch(
         mixed(a=IMAGE, b=IMAGE),
         {"image_key": "a"},
@@ -89,7 +95,9 @@ MISMATCHES: dict[str, Mismatch] = {
         "extras='flatten'",
     ),
     "grayscaled": Mismatch(wrapped(WRAPPERS.GrayscaleObservation), {}, "(32, 32)", "RGB"),
-    "resized": Mismatch(wrapped(WRAPPERS.ResizeObservation, (48, 48)), {}, "(48, 48, 3)", "resizes"),
+    "resized": Mismatch(
+        wrapped(WRAPPERS.ResizeObservation, (48, 48)), {}, "(48, 48, 3)", "resizes"
+    ),
     "framestacked": Mismatch(wrapped(WRAPPERS.FrameStackObservation, 4), {}, "(4, 32", "stack="),
     "normalised": Mismatch(wrapped(WRAPPERS.NormalizeObservation), {}, "float32", "scal"),
 }

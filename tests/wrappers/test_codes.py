@@ -55,7 +55,7 @@ def test_variances_are_the_networks(trained: Trained, runtime: Any) -> None:
 
 
 def test_samples_are_the_same_in_every_adapter(encoder: Encoder) -> None:
-    """The noise of an environment depends on its seeds alone: not on the adapter, nor on the other lanes."""
+    """The noise of an environment depends on its seeds alone."""
     first, *others = (codes_of(adapter, encoder, code="sample", seed=7) for adapter in ADAPTERS)
     for other in others:
         np.testing.assert_allclose(first, other, rtol=0, atol=1e-6)

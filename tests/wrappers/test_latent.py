@@ -155,8 +155,7 @@ def test_options_and_seeds_reach_the_environment(trained: Trained) -> None:
 
 
 def test_wrong_arguments_are_refused(trained: Trained, tmp_path: Path) -> None:
-    """Options out of range, an unknown option, a loaded encoder and a missing folder have errors of
-    their own."""
+    """Wrong and unknown options, a loaded encoder and a missing folder are refused."""
     with refused(ConfigError, "stack"):
         wrap(trained, stack=0)
     with refused(ConfigError, "'others'", "extras="):
@@ -255,8 +254,8 @@ if __name__ == "__main__":
 
 
 def test_environments_work_in_processes_however_started(trained: Trained, tmp_path: Path) -> None:
-    """AsyncVectorEnv and SubprocVecEnv give the same latents with fork, forkserver and spawn, although
-    their parent has used torch and an encoder. Their factories have less than 10 kB."""
+    """AsyncVectorEnv and SubprocVecEnv give the same latents with fork, forkserver and spawn, even
+    if their parent has used torch and an encoder. Their factories have less than 10 kB."""
     code = STARTED.format(path=[str(Path(__file__).parents[1])], model=str(trained.path))
     script = tmp_path / "started.py"
     script.write_text(code)

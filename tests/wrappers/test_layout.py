@@ -1,13 +1,12 @@
 """What an encoder takes from an environment, and what it refuses, through every adapter."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from environments import COUNTING, FAULTY, Moment, frame_of, refused
+from environments import COUNTING, FAULTY, frame_of, refused
 from gymnasium import spaces
 from mismatches import IMAGE, MISMATCHES, SPEED, mixed
 from toys import ADAPTERS, MIXED, SHOWING, Spaced, extras_of, make_adapter, moments_of, run_adapter
@@ -15,6 +14,7 @@ from toys import ADAPTERS, MIXED, SHOWING, Spaced, extras_of, make_adapter, mome
 from rl_vae import Encoder, LatentObservation
 from rl_vae.errors import ConfigError, ObservationError, RlVaeError
 from rl_vae.training.result import Trained
+
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("name", MISMATCHES)
@@ -44,7 +44,11 @@ def test_the_only_image_of_a_dict_is_taken(encoder: Encoder, adapter: str) -> No
         for i in range(2)
     )
     for moment, a, b, c in zip(
-        moments_of(5), alone.observations[0], first.observations[0], second.observations[0], strict=True
+        moments_of(5),
+        alone.observations[0],
+        first.observations[0],
+        second.observations[0],
+        strict=True,
     ):
         right, mirrored = encoder.encode_observations(
             np.stack([frame_of(moment), frame_of(moment)[::-1]])

@@ -28,8 +28,7 @@ def latent(encoder: Encoder, moment: Moment) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_it_is_a_vector_environment(trained: Trained, mode: AutoresetMode) -> None:
-    """Spaces are those of a batch, the autoreset mode does not change, and observations lie in their
-    space."""
+    """Spaces are those of a batch and contain the observations; the mode does not change."""
     envs = VectorLatentObservation(many(mode), trained.path, stack=2, actions=1)
     assert isinstance(envs, VectorEnv)
     assert envs.single_observation_space.shape == (12,)
@@ -45,7 +44,8 @@ def test_all_adapters_give_the_same_observations(encoder: Encoder) -> None:
     """An environment has the same observations alone and in a vector, past actions included."""
     options: dict[str, Any] = {"stack": 3, "actions": 2}
     first, *others = (
-        run_adapter(name, lambda: gym.make(COUNTING), encoder, **options).observations for name in ADAPTERS
+        run_adapter(name, lambda: gym.make(COUNTING), encoder, **options).observations
+        for name in ADAPTERS
     )
     for other in others:
         for env in range(2):
@@ -76,7 +76,7 @@ def test_frames_are_kept_only_on_request(encoder: Encoder) -> None:
 
 
 def test_infos_have_masks(encoder: Encoder) -> None:
-    """Kept frames have the form of Gymnasium's infos: an array with zeros for no frame, and a mask."""
+    """Kept frames are an array with zeros for no frame, and a mask, as in Gymnasium."""
     envs = VectorLatentObservation(many(AutoresetMode.SAME_STEP), encoder, keep_frame=True)
     _, infos = envs.reset(seed=3)
     assert infos["_frame"].all()
@@ -135,8 +135,7 @@ def test_dense_final_observations_stay_dense(encoder: Encoder, extras: Any) -> N
 
 
 class Pool(VectorEnv[Any, Any, Any]):
-    """Like EnvPool: its space is that of one environment, and a partial reset returns only those that
-    were reset."""
+    """Like EnvPool: the space of one environment, and a partial reset returns no others."""
 
     def __init__(self) -> None:
         self._envs = many(AutoresetMode.NEXT_STEP)
