@@ -29,12 +29,11 @@ import torch
 from numpy.typing import NDArray
 
 from rl_vae import Encoder, FrameSpec, TrainConfig, VAEConfig, collect_frames, train_vae
-from rl_vae.models.networks import NetworkName
 from rl_vae.system.provenance import write_figures
 
 SPEC = FrameSpec(crop=(0, 12, 0, 0))
 BATCHES = (1, 16, 64)
-NETWORKS: tuple[NetworkName, ...] = ("patch", "world_models")
+NETWORKS: tuple[str, ...] = ("patch", "world_models")
 SEED = 0
 
 
@@ -171,7 +170,7 @@ def multiply_adds(encoder: Encoder) -> int:
     kinds = (torch.nn.Conv2d, torch.nn.Linear)
     hooks = [
         module.register_forward_hook(count)
-        for module in encoder.vae.encoder.modules()
+        for module in encoder.torch_vae.encoder.modules()
         if isinstance(module, kinds)
     ]
     encoder.vae.encode_frames(np.zeros((1, *SPEC.shape), np.uint8))

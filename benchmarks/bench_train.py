@@ -45,7 +45,6 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from rl_vae import Beta, Correlated, FrameDataset, FrameSpec, TrainConfig, VAEConfig, collect_frames
-from rl_vae.models.networks import NetworkName
 from rl_vae.models.vae import VAE
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
@@ -119,7 +118,7 @@ def main() -> None:
 def images_per_second(dataset: FrameDataset, arguments: argparse.Namespace) -> dict[str, float]:
     """Rounds of updates of every way, one way after the other within a round."""
     ways: dict[str, Callable[[int], float]] = {}
-    networks: tuple[NetworkName, ...] = ("burgess", "patch")
+    networks: tuple[str, ...] = ("burgess", "patch")
     for network in networks:
         ways[f"ours {network}"] = clocked(ours(dataset, network, 100_000, 1e-3, arguments.seed)[1])
         ways[f"peer {network}"] = clocked(peer(dataset, network, 1e-3, arguments)[1])
@@ -162,7 +161,7 @@ def clocked(update: Update) -> Callable[[int], float]:
 
 
 def ours(
-    dataset: FrameDataset, network: NetworkName, steps: int, rate: float, seed: int
+    dataset: FrameDataset, network: str, steps: int, rate: float, seed: int
 ) -> tuple[VAE, Update]:
     """The updates of train_vae, without what it does between epochs."""
     config = TrainConfig(
@@ -177,7 +176,7 @@ def ours(
 
 def peer(
     dataset: FrameDataset,
-    network: NetworkName,
+    network: str,
     rate: float,
     arguments: argparse.Namespace,
     batch: int = BATCH,

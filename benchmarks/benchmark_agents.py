@@ -70,7 +70,7 @@ from rl_vae.data.policies import CollectionPolicy, Correlated
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.frames import FrameSpec
-from rl_vae.models.vae import VAEConfig
+from rl_vae.models.config import VAEConfig
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.objectives.beta import Beta
 from rl_vae.sb3 import MapActions, PixelVecEnv, play

@@ -18,7 +18,7 @@ import argparse
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
@@ -31,7 +31,7 @@ from rl_vae import (
     collect_frames,
     train_vae,
 )
-from rl_vae.models.networks import NetworkName
+from rl_vae.models.networks import NETWORKS
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 from rl_vae.training import loop
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--network", choices=get_args(NetworkName), default="patch")
+    parser.add_argument("--network", choices=tuple(NETWORKS), default="patch")
     parser.add_argument("--frames", type=int, default=4000)
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="a dataset, instead of them")
     parser.add_argument("--steps", type=int, default=1200, help="updates of 64 frames")

@@ -33,7 +33,7 @@ from rl_vae import (
     train_sweep,
 )
 from rl_vae.errors import TrainingError
-from rl_vae.models.folder import read_config
+from rl_vae.models.description import read_config
 from rl_vae.system.estimate import t_interval
 from rl_vae.system.files import write_json, write_whole
 from rl_vae.system.process_settings import configure_process

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from rl_vae.data.sprites import Sprites, collect_sprites
     from rl_vae.envs.make import make_env
     from rl_vae.frames import FrameSpec
+    from rl_vae.models.config import VAEConfig
     from rl_vae.models.encoder import Encoder
-    from rl_vae.models.vae import VAE, VAEConfig
+    from rl_vae.models.network import Network
+    from rl_vae.models.vae import VAE
     from rl_vae.objectives.adversarial import Adversarial
     from rl_vae.objectives.autoencoder import Autoencoder
     from rl_vae.objectives.base import LossInputs, LossTerms, Objective
@@ -78,6 +80,7 @@ _HOME = {
     "LossInputs": "objectives.base",
     "LossTerms": "objectives.base",
     "Mixture": "data.policies",
+    "Network": "models.network",
     "Objective": "objectives.base",
     "Recipe": "agents.recipe",
     "Scorecard": "analysis.scorecard",
@@ -85,7 +88,7 @@ _HOME = {
     "TrainConfig": "training.config",
     "Uniform": "data.policies",
     "VAE": "models.vae",
-    "VAEConfig": "models.vae",
+    "VAEConfig": "models.config",
     "VectorLatentObservation": "wrappers.vector",
     "WatchLatents": "wrappers.watch",
     "collect_frames": "data.collect",
@@ -131,6 +134,7 @@ __all__ = [
     "LossInputs",
     "LossTerms",
     "Mixture",
+    "Network",
     "Objective",
     "Recipe",
     "Scorecard",

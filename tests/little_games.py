@@ -143,7 +143,7 @@ def dataset() -> Path:
 def model() -> Path:
     """An encoder of the game, which both kinds of action share."""
     from rl_vae.data.dataset import FrameDataset
-    from rl_vae.models.vae import VAEConfig
+    from rl_vae.models.config import VAEConfig
     from rl_vae.training.config import TrainConfig
     from rl_vae.training.train import train_vae
 

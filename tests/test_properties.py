@@ -28,9 +28,9 @@ from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import ShardRows, commit_shard
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.frames import MAX_SIZE, MIN_SIZE
+from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import read_model
 from rl_vae.models.statistics import LEVELS, TrainingStatistics
-from rl_vae.models.vae import VAEConfig
 from rl_vae.sb3 import ActionMap
 from rl_vae.system import files
 

@@ -31,8 +31,8 @@ from rl_vae.data.policies import ActFunction, PolicyContext
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.errors import ConfigError, TrainingError
 from rl_vae.frames import UInt8Array
-from rl_vae.models import folder as artifact
 from rl_vae.models.encoder import Encoder
+from rl_vae.models.folder import match_weights
 from rl_vae.sb3.action_map import MapActions
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
 from rl_vae.sb3.rewards import ScaleRewards
@@ -340,7 +340,7 @@ def save_agent(
         model.save(temporary)
     shutil.rmtree(folder / "encoder", ignore_errors=True)
     (folder / "encoder").mkdir()
-    for name in ("config.json", *artifact.FILES):
+    for name in encoder.file_names:
         files.write_whole(folder / "encoder" / name, (encoder.path / name).read_bytes())
     made = ("policy.safetensors", "agent.zip")
     digests = {name: files.file_digest(folder / name) for name in made}
@@ -399,7 +399,7 @@ def _read_model(
         model = _bare_model(recipe, seen, acts)
     except Exception as error:  # SB3 and torch refuse strange arguments in their own ways
         raise files.damaged(path / "config.json", "a recipe that makes a policy", error) from error
-    artifact.match_weights(where, weights, model.policy.state_dict())
+    match_weights(where, weights, model.policy.state_dict())
     model.policy.load_state_dict(weights)
     model.policy.set_training_mode(False)
     return model

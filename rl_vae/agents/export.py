@@ -120,7 +120,7 @@ class _Played(nn.Module):
         super().__init__()
         encoder, recipe = agent.encoder, agent.recipe
         self.framing = Framing(encoder.spec, encoder.observation_shape)
-        self.encode = ByteEncoder(encoder.vae)
+        self.encode = ByteEncoder(encoder.torch_vae)
         self.policy, squashed = acting_policy(agent)
         own = agent.action_space
         self.acting = _Pick(own) if isinstance(own, gym.spaces.Discrete) else _Push(own, squashed)

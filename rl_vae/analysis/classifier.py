@@ -5,9 +5,8 @@ Shape letters: N frames, H W C frame, Z latents, K classes.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.vae import VAE
+from rl_vae.models.frame_model import FrameModel
 
 MAX_CLASSES = 20
 """A factor with more values than this is cut into `BINS` classes of equal size."""
@@ -51,7 +50,7 @@ class Classifier(nn.Module):
 
     def __init__(self, encoder: Encoder, classes: int) -> None:
         super().__init__()
-        self.vae = copy.deepcopy(encoder.vae)
+        self.vae: Any = encoder.vae.on_cpu()
         statistics, latents = encoder.statistics, encoder.latent_dim
         self.mean: Tensor
         self.std: Tensor
@@ -61,7 +60,7 @@ class Classifier(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Classify frames (N, H, W, C) uint8: logits (N, K)."""
-        return self.classify(self.vae.encode(VAE.to_input(frames)).mu)
+        return self.classify(self.vae.encode(FrameModel.to_input(frames)).mu)
 
     def classify(self, mu: Tensor) -> Tensor:
         """Classify mean codes (N, Z): logits (N, K)."""
@@ -156,13 +155,16 @@ def train_classifier(
         seed: Seed of the weights, the order of the frames and the split.
 
     Raises:
-        ConfigError: if a setting is out of range.
+        ConfigError: if a setting is out of range, or `fine_tune` is set and the network is a
+            user's: a model folder holds no code.
         ObservationError: if the frames do not fit the model.
         DatasetError: if the dataset cannot be split.
     """
     check_value("epochs", epochs, Annotated[int, Range(low=1)], 10)
     check_value("batch_size", batch_size, Annotated[int, Range(low=1)], 64)
     check_value("learning_rate", learning_rate, Annotated[float, Range(above=0)], 1e-3)
+    if fine_tune:
+        encoder.check_built_in()
     split = dataset.split(held_out, seed)
     encoder.check_frames(dataset.frames(split.train[:1]))
     # The network, and its optimizer.

@@ -11,6 +11,7 @@ Shape letters: N frames, H W C frame, Z numbers of a code.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -49,7 +50,10 @@ def make_encodings(
         seed: Seed of the untrained network's weights and of PCA's random projections.
     """
     frames = dataset.frames(evenly_spaced(train, frames_to_fit(dataset)))
-    untrained = untrained_vae(frames, encoder.vae.config, seed)
+    config = encoder.vae_config
+    if config.has_own_network:  # a model folder holds no code of it
+        config = replace(config, network="patch")
+    untrained = untrained_vae(frames, config, seed)
     pca = fit_pca(frames, encoder.latent_dim, seed)
     return {
         "vae": encoder.encode,

@@ -7,7 +7,6 @@ Shape letters: N frames, Z latents, S stack.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Annotated, NamedTuple
 
@@ -196,7 +195,7 @@ def _probe_all(
 def _evaluate(encoder: Encoder, dataset: FrameDataset, test: NDArray[np.int64]) -> HeldOut:
     """Rate, distortion and ELBO on the test frames; without a draw of z for an autoencoder."""
     objective = Autoencoder() if encoder.objective.deterministic else Beta()
-    return evaluate_vae(copy.deepcopy(encoder.vae).cpu(), dataset, test, objective, 64)
+    return evaluate_vae(encoder.vae.on_cpu(), dataset, test, objective, 64)
 
 
 def _notes(encoder: Encoder, dataset: FrameDataset) -> Iterator[str]:

@@ -17,7 +17,7 @@ from rl_vae.cli.command import CommandWithFigures, EnvId, json_object
 from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
 from rl_vae.frames import FrameSpec
-from rl_vae.models.vae import VAEConfig
+from rl_vae.models.config import VAEConfig
 from rl_vae.training.config import TrainConfig
 
 
@@ -50,7 +50,7 @@ class Compare(CommandWithFigures):
     seed: Annotated[int, Range(low=0)] = 0
     """First seed of the systems; the others follow. Also the seed of the frames."""
     spec: Annotated[Any, flags(FrameSpec)]
-    vae: Annotated[Any, flags(VAEConfig)]
+    vae: Annotated[Any, flags(VAEConfig, types={"network": str})]
     training: Annotated[Any, flags(TrainConfig, only=("learning_rate",))]
     vae_steps: Annotated[int, Range(low=1)] | None = None
     """Updates of each code. None: 10 passes over the frames."""

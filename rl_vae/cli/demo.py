@@ -24,7 +24,7 @@ from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models import pictures
-from rl_vae.models.vae import VAEConfig
+from rl_vae.models.config import VAEConfig
 from rl_vae.system import files
 from rl_vae.system.provenance import write_figures
 from rl_vae.training.config import TrainConfig

@@ -32,6 +32,7 @@ def flags(
     only: tuple[str, ...] | None = None,
     omit: tuple[str, ...] = (),
     names: Mapping[str, str] | None = None,
+    types: Mapping[str, Any] | None = None,
     **defaults: Any,
 ) -> Any:
     """Turn a field of a command into the flags of a dataclass or a function.
@@ -47,6 +48,7 @@ def flags(
         only: Fields or arguments that become flags; None: all.
         omit: Fields or arguments that become no flags.
         names: Other names of flags, by field name.
+        types: Types of flags whose field also takes values that have no text, by field name.
         defaults: Other defaults, by field name.
     """
     chosen = tuple(
@@ -54,13 +56,15 @@ def flags(
         for flag in flags_of(source)
         if flag.name not in omit and (only is None or flag.name in only)
     )
-    missing = {*(only or ()), *omit, *defaults, *(names or ())} - {f.name for f in flags_of(source)}
+    missing = {*(only or ()), *omit, *defaults, *(names or ()), *(types or ())} - {
+        f.name for f in flags_of(source)
+    }
     assert not missing, f"{source.__name__} has no {sorted(missing)}"
     fields = []
     for flag in chosen:
         settings = tyro.conf.arg(help=flag.doc, name=(names or {}).get(flag.name))
         default = defaults.get(flag.name, flag.default)
-        hint: Any = Annotated[flag.hint, settings]
+        hint: Any = Annotated[(types or {}).get(flag.name, flag.hint), settings]
         fields.append((flag.name, hint, dataclasses.field(default=default)))
     record = dataclasses.make_dataclass(source.__name__, fields, kw_only=True)
     return tyro.conf.arg(constructor=record, prefix_name=False, name="")

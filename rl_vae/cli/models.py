@@ -14,8 +14,8 @@ from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.models import pictures
+from rl_vae.models.config import VAEConfig
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.vae import VAEConfig
 from rl_vae.objectives.beta import Beta
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.sweep import train_sweep
@@ -33,7 +33,7 @@ class Sweep(CommandWithFigures):
     """Weights of the KL; sums over pixels and latents, in nats."""
     seed: tuple[Annotated[int, Range(low=0)], ...] = (0, 1, 2)
     """Seeds of the weights, the noise, the order of the frames and the split."""
-    vae: Annotated[Any, flags(VAEConfig)]
+    vae: Annotated[Any, flags(VAEConfig, types={"network": str})]
     training: Annotated[Any, flags(TrainConfig, omit=("objective", "seed"))]
     sweep: Annotated[Any, flags(train_sweep, only=("workers",))]
 

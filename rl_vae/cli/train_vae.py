@@ -11,7 +11,7 @@ import tyro
 
 from rl_vae.cli.command import Command, Datasets, open_datasets
 from rl_vae.cli.flags import call, flags
-from rl_vae.models.vae import VAEConfig
+from rl_vae.models.config import VAEConfig
 from rl_vae.objectives.base import Objective
 from rl_vae.objectives.beta import Beta
 from rl_vae.objectives.registry import OBJECTIVES, objective_from
@@ -36,7 +36,7 @@ class TrainVAE(Command):
     """Folder of the model."""
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Folder of a model to go on from; its VAE settings are kept."""
-    vae: Annotated[Any, flags(VAEConfig)]
+    vae: Annotated[Any, flags(VAEConfig, types={"network": str})]
     training: Annotated[Any, flags(TrainConfig, omit=("objective",))]
     objective: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(OBJECTIVES) + "}|FILE:NAME")] = (
         "beta"

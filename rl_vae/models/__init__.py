@@ -1,1 +1,1 @@
-"""Networks, the VAE, its folder on disk, and the encoder that serves it."""
+"""Networks, the VAE, the model folder, the encoder that serves it, and ONNX."""

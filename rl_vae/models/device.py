@@ -8,7 +8,7 @@ from rl_vae.errors import ConfigError
 
 
 def check_device(device: str) -> None:
-    """Check that torch can compute on a device of this machine, in float64 too (the metrics use it).
+    """Check that torch can compute on a device of this machine, also in float64, for the metrics.
 
     Raises:
         ConfigError: if torch cannot use the device.

@@ -1,14 +1,14 @@
-"""The artifact: a trained VAE as a folder that describes itself.
+"""Model folder: a trained VAE as files. None of them holds code.
 
-    config.json         format number, FrameSpec, raw observation shape, VAEConfig, Reference,
-                        provenance, the SHA-256 of every other file, a digest of its own content
-    model.safetensors   all weights, encoder and decoder
+    config.json         description of the model (`rl_vae.models.description`)
+    model.safetensors   all weights of encoder and decoder
     encoder.onnx        uint8 (B, H, W, C) -> mu, logvar (B, Z): all that an agent needs
-    README.md           the model card
+    decoder.onnx        z (B, Z) -> logits (B, C, H, W); only if the network is a user's
+    README.md           model card
 
-Nothing in it is code. It is read strictly: every byte is checked before it is used.
+Every byte is checked before it is used.
 
-Shape letters: B batch, H W C frame, Z latents.
+Shape letters: B batch, C H W frame, Z latents.
 """
 
 from __future__ import annotations
@@ -24,54 +24,56 @@ import torch
 from torch import Tensor
 
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.errors import ConfigError, FolderError, ObservationError
+from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import FrameSpec
+from rl_vae.models.card import make_card
+from rl_vae.models.config import VAEConfig
+from rl_vae.models.description import (
+    FORMAT,
+    KIND,
+    ModelDescription,
+    describe_tensors,
+    read_model_description,
+)
 from rl_vae.models.onnx import export_graph
+from rl_vae.models.runtime import OnnxRuntime, decoder_ports, encoder_ports
 from rl_vae.models.statistics import TrainingStatistics
-from rl_vae.models.vae import VAE, ByteEncoder, VAEConfig
+from rl_vae.models.vae import VAE, ByteEncoder, LogitDecoder
 from rl_vae.system import files
 from rl_vae.system.provenance import package_versions
 
-FORMAT = 1
-FILES = ("model.safetensors", "encoder.onnx", "README.md")
-_MADE = ("statistics", "provenance", "files", "digest")
-_FIELDS = frozenset(("format", "kind", "spec", "observation_shape", "vae", *_MADE))
 
-
-class ModelDescription(NamedTuple):
-    """What the config.json of a model folder says; the other files have not been looked at."""
+class ModelFolder(NamedTuple):
+    """Content of a model folder; every byte is checked."""
 
     path: Path
+    """The model folder."""
     spec: FrameSpec
+    """Conversion of a raw observation to a frame."""
     observation_shape: tuple[int, ...]
     """Shape of one raw observation of the environment that the frames came from."""
     vae_config: VAEConfig
+    """Settings of the VAE."""
     statistics: TrainingStatistics
-    """What it makes of the frames that it was trained on."""
+    """Statistics of the training frames."""
     provenance: dict[str, Any]
     """Dataset digest and environment, settings, seed, versions, held-out figures."""
-    files: dict[str, Any]
-    """Name of each other file -> its SHA-256."""
-    digest: str
-    """SHA-256 of what it computes: FrameSpec, VAEConfig and weights."""
-
-
-class ModelFolder(NamedTuple):
-    """A model folder whose every byte has been checked. The fields are Description's."""
-
-    path: Path
-    spec: FrameSpec
-    observation_shape: tuple[int, ...]
-    vae_config: VAEConfig
-    statistics: TrainingStatistics
-    provenance: dict[str, Any]
     weights: dict[str, Tensor]
-    onnx: bytes
+    """Weights by name."""
+    encoder_onnx: bytes
+    """Content of encoder.onnx."""
+    decoder_onnx: bytes | None
+    """Content of decoder.onnx; None if the network is a built-in one."""
     digest: str
+    """SHA-256 of what determines the latents."""
 
     def build(self) -> VAE:
-        """The VAE with its weights, in evaluation mode, frozen."""
-        vae = VAE.of(self.vae_config, self.spec.shape, self.weights)
+        """The VAE with its weights, in evaluation mode, frozen.
+
+        Raises:
+            ConfigError: if the network is a user's: the folder holds no code.
+        """
+        vae = VAE.from_weights(self.vae_config, self.spec.shape, self.weights)
         return vae.eval().requires_grad_(False)
 
 
@@ -83,18 +85,21 @@ def save_model(
     statistics: TrainingStatistics,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write the files of an artifact into a folder that the caller renames when all is there.
+    """Write the files of a model into a folder. The caller renames the folder when all is written.
 
     Raises:
-        ArtifactError: where a weight is not a finite number.
+        FolderError: if a weight is not a finite number.
+        ConfigError: if a user's network cannot be exported to ONNX.
     """
-    weights = {name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()}
-    bad = [name for name, value in weights.items() if not _finite(value)]
-    if bad:
+    weights = {
+        name: value.detach().cpu().contiguous().clone() for name, value in vae.state_dict().items()
+    }
+    not_finite = [name for name, value in weights.items() if not _finite(value)]
+    if not_finite:
         raise FolderError(
             "The model was not saved.",
             expected="finite weights",
-            got=f"NaN or infinity in {bad}",
+            got=f"NaN or infinity in {not_finite}",
             remedy="train with a lower learning_rate",
         )
     provenance = {
@@ -104,105 +109,60 @@ def save_model(
         "frames": len(dataset),
         "versions": package_versions(),
     }
-    files.write_whole(folder / "model.safetensors", safetensors.torch.save(weights))
-    files.write_whole(folder / "encoder.onnx", export_onnx(vae))
+    content = {"model.safetensors": safetensors.torch.save(weights)}
+    if vae.config.has_own_network:
+        content["encoder.onnx"], content["decoder.onnx"] = export_own_network(vae)
+    else:
+        content["encoder.onnx"] = export_onnx(vae)
     config: dict[str, Any] = {
         "format": FORMAT,
-        "kind": "rl_vae encoder",
+        "kind": KIND,
         "spec": dataset.spec.to_dict(),
         "observation_shape": list(dataset.header.raw_shape),
         "vae": vae.config.to_dict(),
+        "tensors": describe_tensors(weights) if vae.config.has_own_network else {},
         "statistics": statistics.to_dict(),
         "provenance": json.loads(files.canonical_json(provenance)),
     }
-    files.write_whole(folder / "README.md", make_card(config).encode())
-    config["files"] = {name: files.file_digest(folder / name) for name in FILES}
+    content["README.md"] = make_card(config).encode()
+    for name, value in content.items():
+        files.write_whole(folder / name, value)
+    config["files"] = {name: files.file_digest(folder / name) for name in content}
     config["digest"] = files.digest(config)
     files.write_json(folder / "config.json", config)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read and check config.json alone.
-
-    Raises:
-        ArtifactError: where there is none, or it is not one.
-    """
-    return files.read_described(path, "rl_vae encoder", FORMAT, "train-vae", _FIELDS)
-
-
-def read_model_description(path: str | Path) -> ModelDescription:
-    """Read and check the config.json of a model folder, and nothing else.
-
-    Raises:
-        ArtifactError: where there is none, or a value in it is out of its range.
-    """
-    path = Path(path)
-    config = read_config(path)
-    where = path / "config.json"
-    try:
-        spec = FrameSpec.from_dict(config["spec"])
-        vae_config = VAEConfig(**config["vae"])
-        if set(config["vae"]) != set(vae_config.to_dict()):  # no default stands in for one
-            raise ValueError(f"vae has the fields {sorted(config['vae'])}")
-        shape, provenance = config["observation_shape"], config["provenance"]
-        statistics = TrainingStatistics.from_dict(config["statistics"])
-        if len(statistics.latent_mean) != vae_config.latent_dim:
-            raise ValueError(f"statistics of {len(statistics.latent_mean)} latents")
-        if not isinstance(shape, list) or any(type(side) is not int or side < 1 for side in shape):
-            raise ValueError(f"observation_shape {shape}")
-        spec.check_shape(tuple(shape), np.uint8)
-        if not isinstance(provenance, dict):
-            raise TypeError(f"provenance {provenance!r}")
-        digests = config["files"]
-        if not isinstance(digests, dict):
-            raise TypeError(f"files {str(digests)[:80]}")
-    except (ConfigError, ObservationError, AttributeError, TypeError, ValueError) as error:
-        raise files.damaged(where, "settings in their range", error) from error
-    if set(digests) != set(FILES):
-        raise files.damaged(where, f"the files {list(FILES)}", sorted(digests))
-    identity = {"spec": config["spec"], "vae": config["vae"], "weights": digests[FILES[0]]}
-    return ModelDescription(
-        path=path,
-        spec=spec,
-        observation_shape=tuple(shape),
-        vae_config=vae_config,
-        statistics=statistics,
-        provenance=provenance,
-        files=digests,
-        digest=files.digest(identity),
-    )
-
-
 def read_model(path: str | Path) -> ModelFolder:
-    """Read a model folder, checking every byte, key, shape and number in it.
+    """Read a model folder and check every byte, name, shape and number in it.
 
     Raises:
-        ArtifactError: naming the file and what is wrong with it.
+        FolderError: if a file is missing or damaged; the error names the file.
     """
-    said = read_model_description(path)
-    content = {name: read_file(said, name) for name in FILES}
+    description = read_model_description(path)
+    content = {name: read_file(description, name) for name in description.files}
     return ModelFolder(
-        path=said.path,
-        spec=said.spec,
-        observation_shape=said.observation_shape,
-        vae_config=said.vae_config,
-        statistics=said.statistics,
-        provenance=said.provenance,
-        weights=parse_weights(said, content["model.safetensors"]),
-        onnx=content["encoder.onnx"],
-        digest=said.digest,
+        path=description.path,
+        spec=description.spec,
+        observation_shape=description.observation_shape,
+        vae_config=description.vae_config,
+        statistics=description.statistics,
+        provenance=description.provenance,
+        weights=parse_weights(description, content["model.safetensors"]),
+        encoder_onnx=content["encoder.onnx"],
+        decoder_onnx=content.get("decoder.onnx"),
+        digest=description.digest,
     )
 
 
-def read_file(said: ModelDescription, name: str) -> bytes:
-    """The content of one of FILES, checked against its SHA-256.
+def read_file(description: ModelDescription, name: str) -> bytes:
+    """Content of one of a model's files, checked against its SHA-256.
 
     Raises:
-        ArtifactError: where it is missing, damaged, or far larger than such a model.
+        FolderError: if it is missing, damaged, or far larger than the files of such a model.
     """
-    right = _shapes(said).values()
-    most = 2 * sum(value.numel() * value.element_size() for value in right) + 16 * 2**20
-    return files.read_checked(said.path / name, said.files[name], most)
+    shapes = description.weight_shapes().values()
+    max_bytes = 2 * sum(value.numel() * value.element_size() for value in shapes) + 16 * 2**20
+    return files.read_checked(description.path / name, description.files[name], max_bytes)
 
 
 def export_onnx(vae: VAE) -> bytes:
@@ -211,32 +171,81 @@ def export_onnx(vae: VAE) -> bytes:
     return export_graph(ByteEncoder(vae), {"frames": example}, ("mu", "logvar"))
 
 
-def parse_weights(said: ModelDescription, content: bytes) -> dict[str, Tensor]:
-    """The weights in a model.safetensors, by name.
+def export_own_network(vae: VAE) -> tuple[bytes, bytes]:
+    """Encoder and decoder of a user's network as ONNX files, compared with the torch modules.
 
     Raises:
-        ArtifactError: where a name, a shape or a number is not what it must be.
+        ConfigError: if a module cannot be exported, or its graph gives other numbers.
     """
-    path = said.path / "model.safetensors"
+    vae = vae.on_cpu().eval()
+    name, latents = vae.config.network_name, vae.config.latent_dim
+    try:
+        graphs = (
+            export_onnx(vae),
+            export_graph(LogitDecoder(vae), {"z": torch.zeros(2, latents)}, ("logits",)),
+        )
+    except Exception as error:  # torch's exporter raises many kinds of exceptions
+        raise ConfigError(
+            f"The network {name} cannot be exported to ONNX.",
+            expected="modules that torch.onnx.export(dynamo=True) accepts, for any batch size",
+            got=f"{type(error).__name__}: {error}",
+            remedy="use operations that ONNX has; do not branch on values of tensors",
+        ) from error
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (3, *vae.shape), np.uint8)
+    z = rng.standard_normal((3, latents)).astype(np.float32)
+    with torch.no_grad():
+        expected = (*vae.encode_frames(frames), vae.decode_logits(torch.from_numpy(z)).float())
+    encoder, decoder = (
+        OnnxRuntime(Path(f"{part}.onnx"), lambda graph=graph: graph, ports)  # type: ignore[misc]
+        for part, graph, ports in zip(
+            ("encoder", "decoder"),
+            graphs,
+            (encoder_ports(vae.shape, latents), decoder_ports(vae.shape, latents)),
+            strict=True,
+        )
+    )
+    got = (
+        *encoder.run(("mu", "logvar"), {"frames": frames}, 1),
+        *decoder.run(("logits",), {"z": z}, 1),
+    )
+    for output, value, right in zip(("mu", "logvar", "logits"), got, expected, strict=True):
+        if not np.allclose(value, right.numpy(), rtol=1e-3, atol=1e-3):
+            raise ConfigError(
+                f"The ONNX file of the network {name} gives other numbers than its modules.",
+                expected=f"{output} equal to 0.001",
+                got=f"a difference of {float(np.abs(value - right.numpy()).max()):.3g}",
+                remedy="make the modules deterministic and independent of the other frames of a "
+                "batch in evaluation mode",
+            )
+    return graphs
+
+
+def parse_weights(description: ModelDescription, content: bytes) -> dict[str, Tensor]:
+    """Weights of the content of model.safetensors, by name.
+
+    Raises:
+        FolderError: if a name, a type or a shape is another one, or a number is not finite.
+    """
+    path = description.path / "model.safetensors"
     try:
         weights: dict[str, Tensor] = safetensors.torch.load(content)
-    except Exception as error:  # its own exception type has no public base
+    except Exception as error:  # safetensors' exception has no public base class
         raise files.damaged(path, "a safetensors file", error) from error
-    match_weights(path, weights, _shapes(said))
+    match_weights(path, weights, description.weight_shapes())
     return weights
 
 
-def _shapes(said: ModelDescription) -> dict[str, Tensor]:
-    """The weights that a model must have, without numbers."""
-    with torch.device("meta"):
-        return VAE(said.vae_config, said.spec.shape).state_dict()
-
-
 def match_weights(path: Path, weights: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None:
-    """Check what was read from a file against weights of the names, shapes and types it must hold.
+    """Check the weights that were read from a file.
+
+    Args:
+        path: The file, for errors.
+        weights: What was read.
+        right: Tensors of the names, shapes and types that the weights must have.
 
     Raises:
-        ArtifactError: where they are others, or a number is not finite.
+        FolderError: if a name, a type or a shape is another one, or a number is not finite.
     """
     if set(weights) != set(right):
         raise files.damaged(path, f"the tensors {sorted(right)}", sorted(weights))
@@ -252,30 +261,8 @@ def match_weights(path: Path, weights: Mapping[str, Tensor], right: Mapping[str,
 
 
 def _finite(value: Tensor) -> bool:
-    # By numpy: torch would start OpenMP's threads, without which a forked process that loads an
-    # encoder too (gymnasium's AsyncVectorEnv) would wait for ever.
+    # By numpy: torch would start OpenMP's threads. Then a forked process that also loads an encoder
+    # (gymnasium's AsyncVectorEnv) would wait forever.
+    if value.dtype == torch.bfloat16:  # numpy has no such type
+        value = value.float()
     return bool(np.isfinite(value.numpy()).all())
-
-
-def make_card(config: dict[str, Any]) -> str:
-    """The model card, from a config.json."""
-    spec, provenance = config["spec"], config["provenance"]
-    held_out = provenance["held_out"]
-    return f"""# Encoder of {provenance["env_id"]}
-
-A {config["vae"]["network"]} VAE with {config["vae"]["latent_dim"]} latents and
-{config["vae"]["likelihood"]} likelihood, trained by rl_vae on {provenance["frames"]:,} frames of
-{spec["height"]} x {spec["width"]} x {spec["channels"]} (engine {provenance["engine"]}, seed
-{provenance["seed"]}, {provenance["steps"]:,} updates).
-
-On held-out frames, nats a frame: loss {held_out["loss"]:.1f}, distortion
-{held_out["distortion"]:.1f}, KL {held_out["rate"]:.1f}; mean squared error of a value
-{held_out["mse"]:.1f} (range 0 to 255); {held_out["active_units"]} active latents.
-
-```python
-import gymnasium as gym
-import rl_vae
-
-env = rl_vae.LatentObservation(rl_vae.make_env("{provenance["env_id"]}"), "THIS FOLDER", stack=4)
-```
-"""

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from rl_vae.errors import FolderError
-from rl_vae.models import folder as model_folder
+from rl_vae.models.card import make_card
+from rl_vae.models.description import read_config, read_model_description
 from rl_vae.models.encoder import Encoder
+from rl_vae.models.folder import export_onnx, parse_weights, read_file, read_model
 from rl_vae.models.vae import VAE
 from rl_vae.system import files
 from rl_vae.system.integrity import Check, FolderChecks, already_checked, make_finding
@@ -20,27 +22,32 @@ _NO_SALVAGE = "nothing of this file; copy the folder again, or train the model a
 
 
 def model_checks(folder: Path) -> FolderChecks:
-    """List the checks of a model folder: every file, and that the ONNX encoder gives equal codes."""
+    """List the checks of a model folder: every file, and that encoder.onnx gives equal codes."""
     checks = FolderChecks("model")
     try:
-        description = model_folder.read_model_description(folder)
+        description = read_model_description(folder)
     except FolderError as error:
         checks.findings.append(make_finding(folder / "config.json", error, _NO_SALVAGE))
         return checks
 
     def check_weights() -> None:
-        content = model_folder.read_file(description, "model.safetensors")
-        model_folder.parse_weights(description, content)
+        content = read_file(description, "model.safetensors")
+        parse_weights(description, content)
 
     checks.file_checks = [
         Check(folder / "config.json", already_checked, _NO_SALVAGE),
         Check(folder / "model.safetensors", check_weights, _NO_SALVAGE),
     ]
-    for name in ("encoder.onnx", "README.md"):
+    own_network = description.vae_config.has_own_network
+    for name in sorted(set(description.files) - {"model.safetensors"}):
         salvage = f"everything: --repair writes {name} from model.safetensors and config.json"
-        run = partial(model_folder.read_file, description, name)
+        if own_network and name != "README.md":
+            salvage = _NO_SALVAGE  # the folder holds no code of the network
+        run = partial(read_file, description, name)
         checks.file_checks.append(Check(folder / name, run, salvage))
     salvage = "the weights: --repair writes encoder.onnx from model.safetensors"
+    if own_network:
+        salvage = _NO_SALVAGE
     run_networks = partial(_check_codes, folder)
     checks.network_checks.append(Check(folder / "encoder.onnx", run_networks, salvage))
     return checks
@@ -49,16 +56,21 @@ def model_checks(folder: Path) -> FolderChecks:
 def _check_codes(folder: Path) -> None:
     """Check that encoder.onnx and model.safetensors give equal codes for four frames.
 
+    If the network is a user's, check that both graphs run: there is no code to compare with.
+
     Raises:
-        FolderError: if they differ.
+        FolderError: if they differ, or a graph has other inputs or outputs.
     """
     try:
-        model_folder.read_model(folder)
+        read_model(folder)
     except FolderError:
         return  # the file checks find it
     encoder = Encoder.load(folder, runtime="onnx", threads=1)
     frames = np.random.default_rng(0).integers(0, 256, (4, *encoder.spec.shape), np.uint8)
     frames[2], frames[3] = 0, 255
+    if encoder.vae_config.has_own_network:
+        encoder.reconstruct(frames)
+        return
     expected = encoder.vae.encode_frames(frames)
     for got, wanted in zip(encoder.encode_posterior(frames), expected, strict=True):
         if not np.allclose(got, wanted.numpy(), rtol=1e-3, atol=1e-3):
@@ -73,7 +85,8 @@ def _check_codes(folder: Path) -> None:
 def repair_model(folder: Path, names: set[str]) -> list[str]:
     """Write damaged files of a model again, from intact weights and an intact config.json.
 
-    Nothing is done if the weights or config.json are damaged.
+    Nothing is done if the weights or config.json are damaged, or if a graph of a user's network is
+    damaged: the folder holds no code to write it from.
 
     Args:
         folder: A model folder.
@@ -86,16 +99,18 @@ def repair_model(folder: Path, names: set[str]) -> list[str]:
         FolderError: if the folder is being written.
     """
     try:
-        description = model_folder.read_model_description(folder)
-        content = model_folder.read_file(description, "model.safetensors")
-        weights = model_folder.parse_weights(description, content)
-        config = model_folder.read_config(folder)
-        repaired = {"README.md": model_folder.make_card(config).encode()}
+        description = read_model_description(folder)
+        content = read_file(description, "model.safetensors")
+        weights = parse_weights(description, content)
+        config = read_config(folder)
+        repaired = {"README.md": make_card(config).encode()}
     except (FolderError, KeyError, TypeError, ValueError):  # a config.json of another program
         return []
+    if description.vae_config.has_own_network and names != {"README.md"}:
+        return []
     if "encoder.onnx" in names:
-        vae = VAE.of(description.vae_config, description.spec.shape, weights).eval()
-        repaired["encoder.onnx"] = model_folder.export_onnx(vae)
+        vae = VAE.from_weights(description.vae_config, description.spec.shape, weights).eval()
+        repaired["encoder.onnx"] = export_onnx(vae)
     with files.locked(folder, FolderError):
         before = dict(config["files"])
         for name in sorted(names):

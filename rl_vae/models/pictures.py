@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
-from rl_vae.models.vae import VAE
+from rl_vae.models.frame_model import FrameModel
 from rl_vae.system import files
 
 
@@ -44,19 +44,24 @@ def enlarge(image: UInt8Array, scale: int) -> UInt8Array:
     return np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
 
 
-def reconstructions(vae: VAE, frames: UInt8Array) -> UInt8Array:
+def reconstructions(vae: FrameModel, frames: UInt8Array) -> UInt8Array:
     """Frames above, what the decoder makes of their mean latents below."""
     return grid([frames, vae.decode_frames(vae.encode_frames(frames).mu)])
 
 
-def samples(vae: VAE, codes: torch.Tensor, *, columns: int = 8) -> UInt8Array:
+def samples(vae: FrameModel, codes: torch.Tensor, *, columns: int = 8) -> UInt8Array:
     """Frames decoded from draws of the prior, (N, Z), N a multiple of the columns."""
     drawn = vae.decode_frames(codes)
     return grid(list(drawn.reshape(-1, columns, *drawn.shape[1:])))
 
 
 def traversals(
-    vae: VAE, frame: UInt8Array, latents: Sequence[int], *, reach: float = 2.5, steps: int = 9
+    vae: FrameModel,
+    frame: UInt8Array,
+    latents: Sequence[int],
+    *,
+    reach: float = 2.5,
+    steps: int = 9,
 ) -> UInt8Array:
     """One row a latent: it alone moves from -reach to reach, the others stay the frame's."""
     mu = vae.encode_frames(frame[None]).mu  # (1, Z)

@@ -19,7 +19,7 @@ from torch.nn import functional
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
-from rl_vae.models.vae import VAE
+from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.divergences import kl_per_dimension
 
 LEVELS = (0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
@@ -105,13 +105,13 @@ class TrainingStatistics:
         return float(getattr(self, score)[LEVELS.index(level)])
 
 
-def score_frames(vae: VAE, frames: UInt8Array) -> Scores:
+def score_frames(vae: FrameModel, frames: UInt8Array) -> Scores:
     """Score (N, H, W, C) uint8 frames, in parts of 256."""
     return _score(vae, frames)[0]
 
 
 def measure_statistics(
-    vae: VAE, dataset: FrameDataset, indices: NDArray[np.int64]
+    vae: FrameModel, dataset: FrameDataset, indices: NDArray[np.int64]
 ) -> TrainingStatistics:
     """Score some of a dataset's frames and keep their quantiles."""
     few = np.linspace(0, len(indices) - 1, min(len(indices), MOST_FRAMES)).astype(np.int64)
@@ -129,13 +129,13 @@ def measure_statistics(
 
 
 @torch.no_grad()
-def _score(vae: VAE, frames: UInt8Array) -> tuple[Scores, NDArray[np.float64]]:
+def _score(vae: FrameModel, frames: UInt8Array) -> tuple[Scores, NDArray[np.float64]]:
     """The scores, and mu (N, Z)."""
     device, config = vae.device, vae.config
     parts, codes = [], []
     for start in range(0, len(frames), 256):
         part = np.array(frames[start : start + 256])  # a copy: memory maps are not writable
-        x = VAE.to_input(torch.from_numpy(part).to(device))
+        x = vae.to_input(torch.from_numpy(part).to(device))
         posterior = vae.encode(x)
         logits = vae.decode_logits(posterior.mu).float()
         rate = kl_per_dimension(posterior.mu, posterior.logvar).double().sum(1)

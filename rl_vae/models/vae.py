@@ -1,4 +1,4 @@
-"""VAE: an encoder and a decoder network with a diagonal Gaussian between them.
+"""VAE: an encoder network and a decoder network with a diagonal Gaussian between them.
 
 Shape letters: B batch, C H W frame (channels first inside the network), Z latents.
 """
@@ -7,106 +7,46 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
-from rl_vae.models.networks import LAYOUTS, ConvDecoder, ConvEncoder, NetworkName
+from rl_vae.models.config import MIN_SIGMA, VAEConfig
+from rl_vae.models.convolutional import ConvEncoder
+from rl_vae.models.frame_model import FrameModel, Posterior
+from rl_vae.models.networks import find_network
 from rl_vae.objectives.divergences import kl_per_dimension
-from rl_vae.objectives.likelihoods import LIKELIHOODS, Likelihood, distortion
 
 LOGVAR_BOUND = 12.0
-"""The log-variance stays within plus and minus this, by a bound that keeps its gradient."""
+"""Bound of the absolute log-variance; the bounding function keeps the gradient."""
 
 MIN_SPREAD = 0.02
-"""Frames that hardly differ are not blown up further than by 1 / this."""
-
-LEAST_SIGMA = 1 / 255
-"""A learned sigma stays above this: pixels are known no better."""
+"""Smallest standard deviation around the mean frame that centred frames are divided by."""
 
 
-@dataclass(frozen=True)
-class VAEConfig:
-    """What a VAE is made of.
-
-    Raises:
-        ConfigError: where a value is out of its range.
-    """
-
-    latent_dim: int = 32
-    """Z, the number of latents, from 1 to 4,096."""
-    network: NetworkName = "patch"
-    """"patch" (fast on a CPU), "world_models", "burgess", "mlp" (one hidden layer of 400) or
-    "linear" (none)."""
-    likelihood: Likelihood = "gaussian"
-    """"gaussian", "learned_gaussian" or "bernoulli": what a pixel is under the decoder. Where
-    colours lie near each other, as in Pong, Bernoulli finds a paddle not worth its KL and the
-    posterior collapses."""
-    sigma: float = 0.1
-    """Standard deviation of the Gaussian likelihood, in units of the pixel range [0, 1]; where it
-    is learned, one number for all pixels, it begins here."""
-
-    def __post_init__(self) -> None:
-        whole = isinstance(self.latent_dim, int) and not isinstance(self.latent_dim, bool)
-        if not whole or not 1 <= self.latent_dim <= 4096:
-            raise ConfigError(
-                "latent_dim is out of range.",
-                expected="a whole number from 1 to 4096",
-                got=repr(self.latent_dim),
-                remedy="32 serves most games",
-            )
-        for name, values in (("network", tuple(LAYOUTS)), ("likelihood", LIKELIHOODS)):
-            if getattr(self, name) not in values:
-                raise ConfigError(
-                    f"There is no such {name}.",
-                    expected=f"one of {', '.join(values)}",
-                    got=repr(getattr(self, name)),
-                    remedy=f"choose one of them, such as {name}={values[0]!r}",
-                )
-        least = LEAST_SIGMA if self.likelihood == "learned_gaussian" else 0.0
-        number = isinstance(self.sigma, int | float) and not isinstance(self.sigma, bool)
-        if not (number and least < self.sigma < math.inf):
-            raise ConfigError(
-                "sigma is out of range.",
-                expected=f"a number above {least:.3g}",
-                got=repr(self.sigma),
-                remedy="0.1 of the pixel range serves most games",
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
-        return asdict(self)
-
-
-class Posterior(NamedTuple):
-    """Parameters of q(z | x), a diagonal Gaussian."""
-
-    mu: Tensor
-    """(B, Z) means: the code that agents get."""
-    logvar: Tensor
-    """(B, Z) natural logarithms of the variances, float32."""
-
-
-class VAE(nn.Module):
-    """A variational autoencoder of uint8 frames.
+class VAE(FrameModel, nn.Module):
+    """Variational autoencoder of uint8 frames, made of torch modules.
 
     Args:
-        config: What it is made of.
+        config: Settings.
         shape: (H, W, C) of a frame.
+
+    Raises:
+        ConfigError: if a user's network cannot be built, or its outputs have other shapes.
     """
 
     def __init__(self, config: VAEConfig, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.config, self.shape = config, shape
-        layout = LAYOUTS[config.network]
-        self.encoder = ConvEncoder(layout, shape, config.latent_dim)
-        self.decoder = ConvDecoder(layout, shape, config.latent_dim)
-        self.centred = layout.centred
+        network = find_network(config.network)
+        self.encoder: nn.Module = network.build_encoder(shape, config.latent_dim)
+        self.decoder: nn.Module = network.build_decoder(shape, config.latent_dim)
+        self.centred = network.centred
         if self.centred:
             height, width, channels = shape
             self.mean_frame: Tensor
@@ -114,59 +54,78 @@ class VAE(nn.Module):
             self.register_buffer("mean_frame", torch.full((channels, height, width), 0.5))
             self.register_buffer("spread", torch.ones(1))
         if config.likelihood == "learned_gaussian":
-            # A tenth of the logarithm, so that it moves ten times as fast as a weight does.
-            start = math.log(config.sigma - LEAST_SIGMA) / 10
+            # A tenth of the logarithm, so that its learning rate is ten times that of the weights.
+            start = math.log(config.sigma - MIN_SIGMA) / 10
             self.log_sigma = nn.Parameter(torch.full((1,), start))
+        if config.has_own_network:
+            self.logvar_scale: Tensor
+            self.register_buffer("logvar_scale", torch.ones(1))
+            self._check_shapes()
+
+    @classmethod
+    def from_weights(
+        cls, config: VAEConfig, shape: tuple[int, int, int], weights: Mapping[str, Tensor]
+    ) -> VAE:
+        """Make a VAE with copies of given weights; this draws no random numbers."""
+        if config.has_own_network:  # its constructor may need real tensors
+            with torch.random.fork_rng(devices=[]):
+                vae = cls(config, shape)
+        else:
+            with torch.device("meta"):
+                vae = cls(config, shape)
+            vae.to_empty(device="cpu")
+        vae.load_state_dict(weights)
+        return vae
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
     @property
     def sigma(self) -> float | Tensor:
-        """Standard deviation of the Gaussian likelihood; a tensor (1,) where it is learned."""
+        """Standard deviation of the Gaussian likelihood; a tensor (1,) if it is learned."""
         if self.config.likelihood == "learned_gaussian":
-            return LEAST_SIGMA + torch.exp(10 * self.log_sigma)
+            return learned_sigma(self.log_sigma)
         return self.config.sigma
 
+    def on_cpu(self) -> Self:
+        """A copy on the CPU."""
+        return copy.deepcopy(self).cpu()
+
+    @contextmanager
+    def evaluation_mode(self) -> Iterator[None]:
+        """Context in which layers such as dropout and batch normalisation do not train."""
+        training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(training)
+
     @torch.no_grad()
-    def still(self) -> None:
-        """Hold every log-variance at 0, for objectives that decode mu and draw no noise."""
-        last = self.encoder.head[-1]
-        assert isinstance(last, nn.Linear)
-        last.weight[self.config.latent_dim :] = 0.0
-        last.bias[self.config.latent_dim :] = 0.0
-
-    @classmethod
-    def of(
-        cls, config: VAEConfig, shape: tuple[int, int, int], weights: Mapping[str, Tensor]
-    ) -> VAE:
-        """A VAE with copies of some weights; unlike the constructor it draws none first."""
-        with torch.device("meta"):
-            vae = cls(config, shape)
-        vae.to_empty(device="cpu")
-        vae.load_state_dict(weights)
-        return vae
-
-    @staticmethod
-    def to_input(frames: Tensor) -> Tensor:
-        """(B, H, W, C) uint8 -> (B, C, H, W) float32 in [0, 1]; only this and ByteEncoder scale."""
-        assert frames.dtype == torch.uint8 and frames.ndim == 4
-        return frames.permute(0, 3, 1, 2).float().div(255.0)
+    def fix_variance(self) -> None:
+        """Set every log-variance to 0 for good, for objectives that decode mu without noise."""
+        if isinstance(self.encoder, ConvEncoder):
+            last = self.encoder.head[-1]
+            assert isinstance(last, nn.Linear)
+            last.weight[self.config.latent_dim :] = 0.0
+            last.bias[self.config.latent_dim :] = 0.0
+        else:
+            self.logvar_scale.zero_()
 
     @torch.no_grad()
     def centre(self, frames: UInt8Array) -> None:
-        """Take the mean frame and the spread around it from (N, H, W, C) uint8 frames.
+        """Compute the mean frame and the spread around it from (N, H, W, C) uint8 frames.
 
-        A centred network then sees (x - mean) / spread and draws logit(mean) + its output. To be
-        called once, before training; does nothing to a network that is not centred.
+        A centred network gets (x - mean) / spread, and logit(mean) is added to its logits. Call
+        this once, before training. It does nothing if the network is not centred.
         """
         if self.centred:
             n = len(frames)
             total = torch.zeros(self.mean_frame.shape, dtype=torch.float64)  # (C, H, W)
             squares = torch.zeros_like(total)
-            for start in range(0, n, 64):  # in parts: 2,000 large frames would be gigabytes
+            for start in range(0, n, 64):  # in parts: 2,000 large frames would need gigabytes
                 x = self.to_input(torch.from_numpy(frames[start : start + 64])).double()
                 total += x.sum(0)
                 squares += x.square().sum(0)
@@ -176,18 +135,15 @@ class VAE(nn.Module):
             self.spread.fill_(max(math.sqrt(max(variance, 0.0)), MIN_SPREAD))
 
     def encode(self, x: Tensor) -> Posterior:
-        """(B, C, H, W) in [0, 1] -> the posterior. Draws no random numbers."""
+        """Posterior of frames (B, C, H, W) in [0, 1]. Draws no random numbers."""
         if self.centred:
             x = (x - self.mean_frame) / self.spread
-        return _posterior(self.encoder(x))
-
-    @staticmethod
-    def reparameterise(posterior: Posterior, noise: Tensor) -> Tensor:
-        """Z = mu + exp(logvar / 2) * noise, noise ~ N(0, 1), all (B, Z)."""
-        return posterior.mu + torch.exp(0.5 * posterior.logvar) * noise
+        return bound_posterior(
+            self.encoder(x), self.logvar_scale if self.config.has_own_network else None
+        )
 
     def decode_logits(self, z: Tensor) -> Tensor:
-        """(B, Z) -> (B, C, H, W) logits; their sigmoid is the frame in [0, 1]."""
+        """Logits (B, C, H, W) of latents (B, Z); their sigmoid is the frame in [0, 1]."""
         logits: Tensor = self.decoder(z)
         return logits + torch.logit(self.mean_frame, eps=0.005) if self.centred else logits
 
@@ -196,60 +152,43 @@ class VAE(nn.Module):
         logits = self.decode_logits(self.reparameterise(posterior, noise))
         return self.distortion(logits, x), kl_per_dimension(posterior.mu, posterior.logvar)
 
-    def distortion(self, logits: Tensor, x: Tensor, weights: Tensor | None = None) -> Tensor:
-        """-log p(x | z), (B,) nats, of logits and frames (B, C, H, W); weights (B, 1, H, W)."""
-        return distortion(logits.float(), x, self.config.likelihood, self.sigma, weights)
-
     @torch.no_grad()
-    def encode_frames(self, frames: UInt8Array) -> Posterior:
-        """(B, H, W, C) uint8 -> the posterior, on the CPU or wherever the weights are."""
-        return self.encode(self.to_input(self._tensor(frames)))
-
-    @torch.no_grad()
-    def decode_frames(self, z: Tensor) -> UInt8Array:
-        """(B, Z) -> (B, H, W, C) uint8."""
-        z = z.to(self.device, torch.float32)
-        pixels = torch.sigmoid(self.decode_logits(z)).mul(255.0).round().byte()
-        out: UInt8Array = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return out
-
-    def sample(self, n: int, generator: torch.Generator) -> UInt8Array:
-        """(n, H, W, C) uint8 frames decoded from draws of the prior N(0, 1)."""
-        return self.decode_frames(torch.randn(n, self.config.latent_dim, generator=generator))
-
-    def interpolate(
-        self, first: Tensor, last: Tensor, steps: int, *, spherical: bool = False
-    ) -> UInt8Array:
-        """(steps, H, W, C) uint8 frames between two codes, (Z,) each: on a line, or on an arc.
-
-        On the arc, code(t) = [sin((1 - t) a) first + sin(t a) last] / sin a, a the angle between
-        the two (Shoemake 1985, section 3.3): in many dimensions a line between draws of the prior
-        passes nearer to 0 than such draws ever lie (White 2016).
-        """
-        t = torch.linspace(0, 1, steps).unsqueeze(1)
-        near, far = 1 - t, t
-        if spherical:
-            cosine = nn.functional.cosine_similarity(first, last, dim=0).clamp(-1, 1)
-            angle = torch.acos(cosine)
-            if angle.sin() > 1e-4:  # codes in one line have no arc of their own
-                near, far = torch.sin((1 - t) * angle), torch.sin(t * angle)
-                near, far = near / angle.sin(), far / angle.sin()
-        return self.decode_frames(first * near + last * far)
-
-    def _tensor(self, frames: UInt8Array) -> Tensor:
-        return torch.from_numpy(frames).to(self.device)
+    def _check_shapes(self) -> None:
+        """Run a user's network once, on two black frames, and check the shapes of its outputs."""
+        name, (height, width, channels) = self.config.network_name, self.shape
+        latents, logits = (2, self.config.latent_dim), (2, channels, height, width)
+        expected = f"latents {latents} and logits {logits}"
+        try:
+            with self.evaluation_mode():
+                posterior = self.encode(torch.zeros(2, channels, height, width))
+                shapes = [tuple(part.shape) for part in posterior]
+                shapes.append(tuple(self.decode_logits(torch.zeros(latents)).shape))
+            problem: object = None if shapes == [latents, latents, logits] else shapes
+        except Exception as error:  # a user's code may raise anything
+            problem = f"{type(error).__name__}: {error}"
+        if problem is not None:
+            raise ConfigError(
+                f"The network {name} does not fit frames of shape {self.shape}.",
+                expected=f"{expected} of two frames",
+                got=problem,
+                remedy="correct build_encoder and build_decoder",
+            )
 
 
 class ByteEncoder(nn.Module):
-    """(B, H, W, C) uint8 -> what `VAE.encode(VAE.to_input(frames))` gives, in fewer operations.
+    """Encoder of bytes, (B, H, W, C) uint8 -> posterior, for an ONNX graph.
 
-    To write into a graph: the first layer's weights are divided by 255 and by the spread instead
-    of every pixel, which takes 6 of 102 microseconds off one frame's encoding (ONNX Runtime, one
-    thread). A copy; equal but for rounding.
+    It is a copy and equals `VAE.encode(VAE.to_input(frames))` except for rounding. For a built-in
+    network the first layer's weights are divided by 255 and by the spread, instead of every pixel.
+    This takes 6 of 102 microseconds off the encoding of one frame (ONNX Runtime, one thread).
     """
 
     def __init__(self, vae: VAE) -> None:
         super().__init__()
+        self.vae: VAE | None = None
+        if vae.config.has_own_network:
+            self.vae = copy.deepcopy(vae)
+            return
         self.encoder = copy.deepcopy(vae.encoder)
         self.centred = vae.centred
         scale = 255.0 * vae.spread if vae.centred else 255.0
@@ -264,12 +203,38 @@ class ByteEncoder(nn.Module):
     def forward(self, frames: Tensor) -> Posterior:
         """Means and log-variances, (B, Z) each."""
         assert frames.dtype == torch.uint8 and frames.ndim == 4
+        if self.vae is not None:
+            return self.vae.encode(VAE.to_input(frames))
         x = frames.permute(0, 3, 1, 2).float()
-        return _posterior(self.encoder(x - self.mean if self.centred else x))
+        return bound_posterior(self.encoder(x - self.mean if self.centred else x))
 
 
-def _posterior(out: Tensor) -> Posterior:
-    """What an encoder network's (B, 2 Z) numbers mean."""
-    mu, raw = out.chunk(2, dim=1)  # (B, Z) each
-    # b tanh(raw / b) is raw near 0, and its exponential cannot overflow.
+class LogitDecoder(nn.Module):
+    """Decoder of a VAE, (B, Z) -> (B, C, H, W) logits, for an ONNX graph. It is a copy."""
+
+    def __init__(self, vae: VAE) -> None:
+        super().__init__()
+        self.vae = copy.deepcopy(vae)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, Z) -> (B, C, H, W)."""
+        return self.vae.decode_logits(z)
+
+
+def learned_sigma(log_sigma: Tensor) -> Tensor:
+    """Learned standard deviation of the Gaussian likelihood, (1,), of its parameter."""
+    return MIN_SIGMA + torch.exp(10 * log_sigma)
+
+
+def bound_posterior(
+    output: Tensor | tuple[Tensor, Tensor], logvar_scale: Tensor | None = None
+) -> Posterior:
+    """Posterior of an encoder's output, (B, 2 Z) or two of (B, Z); log-variances are bounded.
+
+    logvar = b tanh(raw / b), b = LOGVAR_BOUND: it is raw near 0, and its exponential cannot
+    overflow.
+    """
+    mu, raw = output.chunk(2, dim=1) if isinstance(output, Tensor) else output
+    if logvar_scale is not None:
+        raw = raw * logvar_scale
     return Posterior(mu.float(), LOGVAR_BOUND * torch.tanh(raw.float() / LOGVAR_BOUND))

@@ -143,7 +143,13 @@ def objective_from_dict(values: Mapping[str, Any]) -> Objective:
     settings = {name: value for name, value in values.items() if name not in _DESCRIPTION}
     kind = _KINDS.get(values["kind"])
     if kind is None:
-        return StoredObjective(*(values[name] for name in _DESCRIPTION), settings)
+        return StoredObjective(
+            kind=values["kind"],
+            is_deterministic=values["deterministic"],
+            kl_weight=values["max_kl_weight"],
+            standard_prior=values["standard_prior"],
+            settings=settings,
+        )
     return kind(**settings)
 
 
@@ -154,7 +160,8 @@ def check_objective(objective: object) -> None:
         ConfigError: if it is not an `Objective`, not a dataclass, has a reserved name, or a field
             is not a JSON value.
     """
-    expected, problem = "an objective such as rl_vae.Beta(beta=4.0)", None
+    expected = "an objective such as rl_vae.Beta(beta=4.0)"
+    problem: object = None
     kind = type(objective)
     if not isinstance(objective, Objective) or isinstance(objective, StoredObjective):
         problem = repr(objective)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rl_vae.models.vae import VAE
+from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import Objective
 from rl_vae.training.evaluate import HeldOut, beta_norm
 
@@ -33,7 +33,7 @@ class Alarm(NamedTuple):
         return f"ALARM {self.name}: {self.what} Cure: {self.cure}."
 
 
-def check_beta(objective: Objective, vae: VAE) -> list[Alarm]:
+def check_beta(objective: Objective, vae: FrameModel) -> list[Alarm]:
     """Raise an alarm if beta is far from all published values."""
     beta, norm = objective.max_kl_weight(), beta_norm(objective, vae)
     low, high = USUAL_BETA_NORM

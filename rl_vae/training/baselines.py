@@ -24,11 +24,15 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from rl_vae.data.dataset import FrameDataset, Split
-from rl_vae.errors import FolderError
+from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
-from rl_vae.models.folder import read_config, read_model, save_model
+from rl_vae.models.config import VAEConfig
+from rl_vae.models.convolutional import ConvDecoder, ConvEncoder
+from rl_vae.models.description import read_config
+from rl_vae.models.folder import read_model, save_model
+from rl_vae.models.networks import NETWORKS
 from rl_vae.models.statistics import measure_statistics
-from rl_vae.models.vae import VAE, VAEConfig
+from rl_vae.models.vae import VAE
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.system import files
 from rl_vae.training.evaluate import evaluate_vae
@@ -178,7 +182,15 @@ def flatten_frames(frames: UInt8Array) -> NDArray[np.float32]:
 @torch.no_grad()
 def _standardise(vae: VAE, mean: torch.Tensor, std: torch.Tensor) -> None:
     """Change mu into (mu - mean) / std, (Z,) each, and let the decoder undo it."""
-    last, first, latents = vae.encoder.head[-1], vae.decoder.tail[0], len(mean)
+    encoder, decoder, latents = vae.encoder, vae.decoder, len(mean)
+    if not (isinstance(encoder, ConvEncoder) and isinstance(decoder, ConvDecoder)):
+        raise ConfigError(
+            "The latents of this network cannot be standardised.",
+            expected=f"one of the built-in networks {', '.join(NETWORKS)}",
+            got=vae.config.network_name,
+            remedy="choose a built-in network for baselines",
+        )
+    last, first = encoder.head[-1], decoder.tail[0]
     assert isinstance(last, nn.Linear) and isinstance(first, nn.Linear)
     mean, std = mean.float(), std.float().clamp(min=MIN_STD)
     last.bias[:latents] = (last.bias[:latents] - mean) / std
@@ -190,7 +202,7 @@ def _standardise(vae: VAE, mean: torch.Tensor, std: torch.Tensor) -> None:
 def _random_model(frames: UInt8Array, config: VAEConfig, seed: int) -> VAE:
     """The untrained network with standardised latents and no noise."""
     vae = untrained_vae(frames, config, seed)
-    vae.still()
+    vae.fix_variance()
     mu = vae.encode_frames(frames).mu  # (N, Z)
     _standardise(vae, mu.mean(0), mu.std(0))
     return vae
@@ -212,6 +224,7 @@ def _pca(frames: UInt8Array, config: VAEConfig, seed: int) -> VAE:
     linear = VAEConfig(config.latent_dim, "linear", config.likelihood, config.sigma)
     vae = VAE(linear, (height, width, channels)).eval()
     vae.centre(frames)
+    assert isinstance(vae.encoder, ConvEncoder) and isinstance(vae.decoder, ConvDecoder)
     encoder, decoder = vae.encoder.head[0], vae.decoder.tail[0]
     assert isinstance(encoder, nn.Linear) and isinstance(decoder, nn.Linear)
     with torch.no_grad():

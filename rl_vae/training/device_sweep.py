@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import RlVaeError
-from rl_vae.models.vae import VAEConfig
+from rl_vae.models.config import VAEConfig
 from rl_vae.system.jobs import JobMessage
 from rl_vae.training.batches import shards_in_memory
 from rl_vae.training.config import TrainConfig

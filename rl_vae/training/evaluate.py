@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.models.vae import VAE
+from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import LossInputs, Objective
 from rl_vae.objectives.likelihoods import bits_per_dimension, log_normaliser
 from rl_vae.training.step import PassOutput, StepInputs, run_pass
@@ -60,7 +60,7 @@ class HeldOut(NamedTuple):
 
 
 def evaluate_vae(
-    vae: VAE,
+    vae: FrameModel,
     dataset: FrameDataset,
     indices: NDArray[np.int64],
     objective: Objective,
@@ -88,7 +88,7 @@ def evaluate_vae(
     sums: dict[str, Tensor] = {}  # on the device until the end, so that nothing waits for a GPU
     kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64, device=device)
     means, step = [], frames_at_once(vae, batch_size)
-    with torch.no_grad():
+    with torch.no_grad(), vae.evaluation_mode():
         for start in range(0, n, step):
             # Encode and decode
             chosen = indices[start : start + step]
@@ -96,7 +96,7 @@ def evaluate_vae(
                 frames = torch.from_numpy(dataset.frames(chosen)).to(device)
             else:
                 frames = device_frames.index_select(0, torch.from_numpy(chosen).to(device))
-            x, drawn = VAE.to_input(frames), None
+            x, drawn = vae.to_input(frames), None
             if not objective.deterministic:
                 # Drawn on the CPU: the same numbers for every device
                 shape = len(x), vae.config.latent_dim
@@ -134,7 +134,7 @@ def evaluate_vae(
     )
 
 
-def beta_norm(objective: Objective, vae: VAE) -> float:
+def beta_norm(objective: Objective, vae: FrameModel) -> float:
     """Normalised beta of the largest weight of the KL: beta Z / (C H W).
 
     Higgins et al. 2017, section 4.2.
@@ -142,7 +142,7 @@ def beta_norm(objective: Objective, vae: VAE) -> float:
     return objective.max_kl_weight() * vae.config.latent_dim / math.prod(vae.shape)
 
 
-def frames_at_once(vae: VAE, batch_size: int) -> int:
+def frames_at_once(vae: FrameModel, batch_size: int) -> int:
     """Number of frames in one forward pass: a batch, on a GPU as many batches as fill it."""
     if vae.device.type == "cpu":
         return batch_size
@@ -170,7 +170,9 @@ class _FrameMeasures(NamedTuple):
 Columns = TypeVar("Columns", LossInputs, _FrameMeasures)
 
 
-def _measure_frames(vae: VAE, x: Tensor, output: PassOutput, *, weighted: bool) -> _FrameMeasures:
+def _measure_frames(
+    vae: FrameModel, x: Tensor, output: PassOutput, *, weighted: bool
+) -> _FrameMeasures:
     """Measure the frames x (B, C, H, W) beside what the objective gets."""
     logits, distortion = output.logits, output.loss_inputs.distortion
     if weighted:

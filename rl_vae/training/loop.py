@@ -21,8 +21,8 @@ from tqdm.auto import tqdm
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import FolderError, TrainingError
+from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import ModelFolder
-from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
 from rl_vae.training.alarms import Alarm, check_beta, check_collapse, check_skipped
 from rl_vae.training.batches import BatchReader, shards_in_memory

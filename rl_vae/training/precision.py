@@ -43,7 +43,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from rl_vae.models.networks import NetworkName
+from rl_vae.models.convolutional import ConvDecoder
+from rl_vae.models.networks import NETWORKS
 from rl_vae.models.vae import VAE
 
 Compute = Literal["fast", "reference"]
@@ -67,18 +68,18 @@ class Precision(NamedTuple):
 
     def prepare(self, vae: VAE) -> None:
         """Change a VAE into the form that is trained."""
+        if vae.config.has_own_network:
+            return  # its modules may need contiguous tensors
         vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.reshaped:
-            vae.decoder.quicken(bfloat16=self.bfloat16)
+        if self.reshaped and isinstance(vae.decoder, ConvDecoder):
+            vae.decoder.choose_forms(bfloat16=self.bfloat16)
 
 
 FLOAT32 = Precision(bfloat16=False, reshaped=False)
 """float32, layer by layer as the network is written."""
 
 
-def choose_precision(
-    compute: Compute, network: NetworkName = "patch", device: str = "cpu"
-) -> Precision:
+def choose_precision(compute: Compute, network: str = "patch", device: str = "cpu") -> Precision:
     """Choose the precision of a training.
 
     Args:
@@ -91,7 +92,7 @@ def choose_precision(
     bfloat16 = multiplies_bfloat16(device)
     if torch.device(device).type == "cpu":
         return Precision(bfloat16, reshaped=True)
-    compiled = network != "world_models" and builds_kernels()
+    compiled = network in NETWORKS and network != "world_models" and builds_kernels()
     return Precision(bfloat16, reshaped=False, compiled=compiled)
 
 

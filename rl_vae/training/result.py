@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from rl_vae.data.dataset import FrameDataset, Split
 from rl_vae.errors import FolderError, TrainingError
 from rl_vae.models import pictures
-from rl_vae.models.folder import ModelFolder, read_config, save_model
+from rl_vae.models.config import VAEConfig
+from rl_vae.models.description import read_config
+from rl_vae.models.folder import ModelFolder, save_model
 from rl_vae.models.statistics import measure_statistics
-from rl_vae.models.vae import VAE, VAEConfig
+from rl_vae.models.vae import VAE
 from rl_vae.system import files
 from rl_vae.training.alarms import Alarm
 from rl_vae.training.checkpoint import NAMES as CHECKPOINTS
@@ -89,7 +91,8 @@ def read_finished(out: Path, run: dict[str, Any]) -> Trained:
 def save_weights(partial: Path, state: TrainState) -> None:
     """Write the weights of a state as those of the finished model, and note their digest."""
     weights = {
-        name: value.detach().cpu().contiguous() for name, value in state.vae.state_dict().items()
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in state.vae.state_dict().items()
     }
     content = safetensors.torch.save(weights)
     files.write_whole(partial / WEIGHTS, content)
@@ -111,7 +114,8 @@ def load_weights(partial: Path, state: TrainState) -> VAE:
             got=files.digest(content),
             remedy=f"delete {partial} and train again: the file cannot be restored",
         )
-    return VAE.of(state.vae.config, state.vae.shape, safetensors.torch.load(content)).eval()
+    weights = safetensors.torch.load(content)
+    return VAE.from_weights(state.vae.config, state.vae.shape, weights).eval()
 
 
 def write_model(

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.models.folder import ModelFolder
-from rl_vae.models.vae import VAE, VAEConfig
+from rl_vae.models.config import VAEConfig
+from rl_vae.models.folder import ModelFolder, export_own_network
+from rl_vae.models.vae import VAE
 from rl_vae.objectives.discriminator import DISCRIMINATOR_BETAS
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -101,16 +102,18 @@ def initial_state(
         torch.manual_seed(config.seed)
         vae = VAE(vae_config, dataset.spec.shape)
         discriminator = objective.build_discriminator(vae_config.latent_dim)
+        if vae_config.has_own_network:
+            export_own_network(vae)  # refuse a network without an ONNX form before the training
     if parent is not None:
         vae.load_state_dict(parent.weights)
     else:
         n = min(len(train), CENTRE_FRAMES)
         vae.centre(dataset.frames(train[np.linspace(0, len(train) - 1, n).astype(np.int64)]))
     if objective.deterministic:
-        vae.still()
+        vae.fix_variance()
 
     # Move them to the device, in the form that is trained there
-    choose_precision(config.compute, vae_config.network, config.device).prepare(vae)
+    choose_precision(config.compute, vae_config.network_name, config.device).prepare(vae)
     noise = torch.Generator(device).manual_seed(config.seed)
     state = TrainState(vae.to(device), _adam(vae, config), noise, discriminator)
     if discriminator is not None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.models.vae import VAE
+from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import LossInputs
 from rl_vae.objectives.divergences import kl_per_dimension
 from rl_vae.objectives.likelihoods import moving_weights
@@ -62,7 +62,7 @@ class PassOutput(NamedTuple):
 
 
 def run_pass(
-    vae: VAE,
+    vae: FrameModel,
     inputs: StepInputs,
     n_frames: int,
     *,
@@ -118,7 +118,9 @@ class TrainStep:
         self.state, self.config, self.n_frames = state, config, n_frames
         self.median_frame, self.group = median_frame, group
         self.total_steps = config.total_steps(n_frames)
-        self.precision = choose_precision(config.compute, state.vae.config.network, config.device)
+        self.precision = choose_precision(
+            config.compute, state.vae.config.network_name, config.device
+        )
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of an update: linear rise, constant, linear fall to 0 from the middle."""
@@ -152,7 +154,7 @@ class TrainStep:
     def draw_inputs(self, frames: Tensor) -> StepInputs:
         """Draw the noise of a batch (B, H, W, C) of uint8 frames."""
         state, objective, group = self.state, self.config.objective, self.group
-        x = VAE.to_input(frames)
+        x = FrameModel.to_input(frames)
         # All processes draw the noise of the whole batch, and each uses its own rows.
         shown = group.shard(objective.corrupt(group.repeat_for_all(x), state.noise))
         noise = None
@@ -211,4 +213,4 @@ def measure_median_frame(dataset: FrameDataset, train: NDArray[np.int64]) -> Ten
     n = min(len(train), MEDIAN_FRAMES)
     chosen = train[np.linspace(0, len(train) - 1, n).astype(np.int64)]
     median = np.median(dataset.frames(chosen), axis=0).round().astype(np.uint8)
-    return VAE.to_input(torch.from_numpy(median)[None])[0]
+    return FrameModel.to_input(torch.from_numpy(median)[None])[0]

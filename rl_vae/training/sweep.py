@@ -30,8 +30,8 @@ from tqdm.auto import tqdm
 from rl_vae.constraints import Range, check_value
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
+from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
-from rl_vae.models.vae import VAEConfig
 from rl_vae.system import files
 from rl_vae.system.jobs import JobMessage, run_jobs
 from rl_vae.system.worker_process import ParentLink

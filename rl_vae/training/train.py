@@ -8,9 +8,9 @@ from typing import Any
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
+from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
 from rl_vae.models.folder import ModelFolder, read_model
-from rl_vae.models.vae import VAEConfig
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.distributed import init_process_group
 from rl_vae.training.loop import VAETraining
@@ -95,13 +95,14 @@ def train_vae(
 def _matching_config(
     parent: ModelFolder, dataset: FrameDataset, vae_config: VAEConfig | None
 ) -> VAEConfig:
-    """The VAEConfig of a parent model.
+    """The VAEConfig of a parent model; a user's network is that of `vae_config`.
 
     Raises:
         ConfigError: if the dataset has other frames, or `vae_config` is another one.
     """
-    expected = (parent.spec, parent.observation_shape, parent.vae_config)
-    got = (dataset.spec, tuple(dataset.header.raw_shape), vae_config or parent.vae_config)
+    chosen = vae_config or parent.vae_config
+    expected = (parent.spec, parent.observation_shape, parent.vae_config.to_dict())
+    got = (dataset.spec, tuple(dataset.header.raw_shape), chosen.to_dict())
     if got != expected:
         raise ConfigError(
             f"{parent.path} cannot be trained further with these frames or settings.",
@@ -109,4 +110,4 @@ def _matching_config(
             got=f"{got[0]} of observations {got[1]}, {got[2]}",
             remedy="collect frames as for this model, leave vae_config out, or train a new model",
         )
-    return parent.vae_config
+    return chosen

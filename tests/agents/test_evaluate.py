@@ -184,7 +184,7 @@ def test_a_grayscale_game_can_be_trained_evaluated_and_filmed(tmp_path: Path) ->
     """Images without a channel axis go through the whole pipeline, the film included."""
     from rl_vae.data.collect import collect_frames
     from rl_vae.frames import FrameSpec
-    from rl_vae.models.vae import VAEConfig
+    from rl_vae.models.config import VAEConfig
     from rl_vae.training.config import TrainConfig
     from rl_vae.training.train import train_vae
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rl_vae import Encoder, FrameDataset
 from rl_vae.errors import ConfigError, FolderError, ObservationError
-from rl_vae.models.folder import read_model_description
+from rl_vae.models.description import read_model_description
 from rl_vae.system import files
 from rl_vae.training.result import Trained
 

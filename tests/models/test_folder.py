@@ -23,9 +23,11 @@ from torch import Tensor
 
 from rl_vae import Encoder, FrameDataset
 from rl_vae.errors import FolderError
-from rl_vae.models.folder import FILES, export_onnx, read_model, save_model
+from rl_vae.models.config import VAEConfig
+from rl_vae.models.description import FILES
+from rl_vae.models.folder import export_onnx, read_model, save_model
 from rl_vae.models.statistics import TrainingStatistics, measure_statistics
-from rl_vae.models.vae import VAE, VAEConfig
+from rl_vae.models.vae import VAE
 from rl_vae.system import files
 from rl_vae.training.result import Trained
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from rl_vae.errors import ConfigError
 from rl_vae.models import pictures
-from rl_vae.models.vae import VAE, VAEConfig
+from rl_vae.models.config import VAEConfig
+from rl_vae.models.vae import VAE
 
 
 @pytest.fixture(scope="module", params=[3, 1], ids=["rgb", "gray"])

@@ -9,9 +9,10 @@ from torch.nn import functional
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
+from rl_vae.models.config import VAEConfig
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.statistics import LEVELS, TrainingStatistics, measure_statistics, score_frames
-from rl_vae.models.vae import VAE, VAEConfig
+from rl_vae.models.vae import VAE
 from rl_vae.objectives.divergences import kl_per_dimension
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from rl_vae import Adversarial, Autoencoder, Beta, BetaTC, Capacity, FactorVAE
-from rl_vae.models.vae import VAE, VAEConfig
+from rl_vae.models.config import VAEConfig
+from rl_vae.models.vae import VAE
 from rl_vae.objectives.base import Objective
 from rl_vae.training.alarms import check_beta, check_collapse, check_skipped
 from rl_vae.training.evaluate import HeldOut, beta_norm

@@ -34,8 +34,9 @@ from rl_vae import (
     train_vae,
 )
 from rl_vae.errors import ConfigError, TrainingError
-from rl_vae.models.folder import read_config, read_model
-from rl_vae.models.networks import LAYOUTS, NetworkName
+from rl_vae.models.description import read_config
+from rl_vae.models.folder import read_model
+from rl_vae.models.networks import NETWORKS
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.base import Objective
 from rl_vae.training import device_sweep, evaluate, loop, precision, sweep
@@ -258,12 +259,12 @@ def flat(held_out: HeldOut) -> list[float]:
     return [number for number in numbers if number is not None]
 
 
-@pytest.mark.parametrize("network", [name for name in LAYOUTS if name != "linear"])
+@pytest.mark.parametrize("network", [name for name in NETWORKS if name != "linear"])
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_an_update_waits_for_nothing_and_leaves_the_device_alone(
     dataset: FrameDataset,
     objective: Objective,
-    network: NetworkName,
+    network: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No value is read back, and no tensor of another device is used: else meta tensors refuse."""

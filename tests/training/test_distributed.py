@@ -14,7 +14,8 @@ import torch
 from conftest import CONFIG
 
 from rl_vae import FrameDataset, train_vae
-from rl_vae.models.folder import read_config, read_model
+from rl_vae.models.description import read_config
+from rl_vae.models.folder import read_model
 from rl_vae.system import files
 from rl_vae.training.distributed import ProcessGroup, init_process_group, is_main_process
 from rl_vae.training.result import Trained

@@ -11,8 +11,9 @@ from torch import nn
 
 from rl_vae import FrameDataset, TrainConfig, VAEConfig, train_vae
 from rl_vae.errors import ConfigError
-from rl_vae.models.folder import read_config
-from rl_vae.models.networks import LAYOUTS, Form, NetworkName, Upsampling
+from rl_vae.models.description import read_config
+from rl_vae.models.networks import NETWORKS
+from rl_vae.models.upsampling import Form, Upsampling
 from rl_vae.models.vae import VAE
 from rl_vae.training import precision as precision
 from rl_vae.training import step as updates
@@ -39,8 +40,8 @@ def test_every_form_is_the_same_function(stride: int, padding: int) -> None:
 
 
 @pytest.mark.parametrize("bfloat16", [True, False])
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_which_form_a_layer_has(name: NetworkName, bfloat16: bool) -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_which_form_a_layer_has(name: str, bfloat16: bool) -> None:
     """Layers are mirrored in bfloat16; the last is folded, where its kernel is two strides wide."""
     vae = VAE(VAEConfig(latent_dim=4, network=name), (32, 32, 3))
     Precision(bfloat16, reshaped=True).prepare(vae)

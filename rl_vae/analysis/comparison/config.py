@@ -17,7 +17,7 @@ from rl_vae.constraints import Range, check_fields
 from rl_vae.envs.registry import EngineName
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
-from rl_vae.models.vae import VAEConfig
+from rl_vae.models.config import VAEConfig
 from rl_vae.system import files
 from rl_vae.training.config import TrainConfig
 

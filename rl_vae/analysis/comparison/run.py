@@ -22,8 +22,8 @@ from rl_vae.analysis.comparison.config import (
 from rl_vae.analysis.comparison.runner import StageClock, plain_json, run_stage
 from rl_vae.analysis.comparison.scores import score_code
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.models.description import read_model_description
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.folder import read_model_description
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.objectives.beta import Beta
 from rl_vae.system import files

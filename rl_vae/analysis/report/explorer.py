@@ -16,7 +16,6 @@ from rl_vae.agents.export import acting_policy
 from rl_vae.analysis.report.program import Array, Layer, compress, decoder_layers, module_layers
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.networks import ConvDecoder
 from rl_vae.wrappers.config import ObservationConfig
 from rl_vae.wrappers.fields import ObservationFields
 from rl_vae.wrappers.pipeline import LatentPipeline
@@ -40,7 +39,7 @@ class LiveModel(NamedTuple):
 
 def is_live(encoder: Encoder) -> bool:
     """Whether the decoder is a built-in network, which the page's script can run."""
-    return isinstance(encoder.vae.decoder, ConvDecoder)
+    return not encoder.vae_config.has_own_network
 
 
 def live_model(name: str, encoder: Encoder, agent: Agent | None, frames: UInt8Array) -> LiveModel:
@@ -57,7 +56,7 @@ def live_model(name: str, encoder: Encoder, agent: Agent | None, frames: UInt8Ar
     noise = np.random.default_rng(0).normal(size=(TEST_CODES, encoder.latent_dim))
     test_codes = mean + 2 * std * noise
     program, error = compress(
-        decoder_layers(encoder.vae), np.concatenate([noise, test_codes]), PIXEL_TOLERANCE
+        decoder_layers(encoder.torch_vae), np.concatenate([noise, test_codes]), PIXEL_TOLERANCE
     )
     codes = encoder.encode(frames)
     # A slider reaches 3 standard deviations, 3 itself, and every code to start from.

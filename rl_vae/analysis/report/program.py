@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rl_vae.models.networks import Upsampling
+from rl_vae.models.convolutional import ConvDecoder
+from rl_vae.models.upsampling import Upsampling
 from rl_vae.models.vae import VAE
 
 Array = NDArray[np.float64]
@@ -114,6 +115,7 @@ def decoder_layers(vae: VAE) -> list[Layer]:
     """
     # Linear layers.
     decoder = copy.deepcopy(vae.decoder).double()
+    assert isinstance(decoder, ConvDecoder)
     tails = [part for part in decoder.tail if isinstance(part, nn.Linear)]
     maps = [part for part in decoder.maps if isinstance(part, nn.ConvTranspose2d)]
     layers = [

@@ -1,0 +1,117 @@
+"""DescribedModel: what config.json says about a model, and checks against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rl_vae.errors import ObservationError
+from rl_vae.frames import FrameSpec, UInt8Array
+from rl_vae.models.config import VAEConfig
+from rl_vae.models.description import ModelDescription
+from rl_vae.models.observation_space import check_observation_space
+from rl_vae.models.statistics import TrainingStatistics
+from rl_vae.objectives.base import Objective
+from rl_vae.objectives.registry import objective_from_dict
+from rl_vae.system import files
+
+
+class DescribedModel:
+    """Read-only properties of a model, read from its description.
+
+    Args:
+        description: Content of config.json.
+    """
+
+    def __init__(self, description: ModelDescription) -> None:
+        self._description = description
+
+    @property
+    def path(self) -> Path:
+        """The model folder."""
+        return self._description.path
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Names of all files of the model folder."""
+        return ("config.json", *self._description.files)
+
+    @property
+    def spec(self) -> FrameSpec:
+        """Conversion of a raw observation to a frame."""
+        return self._description.spec
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of the raw observations that the encoder takes."""
+        return self._description.observation_shape
+
+    @property
+    def vae_config(self) -> VAEConfig:
+        """Settings of the VAE."""
+        return self._description.vae_config
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latents, Z."""
+        return self._description.vae_config.latent_dim
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what determines the latents: FrameSpec, VAEConfig, weights, user's graphs."""
+        return self._description.digest
+
+    @property
+    def statistics(self) -> TrainingStatistics:
+        """Statistics of the training frames: of latents, and quantiles of scores."""
+        return self._description.statistics
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Origin of the model: dataset, settings, seed, versions, held-out figures."""
+        return self._description.provenance
+
+    @property
+    def objective(self) -> Objective:
+        """Objective of the training; a `StoredObjective` if it is a user's.
+
+        Raises:
+            FolderError: if the provenance does not describe an objective.
+        """
+        try:
+            return objective_from_dict(self.provenance["train"]["objective"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            path = self.path / "config.json"
+            raise files.damaged(path, "the objective of the training", error) from error
+
+    def check_space(self, space: gym.Space[Any]) -> None:
+        """Raise ObservationError unless a space holds the raw observations of this encoder."""
+        check_observation_space(space, self.path, self.spec, self.observation_shape)
+
+    def check_frames(self, frames: UInt8Array) -> None:
+        """Raise ObservationError unless frames are (N, H, W, C) uint8 of the FrameSpec."""
+        if (
+            not isinstance(frames, np.ndarray)
+            or frames.dtype != np.uint8
+            or frames.shape[1:] != self.spec.shape
+        ):
+            raise ObservationError(
+                "The frames do not fit this encoder.",
+                expected=f"uint8 of shape (N, {', '.join(map(str, self.spec.shape))})",
+                got=f"{getattr(frames, 'dtype', type(frames))} of shape "
+                f"{getattr(frames, 'shape', None)}",
+                remedy="give raw observations to encode_observations, which applies the FrameSpec",
+            )
+
+    def check_spec(self, spec: FrameSpec) -> None:
+        """Raise ObservationError unless a dataset's FrameSpec equals this encoder's."""
+        if spec != self.spec:
+            raise ObservationError(
+                f"The frames do not fit the model {self.path}.",
+                expected=self.spec,
+                got=spec,
+                remedy="collect frames with the model's size, channels and crop",
+            )

@@ -1,0 +1,174 @@
+"""Description of a model: the content of config.json in a model folder.
+
+format, kind          format number, "rl_vae encoder"
+spec                  FrameSpec
+observation_shape     shape of a raw observation
+vae                   VAEConfig
+tensors               name -> type and shape of each weight of a user's network; {} otherwise
+statistics            TrainingStatistics
+provenance            dataset, settings (with the objective), seed, versions, held-out figures
+files                 name -> SHA-256 of every other file
+digest                SHA-256 of the other fields
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rl_vae.errors import ConfigError, ObservationError
+from rl_vae.frames import FrameSpec
+from rl_vae.models.config import VAEConfig
+from rl_vae.models.statistics import TrainingStatistics
+from rl_vae.models.vae import VAE
+from rl_vae.system import files
+
+FORMAT = 1
+KIND = "rl_vae encoder"
+FILES = ("model.safetensors", "encoder.onnx", "README.md")
+"""Files of a model beside config.json."""
+OWN_NETWORK_FILES = ("model.safetensors", "encoder.onnx", "decoder.onnx", "README.md")
+"""Files of a model with a user's network beside config.json."""
+
+MAX_VALUES = 2**32
+"""Largest number of weights of a user's network."""
+
+_FIELDS = frozenset(
+    (
+        "format",
+        "kind",
+        "spec",
+        "observation_shape",
+        "vae",
+        "tensors",
+        "statistics",
+        "provenance",
+        "files",
+        "digest",
+    )
+)
+
+
+class ModelDescription(NamedTuple):
+    """Content of a model folder's config.json; the other files are not read."""
+
+    path: Path
+    """The model folder."""
+    spec: FrameSpec
+    """Conversion of a raw observation to a frame."""
+    observation_shape: tuple[int, ...]
+    """Shape of one raw observation of the environment that the frames came from."""
+    vae_config: VAEConfig
+    """Settings of the VAE."""
+    tensors: dict[str, Any]
+    """Type and shape of each weight of a user's network, by name."""
+    statistics: TrainingStatistics
+    """Statistics of the training frames."""
+    provenance: dict[str, Any]
+    """Dataset digest and environment, settings, seed, versions, held-out figures."""
+    files: dict[str, Any]
+    """SHA-256 of each other file, by name."""
+    digest: str
+    """SHA-256 of what determines the latents: FrameSpec, VAEConfig, weights, a user's graphs."""
+
+    def weight_shapes(self) -> dict[str, Tensor]:
+        """Tensors without values, by name: the weights that the model must have."""
+        if self.vae_config.has_own_network:
+            return {name: _empty(value) for name, value in self.tensors.items()}
+        with torch.device("meta"):
+            return VAE(self.vae_config, self.spec.shape).state_dict()
+
+
+def describe_tensors(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """JSON values for `ModelDescription.tensors`."""
+    return {
+        name: [str(value.dtype).removeprefix("torch."), list(value.shape)]
+        for name, value in weights.items()
+    }
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read and check config.json; the values of its fields are not checked.
+
+    Raises:
+        FolderError: if there is no config.json, or it does not describe a model.
+    """
+    return files.read_described(path, KIND, FORMAT, "train-vae", _FIELDS)
+
+
+def read_model_description(path: str | Path) -> ModelDescription:
+    """Read and check the config.json of a model folder, and no other file.
+
+    Raises:
+        FolderError: if there is no config.json, or a value in it is out of its range.
+    """
+    path = Path(path)
+    config = read_config(path)
+    file = path / "config.json"
+    try:
+        spec = FrameSpec.from_dict(config["spec"])
+        vae_config = VAEConfig.from_dict(config["vae"])
+        shape, provenance = config["observation_shape"], config["provenance"]
+        statistics = TrainingStatistics.from_dict(config["statistics"])
+        if len(statistics.latent_mean) != vae_config.latent_dim:
+            raise ValueError(f"statistics of {len(statistics.latent_mean)} latents")
+        if not isinstance(shape, list) or any(type(side) is not int or side < 1 for side in shape):
+            raise ValueError(f"observation_shape {shape}")
+        spec.check_shape(tuple(shape), np.uint8)
+        if not isinstance(provenance, dict):
+            raise TypeError(f"provenance {provenance!r}")
+        digests, tensors = config["files"], config["tensors"]
+        if not isinstance(digests, dict) or not isinstance(tensors, dict):
+            raise TypeError(f"files {str(digests)[:80]}, tensors {str(tensors)[:80]}")
+        if bool(tensors) != vae_config.has_own_network:
+            raise ValueError(f"{len(tensors)} tensors for the network {vae_config.network_name}")
+        if sum(_empty(value).numel() for value in tensors.values()) > MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES:,} weights")
+    except (
+        ConfigError,
+        ObservationError,
+        AttributeError,
+        KeyError,
+        OverflowError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise files.damaged(file, "settings in their range", error) from error
+    names = OWN_NETWORK_FILES if vae_config.has_own_network else FILES
+    if set(digests) != set(names):
+        raise files.damaged(file, f"the files {list(names)}", sorted(digests))
+    identity = {"spec": config["spec"], "vae": config["vae"], "weights": digests[FILES[0]]}
+    if vae_config.has_own_network:
+        identity["onnx"] = [digests["encoder.onnx"], digests["decoder.onnx"]]
+    return ModelDescription(
+        path=path,
+        spec=spec,
+        observation_shape=tuple(shape),
+        vae_config=vae_config,
+        tensors=tensors,
+        statistics=statistics,
+        provenance=provenance,
+        files=digests,
+        digest=files.digest(identity),
+    )
+
+
+def _empty(description: Any) -> Tensor:
+    """A tensor without values, of [type, shape].
+
+    Raises:
+        TypeError, ValueError, RuntimeError: if the description is not that of a tensor.
+    """
+    name, shape = description
+    dtype = getattr(torch, name) if isinstance(name, str) else None
+    sizes = isinstance(shape, list) and all(type(side) is int and side >= 0 for side in shape)
+    if not isinstance(dtype, torch.dtype) or not sizes or math.prod(shape) > MAX_VALUES:
+        raise ValueError(f"tensor {str(description)[:80]}")
+    return torch.empty(shape, dtype=dtype, device="meta")
