@@ -1,9 +1,8 @@
-"""collect_frames: the same frames whatever the workers, kills and disks do on the way."""
+"""collect_frames: workers, kills and disk errors do not change the frames."""
 
 import contextlib
 import errno
 import itertools
-import json
 import os
 import signal
 import subprocess
@@ -26,10 +25,8 @@ from environments import (
 from faults.collecting import wrong_rows
 
 from rl_vae.data.collect import ENVS_PER_SHARD, collect_frames, shard_rows
-from rl_vae.data.coverage import Coverage, coverage
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.data.policies import Correlated, Mixture, Uniform
-from rl_vae.data.shards import commit_shard
+from rl_vae.data.policies import ActFunction, Correlated, Mixture, PolicyContext, Uniform
 from rl_vae.envs.seeds import evaluation_seeds, training_seeds
 from rl_vae.errors import (
     ConfigError,
@@ -50,7 +47,7 @@ N_FRAMES = 8 * ROWS - 5
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards of 60 frames: many of them in little time. Their size is part of the header."""
+    """Use shards of 60 frames, so that a test has many. The size is part of the header."""
     monkeypatch.setattr("rl_vae.data.shards.SHARD_ROWS", SHARD_ROWS)
 
 
@@ -73,7 +70,7 @@ def collect(out: Path, env_id: str = COUNTING, **changes: Any) -> FrameDataset:
 
 @pytest.fixture(scope="session")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> FrameDataset:
-    """What `collect` gives when nothing happens to it."""
+    """The dataset that `collect` gives without any fault."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rl_vae.data.shards.SHARD_ROWS", SHARD_ROWS)
         dataset = collect(tmp_path_factory.mktemp("expected") / "frames")
@@ -90,7 +87,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_episodes_follow_each_other_and_have_numbers_of_their_own(tmp_path: Path) -> None:
-    """Episodes leave no gap between them, and within a shard no two have one number."""
+    """Episodes are consecutive, and the episodes of a shard have different numbers."""
     dataset = collect(tmp_path / "frames", n_frames=32 * ROWS)
     for episode, again in itertools.pairwise(dataset.episodes):
         assert again.start == episode.start + episode.length
@@ -100,14 +97,14 @@ def test_episodes_follow_each_other_and_have_numbers_of_their_own(tmp_path: Path
 
 
 def test_held_actions_keep_one_frame_each(tmp_path: Path) -> None:
-    """With frame skip one frame is kept for each action, its reward the sum over the skip."""
+    """With frame skip there is one frame per action; its reward is the sum over the skip."""
     dataset = collect(tmp_path / "frames", frame_skip=3, n_frames=500)
     wrong, ended = wrong_rows(dataset, frame_skip=3)
     assert not wrong and ended > 100
 
 
 def test_real_environments_do_not_depend_on_workers(tmp_path: Path) -> None:
-    """A rendered environment, and EnvPool's threads, collect the same with one worker and two."""
+    """One worker and two workers collect equal datasets, by rendering and by EnvPool's threads."""
     pytest.importorskip("envpool")
     for env_id, n, engine in (("CartPole-v1", 150, "gymnasium"), ("CarRacing-v3", 200, "envpool")):
         one, two = (
@@ -128,8 +125,8 @@ def test_real_environments_do_not_depend_on_workers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n_frames", [16, 2000, 5000, 10_000, 33_333, 100_000, 10**6])
 def test_shards_share_out_evenly(n_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two worker processes get equally many frames, and where there are many shards four do; a
-    shard of a long collection is not larger than one of 10,000 frames."""
+    """Two worker processes get equal numbers of frames, and four processes do if there are many
+    shards. A shard of a long collection is not larger than one of 10,000 frames."""
     monkeypatch.setattr("rl_vae.data.shards.SHARD_ROWS", 4096)
     rows = shard_rows("gymnasium", FrameSpec(), n_frames)
     shards = -(-n_frames // rows)
@@ -142,7 +139,7 @@ def test_shards_share_out_evenly(n_frames: int, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_seed_decides_the_dataset(tmp_path: Path, expected: FrameDataset) -> None:
-    """The same seed gives the same digest, another seed another; none is one of evaluation."""
+    """Equal seeds give equal digests, other seeds others, and no evaluation seed is used."""
     assert collect(tmp_path / "same").digest == expected.digest
     other = collect(tmp_path / "other", seed=8)
     assert other.digest != expected.digest
@@ -151,7 +148,7 @@ def test_the_seed_decides_the_dataset(tmp_path: Path, expected: FrameDataset) ->
 
 
 def test_the_policy_acts(tmp_path: Path) -> None:
-    """The actions that are recorded are the policy's, and its description is in the header."""
+    """The recorded actions are those of the policy, and its description is in the header."""
     repeating = collect(tmp_path / "repeating", policy=Correlated(correlation=0.95))
     uniform = collect(tmp_path / "uniform", policy=Uniform())
 
@@ -164,8 +161,24 @@ def test_the_policy_acts(tmp_path: Path) -> None:
     assert repeating.header.policy == Correlated(correlation=0.95).describe()
 
 
+class OneAction:
+    """A policy that returns one action, whatever the number of environments."""
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "one action"}
+
+    def start(self, context: PolicyContext) -> ActFunction:
+        return lambda images, is_first: np.zeros(1, np.int64)
+
+
+def test_actions_of_the_wrong_shape_are_refused(tmp_path: Path) -> None:
+    """A policy that does not return one action per environment raises ConfigError."""
+    with refused(ConfigError, "wrong shape", "(4,)", "(1,)"):
+        collect(tmp_path / "frames", policy=OneAction())
+
+
 def test_the_image_of_a_dict_is_collected(tmp_path: Path) -> None:
-    """A Dict's image is collected, and its key is in the header."""
+    """The image of a Dict observation is collected, and its key is in the header."""
     dataset = collect(
         tmp_path / "frames", CAMERAS, image_key="camera_1", env_kwargs={"cameras": 2}, n_frames=40
     )
@@ -174,7 +187,7 @@ def test_the_image_of_a_dict_is_collected(tmp_path: Path) -> None:
 
 
 def test_a_finished_dataset_is_returned_as_it_is(tmp_path: Path, expected: FrameDataset) -> None:
-    """Collecting again what is there already changes no file."""
+    """Collecting a finished dataset again changes no file."""
     collect(tmp_path / "frames")
     before = snapshot(tmp_path)
     assert collect(tmp_path / "frames", workers=2).digest == expected.digest
@@ -183,8 +196,8 @@ def test_a_finished_dataset_is_returned_as_it_is(tmp_path: Path, expected: Frame
     assert after == before
 
 
-def test_a_damaged_shard_is_made_anew(tmp_path: Path, expected: FrameDataset) -> None:
-    """Doing what the error of a damaged shard says gives the same dataset again."""
+def test_a_damaged_shard_is_collected_again(tmp_path: Path, expected: FrameDataset) -> None:
+    """Following the remedy of a damaged shard's error gives the same dataset again."""
     dataset = collect(tmp_path / "frames")
     path = dataset.path / "shard-00002" / "frames.npy"
     damaged = bytearray(path.read_bytes())
@@ -201,15 +214,15 @@ def test_a_damaged_shard_is_made_anew(tmp_path: Path, expected: FrameDataset) ->
     assert again.digest == expected.digest
 
 
-def test_a_torn_line_is_cut_off_before_collecting_goes_on(
+def test_a_collection_continues_after_an_incomplete_line(
     tmp_path: Path, expected: FrameDataset
 ) -> None:
-    """A dataset whose last manifest line is torn is finished to the same digest."""
+    """A dataset whose manifest ends within a line is finished to the same digest."""
     collect(tmp_path / "frames")
     manifest = tmp_path / "frames" / "manifest.jsonl"
-    whole = manifest.read_bytes()
-    for cut in (len(whole) - 1, len(whole) - 40, whole.index(b"\n") + 2, 3):
-        manifest.write_bytes(whole[:cut])
+    original = manifest.read_bytes()
+    for cut in (len(original) - 1, len(original) - 40, original.index(b"\n") + 2, 3):
+        manifest.write_bytes(original[:cut])
         assert collect(tmp_path / "frames").digest == expected.digest
         assert len(manifest.read_bytes().splitlines()) == 8
 
@@ -227,8 +240,8 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_other_settings_are_refused(tmp_path: Path, name: str) -> None:
-    """Another dataset into the same folder is refused by the setting that differs, and nothing
-    in the folder changes, be it finished or not."""
+    """Another dataset in the same folder is refused. The error names the setting that differs, and
+    nothing in the folder changes, whether the dataset is finished or not."""
     dataset = collect(tmp_path / "frames", n_frames=2 * ROWS)
     manifest = dataset.path / "manifest.jsonl"
     for lines in (4, 1):
@@ -242,7 +255,7 @@ def test_other_settings_are_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("what", ["a file", "other files", "below a file", "a broken dataset"])
 def test_a_folder_that_is_not_free_is_refused(tmp_path: Path, what: str) -> None:
-    """Frames are collected into a folder that is new, empty or their own, and nowhere else."""
+    """Only a new or empty folder, or the dataset's own, is accepted."""
     out = tmp_path / "frames"
     if what == "other files":
         out.mkdir()
@@ -261,7 +274,7 @@ def test_a_folder_that_is_not_free_is_refused(tmp_path: Path, what: str) -> None
 
 
 def test_an_empty_folder_is_free(tmp_path: Path, expected: FrameDataset) -> None:
-    """An empty folder, and one that a run left before it wrote anything, are collected into."""
+    """An empty folder, and one with left-over hidden files only, is accepted."""
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / ".lock").touch()
     (tmp_path / "frames" / ".dataset.json.1.tmp").write_text("{")
@@ -303,7 +316,7 @@ def test_an_empty_folder_is_free(tmp_path: Path, expected: FrameDataset) -> None
 def test_bad_input_leaves_no_folder(
     tmp_path: Path, changes: dict[str, Any], error: type[RlVaeError]
 ) -> None:
-    """What cannot be collected is refused before anything is written."""
+    """An invalid argument is refused before anything is written."""
     with pytest.raises(error):
         collect(tmp_path / "deep" / "frames", **changes)
     assert list(tmp_path.iterdir()) == []
@@ -311,8 +324,8 @@ def test_bad_input_leaves_no_folder(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_fault_while_collecting_keeps_what_was_committed(tmp_path: Path, workers: int) -> None:
-    """An environment that fails in the middle is reported with its traceback, seed and step; the
-    shards before it stay, and no process or temporary file does."""
+    """The error of a failing environment has its traceback, seed and step. Committed shards are
+    kept; no process and no temporary file is left."""
     seed = training_seeds(4, 7, 4)[2]
     faulty = {"how": "raise", "at": 3, "share": seed}
     with pytest.raises(EnvironmentFault) as caught:
@@ -333,7 +346,7 @@ def test_a_fault_while_collecting_keeps_what_was_committed(tmp_path: Path, worke
 
 
 def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
-    """An environment that ends its worker's process fails the collection with its exit status."""
+    """If an environment ends its worker process, the error names the exit status."""
     seed = training_seeds(4, 7, 5)[0]
     with pytest.raises(EnvironmentFault, match=r"collector \d of .*exit status 7"):
         collect(
@@ -346,20 +359,22 @@ def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_restarts_end(tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """A shard whose environment fails every time is made anew as often as told to, each time said
-    with its fault, and then the fault is raised; one worker is a process then, too."""
+def test_the_number_of_restarts_is_limited(
+    tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A worker whose environment always fails is restarted as often as allowed. Each failure is
+    printed, and the last one is raised. A single worker is a process, too."""
     seed = training_seeds(4, 7, 1)[0]
     faulty = {"how": "exit", "at": 2, "share": seed}
     with pytest.raises(EnvironmentFault, match=f"exit status 7.*seed {seed}.*step 2"):
         collect(tmp_path / "frames", FAULTY, env_kwargs=faulty, workers=workers, restarts=2)
-    said = capsys.readouterr().out
-    assert said.count("exit status 7") == 2 and "1 restarts left" in said
+    output = capsys.readouterr().out
+    assert output.count("exit status 7") == 2 and "1 restarts left" in output
     assert seed not in FrameDataset.open(tmp_path / "frames").factors["seed"]
 
 
 class Failing:
-    """An operation that fails at its n-th call; a disk that is full stays full."""
+    """An operation that fails from its n-th call on."""
 
     def __init__(self, operation: Any, n: int, error: BaseException) -> None:
         self.operation, self.left, self.error = operation, n, error
@@ -376,15 +391,15 @@ OPERATIONS = {"fsync": (os, "fsync"), "rename": (Path, "rename"), "replace": (Pa
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_no_interrupted_call_leaves_half_a_shard(tmp_path: Path, operation: str) -> None:
-    """Whichever fsync or rename Ctrl-C interrupts, the manifest lists whole shards only, and
-    collecting goes on to the same digest."""
+    """Ctrl-C in any fsync or rename leaves only complete shards in the manifest, and the collection
+    continues to the same digest."""
     owner, name = OPERATIONS[operation]
-    whole = getattr(owner, name)
+    original = getattr(owner, name)
     expected = collect(tmp_path / "expected", n_frames=ROWS)
     lengths = set()
     for n in range(1, 100):
         out = tmp_path / str(n)
-        failing = Failing(whole, n, KeyboardInterrupt())
+        failing = Failing(original, n, KeyboardInterrupt())
         with pytest.MonkeyPatch.context() as patch:
             # A plain function, so that it is bound as a method of Path.
             patch.setattr(owner, name, lambda *args, _call=failing, **kw: _call(*args, **kw))
@@ -408,7 +423,7 @@ def test_no_interrupted_call_leaves_half_a_shard(tmp_path: Path, operation: str)
 
 
 def test_a_failing_commit_ends_the_workers(tmp_path: Path, expected: FrameDataset) -> None:
-    """Where committing fails, worker processes end at once, and what was committed stays."""
+    """If a commit fails, worker processes end at once, and committed shards are kept."""
     before = children()
     for n in (2, 4):
         with pytest.MonkeyPatch.context() as patch:
@@ -424,7 +439,7 @@ def test_a_failing_commit_ends_the_workers(tmp_path: Path, expected: FrameDatase
         assert collect(tmp_path / str(n), workers=2).digest == expected.digest
 
 
-# What needs a process of its own, to be killed or starved.
+# Tests in a process of their own, which is interrupted.
 
 COLLECT = f"""
 import sys
@@ -452,7 +467,7 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that does not outlive the block."""
+    """Start a process, and kill it at the end of the block."""
     with subprocess.Popen(command, env=environment(), **options) as process:
         try:
             yield process
@@ -461,7 +476,7 @@ def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[byt
 
 
 def test_an_interrupt_ends_every_process(tmp_path: Path) -> None:
-    """Ctrl-C while workers collect ends them, keeps what was committed, and can be resumed."""
+    """Ctrl-C ends all worker processes and keeps the committed shards."""
     out = tmp_path / "frames"
     code = "collect(sys.argv[1], 1000, 2, 0.005)"
     with started(script(code, out), stderr=subprocess.PIPE) as process:
@@ -479,38 +494,8 @@ def test_an_interrupt_ends_every_process(tmp_path: Path) -> None:
     assert 0 < len(opened) < 1000 and not list(out.glob(".tmp*"))
 
 
-def test_coverage_counts(tmp_path: Path, expected: FrameDataset) -> None:
-    """Coverage tells frames, episodes, their mean length, and the share of near-duplicates."""
-    covered = coverage(expected)
-    assert covered.frames == len(expected) and covered.episodes == len(expected.episodes)
-    assert covered.mean_length == pytest.approx(len(expected) / covered.episodes)
-    assert 0 <= covered.near_duplicates <= 1
-    # Two cameras that never change: every frame but the first of each picture has its like.
-    still = collect(tmp_path / "still", "environments:Toy/Drawn-v0", n_frames=50)
-    assert coverage(still) == Coverage(50, 8, 6.25, 1.0)
-
-
-def test_coverage_of_frames_that_all_differ(tmp_path: Path, expected: FrameDataset) -> None:
-    """Frames of which no two are alike have no near-duplicates; a copy of each has its like."""
-    folder = tmp_path / "frames"
-    folder.mkdir()
-    header = expected.header
-    (folder / "dataset.json").write_text(json.dumps(header.to_dict()))
-    from rl_vae.data.shards import ShardRows
-
-    for shard, copied in ((0, False), (1, True)):
-        rows = ShardRows(header, shard)
-        for i in range(ROWS):
-            block = np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            rows.frames[i] = block.repeat(2, axis=0).repeat(2, axis=1)
-        line = rows.write(folder / ".tmp-0")
-        commit_shard(folder, shard, folder / ".tmp-0", line)
-        near = coverage(FrameDataset.open(folder)).near_duplicates
-        assert near == pytest.approx(ROWS / (2 * ROWS - 1) if copied else 0.0)
-
-
 def test_a_collected_space_of_real_actions(tmp_path: Path) -> None:
-    """Actions of a Box are recorded as they were taken, in their own type."""
+    """Actions of a Box are recorded unchanged, in the data type of the space."""
     dataset = collect(tmp_path / "frames", "environments:Toy/Drawn-v0", n_frames=64)
     actions = dataset.steps()["action"]
     assert actions.shape == (64, 2) and actions.dtype == np.float32

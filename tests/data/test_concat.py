@@ -1,4 +1,4 @@
-"""joined.py: several datasets as one."""
+"""ConcatDataset: several datasets as one."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from rl_vae.errors import ConfigError, DatasetError
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> FrameDataset:
-    """64 frames of Counting from other seeds."""
-    out = tmp_path_factory.mktemp("joined") / "other"
+    """64 frames of Counting from another seed."""
+    out = tmp_path_factory.mktemp("concat") / "other"
     return collect_frames(COUNTING, out, n_frames=64, spec=SPEC, seed=9, workers=1, progress=False)
 
 
-def test_the_frames_of_all_parts(dataset: FrameDataset, other: FrameDataset) -> None:
-    """Frames and episodes are those of the parts, one after the other."""
+def test_the_frames_of_all_datasets(dataset: FrameDataset, other: FrameDataset) -> None:
+    """Frames and episodes are those of the datasets, one dataset after the other."""
     both = ConcatDataset([dataset, other])
     assert len(both) == len(dataset) + len(other) and both.complete
     where = [0, len(dataset) - 1, len(dataset), len(both) - 1]
@@ -34,8 +34,8 @@ def test_the_frames_of_all_parts(dataset: FrameDataset, other: FrameDataset) -> 
     assert sorted([*split.train, *split.held_out]) == list(range(len(both)))
 
 
-def test_shards_are_those_of_the_parts(dataset: FrameDataset, other: FrameDataset) -> None:
-    """A joined dataset is streamed like any other: its shards are its parts', mapped or not."""
+def test_shards_are_those_of_the_datasets(dataset: FrameDataset, other: FrameDataset) -> None:
+    """The shards are those of the datasets, through memory maps or not."""
     both = ConcatDataset([dataset, other])
     shards = [both.read_shard(which) for which in range(len(both.shard_starts) - 1)]
     right = both.frames(np.arange(len(both)))
@@ -46,27 +46,27 @@ def test_shards_are_those_of_the_parts(dataset: FrameDataset, other: FrameDatase
         both.read_shard(len(shards))
 
 
-def test_the_digest_is_of_all_parts(dataset: FrameDataset, other: FrameDataset) -> None:
-    """Other parts, or another order, are another dataset."""
-    joined = ([dataset, other], [other, dataset], [dataset], [other])
-    assert len({ConcatDataset(parts).digest for parts in joined}) == 4
+def test_the_digest_depends_on_all_datasets(dataset: FrameDataset, other: FrameDataset) -> None:
+    """Other datasets, or another order, give another digest."""
+    choices = ([dataset, other], [other, dataset], [dataset], [other])
+    assert len({ConcatDataset(parts).digest for parts in choices}) == 4
 
 
-def test_a_damaged_part_is_found(dataset: FrameDataset, other: FrameDataset) -> None:
-    """Every part is read and checked."""
+def test_a_damaged_dataset_is_found(dataset: FrameDataset, other: FrameDataset) -> None:
+    """verify and require_complete check every dataset."""
     both = ConcatDataset([dataset, other])
     both.require_complete()
     both.verify()
     shard = other.path / "shard-00000" / "frames.npy"
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with refused(DatasetError, str(shard)):
         both.verify()
-    shard.write_bytes(whole)
+    shard.write_bytes(content)
 
 
-def test_parts_must_be_of_one_kind(dataset: FrameDataset, tmp_path: Path) -> None:
-    """Frames of another size are not joined, nor are no datasets at all."""
+def test_datasets_must_be_of_one_kind(dataset: FrameDataset, tmp_path: Path) -> None:
+    """Frames of another size are refused, and so is an empty list."""
     with refused(ConfigError):
         ConcatDataset([])
     out = tmp_path / "larger"

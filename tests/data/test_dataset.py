@@ -1,4 +1,4 @@
-"""FrameDataset: what was written is what is read, and what is damaged is not read at all."""
+"""FrameDataset: reading gives what was written, and damaged files are refused."""
 
 import json
 import pickle
@@ -27,10 +27,10 @@ def dataset(tmp_path: Path) -> FrameDataset:
 
 
 def test_what_was_written_is_read(dataset: FrameDataset) -> None:
-    """Every frame and every step comes back as it went in, in the order of the shards."""
-    made = [random_rows(HEADER, shard) for shard in range(3)]
-    frames = np.concatenate([rows.frames for rows in made])
-    steps = np.concatenate([rows.steps for rows in made])
+    """Frames and steps are read as they were written, in the order of the shards."""
+    shards = [random_rows(HEADER, shard) for shard in range(3)]
+    frames = np.concatenate([rows.frames for rows in shards])
+    steps = np.concatenate([rows.steps for rows in shards])
     assert len(dataset) == 100 and dataset.complete and dataset.spec == HEADER.spec
     assert dataset.header == HEADER
     assert np.array_equal(dataset.frames(range(100)), frames)
@@ -47,7 +47,7 @@ def test_what_was_written_is_read(dataset: FrameDataset) -> None:
 
 
 def test_frames_are_read_from_the_disk_when_asked_for(dataset: FrameDataset) -> None:
-    """Opening maps the frames and reads none: they are read-only views of the files."""
+    """Opening maps the files into memory, read-only, and reads no frame."""
     assert all(isinstance(shard, np.memmap) for shard in dataset.frame_shards)
     with pytest.raises(ValueError, match="read-only"):
         dataset.frame_shards[0][0] = 0
@@ -56,7 +56,7 @@ def test_frames_are_read_from_the_disk_when_asked_for(dataset: FrameDataset) -> 
 
 
 def test_one_frame_by_its_index(dataset: FrameDataset) -> None:
-    """dataset[i] is frame i, counted from the end where i is negative."""
+    """dataset[i] is frame i; a negative i counts from the end."""
     frames = dataset.frames(range(100))
     for i in (0, 39, 40, 99, -1, -100, np.int64(57)):
         assert np.array_equal(dataset[i], frames[i])
@@ -64,7 +64,7 @@ def test_one_frame_by_its_index(dataset: FrameDataset) -> None:
 
 @pytest.mark.parametrize("index", [100, -101, 10**9])
 def test_an_index_outside_is_an_error(dataset: FrameDataset, index: int) -> None:
-    """A frame that is not there is an IndexError that says how many there are."""
+    """An index out of range is an IndexError that names the range."""
     with pytest.raises(IndexError, match="100"):
         dataset[index]
     with pytest.raises(IndexError, match="99"):
@@ -76,10 +76,10 @@ def test_an_index_outside_is_an_error(dataset: FrameDataset, index: int) -> None
 @pytest.mark.parametrize(
     "indices", [[-1], np.ones(100, np.bool_), [0.5], [[0, 1]], np.array(3), ["0"]]
 )
-def test_only_a_row_of_whole_numbers_is_taken_for_indices(
+def test_only_a_sequence_of_integers_is_accepted_as_indices(
     dataset: FrameDataset, indices: Any
 ) -> None:
-    """Masks, fractions, tables and negative numbers are not silently taken for frame indices."""
+    """Masks, fractions, matrices and negative numbers are refused as frame indices."""
     with pytest.raises(IndexError):
         dataset.frames(indices)
 
@@ -91,7 +91,7 @@ def test_no_indices_give_no_rows(dataset: FrameDataset) -> None:
 
 
 def test_a_dataset_without_shards_is_empty(tmp_path: Path) -> None:
-    """A dataset that was begun and holds nothing opens, and says that it is not finished."""
+    """A dataset without a committed shard opens, and is not complete."""
     empty = write_dataset(tmp_path / "empty", shards=())
     assert len(empty) == 0 and not empty.complete and not empty.episodes
     assert empty.steps().dtype == empty.steps([]).dtype == HEADER.step_dtype
@@ -104,7 +104,7 @@ def test_a_dataset_without_shards_is_empty(tmp_path: Path) -> None:
 
 
 def test_episodes_are_runs_of_frames(dataset: FrameDataset) -> None:
-    """Episodes follow each other without gap or overlap, and end as their last row says."""
+    """Episodes are consecutive, and end as their last row says."""
     at = 0
     steps = dataset.steps()
     for episode in dataset.episodes:
@@ -124,8 +124,8 @@ def test_episodes_are_runs_of_frames(dataset: FrameDataset) -> None:
 
 
 def test_the_digest_is_of_the_content(dataset: FrameDataset, tmp_path: Path) -> None:
-    """The digest is the same wherever, and in whatever order, the same shards were written, and
-    another one where one byte or one setting differs."""
+    """The digest does not depend on the folder or the order of writing; one other byte or setting
+    changes it."""
     assert write_dataset(tmp_path / "again", shards=(2, 0, 1)).digest == dataset.digest
     assert FrameDataset.open(dataset.path).digest == dataset.digest
     others = {write_dataset(tmp_path / "fewer", shards=(0, 1)).digest}
@@ -143,13 +143,13 @@ def test_the_digest_is_of_the_content(dataset: FrameDataset, tmp_path: Path) -> 
 
 
 def test_a_header_survives_json(tmp_path: Path) -> None:
-    """The header that is read is the header that was written."""
+    """A header is equal after JSON."""
     again = DatasetHeader.from_dict(json.loads(json.dumps(HEADER.to_dict())))
     assert again == HEADER and again.to_dict() == HEADER.to_dict()
 
 
 def test_shards_are_of_bounded_size() -> None:
-    """A shard holds 4,096 frames, or fewer where they are large, and never more than 64 MiB."""
+    """A shard holds 4,096 frames, or fewer if they would exceed 64 MiB."""
     assert max_shard_rows(FrameSpec()) == 4096
     for spec in (FrameSpec(84, 84), FrameSpec(256, 256), FrameSpec(96, 96, channels=1)):
         rows = max_shard_rows(spec)
@@ -159,26 +159,27 @@ def test_shards_are_of_bounded_size() -> None:
     assert max_shard_rows(FrameSpec(2048, 2048)) == 64
 
 
-def test_a_torn_manifest_tail_is_ignored(dataset: FrameDataset) -> None:
-    """However short the manifest's last line was cut, the whole lines before it are the dataset,
-    and the next line that is appended stands alone."""
+def test_an_incomplete_manifest_line_is_ignored(dataset: FrameDataset) -> None:
+    """If the manifest ends within a line, the dataset has the shards of the complete lines, and
+    removing the incomplete line keeps them."""
     path = dataset.path / "manifest.jsonl"
-    whole = path.read_bytes()
+    content = path.read_bytes()
     frames = dataset.frames(range(100))
-    for cut in range(len(whole) + 1):
-        path.write_bytes(whole[:cut])
+    for cut in range(len(content) + 1):
+        path.write_bytes(content[:cut])
         opened = FrameDataset.open(dataset.path)
-        shards = whole[:cut].count(b"\n")
+        shards = content[:cut].count(b"\n")
         assert len(opened) == min(40 * shards, 100)
         assert np.array_equal(opened[-1], frames[len(opened) - 1]) if shards else not len(opened)
         if cut % 23 == 0:
             opened.verify()
             remove_incomplete_line(dataset.path)
-            assert path.read_bytes() == b"".join(whole.splitlines(keepends=True)[:shards])
+            assert path.read_bytes() == b"".join(content.splitlines(keepends=True)[:shards])
 
 
 def test_a_damaged_manifest_line_is_refused(dataset: FrameDataset) -> None:
-    """A whole line that names no shard of this dataset, or one twice, is refused by its number."""
+    """A complete line that does not list a shard of this dataset, or lists one again, is refused;
+    the error names the line."""
     path = dataset.path / "manifest.jsonl"
     lines = path.read_text().splitlines()
     good = json.loads(lines[1])
@@ -195,42 +196,43 @@ def test_a_damaged_manifest_line_is_refused(dataset: FrameDataset) -> None:
 
 
 def test_a_truncated_shard_is_refused(dataset: FrameDataset) -> None:
-    """A shard's file that is shorter than it was, or gone, is refused by its name."""
+    """A shard's file that is cut or missing is refused; the error names the file."""
     rng = np.random.default_rng(1)
     for shard in range(3):
         for name in ("frames.npy", "steps.npy"):
             path = shard_path(dataset.path, shard) / name
-            whole = path.read_bytes()
-            for cut in (0, 1, 5, 64, 127, len(whole) - 1, *rng.integers(0, len(whole), 10)):
-                path.write_bytes(whole[:cut])
+            content = path.read_bytes()
+            for cut in (0, 1, 5, 64, 127, len(content) - 1, *rng.integers(0, len(content), 10)):
+                path.write_bytes(content[:cut])
                 with refused(DatasetError, str(path), "collect again"):
                     FrameDataset.open(dataset.path)
             path.unlink()
             with refused(DatasetError, str(path)):
                 FrameDataset.open(dataset.path)
-            path.write_bytes(whole)
+            path.write_bytes(content)
     shutil.rmtree(shard_path(dataset.path, 1))
     with refused(DatasetError, "shard-00001"):
         FrameDataset.open(dataset.path)
 
 
 def flips(path: Path, n: int, seed: int, last: int | None = None) -> Iterable[int]:
-    """Flip one random bit after the other, each alone; the file is whole again at the end."""
-    whole = path.read_bytes()
+    """Flip random bits, one at a time, and restore the file at the end."""
+    content = path.read_bytes()
     rng = np.random.default_rng(seed)
-    for at in rng.integers(0, 8 * (last or len(whole)), n):
-        damaged = bytearray(whole)
+    for at in rng.integers(0, 8 * (last or len(content)), n):
+        damaged = bytearray(content)
         damaged[at // 8] ^= 1 << (at % 8)
         path.write_bytes(damaged)
         yield int(at)
-    path.write_bytes(whole)
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
     ("name", "last"), [("frames", None), ("steps", None), ("frames", 128), ("steps", 320)]
 )
 def test_a_flipped_bit_is_found(dataset: FrameDataset, name: str, last: int | None) -> None:
-    """A single bit flipped in a shard, data or header, is found, and the shard is named."""
+    """A flipped bit in a shard, in its data or its .npy header, is found; the error names the
+    file."""
     for shard in range(3):
         path = shard_path(dataset.path, shard) / f"{name}.npy"
         for _ in flips(path, 40, shard, last):
@@ -240,36 +242,36 @@ def test_a_flipped_bit_is_found(dataset: FrameDataset, name: str, last: int | No
 
 
 def test_a_flipped_bit_in_the_header_is_found(dataset: FrameDataset) -> None:
-    """A single bit flipped in dataset.json is refused, or changes nothing that it says."""
-    path, found = dataset.path / "dataset.json", 0
+    """A flipped bit in dataset.json is refused, or does not change its values."""
+    path, n_refused = dataset.path / "dataset.json", 0
     for _ in flips(path, 400, 0):
         try:
             same = FrameDataset.open(dataset.path)
         except DatasetError as error:
             assert "dataset.json" in str(error)
-            found += 1
+            n_refused += 1
         else:
             assert same.digest == dataset.digest
-    assert found > 200
+    assert n_refused > 200
 
 
 def test_a_flipped_bit_in_the_manifest_is_found(dataset: FrameDataset) -> None:
-    """A single bit flipped in the manifest is found, or costs its last line, never other data."""
-    path, found = dataset.path / "manifest.jsonl", 0
+    """A flipped bit in the manifest is found, or loses the last line only."""
+    path, n_refused = dataset.path / "manifest.jsonl", 0
     for _ in flips(path, 400, 0):
         try:
             opened = FrameDataset.open(dataset.path)
             opened.verify()
         except DatasetError as error:
             assert str(dataset.path) in str(error)
-            found += 1
+            n_refused += 1
         else:
             assert opened.digest == dataset.digest or (len(opened) == 80 and not opened.complete)
-    assert found > 350
+    assert n_refused > 350
 
 
-def test_a_damaged_shard_is_repaired_as_the_error_says(dataset: FrameDataset) -> None:
-    """Deleting the line of a damaged shard leaves the others readable."""
+def test_a_damaged_shard_can_be_removed_from_the_manifest(dataset: FrameDataset) -> None:
+    """If the line of a damaged shard is deleted, the other shards can be read."""
     path = shard_path(dataset.path, 1) / "frames.npy"
     path.write_bytes(path.read_bytes()[:-1])
     manifest = dataset.path / "manifest.jsonl"
@@ -282,7 +284,7 @@ def test_a_damaged_shard_is_repaired_as_the_error_says(dataset: FrameDataset) ->
 
 
 class Marker:
-    """Leaves a file behind where it is unpickled."""
+    """Creates a file if it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -292,7 +294,7 @@ class Marker:
 
 
 def test_no_pickle_is_loaded(dataset: FrameDataset, tmp_path: Path) -> None:
-    """A shard that is a pickle, or holds objects, is refused and not executed."""
+    """A shard that is a pickle, or holds Python objects, is refused and not executed."""
     path, marker = shard_path(dataset.path, 0) / "frames.npy", tmp_path / "marker"
     path.write_bytes(pickle.dumps(Marker(marker)))
     with refused(DatasetError, str(path)):
@@ -338,8 +340,8 @@ def test_another_header_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.95])
 def test_a_split_never_shares_an_episode(dataset: FrameDataset, share: float, seed: int) -> None:
-    """Every frame is on exactly one side of a split, whole episodes each, the held-out side no
-    smaller than asked for."""
+    """Every frame is in exactly one part of a split, no episode is in both, and the held-out part
+    has at least the requested share."""
     train, held_out = dataset.split(share, seed)
     assert len(train) and len(held_out)
     assert np.array_equal(np.sort(np.concatenate([train, held_out])), np.arange(100))
@@ -354,12 +356,12 @@ def test_a_split_never_shares_an_episode(dataset: FrameDataset, share: float, se
 
 
 def test_another_seed_splits_otherwise(dataset: FrameDataset) -> None:
-    """The seed decides which episodes are held out."""
+    """Another seed holds out other episodes."""
     assert len({dataset.split(0.1, seed).held_out.tobytes() for seed in range(8)}) > 4
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, float("nan")])
 def test_a_share_out_of_range_is_refused(dataset: FrameDataset, share: float) -> None:
-    """Only a share between 0 and 1 can be held out."""
+    """held_out must lie between 0 and 1."""
     with pytest.raises(ConfigError, match="held_out"):
         dataset.split(share)

@@ -1,4 +1,4 @@
-"""Exploration: the same seed acts the same way, and the noise is what it says it is."""
+"""Collection policies: equal seeds give equal actions, and the noise follows its equation."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ def act(
     seed: tuple[int, ...] = (0, 0),
     ends: float = 0.1,
 ) -> Any:
-    """(steps, n_envs, ...) actions, where episodes end at random."""
+    """Return (steps, n_envs, ...) actions; each step ends an episode with probability `ends`."""
     rng = np.random.default_rng(99)
     choose = policy.start(PolicyContext(space, FrameSpec(), 1, n_envs, seed))
     images = IMAGES.repeat(n_envs, axis=0)
@@ -62,7 +62,7 @@ def test_actions_are_of_their_space(policy: CollectionPolicy, space: gym.Space[A
 @pytest.mark.parametrize("space", SPACES, ids=str)
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.describe()["kind"])
 def test_the_seed_decides_the_actions(policy: CollectionPolicy, space: gym.Space[Any]) -> None:
-    """The same seed gives the same actions, whatever was drawn before; another gives others."""
+    """Equal seeds give equal actions, other seeds and other environments others."""
     first = act(policy, space)
     np.random.default_rng().random()
     assert np.array_equal(first, act(policy, space))
@@ -72,11 +72,11 @@ def test_the_seed_decides_the_actions(policy: CollectionPolicy, space: gym.Space
 
 
 def test_correlated_noise_is_what_its_equation_says() -> None:
-    """In a Box the noise has the mean, the standard deviation and the correlation asked for."""
+    """In a Box the noise has the configured mean, standard deviation and correlation."""
     box = gym.spaces.Box(np.float32([-100, 0]), np.float32([100, 1000]))
-    how = Correlated(correlation=0.8, scale=0.1, bias=(0.0, -0.5))
-    # Episodes that never end, far inside the bounds; n_envs are independent.
-    noise = act(how, box, steps=4000, n_envs=16, ends=0.0).astype(np.float64)
+    noise = Correlated(correlation=0.8, scale=0.1, bias=(0.0, -0.5))
+    # Episodes that never end, far inside the bounds; environments are independent.
+    noise = act(noise, box, steps=4000, n_envs=16, ends=0.0).astype(np.float64)
     noise = (noise - [0, 500]) / [100, 500]
     # The standard error of these means is below 0.002, that of a correlation below 0.004.
     assert noise.mean(axis=(0, 1)) == pytest.approx([0, -0.5], abs=0.01)
@@ -90,17 +90,17 @@ def test_correlated_noise_is_what_its_equation_says() -> None:
 
 
 def test_correlated_noise_starts_as_it_goes_on() -> None:
-    """The first action of an episode is spread as widely as the later ones, and new."""
+    """The first action of an episode has the same standard deviation and is independent."""
     box = gym.spaces.Box(-1, 1, (1,))
-    how = Correlated(correlation=0.99, scale=0.2)
-    first = act(how, box, steps=1, n_envs=4000)[0, :, 0]
+    noise = Correlated(correlation=0.99, scale=0.2)
+    first = act(noise, box, steps=1, n_envs=4000)[0, :, 0]
     assert first.std() == pytest.approx(0.2, rel=0.05)
-    always_new = act(how, box, steps=400, n_envs=16, ends=1.0)[..., 0]
+    always_new = act(noise, box, steps=400, n_envs=16, ends=1.0)[..., 0]
     assert abs(np.corrcoef(always_new[1:].ravel(), always_new[:-1].ravel())[0, 1]) < 0.06
 
 
 def test_a_discrete_action_is_repeated() -> None:
-    """In a discrete space an action is kept with the correlation's probability, else drawn new."""
+    """In a discrete space an action is repeated with probability `correlation`."""
     actions = act(Correlated(correlation=0.75), DISCRETE, steps=4000, n_envs=8, ends=0.0)
     kept = (actions[1:] == actions[:-1]).mean()
     assert kept == pytest.approx(0.75 + 0.25 / 5, abs=0.02)
@@ -122,7 +122,7 @@ def test_a_discrete_action_is_repeated() -> None:
 def test_uniform_draws_each_action_equally_often(
     space: gym.Space[Any], ranges: list[tuple[int, int]]
 ) -> None:
-    """Uniform draws every value of every dimension as often as any other, the last ones too."""
+    """Uniform draws every value of every dimension equally often, the largest included."""
     actions = act(Uniform(), space, steps=3000, n_envs=4).reshape(12_000, -1)
     for k, column in enumerate(actions.T):
         values, counts = np.unique(column, return_counts=True)
@@ -132,29 +132,29 @@ def test_uniform_draws_each_action_equally_often(
 
 
 def test_uniform_fills_a_box() -> None:
-    """In a Box of real numbers Uniform is flat from the lowest to the highest."""
+    """In a Box of real numbers Uniform has a constant density between the bounds."""
     actions = act(Uniform(), BOX, steps=4000, n_envs=4).reshape(-1, 3)
     for column, low, high in zip(actions.T, BOX.low, BOX.high, strict=True):
         counts, _ = np.histogram(column, bins=8, range=(low, high))
         assert counts / len(column) == pytest.approx(1 / 8, abs=0.02)
 
 
-def test_a_box_without_bounds_is_taken_as_one_half_range() -> None:
-    """Where a Box has no bounds, actions lie between -1 and 1."""
+def test_a_dimension_without_bounds_ranges_from_minus_1_to_1() -> None:
+    """If a Box has no bounds, actions lie between -1 and 1."""
     space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
     for policy in (Uniform(), Correlated(scale=3.0)):
         assert np.abs(act(policy, space)).max() <= 1
 
 
-def test_a_bias_leans() -> None:
-    """A bias of 1 or -1 in one dimension pushes the mean action to that side's end."""
+def test_a_bias_shifts_the_mean() -> None:
+    """A bias of 1 or -1 shifts the mean action of its dimension to the upper or lower bound."""
     leaning = act(Correlated(scale=0.01, bias=(1.0, 0.0, -1.0)), BOX)
     assert leaning.mean(axis=(0, 1)) == pytest.approx([1.0, 0.5, 10.0], abs=0.1)
 
 
 def test_a_mixture_keeps_its_choice_for_an_episode() -> None:
-    """A mixture acts by one of its parts from an episode's first step to its last, and draws the
-    part as often as its weight says."""
+    """A mixture uses one policy during an episode, and draws policies in proportion to their
+    weights."""
     low, high = (Correlated(scale=0.01, bias=(side,)) for side in (-0.5, 0.5))
     mixture = Mixture((low, high), (3.0, 1.0))
     space = gym.spaces.Box(-1, 1, (1,))
@@ -168,7 +168,7 @@ def test_a_mixture_keeps_its_choice_for_an_episode() -> None:
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.describe()["kind"])
 def test_a_policy_describes_itself_in_json(policy: CollectionPolicy) -> None:
-    """What a policy says of itself is plain JSON, the same each time, and differs from others'."""
+    """A policy's description is plain JSON, is constant, and differs from other policies'."""
     described = policy.describe()
     assert json.loads(json.dumps(described, allow_nan=False)) == described == policy.describe()
     assert sum(described == other.describe() for other in POLICIES) == 1
@@ -180,15 +180,18 @@ def test_a_policy_describes_itself_in_json(policy: CollectionPolicy) -> None:
         {"correlation": 1.0},
         {"correlation": -0.1},
         {"correlation": float("nan")},
+        {"correlation": True},
+        {"correlation": "0.9"},
         {"scale": 0.0},
         {"scale": -1.0},
         {"scale": float("nan")},
         {"scale": float("inf")},
         {"bias": (0.0, float("nan"))},
+        {"bias": 0.5},
     ],
 )
 def test_noise_out_of_range_is_refused(arguments: dict[str, Any]) -> None:
-    """Noise that cannot be drawn, or written down, is refused when it is made."""
+    """Values out of range and of the wrong type are refused."""
     with refused(ConfigError, *arguments):
         Correlated(**arguments)
 
@@ -205,10 +208,16 @@ def test_noise_out_of_range_is_refused(arguments: dict[str, Any]) -> None:
         ((Uniform(), Correlated()), (1.0, float("inf"))),
     ],
 )
-def test_a_mixture_without_sense_is_refused(parts: Any, weights: Any) -> None:
-    """A mixture needs parts, and a finite weight for each, not all of them zero."""
-    with refused(ConfigError, "weight"):
+def test_weights_that_do_not_fit_are_refused(parts: Any, weights: Any) -> None:
+    """A mixture needs a policy, and a finite weight for each, not all of them zero."""
+    with refused(ConfigError, "weights"):
         Mixture(parts, weights)
+
+
+def test_only_policies_can_be_mixed() -> None:
+    """A part of a mixture that is not a CollectionPolicy is refused."""
+    with refused(ConfigError, "Mixture.parts"):
+        Mixture(("uniform",))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -224,6 +233,6 @@ def test_a_mixture_without_sense_is_refused(parts: Any, weights: Any) -> None:
 def test_a_space_that_a_policy_cannot_act_in_is_refused(
     policy: CollectionPolicy, space: gym.Space[Any], words: tuple[str, ...]
 ) -> None:
-    """A policy says so before it acts where it does not fit the action space."""
+    """A policy that does not fit the action space raises when it is started."""
     with refused(ConfigError, *words):
         policy.start(PolicyContext(space, FrameSpec(), 1, 2, (0,)))

@@ -192,9 +192,9 @@ def test_a_dataset_holds_each_combination_once(tmp_path: Path) -> None:
 def test_a_dataset_is_its_seed_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """The same seed gives the same bytes, an interrupted one as well; another seed others."""
     make = {"n_frames": 5000, "distractors": 1}
-    whole = collect_sprites(tmp_path / "a", seed=3, **make)  # type: ignore[arg-type]
+    first = collect_sprites(tmp_path / "a", seed=3, **make)  # type: ignore[arg-type]
     manifest = tmp_path / "a" / "manifest.jsonl"
-    digest, lines = whole.digest, manifest.read_bytes().splitlines(keepends=True)
+    digest, lines = first.digest, manifest.read_bytes().splitlines(keepends=True)
     assert len(lines) == 2
     manifest.write_bytes(lines[0] + lines[1][:20])
     again = collect_sprites(tmp_path / "a", seed=3, **make)  # type: ignore[arg-type]
