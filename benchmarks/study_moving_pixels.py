@@ -1,7 +1,7 @@
 """Study: does a larger weight on moving pixels bring the position of Pong's ball into the code?
 
 For each seed, two VAEs that differ in moving_weight only are trained on the same frames: 64 x 64
-pixels of Pong's playing field. A ridge regression and a small MLP (`rl_vae.analysis.probes`) predict
+pixels of Pong's playing field. A ridge regression and a small MLP (`rl_vae.analysis.probes`) read
 positions, which the console keeps in its RAM, from mean codes of held-out episodes. Frames without
 a ball (between two points) are left out.
 

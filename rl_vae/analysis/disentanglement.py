@@ -68,8 +68,8 @@ def score_disentanglement(
         seed: Seed of the split, the fits and the resamples.
 
     Returns:
-        The scores. If no factor varies in the training frames, total_correlation is the only score;
-        if one factor varies, modularity is missing.
+        The scores. Without a factor that varies, total_correlation is the only score. With one
+        such factor, modularity is missing.
 
     Raises:
         ConfigError: if the arrays do not fit together.
@@ -81,37 +81,33 @@ def score_disentanglement(
     rows = evenly_spaced(np.arange(len(mu)), MAX_ROWS)
     correlation = metrics.total_correlation(mu[rows], resamples=RESAMPLES, seed=seed)
     scores = {"total_correlation": correlation.score}
-    # Factors that vary in the training frames.
     information, importance = (np.zeros((mu.shape[1], table.shape[1])) for _ in range(2))
     if not table.size:
         return Disentanglement(scores, (), information, importance)
-    classes = make_classes(table, min_varying=0, max_bins=MAX_CLASSES).values
-    columns = [k for k in range(table.shape[1]) if len(np.unique(classes[fit, k])) > 1]
-    if not columns:
-        return Disentanglement(scores, (), information, importance)
-    # Metrics without a predictor.
-    pairs = mu[rows], table[np.ix_(rows, columns)]
-    gap = metrics.mig(*pairs, resamples=RESAMPLES, seed=seed)
-    information[:, columns] = gap.information
-    scores |= {"mig": gap.score, "mig_pruned": Estimate(gap.pruned)}
-    if len(columns) > 1:
+    # Metrics without a predictor. Each excludes the constant factors itself.
+    pairs = mu[rows], table[rows]
+    varying = make_classes(pairs[1], min_varying=0).varying.tolist()
+    if varying:
+        gap = metrics.mig(*pairs, resamples=RESAMPLES, seed=seed)
+        information = gap.information
+        scores |= {"mig": gap.score, "mig_pruned": Estimate(gap.pruned)}
+        scores["irs"] = metrics.irs(*pairs, resamples=RESAMPLES, seed=seed).score
+    if len(varying) > 1:
         scores["modularity"] = metrics.modularity(*pairs, resamples=RESAMPLES, seed=seed).score
-    scores["irs"] = metrics.irs(*pairs, resamples=RESAMPLES, seed=seed).score
-    # Metrics with a predictor.
-    split = (
-        *(mu[fit], classes[np.ix_(fit, columns)]),
-        *(mu[test], classes[np.ix_(test, columns)]),
-    )
-    trees = metrics.dci(*split, seed=seed)
-    importance[:, columns] = trees.importance
-    scores |= {
-        "dci_disentanglement": trees.disentanglement,
-        "dci_completeness": trees.completeness,
-        "dci_informativeness": trees.informativeness,
-        "sap": metrics.sap(*split, resamples=RESAMPLES, seed=seed).score,
-        "explicitness": metrics.explicitness(*split, resamples=RESAMPLES, seed=seed).score,
-    }
-    return Disentanglement(scores, tuple(columns), information, importance)
+    # Metrics with a predictor, if a factor varies in the training frames.
+    classes = make_classes(table, min_varying=0, max_bins=MAX_CLASSES).values
+    if np.ptp(classes[fit], axis=0).any():
+        split = (mu[fit], classes[fit], mu[test], classes[test])
+        trees = metrics.dci(*split, seed=seed)
+        importance = trees.importance
+        scores |= {
+            "dci_disentanglement": trees.disentanglement,
+            "dci_completeness": trees.completeness,
+            "dci_informativeness": trees.informativeness,
+            "sap": metrics.sap(*split, resamples=RESAMPLES, seed=seed).score,
+            "explicitness": metrics.explicitness(*split, resamples=RESAMPLES, seed=seed).score,
+        }
+    return Disentanglement(scores, tuple(varying), information, importance)
 
 
 def _split_rows(

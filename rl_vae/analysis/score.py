@@ -184,7 +184,7 @@ def _probe_all(
     """Scores of all targets by probe and target, from the codes (N, Z) of all frames."""
     inputs = stack_codes(codes, split.episode, stack)
     with_next, before_next = append_next_code(inputs, codes), split.where(has_next(split.episode))
-    scores = {}
+    scores: dict[tuple[str, str], BootstrapEstimate] = {}
     for kind in PROBES:
         read = probe(kind, inputs, targets.states, split, seed)
         read |= probe(kind, with_next, targets.actions, before_next, seed)
