@@ -54,10 +54,11 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
 )
 
-from rl_vae.agents.agent import Agent, Linear
-from rl_vae.agents.baselines import train_rival
+from rl_vae.agents.agent import Agent
+from rl_vae.agents.algorithms import LinearSchedule
+from rl_vae.agents.baselines import train_baseline
 from rl_vae.agents.evaluate import (
-    MAX_LANES,
+    MAX_ENVS,
     evaluate_agent,
     evaluate_random,
 )
@@ -686,15 +687,15 @@ def run_on_state(plan: Plan, seed: int, home: Path) -> None:
             engine="gymnasium",
             env_kwargs=plan.env_kwargs,
         )
-        rival = train_rival(
+        baseline = train_baseline(
             "state", dataset, out, recipe, episodes=plan.episodes, seed=seed, evaluations=0
         )
         return {
-            "seconds": rival.seconds,
+            "seconds": baseline.seconds,
             "frames": recipe.total_steps * recipe.frame_skip,
             "engine": "gymnasium",
             "curve": curve_of(out),
-            "returns": rival.returns.tolist(),
+            "returns": baseline.returns.tolist(),
         }
 
     made = stage(out, work)
@@ -709,7 +710,7 @@ def run_on_pixels(plan: Plan, system: str, seed: int, home: Path, tested: bool) 
     settings: dict[str, Any] = {"policy": "CnnPolicy", **pixels.hyperparameters}
     for name, value in pixels.hyperparameters.items():
         if isinstance(value, str) and value.startswith("lin_"):
-            settings[name] = Linear(float(value.removeprefix("lin_")), 0.0)
+            settings[name] = LinearSchedule(float(value.removeprefix("lin_")), 0.0)
 
     def work(clock: Clock) -> dict[str, Any]:
         venv: VecEnv = open_frames(plan, recipe, pixels, pixels.n_envs or 1, plan.engine, seed)
@@ -735,7 +736,7 @@ def run_on_pixels(plan: Plan, system: str, seed: int, home: Path, tested: bool) 
 
     def test(_: Clock) -> dict[str, Any]:
         model = PPO.load(home / "model.zip", device="cpu")  # this run's own file
-        lanes = min(plan.episodes, MAX_LANES)
+        lanes = min(plan.episodes, MAX_ENVS)
         venv = open_frames(plan, recipe, pixels, lanes, plan.test_engine, seed)
         engine = venv.unwrapped.vector_env.name  # type: ignore[attr-defined]
         first = evaluation_seeds(plan.episodes)[0]

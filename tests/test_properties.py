@@ -22,8 +22,8 @@ from model_files import rewrite_weights
 from numpy.typing import NDArray
 
 from rl_vae import FrameDataset, FrameSpec
-from rl_vae.agents.agent import _space_from_dict, space_to_dict
 from rl_vae.agents.recipe import Recipe
+from rl_vae.agents.spaces import space_from_dict, space_to_dict
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import ShardRows, commit_shard
 from rl_vae.errors import ConfigError, FolderError, ObservationError
@@ -235,7 +235,7 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 )
 def test_an_action_space_comes_back(space: gym.Space[Any]) -> None:
     """Every space that an agent can be saved for is itself again after JSON."""
-    again = _space_from_dict(files.parse_json(files.canonical_json(space_to_dict(space))))
+    again = space_from_dict(files.parse_json(files.canonical_json(space_to_dict(space))))
     assert again == space
 
 

@@ -1,9 +1,9 @@
-"""Rivals: the same agents without a code, on stacked frames by a CNN or on the true state.
+"""Baseline agents, which observe stacked frames (by a CNN) or the true state instead of latents.
 
-Recipe, wrappers, seeds and evaluation are those of `train_agent`. A rival is trained to be compared
-with, not to be kept: of it remain progress.jsonl and its returns.
+Recipe, wrappers, seeds and evaluation are those of `train_agent`. Only progress.jsonl and the
+returns are kept, not the agent.
 
-Shape letters: N lanes, K numbers of the state, H W C frame, S stack.
+Shape letters: N environments, K numbers of the state, H W C frame, S stack.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
-from rl_vae.agents.agent import act_by
-from rl_vae.agents.evaluate import MAX_LANES
+from rl_vae.agents.algorithms import PolicyName, make_algorithm
+from rl_vae.agents.environments import wrap_actions
+from rl_vae.agents.evaluate import MAX_ENVS
+from rl_vae.agents.learn import learn
 from rl_vae.agents.recipe import Recipe
-from rl_vae.agents.train import learn, make_model
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.envs.factors import read_factors
 from rl_vae.envs.frame_skip import FrameSkip
@@ -36,22 +38,24 @@ from rl_vae.system import files
 
 BaselineInput = Literal["pixels", "state"]
 BASELINE_INPUTS: tuple[BaselineInput, ...] = ("pixels", "state")
-LEAST_SIDE = 36
-"""Smaller frames have no pixel left after the convolutions of SB3's CnnPolicy."""
+MIN_SIDE = 36
+"""Smallest height and width of a frame for the convolutions of SB3's CnnPolicy."""
+_POLICIES: dict[BaselineInput, PolicyName] = {"pixels": "CnnPolicy", "state": "MlpPolicy"}
 
 
-class Rival(NamedTuple):
-    """What `train_rival` found."""
+class BaselineResult(NamedTuple):
+    """Result of `train_baseline`."""
 
     path: Path
+    """Folder with progress.jsonl and result.json."""
     returns: NDArray[np.float64]
-    """(episodes,): from the same evaluation seeds as `evaluate_agent`."""
+    """(episodes,) returns on the seeds of `evaluate_agent`."""
     seconds: float
-    """Of training, over all sittings."""
+    """Training time over all sessions."""
 
 
-def train_rival(
-    sight: BaselineInput,
+def train_baseline(
+    baseline: BaselineInput,
     dataset: FrameDataset,
     out: str | Path,
     recipe: Recipe,
@@ -62,50 +66,50 @@ def train_rival(
     evaluation_episodes: int = 5,
     workers: int | None = None,
     progress: bool = True,
-) -> Rival:
-    """Train and evaluate an agent that sees frames or the state, or go on where one stopped.
+) -> BaselineResult:
+    """Train and evaluate a baseline agent, or resume an interrupted training.
 
     Args:
-        sight: "pixels": the dataset's frames, the last S of them as channels, zeros before an
-            episode's first, CnnPolicy; "state": the simulator's numbers, each scaled by its mean
-            and standard deviation in the dataset, MlpPolicy.
-        dataset: Frames of the environment; says which one, and how frames are made.
-        out: The folder.
-        recipe: As in `train_agent`; past actions are left out.
-        episodes: Of the evaluation without noise.
-        seed: As in `train_agent`, as are the next ones.
-        evaluations: How often, during training.
-        evaluation_episodes: How many episodes each time.
-        workers: Processes or threads of the environments.
-        progress: Whether to show a bar.
+        baseline: Input of the agent. "pixels": the last S frames of the dataset's FrameSpec as
+            channels (zeros before the first frame of an episode), with CnnPolicy. "state": the
+            factors of the simulator, standardised over the dataset, with MlpPolicy.
+        dataset: Frames of the environment, whose header names environment and FrameSpec.
+        out: Folder of the result.
+        recipe: The recipe; its past actions, code and extras are not used.
+        episodes: Number of episodes of the evaluation, which is without noise.
+        seed: Seed, as in `train_agent`.
+        evaluations: Number of evaluations during training.
+        evaluation_episodes: Number of episodes of such an evaluation.
+        workers: Number of processes or threads of the environments; None: number of cores.
+        progress: Whether to show a progress bar if there is a terminal.
 
     Raises:
-        ConfigError: where the recipe does not fit, frames are smaller than 36 x 36, or no state
-            is known.
-        ArtifactError: where the folder holds something else.
-        EnvironmentFault, ObservationError: where the environment cannot be opened.
+        ConfigError: if the recipe does not fit, frames are smaller than 36 x 36, or the state is
+            not known.
+        FolderError: if the folder contains something else.
+        EnvironmentFault: if the environment cannot be opened.
+        ObservationError: if the environment's images do not fit the FrameSpec.
     """
-    check_sight(sight, dataset)
+    check_baseline_input(baseline, dataset)
     out = Path(out)
+    partial = out.with_name(out.name + ".partial")
     run = {
-        "sight": sight,
+        "input": baseline,
         "dataset": dataset.digest,
         "recipe": recipe.to_dict(),
         "episodes": episodes,
         "seed": seed,
     }
-    files.check_run(out if out.exists() else out.with_name(out.name + ".partial"), run, FolderError)
+    files.check_run(out if out.exists() else partial, run, FolderError)
     if out.exists():
-        return _read(out)
-    partial = out.with_name(out.name + ".partial")
-    policy = {"pixels": "CnnPolicy", "state": "MlpPolicy"}[sight]
-    venv = _open(sight, dataset, recipe, recipe.n_envs, seed, recipe.reward_scale, workers)
+        return _read_result(out)
+    venv = _open(baseline, dataset, recipe, recipe.n_envs, seed, recipe.reward_scale, workers)
 
     def open_venv(n_envs: int) -> VecEnv:
-        return _open(sight, dataset, recipe, n_envs, 0, 1.0, workers)
+        return _open(baseline, dataset, recipe, n_envs, 0, 1.0, workers)
 
     try:
-        model = make_model(recipe, venv, seed, policy)
+        model = make_algorithm(recipe, venv, seed, _POLICIES[baseline])
         partial.mkdir(parents=True, exist_ok=True)
         with files.locked(partial, FolderError):
             files.write_json(partial / "run.json", run)
@@ -120,41 +124,48 @@ def train_rival(
                 progress=progress,
             )
             returns = _evaluate(open_venv, model, episodes)
-            found = {"returns": returns.tolist(), "seconds": seconds}
-            files.write_json(partial / "result.json", found)
+            result = {"returns": returns.tolist(), "seconds": seconds}
+            files.write_json(partial / "result.json", result)
             files.rename_folder(partial, out)
     finally:
         venv.close()
-    return _read(out)
+    return _read_result(out)
 
 
-def check_sight(sight: BaselineInput, dataset: FrameDataset) -> None:
-    """Raise ConfigError where an agent cannot have that sight of a dataset's environment."""
+def check_baseline_input(baseline: BaselineInput, dataset: FrameDataset) -> None:
+    """Check that an agent can observe such an input in the environment of a dataset.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
     height, width, _ = dataset.spec.shape
-    if sight == "pixels" and min(height, width) < LEAST_SIDE:
+    if baseline == "pixels" and min(height, width) < MIN_SIDE:
         raise ConfigError(
-            "SB3's CnnPolicy cannot see such frames.",
-            expected=f"at least {LEAST_SIDE} x {LEAST_SIDE}",
+            "The frames are too small for SB3's CnnPolicy.",
+            expected=f"frames of at least {MIN_SIDE} x {MIN_SIDE}",
             got=f"{height} x {width}",
             remedy="compare larger frames, or leave out the baseline pixels",
         )
-    if sight == "state" and not dataset.header.factor_names:
+    if baseline == "state" and not dataset.header.factor_names:
         raise ConfigError(
-            f"No state is known of {dataset.header.env_id}.",
-            expected="factors, which the engine gymnasium reads where it knows how",
-            got=f"none, from the engine {dataset.header.engine}",
+            f"The state of {dataset.header.env_id} is not known.",
+            expected="a dataset with factors, which the engine gymnasium reads",
+            got=f"no factors, from the engine {dataset.header.engine}",
             remedy="choose the engine gymnasium, or leave out the baseline state",
         )
 
 
-def _evaluate(open_venv: Callable[[int], VecEnv], model: Any, episodes: int) -> NDArray[np.float64]:
-    venv = open_venv(min(episodes, MAX_LANES))
+def _evaluate(
+    open_venv: Callable[[int], VecEnv], model: BaseAlgorithm, episodes: int
+) -> NDArray[np.float64]:
+    """Returns (episodes,) of an evaluation without noise."""
+    venv = open_venv(min(episodes, MAX_ENVS))
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             played = play(
                 venv,
-                lambda seen: model.predict(seen, deterministic=True)[0],
+                lambda observations: model.predict(observations, deterministic=True)[0],
                 episodes,
                 evaluation_seeds(episodes)[0],
             )
@@ -163,17 +174,18 @@ def _evaluate(open_venv: Callable[[int], VecEnv], model: Any, episodes: int) -> 
     return played.returns
 
 
-def _read(out: Path) -> Rival:
+def _read_result(out: Path) -> BaselineResult:
     path = out / "result.json"
-    found = files.read_object(path)
+    result = files.read_object(path)
     try:
-        return Rival(out, np.asarray(found["returns"], np.float64), float(found["seconds"]))
+        returns = np.asarray(result["returns"], np.float64)
+        return BaselineResult(out, returns, float(result["seconds"]))
     except (ValueError, KeyError, TypeError) as error:
         raise files.damaged(path, "returns and seconds", error) from error
 
 
 def _open(
-    sight: BaselineInput,
+    baseline: BaselineInput,
     dataset: FrameDataset,
     recipe: Recipe,
     n_envs: int,
@@ -181,14 +193,14 @@ def _open(
     reward_scale: float,
     workers: int | None,
 ) -> VecEnv:
+    """Open the environments of a baseline agent, with the recipe's wrappers."""
     header = dataset.header
     venv: VecEnv
-    if sight == "state":
-        venv = StateVecEnv(
-            header.env_id, n_envs, header.env_kwargs, recipe.frame_skip, *_scale(dataset)
-        )
+    if baseline == "state":
+        mean, std = _state_scale(dataset)
+        venv = StateVecEnv(header.env_id, n_envs, header.env_kwargs, recipe.frame_skip, mean, std)
     else:
-        lanes = make_engine(
+        pixels = make_engine(
             header.env_id,
             n_envs,
             engine=header.engine,  # type: ignore[arg-type]
@@ -198,26 +210,35 @@ def _open(
             image_key=header.image_key,
             env_kwargs=header.env_kwargs,
         )
-        venv = PixelVecEnv(lanes, seed)
+        venv = PixelVecEnv(pixels, seed)
     try:
-        acting = act_by(venv, recipe, reward_scale=reward_scale)
-        if sight == "pixels":
-            acting = VecFrameStack(acting, recipe.stack, channels_order="last")
-        return acting
+        wrapped = wrap_actions(venv, recipe, reward_scale=reward_scale)
+        if baseline == "pixels":
+            wrapped = VecFrameStack(wrapped, recipe.stack, channels_order="last")
+        return wrapped
     except BaseException:
         venv.close()
         raise
 
 
-def _scale(dataset: FrameDataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation (K,) of the state; 1 where it never changes."""
+def _state_scale(dataset: FrameDataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (K,) of the state; 1 for a number that is constant."""
     table = np.stack(list(dataset.factors.values()), axis=1)
     std = table.std(0)
     return table.mean(0), np.where(std > 1e-12, std, 1.0)
 
 
 class StateVecEnv(DummyVecEnv):
-    """N environments whose observation is their scaled state; seeded as PixelVecEnv is."""
+    """N environments whose observation is the standardised state (K,); seeded like PixelVecEnv.
+
+    Args:
+        env_id: A Gymnasium id.
+        n_envs: N.
+        env_kwargs: Keyword arguments of the environment.
+        frame_skip: Number of environment steps for which an action is repeated.
+        mean: (K,) mean of the state.
+        std: (K,) standard deviation of the state.
+    """
 
     def __init__(
         self,
@@ -229,7 +250,7 @@ class StateVecEnv(DummyVecEnv):
         std: NDArray[np.float64],
     ) -> None:
         def open_one() -> gym.Env[Any, Any]:
-            return _SeesState(FrameSkip(open_env(env_id, env_kwargs), frame_skip), mean, std)
+            return _ObserveState(FrameSkip(open_env(env_id, env_kwargs), frame_skip), mean, std)
 
         self._seed_base, self._resets = 0, 0
         super().__init__([open_one] * n_envs)
@@ -240,13 +261,15 @@ class StateVecEnv(DummyVecEnv):
         return reset_seeds(self.num_envs, self._seed_base, 0)
 
     def reset(self) -> VecEnvObs:
-        """Start fresh episodes everywhere."""
+        """Start new episodes in all environments."""
         self._seeds = [*reset_seeds(self.num_envs, self._seed_base, self._resets)]
         self._resets += 1
         return super().reset()
 
 
-class _SeesState(gym.Wrapper[Any, Any, Any, Any]):
+class _ObserveState(gym.Wrapper[Any, Any, Any, Any]):
+    """Replaces observations by the standardised state (K,)."""
+
     def __init__(
         self, env: gym.Env[Any, Any], mean: NDArray[np.float64], std: NDArray[np.float64]
     ) -> None:

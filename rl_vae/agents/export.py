@@ -1,22 +1,22 @@
-"""export_agent: an agent as one ONNX graph that needs onnxruntime and numpy, and nothing else.
+"""export_agent: an agent as one ONNX file that needs onnxruntime and numpy only.
 
-Inputs, N environments at once:
+Inputs, for N environments:
 
-    observation   (N, h, w, c) or (N, h, w) uint8: raw images, as the environment gives them, or
-                  as it renders them where it gives none
-    first         (N,) bool: whether an episode begins here
-    latents       (N, stack, Z) float32: zeros at first, then what the graph gave last
-    actions       (N, past actions, A) float32: the same; only where the recipe has past actions
+    observation       (N, h, w, c) or (N, h, w) uint8: raw images that the environment observes or,
+                      if the metadata `pixels` is "render", renders
+    observation.KEY   instead, if the environment's observation is a Dict: its entries that the
+                      agent observes, (N, ...), the image first
+    first             (N,) bool: whether an episode starts
+    latents           (N, stack, width of a code) float32: zeros, then the last `next_latents`
+    actions           (N, past actions, width of an action) float32: zeros, then the last
+                      `next_actions`; only if the recipe has past actions
 
-Outputs: `action`, (N, ...) for the environment; `next_latents` and `next_actions`, to be fed back
-as `latents` and `actions`. Where `first` is true, those that come in count for nothing: the graph
-fills the stack with the first latent and zeroes the actions, as every adapter does.
+Outputs: `action`, (N, ...) actions for the environment; `next_latents` and `next_actions`. If
+`first` is true, the values of `latents` and `actions` are not used: the graph fills the stack with
+the first code and sets the past actions to zero, as every wrapper does.
 
-The file's metadata says what it was made from; `frame_skip` is for how many environment steps each
-action is to be held.
-
-Shape letters: N environments, S stack, Z latents, K past actions, A numbers of one action, m of the
-environment's.
+The metadata describe the agent. `frame_skip` is the number of environment steps for which an
+action is repeated.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
+import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
+from onnx import compose, version_converter
 
-from rl_vae.agents.agent import Agent, space_to_dict
+from rl_vae.agents.agent import Agent
+from rl_vae.agents.graph import DecisionGraph, leaf_spaces
+from rl_vae.agents.spaces import space_to_dict
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.onnx import export_graph
 from rl_vae.models.preprocessing import Framing
-from rl_vae.models.vae import ByteEncoder
-from rl_vae.sb3.action_map import ActionMap
 from rl_vae.system import files
 from rl_vae.system.provenance import package_versions
 
@@ -46,201 +46,185 @@ FORMAT = "1"
 def export_agent(agent: str | Path, out: str | Path) -> Path:
     """Write an agent as one ONNX file: raw observation and history in, action and history out.
 
-    It acts as the agent does without noise. An agent with an action map has its environment
-    opened, for the bounds of its actions. To let the file act:
+    The file acts like the agent without noise. This loop runs it in the environment:
 
         import gymnasium as gym
         import numpy as np
         import onnxruntime
 
         session = onnxruntime.InferenceSession("agent.onnx")
-        facts = session.get_modelmeta().custom_metadata_map
+        facts, inputs = session.get_modelmeta().custom_metadata_map, session.get_inputs()
+        shown = [i.name for i in inputs if i.name.startswith("observation")]
+        memory = {i.name: np.zeros([1, *i.shape[1:]], "f4") for i in inputs[len(shown) + 1 :]}
         env = gym.make(facts["env_id"])
-        memory = {i.name: np.zeros([1, *i.shape[1:]], "f4") for i in session.get_inputs()[2:]}
-        image, total, step, over = env.reset(seed=0)[0], 0.0, 0, False
+        seen, total, step, over = env.reset(seed=0)[0], 0.0, 0, False
         while not over:
             if step % int(facts["frame_skip"]) == 0:
-                feed = {"observation": image[None], "first": np.array([step == 0]), **memory}
-                action, *new = session.run(None, feed)
+                entries = {n: seen[n[12:]] if isinstance(seen, dict) else seen for n in shown}
+                feed = {name: np.asarray(value)[None] for name, value in entries.items()}
+                action, *new = session.run(None, {**feed, "first": np.array([step == 0]), **memory})
                 memory = dict(zip(memory, new))
-            image, reward, terminated, truncated, _ = env.step(action[0])
+            seen, reward, terminated, truncated, _ = env.step(action[0])
             over, total, step = terminated or truncated, total + float(reward), step + 1
 
     Args:
         agent: Folder of the agent.
-        out: The file, NAME.onnx; an earlier export there is replaced.
+        out: The file, NAME.onnx; an earlier export is replaced.
 
     Returns:
         The file.
 
     Raises:
-        ConfigError: where `out` does not end in .onnx.
-        ArtifactError: where the agent is missing or damaged, or `out` is something else.
-        EnvironmentFault: where the environment cannot be opened.
+        ConfigError: if `out` does not end in .onnx, or the agent's code is "sample".
+        FolderError: if the agent is missing or damaged, or `out` is something else.
     """
     out = Path(out)
-    _check_free(out)
+    _check_output(out)
     loaded = Agent.load(agent)
-    space = _environment_space(loaded)
-    played = _Played(loaded, space)
-    examples = {
-        "observation": torch.zeros(2, *loaded.encoder.observation_shape, dtype=torch.uint8),
-        "first": torch.tensor([True, False]),
-        "latents": torch.zeros(2, loaded.recipe.stack, loaded.encoder.latent_dim),
-        "actions": torch.zeros(2, loaded.recipe.actions, played.acting.width),
-    }
-    if loaded.recipe.actions == 0:
-        del examples["actions"]
-    memory = [name for name in examples if name not in ("observation", "first")]
-    metadata = {
-        "kind": KIND,
-        "format": FORMAT,
-        "env_id": loaded.env_id,
-        "env_kwargs": json.dumps(loaded.env_kwargs),
-        "image_key": json.dumps(loaded.image_key),
-        "frame_skip": str(loaded.recipe.frame_skip),
-        "action_space": json.dumps(space_to_dict(space)),
-        "algorithm": loaded.recipe.algorithm,
-        "agent": loaded.digest,
-        "encoder": loaded.encoder.digest,
-        "versions": json.dumps(package_versions()),
-    }
-    graph = export_graph(
-        played, examples, ["action", *(f"next_{name}" for name in memory)], metadata
-    )
+    if loaded.recipe.code == "sample":
+        raise ConfigError(
+            "An agent that observes sampled latents cannot be exported.",
+            expected='code="mu" or code="mu_logvar", without noise',
+            got='code="sample"',
+            remedy='train an agent with code="mu"',
+        )
+    content = _merge(loaded)
     out.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(out, graph)
+    files.write_whole(out, content)
     return out
 
 
-class _Played(nn.Module):
-    """One decision: framing, encoder, history, policy and action map."""
+def _merge(agent: Agent) -> bytes:
+    """Connect preprocessing, the model folder's encoder.onnx and the agent's decision."""
+    encoder, entries = agent.encoder, _entries(agent)
+    image, *extras = entries
 
-    def __init__(self, agent: Agent, space: gym.Space[Any]) -> None:
-        super().__init__()
-        encoder, recipe = agent.encoder, agent.recipe
-        self.framing = Framing(encoder.spec, encoder.observation_shape)
-        self.encode = ByteEncoder(encoder.torch_vae)
-        self.policy, squashed = acting_policy(agent)
-        own = agent.action_space
-        self.acting = _Pick(own) if isinstance(own, gym.spaces.Discrete) else _Push(own, squashed)
-        self.mapping = (
-            nn.Identity() if recipe.action_map is None else _Map(recipe.action_map, space)
-        )
+    # Preprocessing: raw images -> frames.
+    raw = {image: torch.zeros(2, *encoder.observation_shape, dtype=torch.uint8)}
+    framing = Framing(encoder.spec, encoder.observation_shape)
+    preprocessing = _load(export_graph(framing, raw, ["agent_frames"]), "preprocessing_")
 
-    def forward(
-        self, observation: Tensor, first: Tensor, latents: Tensor, actions: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        mu = self.encode(self.framing(observation)).mu.unsqueeze(1)  # (N, 1, Z)
-        fresh = first[:, None, None]
-        latents = torch.where(fresh, mu, torch.cat([latents[:, 1:], mu], 1))  # (N, S, Z)
-        seen = latents.flatten(1)
-        if actions is not None:
-            actions = torch.where(fresh, 0.0, actions)  # (N, K, A)
-            seen = torch.cat([seen, actions.flatten(1)], 1)
-        action, numbers = self.acting(self.policy(seen))
-        action = self.mapping(action)
-        if actions is None:
-            return action, latents
-        return action, latents, torch.cat([actions[:, 1:], numbers.unsqueeze(1)], 1)
+    # Encoder: frames -> posterior.
+    encoding = _load((encoder.path / "encoder.onnx").read_bytes(), "encoder_")
 
+    # Decision: posterior, history and extras -> action and history.
+    fields, posterior = agent.fields, torch.zeros(2, encoder.latent_dim)
+    history = {"latents": torch.zeros(2, fields.stack, fields.code_width)}
+    if fields.actions:
+        history["actions"] = torch.zeros(2, fields.actions, fields.action_width)
+    inputs = {
+        **{"agent_mu": posterior, "agent_logvar": posterior, "first": torch.tensor([True, False])},
+        **history,
+        **{name: _example(entries[name]) for name in extras},
+    }
+    outputs = ["action", *(f"next_{name}" for name in history)]
+    decision = _load(export_graph(DecisionGraph(agent), inputs, outputs), "decision_")
 
-class _Pick(nn.Module):
-    """Discrete actions: the one of the highest value, and its one-hot row."""
-
-    def __init__(self, space: gym.spaces.Discrete) -> None:
-        super().__init__()
-        self.width, self.start = int(space.n), int(space.start)
-
-    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, A) -> (N,) int64 and (N, A) float32."""
-        action = values.argmax(1)
-        return action, torch.eye(self.width)[action - self.start]
+    # One graph of the three, with the inputs in the documented order.
+    framed = _connect(preprocessing, encoding, {"agent_frames": "frames"})
+    posteriors = {"mu": "agent_mu", "logvar": "agent_logvar"}
+    unused = {name for name in posteriors.values() if name not in _input_names(decision)}
+    posteriors = {name: other for name, other in posteriors.items() if other not in unused}
+    model = _connect(framed, decision, posteriors, outputs)
+    by_name = {value.name: value for value in model.graph.input}
+    ordered = [by_name[name] for name in (image, *extras, "first", *history)]
+    del model.graph.input[:]
+    model.graph.input.extend(ordered)
+    onnx.helper.set_model_props(model, _metadata(agent))
+    return bytes(model.SerializeToString(deterministic=True))
 
 
-class _Push(nn.Module):
-    """Bounded actions: clipped or, where the policy squashes, scaled; and the same in [-1, 1]."""
-
-    def __init__(self, space: gym.Space[Any], squashed: bool) -> None:
-        super().__init__()
-        assert isinstance(space, gym.spaces.Box)
-        self.width, self.shape, self.squashed = int(space.low.size), space.shape, squashed
-        self.low, self.high = (
-            torch.tensor(end).float().flatten() for end in (space.low, space.high)
-        )
-
-    def forward(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, A) -> (N, ...) and (N, A), float32."""
-        low, high = self.low, self.high
-        if self.squashed:
-            action = low + 0.5 * (torch.tanh(mean) + 1.0) * (high - low)
-        else:
-            action = mean.clamp(low, high)
-        width = torch.where(high > low, high - low, 1.0)
-        return action.reshape(-1, *self.shape), 2 * (action - low) / width - 1
+def _entries(agent: Agent) -> dict[str, Any]:
+    """Name and space of each input that is an entry of the observation, the image first."""
+    if agent.pixels.kind != "dict":
+        return {"observation": None}
+    extras = leaf_spaces(agent.extras_space)
+    return {
+        f"observation.{agent.pixels.key}": None,
+        **{f"observation.{name}": space for name, space in extras},
+    }
 
 
-class _Map(nn.Module):
-    """An ActionMap, in float64 as `ActionMap.apply` computes."""
-
-    def __init__(self, action_map: ActionMap, space: gym.Space[Any]) -> None:
-        super().__init__()
-        assert isinstance(space, gym.spaces.Box)
-        self.matrix = torch.tensor(action_map.matrix, dtype=torch.float64)
-        self.offset = torch.tensor(action_map.offset, dtype=torch.float64)
-        self.low, self.high = (torch.tensor(end).double() for end in (space.low, space.high))
-
-    def forward(self, action: Tensor) -> Tensor:
-        """(N, n) of the agent -> (N, m) of the environment."""
-        mapped = action.double() @ self.matrix.T + self.offset
-        return mapped.clamp(self.low, self.high).float()
+def _example(space: Any) -> torch.Tensor:
+    """Two values of an extra, (2, ...)."""
+    start = getattr(space, "start", 0)
+    value = torch.from_numpy(np.zeros(space.shape, space.dtype) + np.asarray(start, space.dtype))
+    return torch.stack([value, value])
 
 
-def acting_policy(agent: Agent) -> tuple[nn.Module, bool]:
-    """What SB3's `predict(deterministic=True)` computes, up to whether it squashes its actions."""
-    policy: Any = agent.policy
-    match agent.recipe.algorithm:
-        case "PPO":
-            return nn.Sequential(policy.mlp_extractor.policy_net, policy.action_net), (
-                policy.squash_output
-            )
-        case "SAC":
-            return nn.Sequential(policy.actor.latent_pi, policy.actor.mu), True
-        case "DQN":
-            return policy.q_net.q_net, False
+def _load(content: bytes, prefix: str) -> onnx.ModelProto:
+    """Read a graph and make the names inside it unique; inputs and outputs keep their names."""
+    model = onnx.load_from_string(content)
+    return compose.add_prefix(model, prefix, rename_inputs=False, rename_outputs=False)
 
 
-def _environment_space(agent: Agent) -> gym.Space[Any]:
-    """What the environment acts in: where actions are mapped, only it knows its bounds."""
-    if agent.recipe.action_map is None:
-        return agent.action_space
-    venv = agent.make_venv(1)
-    try:
-        space: gym.Space[Any] = venv.unwrapped.action_space
-    finally:
-        venv.close()
-    return space
+def _connect(
+    first: onnx.ModelProto,
+    second: onnx.ModelProto,
+    names: dict[str, str],
+    outputs: list[str] | None = None,
+) -> onnx.ModelProto:
+    """Feed outputs of one model to inputs of another; both get the newer of their formats."""
+    versions = [
+        {entry.domain: entry.version for entry in model.opset_import} for model in (first, second)
+    ]
+    newest = max(version[""] for version in versions)
+    first, second = (
+        model if version[""] == newest else version_converter.convert_version(model, newest)
+        for model, version in zip((first, second), versions, strict=True)
+    )
+    first.ir_version = second.ir_version = max(first.ir_version, second.ir_version)
+    return compose.merge_models(first, second, list(names.items()), outputs=outputs)
 
 
-def _check_free(out: Path) -> None:
+def _input_names(model: onnx.ModelProto) -> set[str]:
+    return {value.name for value in model.graph.input}
+
+
+def _metadata(agent: Agent) -> dict[str, str]:
+    """Description of the agent that the file contains."""
+    return {
+        "kind": KIND,
+        "format": FORMAT,
+        "env_id": agent.env_id,
+        "env_kwargs": json.dumps(agent.env_kwargs),
+        "pixels": agent.pixels.kind,
+        "image_key": json.dumps(agent.pixels.key),
+        "frame_skip": str(agent.recipe.frame_skip),
+        "action_space": json.dumps(space_to_dict(agent.environment_action_space)),
+        "algorithm": agent.recipe.algorithm,
+        "agent": agent.digest,
+        "encoder": agent.encoder.digest,
+        "versions": json.dumps(package_versions()),
+    }
+
+
+def _check_output(out: Path) -> None:
+    """Check that a file can be written without replacing something else than an export.
+
+    Raises:
+        ConfigError: if the name does not end in .onnx.
+        FolderError: if something else is there.
+    """
     if out.suffix != ".onnx":
         raise ConfigError(
             "An agent is exported as an ONNX file.",
             expected="a name that ends in .onnx",
             got=repr(str(out)),
-            remedy="rename it",
+            remedy="rename the file",
         )
     if not out.exists():
         return
     try:
         model = onnx.load(out, load_external_data=False)
-        ours = {entry.key: entry.value for entry in model.metadata_props}.get("kind") == KIND
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        is_export = metadata.get("kind") == KIND
     except Exception:  # protobuf's exceptions have no public base; a folder, a damaged file
-        ours = False
-    if not ours:
+        is_export = False
+    if not is_export:
         raise FolderError(
-            f"{out} holds something else.",
-            expected="a name that is free, or an agent exported before",
+            f"{out} contains something else.",
+            expected="a free name, or an agent that was exported before",
             got="a folder" if out.is_dir() else "another file",
-            remedy="choose another name, or delete it",
+            remedy=f"choose another name, or delete {out}",
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from rl_vae.agents.agent import Agent, read_agent_config
-from rl_vae.agents.train import read_checkpoint
+from rl_vae.agents.agent import Agent
+from rl_vae.agents.checkpoint import FOLDERS, read_checkpoint
+from rl_vae.agents.folder import read_agent_config
 from rl_vae.errors import FolderError
 from rl_vae.models.integrity import model_checks
 from rl_vae.system import files
@@ -55,16 +56,13 @@ def agent_checks(folder: Path) -> FolderChecks:
 
 def is_unfinished_agent(folder: Path) -> bool:
     """Whether FOLDER.partial is an interrupted training of an agent, not of a model."""
-    return any((folder / name).exists() for name in ("progress.jsonl", *_CHECKPOINTS))
-
-
-_CHECKPOINTS = ("checkpoint", "checkpoint.old")
+    return any((folder / name).exists() for name in ("progress.jsonl", *FOLDERS[:2]))
 
 
 def unfinished_agent_checks(folder: Path) -> FolderChecks:
     """List the checks of an interrupted training, and note where it continues."""
     checks = FolderChecks("unfinished agent")
-    paths = [folder / name for name in _CHECKPOINTS if (folder / name).is_dir()]
+    paths = [folder / name for name in FOLDERS[:2] if (folder / name).is_dir()]
     check_checkpoints(checks, paths, lambda path: int(read_checkpoint(path)["steps"]))
     check_log(checks, folder / "progress.jsonl")
     return checks

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import tyro
 
 from rl_vae.agents.agent import Agent
-from rl_vae.agents.evaluate import Evaluation, evaluate_agent, evaluate_random, film_agent
+from rl_vae.agents.evaluate import Evaluation, evaluate_agent, evaluate_random
 from rl_vae.agents.export import export_agent
+from rl_vae.agents.film import film_agent
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import train_agent
 from rl_vae.cli.command import AgentFolder, Command, CommandWithFigures, EnvId, json_object
@@ -41,11 +42,13 @@ class TrainAgent(Command):
     """Environments that run at once. None: the recipe's."""
     frame_skip: Annotated[int, Range(low=1)] | None = None
     """Environment steps for which each decision is held. None: the recipe's."""
+    image_key: str | None = None
+    """Key of the image in a Dict observation. None: the recipe's."""
     training: Annotated[
         Any,
         flags(
             train_agent,
-            only=("seed", "engine", "evaluations", "evaluation_episodes", "image_key"),
+            only=("seed", "engine", "evaluations", "evaluation_episodes"),
         ),
     ]
     env_kwargs: str = "{}"
@@ -79,6 +82,7 @@ class TrainAgent(Command):
             "total_steps": self.steps,
             "n_envs": self.n_envs,
             "frame_skip": self.frame_skip,
+            "image_key": self.image_key,
         }
         return replace(recipe, **{k: v for k, v in changes.items() if v is not None})
 
@@ -116,7 +120,7 @@ class Evaluate(CommandWithFigures):
             env_id=agent.env_id,
             frame_skip=agent.recipe.frame_skip,
             engine=self.evaluation.engine or agent.engine,
-            image_key=agent.image_key,
+            image_key=agent.recipe.image_key,
             env_kwargs=agent.env_kwargs,
         )
         for name, evaluation in (("agent ", result), ("random", random)):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from rl_vae.agents.agent import Agent
-from rl_vae.agents.evaluate import Evaluation, evaluate_agent, evaluate_random, film_agent
+from rl_vae.agents.evaluate import Evaluation, evaluate_agent, evaluate_random
+from rl_vae.agents.film import film_agent
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import TrainedAgent, train_agent
 from rl_vae.cli.agents import describe, figures_of

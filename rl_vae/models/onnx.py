@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +40,7 @@ def export_graph(
                 tuple(inputs.values()),
                 dynamo=True,
                 external_data=False,
-                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                dynamic_shapes=_nest(module, [{0: batch} for _ in inputs]),
                 input_names=list(inputs),
                 output_names=list(outputs),
                 verbose=False,
@@ -58,3 +60,10 @@ def export_graph(
             value.metadata_props.clear()
     model.metadata_props.update(metadata or {})
     return bytes(onnx_ir.to_proto(model).SerializeToString(deterministic=True))
+
+
+def _nest(module: nn.Module, shapes: list[dict[int, Any]]) -> tuple[Any, ...]:
+    """Shapes of a module's arguments; torch.export expects those of *arguments as one tuple."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    n = sum(part.kind is not inspect.Parameter.VAR_POSITIONAL for part in parameters)
+    return (*shapes[:n], tuple(shapes[n:])) if len(shapes) > n else tuple(shapes)

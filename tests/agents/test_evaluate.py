@@ -13,10 +13,11 @@ import torch
 from little_games import LINE, PPO, PUSH
 from scipy import stats
 
-from rl_vae.agents import agent as agent_module
 from rl_vae.agents import evaluate as evaluation
 from rl_vae.agents.agent import Agent
-from rl_vae.agents.evaluate import evaluate_agent, evaluate_random, film_agent
+from rl_vae.agents.environments import open_pixels
+from rl_vae.agents.evaluate import evaluate_agent, evaluate_random
+from rl_vae.agents.film import film_agent
 from rl_vae.agents.train import train_agent
 from rl_vae.envs.gymnasium_engine import InProcessVectorEnv
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED, evaluation_seeds
@@ -54,7 +55,7 @@ def test_every_seed_is_played_exactly_once(
     lanes: int, monkeypatch: pytest.MonkeyPatch, seeds_started: list[list[int]]
 ) -> None:
     """Episode i is the whole episode that seed i begins, however many run at once."""
-    monkeypatch.setattr(evaluation, "MAX_LANES", lanes)
+    monkeypatch.setattr(evaluation, "MAX_ENVS", lanes)
     agent = Agent.load(little_games.agent("PPO"))
     monkeypatch.setattr(agent, "predict", going_right)
     seeds = tuple(evaluation_seeds(7, 4))
@@ -161,7 +162,7 @@ def test_a_film_shows_the_real_frame_beside_the_decoders(tmp_path: Path) -> None
     agent = Agent.load(little_games.agent("PPO"))
     seed = evaluation_seeds(1)[0]
     film = film_agent(agent, seed=seed, height=64)
-    venv = agent_module.open_pixels(LINE, 1, agent.encoder, agent.recipe, engine="gymnasium")
+    venv = open_pixels(LINE, 1, agent.encoder, agent.recipe, engine="gymnasium")
     venv.seed(seed)
     frame: Any = venv.reset()
     venv.close()

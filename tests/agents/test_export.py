@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from toys import STEERED
 
 from rl_vae import ActionMap, Agent, Encoder, Recipe, export_agent, make_env
-from rl_vae.agents.agent import ALGORITHMS
+from rl_vae.agents.algorithms import ALGORITHMS
 from rl_vae.agents.train import train_agent
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.training.result import Trained

@@ -55,7 +55,7 @@ def test_a_file_of_ones_own_works_from_anywhere(tmp_path: Path) -> None:
         ("import rl_vae_that_nobody_has", "ModuleNotFoundError"),
         ("raise RuntimeError('no luck')", "no luck"),
         ("import rl_vae\nRECIPE = rl_vae.Recipe('PPO', total_steps=0)", "total_steps"),
-        ("", "None"),
+        ("", "does not define RECIPE"),
         ("RECIPE = {'algorithm': 'PPO'}", "{'algorithm': 'PPO'}"),
         ("import rl_vae\nRECIPE = rl_vae.Recipe", "Recipe"),
         ("RECIPE = '\\xff'".encode("utf-16"), "SyntaxError"),

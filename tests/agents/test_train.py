@@ -22,9 +22,9 @@ from little_games import DQN, LINE, PPO, PUSH, SAC, game_of
 from stable_baselines3 import PPO as SB3_PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from rl_vae.agents import agent as agent_module
-from rl_vae.agents import train as policy
+from rl_vae.agents import environments
 from rl_vae.agents.agent import Agent
+from rl_vae.agents.callback import TrainingCallback
 from rl_vae.agents.evaluate import evaluate_agent, evaluate_random
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import TrainedAgent, train_agent
@@ -242,15 +242,15 @@ class Interrupted(Exception):
 
 def interrupt(out: Path, recipe: Recipe, after: int, **changes: Any) -> None:
     """Let a training fail in the callback of a step."""
-    on_step = policy._Watch._on_step
+    on_step = TrainingCallback._on_step
 
-    def fail(watch: policy._Watch) -> bool:
+    def fail(watch: TrainingCallback) -> bool:
         if watch.num_timesteps >= after:
             raise Interrupted
         return on_step(watch)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(policy._Watch, "_on_step", fail)
+        patch.setattr(TrainingCallback, "_on_step", fail)
         train(out, recipe, **changes)
     assert not out.exists()
 
@@ -297,18 +297,18 @@ class Memory:
 def remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[Memory]]]:
     """What every checkpoint saved, and what every resumption took up."""
     memories: dict[str, list[Memory]] = {"saved": [], "resumed": []}
-    checkpoint, resume = policy._Watch._checkpoint, policy._Watch.resume
+    checkpoint, resume = TrainingCallback._save_checkpoint, TrainingCallback.resume
 
-    def save(watch: policy._Watch) -> None:
+    def save(watch: TrainingCallback) -> None:
         checkpoint(watch)
         memories["saved"].append(Memory(watch.model))
 
-    def load(watch: policy._Watch, model: BaseAlgorithm) -> None:
+    def load(watch: TrainingCallback, model: BaseAlgorithm) -> None:
         resume(watch, model)
         memories["resumed"].append(Memory(model))
 
-    monkeypatch.setattr(policy._Watch, "_checkpoint", save)
-    monkeypatch.setattr(policy._Watch, "resume", load)
+    monkeypatch.setattr(TrainingCallback, "_save_checkpoint", save)
+    monkeypatch.setattr(TrainingCallback, "resume", load)
     yield memories
 
 
@@ -379,16 +379,16 @@ def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
         return counting
 
     watching = False
-    checkpoint = policy._Watch._checkpoint
+    checkpoint = TrainingCallback._save_checkpoint
 
-    def watched(watch: policy._Watch) -> None:
+    def watched(watch: TrainingCallback) -> None:
         nonlocal watching
         watching = watch.num_timesteps > 20  # the first one, at 20 steps, succeeds
         checkpoint(watch)
         watching = False
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(policy._Watch, "_checkpoint", watched)
+        patch.setattr(TrainingCallback, "_save_checkpoint", watched)
         patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
         patch.setattr(files, "write_json", counted(files.write_json))
         patch.setattr(files, "rename_folder", counted(files.rename_folder))
@@ -496,7 +496,7 @@ class recording:
                 return result
 
         self._patch = pytest.MonkeyPatch()
-        self._patch.setattr(agent_module, "VecLatent", Recorder)
+        self._patch.setattr(environments, "VecLatent", Recorder)
         return recorded
 
     def __exit__(self, *_: object) -> None:
@@ -550,7 +550,7 @@ def test_training_and_evaluation_share_no_seed(
         engine.reset = spy
         return engine
 
-    monkeypatch.setattr(agent_module, "make_engine", spying)
+    monkeypatch.setattr(environments, "make_engine", spying)
     for seed in (0, 12345, FIRST_EVALUATION_SEED - 1):
         resets.clear()
         recipe = replace(PPO, n_envs=3, total_steps=600)
@@ -565,9 +565,9 @@ def test_training_and_evaluation_share_no_seed(
 def test_the_noise_and_the_learning_rate_end_where_they_were_asked_to(tmp_path: Path) -> None:
     """Both fall from their start to their end, also where the last rollout passes the end."""
     seen: list[tuple[float, float]] = []
-    update = policy._Watch._on_rollout_start
+    update = TrainingCallback._on_rollout_start
 
-    def watch(self: policy._Watch) -> None:
+    def watch(self: TrainingCallback) -> None:
         update(self)
         algorithm: Any = self.model
         rate = algorithm.policy.optimizer.param_groups[0]["lr"]
@@ -584,7 +584,7 @@ def test_the_noise_and_the_learning_rate_end_where_they_were_asked_to(tmp_path: 
         },
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policy._Watch, "_on_rollout_start", watch)
+        patch.setattr(TrainingCallback, "_on_rollout_start", watch)
         trained = train(tmp_path / "agent", recipe, env_id=PUSH)
     assert trained.steps == 320
     noise = [log_std for log_std, _ in seen]
@@ -624,14 +624,14 @@ def test_weights_that_are_not_finite_are_never_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An agent whose weights stopped being numbers is an error, not a file."""
-    end = policy._Watch._on_training_end
+    end = TrainingCallback._on_training_end
 
-    def spoil(watch: policy._Watch) -> None:
+    def spoil(watch: TrainingCallback) -> None:
         end(watch)
         with torch.no_grad():
             next(iter(watch.model.policy.parameters())).fill_(float("nan"))
 
-    monkeypatch.setattr(policy._Watch, "_on_training_end", spoil)
+    monkeypatch.setattr(TrainingCallback, "_on_training_end", spoil)
     with pytest.raises(RlVaeError, match="finite"):
         train(tmp_path / "agent", PPO)
     assert not (tmp_path / "agent").exists()

@@ -22,7 +22,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from rl_vae.agents.baselines import BASELINE_INPUTS, check_sight
+from rl_vae.agents.baselines import BASELINE_INPUTS, check_baseline_input
 from rl_vae.analysis.comparison.config import FORMAT, ComparisonConfig, run_name, run_path
 from rl_vae.analysis.comparison.run import run_system
 from rl_vae.analysis.comparison.runner import plain_json, run_in_processes
@@ -83,7 +83,7 @@ def compare(
         dataset = _collect(config, out, workers, progress)
         for observed in BASELINE_INPUTS:
             if observed in config.baselines:
-                check_sight(observed, dataset)
+                check_baseline_input(observed, dataset)
 
         # Runs that are not finished, each in its own process.
         jobs = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_vae.agents.baselines import BASELINE_INPUTS, BaselineInput, train_rival
+from rl_vae.agents.baselines import BASELINE_INPUTS, BaselineInput, train_baseline
 from rl_vae.agents.evaluate import evaluate_agent
 from rl_vae.agents.train import train_agent
 from rl_vae.analysis.comparison.config import (
@@ -128,7 +128,7 @@ def _train_baseline(
     clock: StageClock,
 ) -> dict[str, Any]:
     """Train and evaluate an agent that observes frames or the state."""
-    trained = train_rival(
+    trained = train_baseline(
         observed,
         frames,
         agent,
@@ -156,10 +156,9 @@ def _train_agent(
         header.env_id,
         model,
         agent,
-        config.recipe,
+        replace(config.recipe, image_key=header.image_key),
         seed=seed,
         engine=header.engine,  # type: ignore[arg-type]
-        image_key=header.image_key,
         env_kwargs=header.env_kwargs,
         evaluations=config.evaluations,
         workers=1,

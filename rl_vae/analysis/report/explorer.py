@@ -12,13 +12,11 @@ import gymnasium as gym
 import numpy as np
 
 from rl_vae.agents.agent import Agent
-from rl_vae.agents.export import acting_policy
+from rl_vae.agents.graph import policy_network
 from rl_vae.analysis.report.program import Array, Layer, compress, decoder_layers, module_layers
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.wrappers.config import ObservationConfig
 from rl_vae.wrappers.fields import ObservationFields
-from rl_vae.wrappers.pipeline import LatentPipeline
 
 TEST_CODES = 100
 """Number of random codes on which 16-bit numbers are tried."""
@@ -90,23 +88,15 @@ def live_policy(agent: Agent, codes: Array) -> dict[str, Any] | None:
         Plain JSON values for explorer.js; None if the agent also observes log-variances or extras,
         which a slider does not set.
     """
-    fields = observation_fields(agent)
+    fields = agent.fields
     if fields.extras or fields.code_width != codes.shape[1]:
         return None
-    modules, is_squashed = acting_policy(agent)
+    modules, is_squashed = policy_network(agent)
     layers = _on_first_code(module_layers(modules), fields)
     exact, _ = compress(layers, codes, -math.inf)
     outputs = exact.run(codes)  # (M, A)
     program, _ = compress(layers, codes, ACTION_TOLERANCE * float(np.ptp(outputs)))
     return {**_actions(agent, outputs, is_squashed), "program": program.to_dict()}
-
-
-def observation_fields(agent: Agent) -> ObservationFields:
-    """Where codes, past actions and extras stand in what an agent observes."""
-    encoder, recipe = agent.encoder, agent.recipe
-    space = gym.spaces.Box(0, 255, encoder.observation_shape, np.uint8)
-    config = ObservationConfig(stack=recipe.stack, actions=recipe.actions)
-    return LatentPipeline(encoder, space, agent.action_space, 1, config).fields
 
 
 def _on_first_code(layers: list[Layer], fields: ObservationFields) -> list[Layer]:

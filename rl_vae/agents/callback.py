@@ -1,0 +1,161 @@
+"""SB3 callback of a training: progress, scheduled noise, evaluations, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+from tqdm.auto import tqdm
+
+from rl_vae.agents.checkpoint import load_checkpoint, save_checkpoint
+from rl_vae.agents.recipe import Recipe
+from rl_vae.envs.seeds import evaluation_seeds
+from rl_vae.sb3.play import play
+from rl_vae.system import files
+
+EVALUATION_SET = 999
+"""Set of evaluation seeds that is used during training; `evaluate_agent` uses set 0 by default."""
+
+
+class TrainingCallback(BaseCallback):
+    """Writes progress.jsonl and checkpoints, evaluates, and shows a progress bar.
+
+    All this happens between two rollouts, when the state of the algorithm is consistent.
+
+    Attributes:
+        seconds: Training time over all sessions.
+
+    Args:
+        partial: Folder of the unfinished training.
+        recipe: The recipe.
+        evaluations: Number of evaluations, at equal distances.
+        episodes: Number of episodes of an evaluation.
+        open_venv: Function from a number of environments to environments for evaluation.
+        progress: Whether to show a progress bar if there is a terminal.
+    """
+
+    def __init__(
+        self,
+        partial: Path,
+        recipe: Recipe,
+        *,
+        evaluations: int,
+        episodes: int,
+        open_venv: Callable[[int], VecEnv],
+        progress: bool,
+    ) -> None:
+        super().__init__()
+        self._partial, self._recipe = partial, recipe
+        self._episodes, self._open_venv = episodes, open_venv
+        total = recipe.total_steps
+        self._evaluate_at = [total * (i + 1) // (evaluations + 1) for i in range(evaluations)]
+        self._record_every = max(1, total // 50)
+        self._checkpoint_every = max(1, total // 10)
+        self._last_record = self._last_checkpoint = 0
+        self._recent_returns: list[float] = []
+        self._progress = progress
+        self._bar: Any = None
+        self.seconds = 0.0
+
+    def resume(self, model: BaseAlgorithm) -> None:
+        """Restore the last checkpoint, if there is one, and delete later progress records.
+
+        Raises:
+            FolderError: if the checkpoint is damaged.
+        """
+        self.seconds = load_checkpoint(self._partial, model)
+        steps = model.num_timesteps
+        path = self._partial / "progress.jsonl"
+        records = [record for record in files.read_lines(path) if record["steps"] <= steps]
+        lines = [files.canonical_json(record) + b"\n" for record in records]
+        files.write_whole(path, b"".join(lines))
+        self._last_record = self._last_checkpoint = steps
+        if steps > 0:
+            self._evaluate_at = [at for at in self._evaluate_at if at > steps]
+
+    def close(self) -> None:
+        """Close the progress bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _on_training_start(self) -> None:
+        self._start = time.perf_counter() - self.seconds
+        self._bar = tqdm(
+            total=self._recipe.total_steps,
+            initial=self.model.num_timesteps,
+            unit="steps",
+            desc=f"training {self._recipe.algorithm}",
+            disable=None if self._progress else True,
+        )
+
+    def _on_step(self) -> bool:
+        self._bar.update(self.training_env.num_envs)
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                self._recent_returns = [*self._recent_returns[-99:], float(info["episode"]["r"])]
+        return True
+
+    def _on_rollout_start(self) -> None:
+        steps = self.num_timesteps
+        if self._recipe.final_log_std is not None:
+            self._set_noise(steps / self._recipe.total_steps)
+        if self._evaluate_at and steps >= self._evaluate_at[0]:
+            self._evaluate_at = [at for at in self._evaluate_at if at > steps]
+            self._evaluate()
+        if steps - self._last_record >= self._record_every:
+            self._record(training_return=self._mean_return())
+            self._last_record = steps
+        if steps - self._last_checkpoint >= self._checkpoint_every:
+            self._save_checkpoint()
+            self._last_checkpoint = steps
+
+    def _on_training_end(self) -> None:
+        if self._recipe.final_log_std is not None:
+            self._set_noise(1.0)
+        self._record(training_return=self._mean_return())
+
+    def _save_checkpoint(self) -> None:
+        self.seconds = time.perf_counter() - self._start
+        save_checkpoint(self._partial, self.model, self.seconds)
+
+    def _mean_return(self) -> float | None:
+        """Mean return of the last 100 training episodes, if any has ended."""
+        return float(np.mean(self._recent_returns)) if self._recent_returns else None
+
+    def _record(self, **values: Any) -> None:
+        """Append a line to progress.jsonl."""
+        self.seconds = time.perf_counter() - self._start
+        steps = self.num_timesteps
+        record = {"steps": steps, "frames": steps * self._recipe.frame_skip}
+        line = {**record, "seconds": round(self.seconds, 3), **values}
+        files.append_line(self._partial / "progress.jsonl", line)
+        if values.get("training_return") is not None:
+            self._bar.set_postfix(training_return=f"{values['training_return']:.1f}")
+
+    def _set_noise(self, share: float) -> None:
+        """Set PPO's log standard deviation after a share of the training, from 0 to 1."""
+        policy: Any = self.model.policy
+        first, last = policy.log_std_init, self._recipe.final_log_std
+        assert last is not None
+        policy.log_std.requires_grad_(False).fill_(first + (last - first) * min(1.0, share))
+
+    def _evaluate(self) -> None:
+        venv = self._open_venv(min(self._episodes, 8))
+        try:
+            episodes = play(
+                venv,
+                lambda observations: self.model.predict(observations, deterministic=True)[0],
+                self._episodes,
+                evaluation_seeds(1, EVALUATION_SET)[0],
+            )
+        finally:
+            venv.close()
+        mean = float(episodes.returns.mean())
+        self.model.logger.record("evaluation/mean_return", mean)
+        self._record(evaluation_return=mean, evaluation_episodes=self._episodes)

@@ -1,0 +1,156 @@
+"""State of a running SB3 training on disk, from which the training continues.
+
+    checkpoint/state.json           steps, episodes, seconds, SHA-256 of the other files
+    checkpoint/model.bin            parameters and optimizer states
+    checkpoint/buffer.safetensors   replay buffer of SAC and DQN
+
+Nothing in a checkpoint is unpickled.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from stable_baselines3 import SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+from rl_vae.errors import FolderError
+from rl_vae.models.state_dict import pack_state, unpack_state
+from rl_vae.system import files
+
+FOLDERS = ("checkpoint", "checkpoint.old", "checkpoint.new")
+"""The last checkpoint, the one before it, and one that is being written."""
+_BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+def save_checkpoint(partial: Path, model: BaseAlgorithm, seconds: float) -> None:
+    """Write a checkpoint; the previous one remains until the new one is complete.
+
+    Args:
+        partial: Folder of the unfinished training.
+        model: The algorithm in training.
+        seconds: Training time so far.
+    """
+    current, old, new = (partial / name for name in FOLDERS)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    parts: dict[str, Any] = {"parameters": model.get_parameters()}
+    state: dict[str, Any] = {
+        "steps": model.num_timesteps,
+        "seconds": seconds,
+        "episodes": model._episode_num,
+    }
+    if isinstance(model, SAC) and model.log_ent_coef is not None:
+        parts["log_ent_coef"] = model.log_ent_coef.detach()
+    files.write_whole(new / "model.bin", pack_state(parts))
+    if isinstance(model, OffPolicyAlgorithm):
+        state |= _save_buffer(model, new / "buffer.safetensors")
+    state["files"] = {path.name: files.file_digest(path) for path in new.iterdir()}
+    files.write_json(new / "state.json", {**state, "digest": files.digest(state)})
+    if current.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+        current.rename(old)
+    files.rename_folder(new, current)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(partial: Path, model: BaseAlgorithm) -> float:
+    """Restore an algorithm from the last checkpoint of an unfinished training, if there is one.
+
+    Args:
+        partial: Folder of the unfinished training.
+        model: A new algorithm with the same settings.
+
+    Returns:
+        Training time at the checkpoint in seconds; 0 if there is no checkpoint.
+
+    Raises:
+        FolderError: if the checkpoint is damaged.
+    """
+    folders = [partial / name for name in FOLDERS[:2]]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    if folder is None:
+        return 0.0
+    try:
+        state = read_checkpoint(folder)
+        parts = unpack_state((folder / "model.bin").read_bytes())
+        model.set_parameters(parts["parameters"], device="cpu")
+        if isinstance(model, SAC) and model.log_ent_coef is not None:
+            # set_parameters leaves it out: it is no parameter of the policy.
+            model.log_ent_coef.data.copy_(parts["log_ent_coef"])
+        if isinstance(model, OffPolicyAlgorithm):
+            _load_buffer(model, folder / "buffer.safetensors", state)
+        model.num_timesteps, model._episode_num = state["steps"], state["episodes"]
+        return float(state["seconds"])
+    except Exception as error:  # torch, safetensors and SB3 raise various exceptions
+        raise FolderError(
+            f"The checkpoint {folder} is damaged.",
+            expected="a checkpoint of an interrupted training",
+            got=error,
+            remedy=f"delete {partial}, then train from the beginning",
+        ) from error
+
+
+def delete_checkpoints(folder: Path) -> None:
+    """Delete all checkpoints in a folder."""
+    for name in FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint's state.json after checking every file.
+
+    Raises:
+        OSError, KeyError, TypeError, ValueError: if a file is missing or damaged.
+    """
+    state = files.parse_json(files.read_bounded(folder / "state.json", files.MOST_JSON))
+    body = {name: value for name, value in state.items() if name != "digest"}
+    if files.digest(body) != state["digest"]:
+        raise ValueError(f"{folder / 'state.json'} is damaged")
+    if not {"model.bin"} <= set(state["files"]) <= {"model.bin", "buffer.safetensors"}:
+        raise ValueError(f"{folder / 'state.json'} lists {sorted(state['files'])}")
+    for name, sha256 in state["files"].items():
+        if not (folder / name).is_file() or files.file_digest(folder / name) != sha256:
+            raise ValueError(f"{folder / name} is missing or damaged")
+    return dict(state)
+
+
+def _buffer_arrays(buffer: Any) -> dict[str, NDArray[Any]]:
+    """Arrays of a replay buffer by name; those of a Dict observation are named NAME.KEY."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in _BUFFER:
+        value = getattr(buffer, name)
+        if isinstance(value, Mapping):
+            arrays |= {f"{name}.{key}": array for key, array in value.items()}
+        else:
+            arrays[name] = value
+    return arrays
+
+
+def _save_buffer(model: OffPolicyAlgorithm, path: Path) -> dict[str, Any]:
+    """Write the arrays of the replay buffer; return its position."""
+    buffer: Any = model.replay_buffer
+    arrays = {name: array[: buffer.size()] for name, array in _buffer_arrays(buffer).items()}
+    with files.whole_file(path) as temporary:
+        safetensors.numpy.save_file(arrays, temporary)
+    return {"pos": int(buffer.pos), "full": bool(buffer.full)}
+
+
+def _load_buffer(model: OffPolicyAlgorithm, path: Path, state: Mapping[str, Any]) -> None:
+    buffer: Any = model.replay_buffer
+    saved: dict[str, NDArray[np.generic]] = safetensors.numpy.load_file(path)
+    for name, array in _buffer_arrays(buffer).items():
+        rows = saved[name]
+        if rows.shape[1:] != array.shape[1:] or rows.dtype != array.dtype or len(rows) > len(array):
+            raise ValueError(f"{name} of shape {rows.shape}, {rows.dtype}")
+        array[: len(rows)] = rows
+    buffer.pos, buffer.full = state["pos"], state["full"]
+    if not 0 <= buffer.pos < buffer.buffer_size:
+        raise ValueError(f"pos {buffer.pos}")

@@ -1,0 +1,149 @@
+"""Environments of an agent: pixels, converted actions, episode statistics, rewards, latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from rl_vae.agents.actions import ActionConverter, ConvertActions
+from rl_vae.agents.recipe import Recipe, check_actions
+from rl_vae.agents.spaces import space_to_dict
+from rl_vae.envs.registry import EngineName, make_engine
+from rl_vae.errors import ConfigError
+from rl_vae.models.encoder import Encoder
+from rl_vae.sb3.pixel_vec_env import PixelVecEnv
+from rl_vae.sb3.rewards import ScaleRewards
+from rl_vae.sb3.vec_latent import VecLatent
+from rl_vae.wrappers.config import ObservationConfig
+
+
+def open_pixels(
+    env_id: str,
+    n_envs: int,
+    encoder: Encoder,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    engine: EngineName = "auto",
+    env_kwargs: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+) -> PixelVecEnv:
+    """Open environments whose observations are the encoder's frames, with the recipe's frame skip.
+
+    Args:
+        env_id: A Gymnasium id.
+        n_envs: Number of environments.
+        encoder: The encoder, whose FrameSpec is applied.
+        recipe: The recipe.
+        seed: Seed of the environments, as `PixelVecEnv` takes it.
+        engine: Environment engine, as in `make_engine`.
+        env_kwargs: Keyword arguments of the environment.
+        workers: Number of processes or threads; None: number of cores.
+
+    Raises:
+        EnvironmentFault: if the environment cannot be opened.
+        ObservationError: if its images do not fit the encoder.
+    """
+    pixels = make_engine(
+        env_id,
+        n_envs,
+        engine=engine,
+        workers=workers,
+        spec=encoder.spec,
+        frame_skip=recipe.frame_skip,
+        image_key=recipe.image_key,
+        env_kwargs=env_kwargs,
+        extras=recipe.extras != "drop",
+    )
+    try:
+        encoder.check_space(pixels.raw_space)
+    except BaseException:
+        pixels.close()
+        raise
+    return PixelVecEnv(pixels, seed)
+
+
+def make_latent_envs(
+    pixels: PixelVecEnv,
+    encoder: Encoder,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    reward_scale: float = 1.0,
+) -> VecLatent:
+    """Wrap environments as a recipe says: actions, episode statistics, rewards, latents.
+
+    Args:
+        pixels: Environments of `open_pixels`; they are closed if an error is raised.
+        encoder: The encoder.
+        recipe: The recipe.
+        seed: Seed of the sampled latents, if the recipe's code is "sample".
+        reward_scale: Factor of the rewards.
+
+    Raises:
+        ConfigError: if the recipe does not fit the environment's actions.
+    """
+    try:
+        venv = wrap_actions(pixels, recipe, reward_scale=reward_scale)
+        config = observation_config(recipe, venv.observation_space)
+        return VecLatent(venv, encoder, config=config, seed=seed)
+    except BaseException:
+        pixels.close()
+        raise
+
+
+def observation_config(recipe: Recipe, space: gym.Space[Any]) -> ObservationConfig:
+    """What a recipe's agent observes, for environments whose observations may be images already.
+
+    The engine has then used the recipe's `image_key`, and no Dict is left.
+    """
+    if isinstance(space, gym.spaces.Dict):
+        return recipe.observation
+    return replace(recipe.observation, image_key=None)
+
+
+def wrap_actions(venv: VecEnv, recipe: Recipe, *, reward_scale: float = 1.0) -> VecEnv:
+    """Wrap environments as `make_latent_envs` does, but leave the observations unchanged.
+
+    Raises:
+        ConfigError: if the recipe does not fit the environment's actions.
+    """
+    converter = ActionConverter(recipe.action_map, venv.action_space)
+    if converter.converts:
+        venv = ConvertActions(venv, converter)
+    venv = VecMonitor(venv)
+    if reward_scale != 1.0:
+        venv = ScaleRewards(venv, reward_scale)
+    check_actions(recipe, venv.action_space)
+    return venv
+
+
+def describe_spaces(venv: VecEnv) -> dict[str, Any]:
+    """Spaces of an agent's environments as JSON values, for its config.json.
+
+    Args:
+        venv: Environments of `make_latent_envs`.
+
+    Raises:
+        ConfigError: if an agent cannot be saved for one of the spaces.
+    """
+    pixels = venv.unwrapped
+    assert isinstance(pixels, PixelVecEnv)
+    actions, extras = venv.action_space, pixels.vector_env.extras_space
+    if isinstance(actions, gym.spaces.Box) and not actions.is_bounded():
+        raise ConfigError(
+            "Agents cannot be saved for this action space.",
+            expected="a Box with finite bounds",
+            got=actions,
+            remedy="limit the actions in a wrapper around the environment, or use an action_map",
+        )
+    return {
+        "action_space": space_to_dict(actions),
+        "environment_action_space": space_to_dict(pixels.action_space),
+        "pixels": pixels.vector_env.source._asdict(),
+        "extras_space": None if extras is None else space_to_dict(extras),
+    }

@@ -1,0 +1,169 @@
+"""The folder of an agent on disk: written, read and checked. Nothing that is read is code.
+
+config.json          environment, recipe, spaces, seed, steps, digests, versions
+policy.safetensors   weights of the policy
+encoder/             the model folder with which the agent was trained
+agent.zip            the same agent for SB3's own `load`, which unpickles; never read here
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import safetensors.torch
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from rl_vae.agents.algorithms import make_policy_only
+from rl_vae.agents.recipe import Recipe
+from rl_vae.errors import TrainingError
+from rl_vae.models.encoder import Encoder
+from rl_vae.models.folder import match_weights
+from rl_vae.system import files
+
+FORMAT = 1
+_RUN_FIELDS = ("env_id", "env_kwargs", "engine", "encoder", "recipe", "seed", "start")
+_RESULT_FIELDS = (
+    *("format", "kind", "action_space", "environment_action_space", "pixels", "extras_space"),
+    *("steps", "seconds", "versions", "files", "digest"),
+)
+_FIELDS = frozenset(_RUN_FIELDS + _RESULT_FIELDS)
+MAX_POLICY_BYTES = 2**30
+"""Largest size of policy.safetensors."""
+_MAX_HISTORY, _MAX_LAYERS, _MAX_UNITS = 1024, 64, 2**16
+
+
+def save_agent(
+    folder: Path, model: BaseAlgorithm, encoder: Encoder, config: dict[str, Any]
+) -> None:
+    """Write the files of an agent into a folder, which the caller renames afterwards.
+
+    Args:
+        folder: An existing folder.
+        model: The trained algorithm.
+        encoder: The encoder, whose files are copied.
+        config: Content of config.json without `files` and `digest`.
+
+    Raises:
+        TrainingError: if a weight is not finite.
+    """
+    weights = {name: value.contiguous() for name, value in model.policy.state_dict().items()}
+    not_finite = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if not_finite:
+        raise TrainingError(
+            "The agent was not saved: training diverged.",
+            expected="finite weights",
+            got=f"NaN or infinity in {', '.join(not_finite)}",
+            remedy="train with a lower learning_rate",
+        )
+    # Cloned, because safetensors rejects tensors that share memory, as SAC's actor and critic do.
+    content = safetensors.torch.save({name: value.clone() for name, value in weights.items()})
+    files.write_whole(folder / "policy.safetensors", content)
+    with files.whole_file(folder / "agent.zip") as temporary:
+        model.save(temporary)
+    shutil.rmtree(folder / "encoder", ignore_errors=True)
+    (folder / "encoder").mkdir()
+    for name in encoder.file_names:
+        files.write_whole(folder / "encoder" / name, (encoder.path / name).read_bytes())
+    names = ("policy.safetensors", "agent.zip")
+    body = {**config, "files": {name: files.file_digest(folder / name) for name in names}}
+    files.write_json(folder / "config.json", {**body, "digest": files.digest(body)})
+
+
+def read_agent_config(path: Path) -> dict[str, Any]:
+    """Read and check the config.json of an agent's folder.
+
+    Raises:
+        FolderError: if it is missing, damaged or of another kind.
+    """
+    return files.read_described(path, "rl_vae agent", FORMAT, "train-agent", _FIELDS)
+
+
+def check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
+    """Check the values in a config.json that may come from a stranger.
+
+    A recipe from a stranger must not cost more memory than the weights of a policy.
+
+    Raises:
+        ValueError: if `train_agent` does not write such a value.
+    """
+    types = {"env_id": str, "engine": str, "env_kwargs": dict, "seed": int, "steps": int}
+    for name, kind in {**types, "files": dict, "encoder": str}.items():
+        if type(config[name]) is not kind:
+            raise ValueError(f"{name} {config[name]!r}")
+    if max(recipe.stack, recipe.actions) > _MAX_HISTORY:
+        raise ValueError(f"stack or actions above {_MAX_HISTORY}")
+    policy = recipe.hyperparameters.get("policy_kwargs", {})
+    if type(policy.get("n_critics", 2)) is not int or not 1 <= policy.get("n_critics", 2) <= 16:
+        raise ValueError(f"n_critics {policy['n_critics']!r}")
+    remaining: list[Any] = [policy]
+    while remaining:
+        value = remaining.pop()
+        children = list(value.values()) if isinstance(value, dict) else value
+        if isinstance(children, list):
+            if len(children) > _MAX_LAYERS:
+                raise ValueError(f"policy_kwargs with more than {_MAX_LAYERS} parts")
+            remaining += children
+        elif isinstance(value, int | float) and abs(value) > _MAX_UNITS:
+            raise ValueError(f"policy_kwargs with a number above {_MAX_UNITS:,}")
+
+
+def read_policy(
+    path: Path,
+    sha256: str,
+    recipe: Recipe,
+    observations: gym.Space[Any],
+    actions: gym.Space[Any],
+) -> BaseAlgorithm:
+    """Read the weights of an agent's policy into the algorithm that its recipe describes.
+
+    Args:
+        path: The agent's folder.
+        sha256: SHA-256 of policy.safetensors.
+        recipe: The recipe.
+        observations: Observation space of the agent.
+        actions: Action space of the agent.
+
+    Raises:
+        FolderError: if the file is damaged, or does not fit the recipe.
+    """
+    file = path / "policy.safetensors"
+    content = files.read_checked(file, sha256, MAX_POLICY_BYTES)
+    try:
+        weights: dict[str, torch.Tensor] = safetensors.torch.load(content)
+    except Exception as error:  # the type of safetensors' exception is private
+        raise files.damaged(file, "a safetensors file", error) from error
+    try:
+        _check_layers(recipe, weights, gym.spaces.flatdim(observations))
+        model = make_policy_only(recipe, observations, actions)
+    except Exception as error:  # SB3 and torch raise various exceptions
+        expected = "a recipe from which a policy can be made"
+        raise files.damaged(path / "config.json", expected, error) from error
+    match_weights(file, weights, model.policy.state_dict())
+    model.policy.load_state_dict(weights)
+    model.policy.set_training_mode(False)
+    return model
+
+
+def _check_layers(recipe: Recipe, weights: Mapping[str, torch.Tensor], inputs: int) -> None:
+    """Check the layers of a recipe before they are built, because building takes memory.
+
+    Raises:
+        ValueError: if the layers have more weights than the file.
+    """
+    available = sum(value.numel() for value in weights.values())
+    remaining: list[Any] = [recipe.hyperparameters.get("policy_kwargs", {}).get("net_arch", [])]
+    while remaining:
+        layers = remaining.pop()
+        if isinstance(layers, dict):
+            remaining += layers.values()
+        elif isinstance(layers, list):
+            widths = [inputs, *(width for width in layers if type(width) is int)]
+            if sum(one * next_ for one, next_ in itertools.pairwise(widths)) > available:
+                raise ValueError("layers with more weights than policy.safetensors has")
+            remaining += [part for part in layers if isinstance(part, list | dict)]
