@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -21,9 +22,11 @@ from little_games import DQN, PPO, SAC
 from mutations import change_json, damage, json_text
 
 from rl_vae import Encoder, FrameDataset
-from rl_vae.agents import agent
 from rl_vae.agents.agent import Agent
+from rl_vae.agents.algorithms import make_policy_only
+from rl_vae.agents.folder import FORMAT, save_agent
 from rl_vae.agents.recipe import Recipe
+from rl_vae.agents.spaces import space_to_dict
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import FolderError, RlVaeError, TrainingError
@@ -338,30 +341,32 @@ RECIPES = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
 def agent_folder(request: Any, encoder: Encoder, tmp_path: Path, monkeypatch: Any) -> Path:
     """An untrained agent; its encoder is read once, and not for every input."""
     recipe: Recipe = RECIPES[request.param]
-    space = {"kind": "Discrete", "n": 3, "start": 0}
+    actions: gym.Space[Any] = gym.spaces.Discrete(3)
     if request.param == "SAC":
-        space = {"kind": "Box", "low": [-1.0, -1.0], "high": [1.0, 1.0]}
-    acts = agent._space_from_dict(space)
-    seen = History(1, encoder.latent_dim, recipe.stack, recipe.actions, acts).observation_space
+        actions = gym.spaces.Box(-1.0, 1.0, (2,))
+    history = History(1, encoder.latent_dim, recipe.stack, recipe.actions, actions)
     config = {
-        "format": agent.FORMAT,
+        "format": FORMAT,
         "kind": "rl_vae agent",
         "env_id": "Made-up-v0",
         "env_kwargs": {},
-        "image_key": None,
+        "pixels": {"kind": "observation", "key": None},
+        "extras_space": None,
         "engine": "gymnasium",
         "encoder": encoder.digest,
         "recipe": recipe.to_dict(),
         "seed": 0,
         "start": None,
-        "action_space": space,
+        "action_space": space_to_dict(actions),
+        "environment_action_space": space_to_dict(actions),
         "steps": 256,
         "seconds": 1.5,
         "versions": {},
     }
     path = tmp_path / "agent"
     path.mkdir()
-    agent.save_agent(path, agent._bare_model(recipe, seen, acts), encoder, config)
+    model = make_policy_only(recipe, history.observation_space, actions)
+    save_agent(path, model, encoder, config)
     monkeypatch.setattr(Encoder, "load", lambda path: encoder)
     return path
 

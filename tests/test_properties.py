@@ -219,7 +219,14 @@ def test_a_recipe_comes_back(
     total, envs, skip, stack = counts
     mapped = ActionMap(tuple(map(tuple, matrix)), tuple(row[0] for row in matrix))
     recipe = Recipe(
-        algorithm, total, envs, skip, stack, actions, action_map=mapped, hyperparameters=arguments
+        algorithm,
+        total,
+        n_envs=envs,
+        frame_skip=skip,
+        stack=stack,
+        actions=actions,
+        action_map=mapped,
+        hyperparameters=arguments,
     )
     assert Recipe.from_dict(files.parse_json(files.canonical_json(recipe.to_dict()))) == recipe
 
@@ -229,12 +236,24 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 @given(
     st.builds(gym.spaces.Discrete, st.integers(1, 2**16), start=st.integers(-9, 9))
+    | st.lists(st.integers(1, 2**16), min_size=1, max_size=4).map(
+        lambda nvec: gym.spaces.MultiDiscrete(nvec, start=[-1] * len(nvec))
+    )
+    | st.builds(gym.spaces.MultiBinary, st.integers(1, 9) | st.just([2, 3]))
+    | st.sampled_from(
+        [
+            gym.spaces.Box(-np.inf, np.inf, (2, 3), np.float64),
+            gym.spaces.Box(0, 255, (4, 4, 3), np.uint8),
+            gym.spaces.Box(np.int64(-3), np.int64(2**40), (1,), np.int64),
+            gym.spaces.Dict({"a": gym.spaces.Discrete(2), "b": gym.spaces.Box(0, 1, (2,))}),
+        ]
+    )
     | st.lists(st.tuples(FLOATS, FLOATS).map(sorted), min_size=1, max_size=4).map(
         lambda pairs: gym.spaces.Box(*np.array(pairs, np.float32).T, dtype=np.float32)
     )
 )
-def test_an_action_space_comes_back(space: gym.Space[Any]) -> None:
-    """Every space that an agent can be saved for is itself again after JSON."""
+def test_a_space_survives_json(space: gym.Space[Any]) -> None:
+    """Every space for which an agent can be saved is the same space after JSON."""
     again = space_from_dict(files.parse_json(files.canonical_json(space_to_dict(space))))
     assert again == space
 

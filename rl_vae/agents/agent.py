@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Agent:
         self.seed: int = config["seed"]
         self.action_space = space_from_dict(config["action_space"])
         self.environment_action_space = space_from_dict(config["environment_action_space"])
-        self.pixels = PixelSource(**config["pixels"])
+        self.pixels = _read_pixels(config["pixels"])
         self.extras_space: gym.spaces.Dict | None = None
         if config["extras_space"] is not None:
             extras = space_from_dict(config["extras_space"])
@@ -202,6 +203,20 @@ class Agent:
 
 def _reload(path: str, encoder: str) -> Agent:
     return Agent.load(path, encoder=encoder)
+
+
+def _read_pixels(values: Mapping[str, Any]) -> PixelSource:
+    """Where an environment's pixels come from, of a config.json.
+
+    Raises:
+        TypeError, ValueError: if the values describe no source.
+    """
+    source = PixelSource(**values)
+    if source.kind not in ("observation", "dict", "render"):
+        raise ValueError(f"pixels {source.kind!r}")
+    if type(source.key) is not (str if source.kind == "dict" else type(None)):
+        raise ValueError(f"pixels {source.kind!r} with the key {source.key!r}")
+    return source
 
 
 def _replace_encoder(own: Encoder, other: Encoder) -> Encoder:

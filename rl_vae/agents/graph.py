@@ -1,6 +1,7 @@
 """One decision of an agent as a torch module: codes and history in, action and history out.
 
-It computes what `LatentPipeline`, SB3's `predict(deterministic=True)` and `ActionConverter` compute.
+It computes the same as `LatentPipeline`, SB3's `predict(deterministic=True)` and
+`ActionConverter`.
 
 Shape letters: N environments, S stack, Z latents, D width of a code, K past actions, A width of a
 past action, F features.
@@ -131,7 +132,7 @@ class _Policy(nn.Module):
 
 
 def _make_action(agent: Agent) -> nn.Module:
-    """Module from the policy's numbers to the environment's action and the past action's numbers."""
+    """Module from the policy's output to the environment's action and the past action."""
     space, environment = agent.action_space, agent.environment_action_space
     match space:
         case spaces.Discrete():
