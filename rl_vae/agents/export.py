@@ -108,12 +108,13 @@ def _merge(agent: Agent) -> bytes:
     encoding = _load((encoder.path / "encoder.onnx").read_bytes(), "encoder_")
 
     # Decision: posterior, history and extras -> action and history.
-    fields, posterior = agent.fields, torch.zeros(2, encoder.latent_dim)
+    fields = agent.fields
+    mu, logvar = torch.zeros(2, 2, encoder.latent_dim)
     history = {"latents": torch.zeros(2, fields.stack, fields.code_width)}
     if fields.actions:
         history["actions"] = torch.zeros(2, fields.actions, fields.action_width)
     inputs = {
-        **{"agent_mu": posterior, "agent_logvar": posterior, "first": torch.tensor([True, False])},
+        **{"agent_mu": mu, "agent_logvar": logvar, "first": torch.tensor([True, False])},
         **history,
         **{name: _example(entries[name]) for name in extras},
     }
