@@ -1,4 +1,4 @@
-"""LatentExtractor: the artifact's own latents in every policy, trained only where it should be."""
+"""LatentExtractor: the encoder's latents in every policy, frozen or fine-tuned."""
 
 import io
 import shutil
@@ -29,11 +29,11 @@ ALGORITHMS: dict[str, tuple[Any, bool, dict[str, Any]]] = {
     "SAC": (SAC, True, {**ONCE, "buffer_size": 300, "tau": 0.25}),
     "DQN": (DQN, False, {**ONCE, "buffer_size": 300, "tau": 0.25, "target_update_interval": 12}),
 }
-"""Each with whether it pushes, and settings under which twelve steps make one update."""
+"""Algorithm, whether its actions are continuous, and settings with one update in twelve steps."""
 
 
 def agent(name: str, path: Any = None, **changes: Any) -> Any:
-    """An agent with a LatentExtractor; changes are arguments of that, or of the algorithm."""
+    """An agent with a LatentExtractor; changes are arguments of the extractor or the algorithm."""
     kind, push, arguments = ALGORITHMS[name]
     own = {key: changes.pop(key) for key in ("fine_tune", "learning_rate") if key in changes}
     rate = changes.pop("policy_rate", 1e-2)
@@ -49,18 +49,18 @@ def agent(name: str, path: Any = None, **changes: Any) -> Any:
 
 
 def extractors(model: Any) -> dict[str, LatentExtractor]:
-    """All of a policy's extractors, by where they are."""
-    found = {
+    """All extractors of a policy, by name."""
+    extractors_by_name = {
         name: module
         for name, module in model.policy.named_modules()
         if isinstance(module, LatentExtractor)
     }
-    assert found
-    return found
+    assert extractors_by_name
+    return extractors_by_name
 
 
 def weights(extractor: LatentExtractor) -> dict[str, torch.Tensor]:
-    """Copies of what its encoder computes with."""
+    """Copies of the weights of its encoder."""
     state = extractor._unregistered[1].state_dict()
     return {name: value.clone() for name, value in state.items()}
 
@@ -69,28 +69,28 @@ def equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> boo
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
-def of_artifact(path: Path) -> dict[str, torch.Tensor]:
+def encoder_weights(path: Path) -> dict[str, torch.Tensor]:
     state = Encoder.load(path).vae.state_dict()
     return {name: value for name, value in state.items() if not name.startswith("decoder.")}
 
 
 def features(model: Any, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What a policy makes of observations as environments give them."""
+    """Features of a policy for observations as environments return them."""
     policy = getattr(model.policy, "actor", getattr(model.policy, "q_net", model.policy))
     with torch.no_grad():
-        seen = policy.extract_features(
+        extracted = policy.extract_features(
             model.policy.obs_to_tensor(observations)[0], policy.features_extractor
         )
-    made: NDArray[np.float32] = seen.numpy()
-    return made
+    result: NDArray[np.float32] = extracted.numpy()
+    return result
 
 
-def shown(env: VecEnv, steps: int = 12) -> NDArray[np.uint8]:
-    """What an environment shows."""
+def observe(env: VecEnv, steps: int = 12) -> NDArray[np.uint8]:
+    """Observations of an environment."""
     env.seed(3)
-    seen = [env.reset()]
-    seen += [env.step(np.array([env.action_space.sample()]))[0] for _ in range(steps)]
-    return np.concatenate(seen)  # type: ignore[arg-type]
+    images = [env.reset()]
+    images += [env.step(np.array([env.action_space.sample()]))[0] for _ in range(steps)]
+    return np.concatenate(images)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("normalize_images", [True, False])
@@ -98,31 +98,31 @@ def shown(env: VecEnv, steps: int = 12) -> NDArray[np.uint8]:
 def test_features_are_the_encoders_latents(
     name: str, normalize_images: bool, trained: Trained, encoder: Encoder
 ) -> None:
-    """Whoever scales the pixels, features equal encode(true frame): colours in their order."""
+    """Features are the latents of the true frame, whether SB3 scales pixels or not."""
     env = DummyVecEnv([Counting])
     model = agent(name, trained.path, env=env, policy_kwargs={"normalize_images": normalize_images})
-    images = shown(env)
+    images = observe(env)
     right = encoder.encode_observations(images)
     assert np.abs(features(model, images) - right).max() < 1e-5
     assert np.abs(features(model, images[..., ::-1].copy()) - right).max() > 1e-2
 
 
 def test_stacked_images_are_encoded_one_by_one(trained: Trained, encoder: Encoder) -> None:
-    """k stacked images become the k latents of each, the oldest first."""
+    """The features of k stacked images are the latents of each, the oldest first."""
     env = VecFrameStack(DummyVecEnv([Counting]), 3)
     model = agent("PPO", trained.path, env=env)
-    images = shown(env)
+    images = observe(env)
     parts = np.split(images, 3, axis=-1)
     right = np.concatenate([encoder.encode_observations(part) for part in parts], axis=1)
-    made = features(model, images)
-    assert made.shape == right.shape and np.abs(made - right).max() < 1e-5
+    result = features(model, images)
+    assert result.shape == right.shape and np.abs(result - right).max() < 1e-5
     assert np.abs(right[5, :4] - right[5, 8:]).max() > 1e-3
 
 
 def test_frames_are_taken_as_they_are(
     trained: Trained, encoder: Encoder, frames: NDArray[np.uint8]
 ) -> None:
-    """Images of the frame's size and not the raw one's are not resized again."""
+    """Images that have the size of frames, and not of raw images, are not resized."""
     model = agent("PPO", trained.path, env=DummyVecEnv([lambda: Showing(frames[0])]))
     assert np.abs(features(model, frames) - encoder.encode(frames)).max() < 1e-5
 
@@ -134,17 +134,20 @@ def test_frames_are_taken_as_they_are(
         ("SAC", {"train_freq": 20, "gradient_steps": 1}),
     ],
 )
-def test_a_frozen_encoder_stays_as_it_is(name: str, changes: dict[str, Any]) -> None:
-    """After 2,000 steps every frozen weight is the artifact's, as is the artifact's digest, and no
-    weight of the VAE is among the policy's."""
+def test_a_frozen_encoder_does_not_change(name: str, changes: dict[str, Any]) -> None:
+    """After 2,000 steps every frozen weight and the digest are those of the model folder, and the
+    policy holds no weight of the VAE."""
     path = little_games.model()
     model = agent(name, **changes)
     model.learn(2_000)
-    found = extractors(model)
-    assert {extractor.features_dim for extractor in found.values()} == {4}
-    assert all(equal(weights(extractor), of_artifact(path)) for extractor in found.values())
-    assert not any(list(extractor.parameters()) for extractor in found.values())
-    assert not any(extractor._unregistered[1].training for extractor in found.values())
+    extractors_by_name = extractors(model)
+    assert {extractor.features_dim for extractor in extractors_by_name.values()} == {4}
+    assert all(
+        equal(weights(extractor), encoder_weights(path))
+        for extractor in extractors_by_name.values()
+    )
+    assert not any(list(extractor.parameters()) for extractor in extractors_by_name.values())
+    assert not any(extractor._unregistered[1].training for extractor in extractors_by_name.values())
     assert Encoder.load(path).digest == little_games.encoder_digest()
     image = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     right = Encoder.load(path).encode_observations(image)
@@ -152,27 +155,27 @@ def test_a_frozen_encoder_stays_as_it_is(name: str, changes: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_fine_tuning_starts_from_the_artifact(name: str) -> None:
-    """Before the first update every copy holds the artifact's weights: PPO's orthogonal
-    initialisation does not reach them, though it reaches the rest."""
+def test_fine_tuning_starts_from_the_model_folder(name: str) -> None:
+    """Before the first update every copy holds the weights of the model folder, although PPO
+    initialises the other weights (`ortho_init`)."""
     model = agent(name, fine_tune=True)
-    right = of_artifact(little_games.model())
+    right = encoder_weights(little_games.model())
     assert all(equal(weights(extractor), right) for extractor in extractors(model).values())
     if name == "PPO":
         assert model.policy.ortho_init and not model.policy.action_net.bias.any()
 
 
 def changed(model: Any, steps: int = 12) -> dict[str, float]:
-    """The largest change of a weight of each encoder, and of everything else, in some steps."""
-    found = extractors(model)
-    before = {name: weights(extractor) for name, extractor in found.items()}
+    """Largest change of a weight of each encoder, and of all others ("rest"), in some steps."""
+    extractors_by_name = extractors(model)
+    before = {name: weights(extractor) for name, extractor in extractors_by_name.items()}
     rest = {
         name: value.detach().clone()
         for name, value in model.policy.named_parameters()
         if ".vae." not in name and "target" not in name
     }
     model.learn(steps, reset_num_timesteps=False)
-    after = {name: weights(extractor) for name, extractor in found.items()}
+    after = {name: weights(extractor) for name, extractor in extractors_by_name.items()}
     moved = {
         name: max(float((after[name][k] - old[k]).abs().max()) for k in old)
         for name, old in before.items()
@@ -185,8 +188,8 @@ def changed(model: Any, steps: int = 12) -> dict[str, float]:
 @pytest.mark.parametrize("learning_rate", [1e-5, None])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_fine_tuning_has_its_own_learning_rate(name: str, learning_rate: float | None) -> None:
-    """Adam's first update moves a weight by its learning rate: the encoder's by its own, where it
-    has one, though SB3 sets that of every parameter group; and each update is one step."""
+    """Adam's first update changes a weight by its learning rate: that of the encoder if it has one,
+    else that of the policy. Each update is one step."""
     moved = changed(agent(name, fine_tune=True, learning_rate=learning_rate))
     assert moved["rest"] == pytest.approx(1e-2, rel=0.02)
     trained = [value for place, value in moved.items() if place != "rest" and "target" not in place]
@@ -195,7 +198,7 @@ def test_fine_tuning_has_its_own_learning_rate(name: str, learning_rate: float |
 
 
 def test_its_own_learning_rate_outlasts_the_policys() -> None:
-    """Where a schedule has brought the policy's learning rate to zero, the encoder's is its own."""
+    """If a schedule sets the policy's learning rate to zero, the encoder still has its own."""
     model = agent("PPO", fine_tune=True, learning_rate=1e-4, policy_rate=lambda left: 0.0)
     moved = changed(model)
     assert moved.pop("rest") == 0
@@ -205,20 +208,20 @@ def test_its_own_learning_rate_outlasts_the_policys() -> None:
 @pytest.mark.parametrize("learning_rate", [1e-3, None])
 @pytest.mark.parametrize("name", ["SAC", "DQN"])
 def test_a_target_follows_its_critic(name: str, learning_rate: float | None) -> None:
-    """No two networks share a weight, and a target's encoder is the Polyak average of its own and
-    its critic's."""
+    """No two networks share a weight. The encoder of a target is the Polyak average of its own and
+    that of the critic."""
     model = agent(name, fine_tune=True, learning_rate=learning_rate)
-    found = extractors(model)
-    places = [value.data_ptr() for one in found.values() for value in one.parameters()]
-    assert len(places) == len(set(places)) == 10 * len(found)
-    target = next(name for name in found if "target" in name)
-    critic = found[target.replace("_target", "")]
-    old = weights(found[target])
+    extractors_by_name = extractors(model)
+    places = [value.data_ptr() for one in extractors_by_name.values() for value in one.parameters()]
+    assert len(places) == len(set(places)) == 10 * len(extractors_by_name)
+    target = next(name for name in extractors_by_name if "target" in name)
+    critic = extractors_by_name[target.replace("_target", "")]
+    old = weights(extractors_by_name[target])
     model.learn(12)
     trained = weights(critic)
     if name == "DQN":  # it averages before it trains
         model.learn(12, reset_num_timesteps=False)
-    new = weights(found[target])
+    new = weights(extractors_by_name[target])
     assert not equal(trained, old)
     for key, value in new.items():
         assert torch.allclose(value, 0.75 * old[key] + 0.25 * trained[key], atol=1e-7)
@@ -233,7 +236,7 @@ def zipped(model: Any) -> io.BytesIO:
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("changes", [{}, {"fine_tune": True, "learning_rate": 1e-3}], ids=str)
 def test_a_saved_agent_acts_the_same(name: str, changes: dict[str, Any]) -> None:
-    """What SB3 saves and loads gives bit for bit the same actions, after training as well."""
+    """An agent that SB3 saved and loaded acts equally to the bit, and can go on training."""
     model = agent(name, **changes)
     model.learn(24)
     file = zipped(model)
@@ -248,19 +251,19 @@ def test_a_saved_agent_acts_the_same(name: str, changes: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("name", ["PPO", "SAC"])
 def test_a_frozen_encoder_is_not_saved(name: str) -> None:
-    """An agent's zip is much smaller than the encoder's weights; fine-tuned, PPO's holds them once,
-    though the policy names them thrice."""
-    size = sum(value.nbytes for value in of_artifact(little_games.model()).values())
+    """The zip of an agent with a frozen encoder is much smaller than the encoder's weights. The zip
+    of a fine-tuned PPO holds them once, although the policy names them three times."""
+    size = sum(value.nbytes for value in encoder_weights(little_games.model()).values())
     assert len(zipped(agent(name)).getvalue()) < 0.2 * size
     tuned = len(zipped(agent(name, fine_tune=True, learning_rate=1e-3)).getvalue())
     assert 1 <= tuned / size / (3 if name == "SAC" else 1) < 1.2
 
 
 @pytest.mark.parametrize("changes", [{}, {"fine_tune": True}], ids=str)
-def test_an_agent_is_bound_to_its_artifact(
+def test_an_agent_needs_its_model_folder(
     changes: dict[str, Any], trained: Trained, tmp_path: Path
 ) -> None:
-    """An agent whose artifact has gone, or was exchanged for another, is not loaded."""
+    """An agent is not loaded if its model folder is missing or holds another model."""
     place = Path(shutil.copytree(little_games.model(), tmp_path / "model"))
     file = zipped(agent("PPO", place, **changes))
     shutil.rmtree(place)
@@ -293,7 +296,7 @@ SPACE = gym.spaces.Box(0, 255, (3, 32, 32), np.uint8)
 
 
 def test_only_a_path_is_taken() -> None:
-    """A module, an Encoder or nothing in the place of a path is refused."""
+    """A module, an Encoder and None are refused."""
     loaded = Encoder.load(little_games.model())
     for wrong in (loaded, loaded.vae, None):
         with refused(ConfigError, "path"):
@@ -328,22 +331,22 @@ def test_settings_out_of_range_are_refused(fine_tune: Any, learning_rate: Any, w
     ids=str,
 )
 def test_other_observations_are_refused(space: gym.Space[Any]) -> None:
-    """Observations that the artifact was not made for are refused before anything is trained."""
+    """Observations that the encoder was not made for are refused before training."""
     with refused(ObservationError, "(3, 32, 32)"):
         LatentExtractor(space, little_games.model())
 
 
-def test_pixels_in_another_scale_than_said_are_refused() -> None:
-    """Two policies that share a dictionary, into which SB3 writes, are not trained on wrong
-    pixels."""
+def test_pixels_in_the_wrong_scale_are_refused() -> None:
+    """Two policies that share a kwargs dictionary, which SB3 writes into, get an error instead of
+    wrong pixels."""
     shared = {"features_extractor_kwargs": {"encoder": str(little_games.model())}}
     agent("PPO", policy_kwargs={**shared, "normalize_images": False}).learn(12)
     with refused(ObservationError, "scale"):
         agent("PPO", policy_kwargs=shared).learn(12)
 
 
-def test_an_extractor_that_is_gone_trains_nothing() -> None:
-    """Its optimizer goes with it, and other optimizers step as ever."""
+def test_a_deleted_extractor_trains_nothing() -> None:
+    """The optimizer of a deleted extractor does not step, and other optimizers do."""
     extractor = LatentExtractor(SPACE, little_games.model(), True, 1e-3)
     parameters, gone = list(extractor.vae.encoder.parameters()), weakref.ref(extractor)
     del extractor

@@ -1,4 +1,4 @@
-"""sb3_watching.py: the same for Stable-Baselines3, in pictures, infos and its logger."""
+"""VecWatch and DriftCallback: pictures, infos and SB3's logger."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def raw() -> VecEnv:
 
 
 def frames(encoder: Encoder) -> VecEnv:
-    """Environments whose workers have applied the encoder's spec."""
+    """Environments that have applied the encoder's spec."""
     return PixelVecEnv(
         make_engine(COUNTING, 2, engine="gymnasium", workers=1, spec=encoder.spec), 0
     )
@@ -35,7 +35,7 @@ def frames(encoder: Encoder) -> VecEnv:
 
 @pytest.fixture(params=["latents of raw", "raw", "frames"])
 def opened(request: pytest.FixtureRequest, encoder: Encoder) -> Opened:
-    """Opens two Countings, watched at every step."""
+    """Opens two Countings in a VecWatch that scores every step."""
     if request.param == "raw":
         return lambda: VecWatch(raw(), encoder.path, every=1)
     if request.param == "frames":
@@ -44,34 +44,34 @@ def opened(request: pytest.FixtureRequest, encoder: Encoder) -> Opened:
 
 
 def test_infos_and_pictures(opened: Opened, encoder: Encoder) -> None:
-    """Every environment's info and picture are of its own frame; the rest stays as it is."""
+    """The info and the picture of an environment are of its own frame; the rest does not change."""
     venv, bare = opened(), opened().venv
     for each in (venv, bare):
         each.seed(7)
     np.testing.assert_array_equal(venv.reset(), bare.reset())
     for _ in range(9):
         actions = np.array([1, 3])
-        seen, rewards, dones, infos = venv.step(actions)
-        seen2, rewards2, dones2, _ = bare.step(actions)
-        for ours, its in ((seen, seen2), (rewards, rewards2), (dones, dones2)):
-            np.testing.assert_array_equal(ours, its)
-        shown = venv._frames
-        assert shown is not None and shown.shape == (2, *encoder.spec.shape)
-        scores = score_frames(encoder.vae, shown)
+        *ours, infos = venv.step(actions)
+        *expected, _ = bare.step(actions)
+        for one, other in zip(ours, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+        frames = venv._frames
+        assert frames is not None and frames.shape == (2, *encoder.spec.shape)
+        scores = score_frames(encoder.vae, frames)
         assert [info["vae_rate"] for info in infos] == scores.rate.tolist()
         assert [info["vae_error"] for info in infos] == scores.error.tolist()
     images = venv.get_images()
     width = 192 * encoder.spec.width // encoder.spec.height
-    for image, frame in zip(images, shown, strict=True):
+    for image, frame in zip(images, frames, strict=True):
         assert image is not None
-        right = cv2.resize(frame, (width, 192), interpolation=cv2.INTER_NEAREST)
-        np.testing.assert_array_equal(image[:, :width], right)
+        expected = cv2.resize(frame, (width, 192), interpolation=cv2.INTER_NEAREST)
+        np.testing.assert_array_equal(image[:, :width], expected)
     venv.close()
     bare.close()
 
 
 def test_vec_video_recorder(opened: Opened, tmp_path: Path) -> None:
-    """SB3's recorder records it from inside other wrappers, though nothing else draws."""
+    """SB3's recorder records it inside other wrappers, although the environment cannot render."""
     pytest.importorskip("moviepy", reason="moviepy is not installed; the extra dev brings it")
     venv: VecEnv = opened()
     if venv.observation_space.dtype == np.float32:
@@ -85,14 +85,14 @@ def test_vec_video_recorder(opened: Opened, tmp_path: Path) -> None:
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) >= 4
 
 
-class Kept(KVWriter):
-    """Keeps what a logger writes."""
+class Recorder(KVWriter):
+    """Keeps the records of a logger."""
 
     def __init__(self) -> None:
-        self.written: list[dict[str, Any]] = []
+        self.records: list[dict[str, Any]] = []
 
     def write(self, key_values: dict[str, Any], *args: Any) -> None:
-        self.written.append(dict(key_values))
+        self.records.append(dict(key_values))
 
     def close(self) -> None:
         pass
@@ -100,7 +100,7 @@ class Kept(KVWriter):
 
 @pytest.mark.parametrize("where", ["VecWatch", "WatchLatents"])
 def test_the_callback_writes_to_the_logger(where: str, encoder: Encoder) -> None:
-    """SB3's logger, TensorBoard among its writers, gets rate, error and drift of each rollout."""
+    """SB3's logger gets rate, error and drift of each rollout."""
     if where == "VecWatch":
         venv: VecEnv = VecWatch(VecLatent(raw(), encoder), every=1)
     else:
@@ -109,17 +109,17 @@ def test_the_callback_writes_to_the_logger(where: str, encoder: Encoder) -> None
             return WatchLatents(LatentObservation(make_env(COUNTING), encoder.path), every=1)
 
         venv = DummyVecEnv([one])
-    kept = Kept()
+    recorder = Recorder()
     model = PPO("MlpPolicy", venv, n_steps=8, batch_size=8, n_epochs=1, device="cpu")
-    model.set_logger(Logger(None, [kept]))
+    model.set_logger(Logger(None, [recorder]))
     model.learn(16, callback=DriftCallback())
-    assert kept.written
-    for record in kept.written:
+    assert recorder.records
+    for record in recorder.records:
         assert record["vae/rate"] > 0 and record["vae/error"] > 0 and record["vae/drift"] == 0
 
 
-def test_there_must_be_something_to_watch(encoder: Encoder) -> None:
-    """Without latents or an encoder it is refused; so is a callback where nothing is watched."""
+def test_an_encoder_is_needed(encoder: Encoder) -> None:
+    """VecWatch needs an encoder, and DriftCallback an environment that scores its frames."""
     with refused(ConfigError, "encoder="):
         VecWatch(raw())
     with refused(ConfigError, "reset"):

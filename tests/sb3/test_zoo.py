@@ -1,4 +1,4 @@
-"""agents/zoo: rl_zoo3 trains on latents by YAML alone, and its enjoy plays what came out."""
+"""agents/zoo: rl_zoo3 trains on latents with our YAML, and its enjoy program plays the agent."""
 
 import importlib.util
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(folder: Path, program: str, env_id: str, *arguments: str) -> str:
-    """Run one of rl_zoo3's programs as a user does; returns what it printed."""
+    """Run a program of rl_zoo3 as a user does; returns its output."""
     done = subprocess.run(
         [sys.executable, "-m", f"rl_zoo3.{program}", "--algo=ppo", f"--env={env_id}", *arguments],
         cwd=folder,
@@ -45,7 +45,7 @@ def run(folder: Path, program: str, env_id: str, *arguments: str) -> str:
 def test_train_and_enjoy(
     env_id: str, model: str, width: int, settings: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """rl_zoo3's train runs with our YAML to the end, normalising; its enjoy loads the result."""
+    """rl_zoo3 trains to the end with our YAML and normalises; its enjoy program loads the agent."""
     frames = collect_frames(
         env_id, tmp_path / "data", n_frames=128, spec=FrameSpec(32, 32), workers=1, progress=False
     )
@@ -58,6 +58,6 @@ def test_train_and_enjoy(
     (agent,) = (tmp_path / "logs" / "ppo").iterdir()
     normalised = pickle.loads((agent / env_id / "vecnormalize.pkl").read_bytes())
     assert normalised.obs_rms.mean.shape == (width,) and normalised.obs_rms.count > 50
-    told = run(tmp_path, "enjoy", env_id, "--folder=logs", "--no-render", "--n-timesteps=99")
-    assert "Loading running average" in told
-    assert ("Mean reward" in told) == (env_id == "CartPole-v1")
+    output = run(tmp_path, "enjoy", env_id, "--folder=logs", "--no-render", "--n-timesteps=99")
+    assert "Loading running average" in output
+    assert ("Mean reward" in output) == (env_id == "CartPole-v1")

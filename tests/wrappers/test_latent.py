@@ -182,8 +182,8 @@ def test_the_environment_can_be_closed_twice(trained: Trained) -> None:
 
 
 def test_a_pickled_environment_holds_no_weights(trained: Trained) -> None:
-    """Its pickle is at most 10 kB larger than that of the environment, before and during an episode,
-    and its copy continues the episode."""
+    """Its pickle is at most 10 kB larger than that of the environment, and its copy continues the
+    episode."""
     env = wrap(trained, STEERED, stack=3, actions=2)
     for _ in range(2):
         pickled = pickle.dumps(env)

@@ -1,4 +1,4 @@
-"""What an encoder takes from an environment, and what it refuses, through every adapter."""
+"""ObservationLayout: images and extras of observations, and refusals, through every adapter."""
 
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,18 @@ from rl_vae.training.result import Trained
 def test_other_environments_are_refused(
     trained: Trained, encoder: Encoder, adapter: str, name: str
 ) -> None:
-    """What an encoder was not made for is refused before the first step: expected, got, remedy."""
-    make, options, got, remedy = MISMATCHES[name]
-    with refused(RlVaeError, got, remedy) as caught:
-        make_adapter(adapter, make, trained.path if adapter == "single" else encoder, **options)
+    """Observations that the encoder was not made for are refused before the first step."""
+    mismatch = MISMATCHES[name]
+    path_or_encoder: Any = trained.path if adapter == "single" else encoder
+    with refused(RlVaeError, mismatch.got, mismatch.remedy) as caught:
+        make_adapter(adapter, mismatch.make, path_or_encoder, **mismatch.options)
     assert isinstance(caught.value, ObservationError | ConfigError)
-    assert remedy in str(caught.value.remedy)
+    assert mismatch.remedy in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_the_only_image_of_a_dict_is_taken(encoder: Encoder, adapter: str) -> None:
-    """A Dict with one image needs no key; one with two needs it, and it decides."""
+    """The image of a Dict needs a key only if the Dict has several images."""
     alone = run_adapter(adapter, lambda: gym.make(MIXED), encoder)
     first, second = (
         run_adapter(
@@ -50,41 +51,43 @@ def test_the_only_image_of_a_dict_is_taken(encoder: Encoder, adapter: str) -> No
         second.observations[0],
         strict=True,
     ):
-        right, mirrored = encoder.encode_observations(
+        expected, mirrored = encoder.encode_observations(
             np.stack([frame_of(moment), frame_of(moment)[::-1]])
         )
-        np.testing.assert_allclose(a[:4], right, rtol=0, atol=1e-6)
-        np.testing.assert_allclose(b["latent"], right, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(a[:4], expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(b["latent"], expected, rtol=0, atol=1e-6)
         np.testing.assert_allclose(c["latent"], mirrored, rtol=0, atol=1e-6)
-        assert np.abs(right - mirrored).max() > 1e-3
+        assert np.abs(expected - mirrored).max() > 1e-3
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_other_entries_follow_flattened(encoder: Encoder, adapter: str) -> None:
-    """After latents and actions come a Dict's other entries, keys sorted, of this step, in bounds,
-    ends of episodes included."""
-    shown = run_adapter(adapter, lambda: gym.make(MIXED), encoder, stack=2, actions=1).observations
+def test_flattened_extras_follow(encoder: Encoder, adapter: str) -> None:
+    """With extras="flatten" the other entries of a Dict, in the order of their keys, follow latents
+    and past actions, at the ends of episodes as well."""
+    observations = run_adapter(
+        adapter, lambda: gym.make(MIXED), encoder, stack=2, actions=1
+    ).observations
     space = make_adapter(adapter, lambda: gym.make(MIXED), encoder, stack=2, actions=1)
     space = getattr(space, "single_observation_space", space.observation_space)
-    for lane in range(2):
-        for moment, observation in zip(moments_of(5 + lane), shown[lane], strict=True):
+    for env in range(2):
+        for moment, observation in zip(moments_of(5 + env), observations[env], strict=True):
             assert observation.shape == (2 * 4 + 4 + 7,) == space.shape
             assert observation[12:].tolist() == extras_of(moment)
             assert space.contains(observation)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_other_entries_are_kept(encoder: Encoder, adapter: str) -> None:
-    """With extras="dict" they stay what they were, beside "latent", ends of episodes included."""
+def test_extras_are_kept(encoder: Encoder, adapter: str) -> None:
+    """With extras="dict" the other entries do not change, and the vector stands under "latent"."""
     options: dict[str, Any] = {"stack": 2, "actions": 1, "extras": "dict"}
-    shown = run_adapter(adapter, lambda: gym.make(MIXED), encoder, **options).observations
+    observations = run_adapter(adapter, lambda: gym.make(MIXED), encoder, **options).observations
     flat = run_adapter(adapter, lambda: gym.make(MIXED), encoder, stack=2, actions=1).observations
     space = make_adapter(adapter, lambda: gym.make(MIXED), encoder, **options)
     space = getattr(space, "single_observation_space", space.observation_space)
     assert list(space) == ["gear", "lamps", "latent", "speed"]
-    for lane in range(2):
+    for env in range(2):
         for moment, kept, flattened in zip(
-            moments_of(5 + lane), shown[lane], flat[lane], strict=True
+            moments_of(5 + env), observations[env], flat[env], strict=True
         ):
             assert kept["gear"] == moment.step % 3
             assert kept["lamps"].tolist() == extras_of(moment)[3:5]
@@ -95,7 +98,7 @@ def test_other_entries_are_kept(encoder: Encoder, adapter: str) -> None:
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_image_alone_can_be_a_dict(encoder: Encoder, adapter: str) -> None:
-    """extras="dict" always gives a Dict, extras="flatten" never."""
+    """extras="dict" always gives a Dict, extras="flatten" always a Box."""
     for make in (lambda: gym.make(COUNTING), lambda: Spaced(spaces.Dict({"a": IMAGE}))):
         for extras, kind in (("dict", spaces.Dict), ("flatten", spaces.Box)):
             env = make_adapter(adapter, make, encoder, extras=extras)
@@ -104,9 +107,9 @@ def test_an_image_alone_can_be_a_dict(encoder: Encoder, adapter: str) -> None:
 
 @pytest.mark.parametrize("adapter", ["single", "vector"])
 def test_a_dict_within_a_dict_is_flattened(encoder: Encoder, adapter: str) -> None:
-    """Entries that hold others are flattened as Gymnasium does it."""
-    shown = run_adapter(adapter, lambda: gym.make(MIXED, deep=True), encoder).observations
-    for moment, observation in zip(moments_of(6), shown[1], strict=True):
+    """A nested Dict is flattened as Gymnasium does it."""
+    observations = run_adapter(adapter, lambda: gym.make(MIXED, deep=True), encoder).observations
+    for moment, observation in zip(moments_of(6), observations[1], strict=True):
         assert observation[4:].tolist() == [moment.step / 32, *extras_of(moment)]
 
 
@@ -115,24 +118,31 @@ def test_a_dict_within_a_dict_is_flattened(encoder: Encoder, adapter: str) -> No
     [spaces.Sequence(SPEED), spaces.Graph(SPEED, None)],
     ids=lambda space: type(space).__name__,
 )
-def test_what_cannot_be_flattened_is_refused(trained: Trained, space: gym.Space[Any]) -> None:
-    """An entry without a fixed number of numbers is refused, and can be kept."""
+def test_extras_that_cannot_be_flattened_are_refused(
+    trained: Trained, space: gym.Space[Any]
+) -> None:
+    """An entry of varying size is an error with "flatten", and none with "dict" or "drop"."""
     env = mixed(a=IMAGE, b=space)()
     with refused(ObservationError, "'b'", "extras='dict'"):
         LatentObservation(env, trained.path)
-    LatentObservation(env, trained.path, extras="dict").reset(seed=0)
+    for extras in ("dict", "drop"):
+        LatentObservation(env, trained.path, extras=extras).reset(seed=0)
 
 
-@pytest.mark.parametrize("extras", ["keep", None, True])
-def test_other_words_are_refused(trained: Trained, extras: Any) -> None:
-    """Entries are flattened or kept, and nothing else."""
-    with refused(ConfigError, "extras", "drop"):
-        LatentObservation(gym.make(COUNTING), trained.path, extras=extras)
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_extras_are_dropped(encoder: Encoder, adapter: str) -> None:
+    """With extras="drop" an observation holds latents and past actions only."""
+    options: dict[str, Any] = {"stack": 2, "actions": 1}
+    make = lambda: gym.make(MIXED)  # noqa: E731
+    dropped = run_adapter(adapter, make, encoder, extras="drop", **options).observations
+    flat = run_adapter(adapter, make, encoder, **options).observations
+    for env in range(2):
+        assert np.array_equal(np.stack(dropped[env]), np.stack(flat[env])[:, :12])
 
 
 @pytest.mark.parametrize("how", ["float", "shape", "none"])
-def test_broken_promises_are_told(trained: Trained, how: str) -> None:
-    """An environment that shows something else than its space says is an error, never a guess."""
+def test_observations_outside_their_space_are_refused(trained: Trained, how: str) -> None:
+    """An image of another type or shape than the observation space is an ObservationError."""
     env = LatentObservation(gym.make(FAULTY, how=how, at=2), trained.path)
     env.reset(seed=1)
     env.step(0)
@@ -142,10 +152,10 @@ def test_broken_promises_are_told(trained: Trained, how: str) -> None:
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_scale_and_colour_are_the_ones_of_training(
+def test_scale_and_colours_are_those_of_training(
     trained: Trained, encoder: Encoder, adapter: str, runtime: Any
 ) -> None:
-    """A red pixel, black and white give the encoder's latents, at ends too; blue gives others."""
+    """Images of one colour give the encoder's latents, at ends too; other colours give others."""
     red = np.zeros((32, 32, 3), np.uint8)
     red[8:24, 8:24, 0] = 255
     images = {"red": red, "blue": red[..., ::-1], "white": red * 0 + 255, "dim": red * 0 + 1}
@@ -153,12 +163,12 @@ def test_scale_and_colour_are_the_ones_of_training(
         Path(trained.path) if adapter == "single" else Encoder.load(trained.path, runtime=runtime)
     )
     for image in images.values():
-        right = encoder.encode(encoder.spec.apply(image)[None])[0]
-        for lane in run_adapter(
+        expected = encoder.encode(encoder.spec.apply(image)[None])[0]
+        for run in run_adapter(
             adapter, lambda im=image: gym.make(SHOWING, image=im), used, steps=3
         ).observations:
-            for latent in lane:
-                np.testing.assert_allclose(latent, right, rtol=0, atol=1e-5)
+            for latent in run:
+                np.testing.assert_allclose(latent, expected, rtol=0, atol=1e-5)
     codes = encoder.encode(np.stack([encoder.spec.apply(image) for image in images.values()]))
     apart = np.abs(codes[:, None] - codes).max(axis=2) + np.eye(len(codes))
     assert apart.min() > 1e-3

@@ -1,4 +1,4 @@
-"""watching.py: what an encoder makes of an environment, in pictures and in infos."""
+"""WatchLatents: pictures and scores of an agent's frames."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ Opened = Callable[[], WatchLatents]
 
 @pytest.fixture(params=["around latents", "around pixels"])
 def opened(request: pytest.FixtureRequest, encoder: Encoder) -> Opened:
-    """Opens Counting, watched at every step."""
+    """Opens Counting in a WatchLatents that scores every step."""
     if request.param == "around pixels":
         return lambda: WatchLatents(make_env(COUNTING), encoder.path, every=1)
     return lambda: WatchLatents(
@@ -30,27 +30,27 @@ def opened(request: pytest.FixtureRequest, encoder: Encoder) -> Opened:
 
 
 def played(env: gym.Env[Any, Any], steps: int = 12) -> list[Any]:
-    """What an environment returns over some episodes, without infos."""
+    """Everything that an environment returns over some episodes, except infos."""
     observation, _ = env.reset(seed=3)
-    seen = [observation]
+    results = [observation]
     for step in range(steps):
         observation, reward, terminated, truncated, _ = env.step(step % 4)
-        seen += [observation, reward, terminated, truncated]
+        results += [observation, reward, terminated, truncated]
         if terminated or truncated:
-            seen.append(env.reset()[0])
-    return seen
+            results.append(env.reset()[0])
+    return results
 
 
 def test_watching_changes_nothing(opened: Opened) -> None:
-    """Observations, rewards and endings are those of the environment that is watched."""
+    """Observations, rewards and endings are those of the wrapped environment."""
     env = opened()
     assert env.observation_space == env.env.observation_space
     for ours, its in zip(played(env), played(opened().env), strict=True):
         np.testing.assert_array_equal(ours, its)
 
 
-def test_every_info_says_how_strange_the_frame_is(opened: Opened, encoder: Encoder) -> None:
-    """Infos hold rate and error of the very frame that the agent sees."""
+def test_infos_hold_the_scores_of_the_frame(opened: Opened, encoder: Encoder) -> None:
+    """Infos hold rate and error of the current frame."""
     env, bare = opened(), make_env(COUNTING)
     image, info = bare.reset(seed=5)[0], env.reset(seed=5)[1]
     for _ in range(3):
@@ -61,7 +61,7 @@ def test_every_info_says_how_strange_the_frame_is(opened: Opened, encoder: Encod
 
 
 def test_the_picture(opened: Opened, encoder: Encoder) -> None:
-    """The picture shows the frame, what is decoded from its mean latents, and a bar for each."""
+    """The picture holds the frame, its reconstruction and a bar for each latent."""
     env, bare = opened(), make_env(COUNTING)
     env.reset(seed=1)
     bare.reset(seed=1)
@@ -84,10 +84,8 @@ def test_the_picture(opened: Opened, encoder: Encoder) -> None:
         assert abs(up - down - min(4, abs(value)) * np.sign(value) * height / 8) <= 1.5
 
 
-def test_nothing_is_decoded_before_it_is_asked_for(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only render decodes for a picture, and only scored steps for a score."""
+def test_only_render_and_scores_decode(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step decodes only if it is scored, and once more for a picture if render is called."""
     decoded: list[int] = []
     decode = Encoder.decode
     monkeypatch.setattr(
@@ -106,7 +104,7 @@ def test_nothing_is_decoded_before_it_is_asked_for(
 
 
 def test_record_video(opened: Opened, tmp_path: Path) -> None:
-    """Gymnasium's RecordVideo records it, though the environment itself draws nothing."""
+    """Gymnasium's RecordVideo records it, although the environment itself cannot render."""
     pytest.importorskip("moviepy", reason="moviepy is not installed; the extra dev brings it")
     env = gym.wrappers.RecordVideo(opened(), str(tmp_path / "videos"))
     env.reset(seed=0)
@@ -120,8 +118,8 @@ def test_record_video(opened: Opened, tmp_path: Path) -> None:
     assert film.read()[1].shape == shape
 
 
-def test_it_is_found_below_other_wrappers(encoder: Encoder) -> None:
-    """Other wrappers may stand between it and the latents."""
+def test_the_encoder_is_read_through_other_wrappers(encoder: Encoder) -> None:
+    """Other wrappers may be between it and LatentObservation."""
     latent = LatentObservation(make_env(COUNTING), encoder.path)
     env = WatchLatents(gym.wrappers.RecordEpisodeStatistics(latent))
     env.reset(seed=0)
@@ -130,7 +128,7 @@ def test_it_is_found_below_other_wrappers(encoder: Encoder) -> None:
 
 @pytest.mark.parametrize("around", ["latents", "pixels"])
 def test_the_spec_makes_it_again(around: str, encoder: Encoder) -> None:
-    """`env.spec`, as JSON too, makes an environment that shows the same."""
+    """An environment made from the JSON of env.spec gives the same infos."""
     if around == "latents":
         env = WatchLatents(LatentObservation(make_env(STEERED), encoder.path), every=2)
     else:
@@ -140,8 +138,8 @@ def test_the_spec_makes_it_again(around: str, encoder: Encoder) -> None:
     assert isinstance(again, WatchLatents) and env.reset(seed=4)[1] == again.reset(seed=4)[1]
 
 
-def test_there_must_be_something_to_watch(encoder: Encoder) -> None:
-    """Without latents or an encoder, or with other observations, it is refused."""
+def test_an_encoder_is_needed(encoder: Encoder) -> None:
+    """It refuses environments without an encoder, other observations, and render before reset."""
     with refused(ConfigError, "encoder="):
         WatchLatents(make_env(COUNTING))
     with refused(ObservationError):
