@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from tqdm.auto import tqdm
+
 from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import Objective
 from rl_vae.training.evaluate import HeldOut, beta_norm
@@ -17,6 +19,15 @@ MAX_BETA = 1000.0
 
 COLLAPSE_SHARE, COLLAPSE_UPDATES = 0.25, 100
 """Share of the updates, and number of updates, before which an empty code raises no alarm."""
+
+COLLAPSE_CURES = {
+    "beta": "lower beta",
+    "free_bits": "give each latent free_bits (0.1)",
+    "capacity": "raise capacity",
+    "adversary": "lower adversary",
+    "warm_up": "raise warm_up",
+}
+"""Cures of an empty code, by the setting of an objective that they change."""
 
 
 class Alarm(NamedTuple):
@@ -57,24 +68,30 @@ def check_beta(objective: Objective, vae: FrameModel) -> list[Alarm]:
     ]
 
 
-def check_collapse(held_out: HeldOut, step: int, total_steps: int) -> list[Alarm]:
+def check_collapse(
+    held_out: HeldOut, objective: Objective, likelihood: str, step: int, total_steps: int
+) -> list[Alarm]:
     """Raise an alarm if no latent is active after a quarter of the updates.
 
     Args:
         held_out: Measures after the last update.
+        objective: The loss; the cure names settings that this objective has.
+        likelihood: Likelihood of the model.
         step: Number of finished updates.
         total_steps: Number of updates of the whole training.
     """
     settled = step >= COLLAPSE_UPDATES and step >= COLLAPSE_SHARE * total_steps
     if held_out.active_units or not settled:
         return []
+    cures = [cure for name, cure in COLLAPSE_CURES.items() if hasattr(objective, name)]
+    gaussian = "take" if likelihood == "gaussian" else "take likelihood='gaussian' with"
+    cures.append(f"{gaussian} a smaller sigma, so that small differences count")
     return [
         Alarm(
             "collapse",
             f"none of {len(held_out.kl_per_dimension)} latents is active (KL {held_out.rate:.2g} "
             "nats): every frame has the same code.",
-            "lower beta, give each latent free_bits (0.1), warm up longer, or take "
-            "likelihood='gaussian' with a smaller sigma, so that small differences count",
+            ", or ".join(cures),
         )
     ]
 
@@ -95,3 +112,22 @@ def check_skipped(skipped: int) -> list[Alarm]:
             "lower the learning_rate",
         )
     ]
+
+
+class AlarmPrinter:
+    """Prints each alarm of a training the first time that it is raised.
+
+    Args:
+        prints: Whether this process prints.
+    """
+
+    def __init__(self, *, prints: bool = True) -> None:
+        self._prints = prints
+        self._printed: set[str] = set()
+
+    def print(self, alarms: list[Alarm]) -> None:
+        """Print the alarms whose names were not printed yet."""
+        for alarm in alarms:
+            if self._prints and alarm.name not in self._printed:
+                self._printed.add(alarm.name)
+                tqdm.write(str(alarm))

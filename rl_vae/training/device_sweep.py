@@ -53,28 +53,32 @@ def train_on_device(
                     events.append(JobMessage(name, "result", training.finish()))
             yield from events
         while active:
-            # Launch as many updates of each training as all have prepared
-            for name, training in list(active.items()):
-                with _events(active, name) as events:
-                    if training.graphed is not None:
-                        training.prepare_updates()
-                yield from events
-            graphed = [each.graphed for each in active.values() if each.graphed is not None]
-            n = min((each.left for each in graphed), default=0)
-            if n:
-                runner.run(graphed, n)
-
-            # Take their results, end epochs, and finish trainings
-            for name, training in list(active.items()):
-                with _events(active, name) as events:
-                    _end_updates(training, n)
-                    if training.done:
-                        events.append(JobMessage(name, "result", training.finish()))
-                yield from events
-            yield None
+            yield from _advance_all(active, runner)
     finally:
         for training in active.values():
             training.close()
+
+
+def _advance_all(
+    active: dict[str, VAETraining], runner: GraphRunner
+) -> Generator[JobMessage | None, None, None]:
+    """Make as many updates of each training as all have prepared; end epochs and trainings."""
+    for name, training in list(active.items()):
+        if training.graphed is not None:
+            with _events(active, name) as events:
+                training.prepare_updates()
+            yield from events
+    graphed = [training.graphed for training in active.values() if training.graphed is not None]
+    n = min((step.left for step in graphed), default=0)
+    if n:
+        runner.run(graphed, n)
+    for name, training in list(active.items()):
+        with _events(active, name) as events:
+            _end_updates(training, n)
+            if training.done:
+                events.append(JobMessage(name, "result", training.finish()))
+        yield from events
+    yield None
 
 
 def _end_updates(training: VAETraining, n_updates: int) -> None:

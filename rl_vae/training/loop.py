@@ -24,7 +24,7 @@ from rl_vae.errors import FolderError, TrainingError
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import ModelFolder
 from rl_vae.system import files
-from rl_vae.training.alarms import Alarm, check_beta, check_collapse, check_skipped
+from rl_vae.training.alarms import Alarm, AlarmPrinter, check_beta, check_collapse, check_skipped
 from rl_vae.training.batches import BatchReader, shards_in_memory
 from rl_vae.training.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.training.config import TrainConfig
@@ -40,7 +40,7 @@ from rl_vae.training.evaluate import HeldOut, evaluate_vae
 from rl_vae.training.log import TrainingLog, make_record
 from rl_vae.training.result import Trained, describe_run, save_weights, write_model
 from rl_vae.training.state import initial_state
-from rl_vae.training.step import TrainStep, Update, measure_median_frame
+from rl_vae.training.step import TrainStep, Update, measure_median_frame, not_finite
 
 MAX_SKIPPED = 20
 """Number of skipped updates in a row that end a training with an error."""
@@ -94,7 +94,7 @@ class VAETraining:
         self.batch_size = min(config.batch_size, len(self.split.train))
         self.total_steps = config.total_steps(len(self.split.train))
         self._updates: list[Update] = []  # of this epoch
-        self._printed: set[str] = set()  # names of alarms
+        self._alarms = AlarmPrinter(prints=group.is_main_process)
         self._device_frames, self._progress = frames, progress
         self._resources, self._readers = ExitStack(), ExitStack()
 
@@ -161,12 +161,13 @@ class VAETraining:
 
     def end_epoch(self) -> None:
         """Measure the held-out frames, print alarms, and write a record and a checkpoint."""
+        objective, likelihood = self.config.objective, self.vae_config.likelihood
         with self._user_errors():
             held_out = evaluate_vae(
                 self.state.vae,
                 self.dataset,
                 self.split.held_out,
-                self.config.objective,
+                objective,
                 self.config.batch_size,
                 self.state.discriminator,
                 self.step.median_frame,
@@ -175,14 +176,14 @@ class VAETraining:
             )
             finite = [update for update in self._updates if update.finite]
             if not (math.isfinite(held_out.loss) and finite):
-                raise _not_finite(self.state.step, held_out.loss)
+                raise not_finite(self.state.step, held_out.loss)
             self.state.seconds = time.perf_counter() - self._start
             alarms = [
-                *check_beta(self.config.objective, self.state.vae),
-                *check_collapse(held_out, self.state.step, self.total_steps),
+                *check_beta(objective, self.state.vae),
+                *check_collapse(held_out, objective, likelihood, self.state.step, self.total_steps),
                 *check_skipped(len(self._updates) - len(finite)),
             ]
-            self._print(alarms)
+            self._alarms.print(alarms)
             self._save(make_record(self.step, finite, held_out, alarms), held_out)
             self._updates.clear()
 
@@ -247,7 +248,7 @@ class VAETraining:
         )
         self._bar = self._readers.enter_context(bar)
         self._start = time.perf_counter() - state.seconds
-        self._print(check_beta(config.objective, state.vae))
+        self._alarms.print(check_beta(config.objective, state.vae))
         self.graphed: GraphedStep | None = None
         if replays_updates(config, self.group):
             fits = shards_in_memory(self.dataset, config) is None
@@ -262,14 +263,7 @@ class VAETraining:
         self._bar.update(len(updates) * self.batch_size)
         last = self._updates[-MAX_SKIPPED:]
         if len(last) == MAX_SKIPPED and not any(update.finite for update in last):
-            raise _not_finite(self.state.step, last[-1].loss)
-
-    def _print(self, alarms: list[Alarm]) -> None:
-        """Print each alarm once."""
-        for alarm in alarms:
-            if alarm.name not in self._printed and self.group.is_main_process:
-                self._printed.add(alarm.name)
-                tqdm.write(str(alarm))
+            raise not_finite(self.state.step, last[-1].loss)
 
     def _save(self, record: dict[str, Any], held_out: HeldOut) -> None:
         """Write the record, a checkpoint, and the weights if they are the best so far."""
@@ -299,12 +293,3 @@ class VAETraining:
                 got=str(error),
                 remedy="free some space, then run the same command again: it resumes the training",
             ) from error
-
-
-def _not_finite(step: int, loss: float) -> TrainingError:
-    return TrainingError(
-        f"The loss is not finite in step {step}.",
-        expected="a finite loss",
-        got=repr(loss),
-        remedy="train with a lower learning_rate; the last checkpoint is kept",
-    )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.errors import TrainingError
 from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import LossInputs
 from rl_vae.objectives.divergences import kl_per_dimension
@@ -214,3 +215,13 @@ def measure_median_frame(dataset: FrameDataset, train: NDArray[np.int64]) -> Ten
     chosen = train[np.linspace(0, len(train) - 1, n).astype(np.int64)]
     median = np.median(dataset.frames(chosen), axis=0).round().astype(np.uint8)
     return FrameModel.to_input(torch.from_numpy(median)[None])[0]
+
+
+def not_finite(step: int, loss: float) -> TrainingError:
+    """The error of a training whose loss is not finite after update `step`."""
+    return TrainingError(
+        f"The loss is not finite in step {step}.",
+        expected="a finite loss",
+        got=repr(loss),
+        remedy="train with a lower learning_rate; the last checkpoint is kept",
+    )

@@ -182,12 +182,13 @@ def _follow(
                 done += sum(_saved_updates(out, name) for name in runs if name not in ended)
                 bar.update(done - bar.n)
                 bar.set_postfix(finished=len(results))
-            elif message.kind == "result":
+                continue
+            if message.kind == "result":
                 results[message.job] = message.value
-            else:
-                tqdm.write(f"{message.job}: {message.value}")
-                if message.kind == "failed":
-                    failures[message.job] = message.value
+                continue
+            tqdm.write(f"{message.job}: {message.value}")
+            if message.kind == "failed":
+                failures[message.job] = message.value
     return failures
 
 

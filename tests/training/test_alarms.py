@@ -67,11 +67,24 @@ def test_a_beta_for_means_raises_the_alarm() -> None:
     ("active", "step", "raised"), [(0, 250, True), (0, 240, False), (1, 250, False), (0, 99, False)]
 )
 def test_an_empty_code_raises_the_alarm(active: int, step: int, raised: bool) -> None:
-    """With no active latent a quarter of the updates done, the posterior has collapsed."""
+    """No active latent after a quarter of the updates, and 100 at least, is a collapse."""
     total = 1000 if step != 99 else 100
-    alarms = check_collapse(measured(active), step, total)
+    alarms = check_collapse(measured(active), Beta(), "gaussian", step, total)
     assert [alarm.name for alarm in alarms] == ["collapse"] * raised
-    assert all("free_bits" in alarm.cure for alarm in alarms)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize(
+    "objective", [Beta(), BetaTC(), Capacity(), FactorVAE(), Autoencoder()], ids=repr
+)
+def test_the_cure_of_a_collapse_names_settings_that_exist(
+    objective: Objective, likelihood: str
+) -> None:
+    """The cure names no setting that another objective has, and the likelihood only if it helps."""
+    (alarm,) = check_collapse(measured(0), objective, likelihood, 1000, 1000)
+    for name in ("beta", "free_bits", "warm_up", "capacity", "adversary"):
+        assert (name in alarm.cure) == hasattr(objective, name)
+    assert ("likelihood='gaussian'" in alarm.cure) == (likelihood != "gaussian")
 
 
 def test_skipped_updates_raise_the_alarm() -> None:

@@ -118,7 +118,7 @@ def test_a_run_that_fails_is_named_after_the_others_are_finished(sweeping: Sweep
 @pytest.mark.parametrize(
     ("runs", "workers", "got"),
     [
-        ({}, None, "none"),
+        ({}, None, "no run"),
         ({"../beta": TrainConfig()}, None, "../beta"),
         ({"beta.partial": TrainConfig()}, None, "beta.partial"),
         ({"": TrainConfig()}, None, "''"),
