@@ -1,14 +1,13 @@
-"""What collecting costs: its rate against bare stepping, and its memory against its length.
+"""Benchmark: speed of collecting frames against bare stepping, and growth of its memory.
 
-rate_share      frames per second of a whole collect_frames call, start-up, hashing and disk
-                included, over those of the same engine stepped bare: the same lanes, workers,
-                FrameSpec and policy, its frames thrown away, start-up not counted. Measured in
-                turn; the median of the rounds' ratios.
-raw_share       the same over stepping and drawing alone: the images are not even cropped and
-                resized. The rest is what making them small costs, which rendered CartPole shows:
-                its 400 x 600 pixels take 0.5 ms beside 0.9 ms of stepping and drawing.
-rss_growth_mb   peak resident memory of all processes of a collection of 100,000 frames, less that
-                of one of 10,000: each collection in a process of its own.
+rate_share      frames/s of a whole collect_frames call (with start-up, hashing and disk) / frames/s
+                of the same engine, environments, workers, FrameSpec and policy whose frames are not
+                kept, without start-up. Measured in turn; median of the rounds' ratios.
+raw_share       the same against stepping and drawing without cropping and resizing. For rendered
+                CartPole (400 x 600 pixels) resizing takes 0.5 ms per frame, stepping and drawing
+                0.9 ms.
+rss_growth_mb   peak resident memory of all processes for 100,000 frames, minus that for 10,000
+                frames. Each collection runs in a process of its own.
 """
 
 import argparse
@@ -57,7 +56,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of rates, from 1 up")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
-        "--quick", action="store_true", help="one round, fewer frames: figures of no worth"
+        "--quick", action="store_true", help="one round, fewer frames: the figures are meaningless"
     )
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -83,19 +82,19 @@ def main() -> None:
         raw_share = statistics.median(kept / raw for raw, _, kept in rates)
         print(f"{workload.engine:10} {workload.env_id:13} {raw:8,.0f} {bare:8,.0f} ", end="")
         print(f"{kept:8,.0f} {share:10.3f} {raw_share:9.3f}", end=" ", flush=True)
-        few, many = (
+        short, long = (
             peak_memory(workload._replace(frames=n), arguments.workers) for n in (10_000, most)
         )
-        print(f"{few:13,.1f} {many:11,.1f} {many - few:14,.1f}", flush=True)
+        print(f"{short:13,.1f} {long:11,.1f} {long - short:14,.1f}", flush=True)
         figures |= {
             f"{workload.engine}_raw_rate": raw,
             f"{workload.engine}_raw_share": raw_share,
             f"{workload.engine}_bare_rate": bare,
             f"{workload.engine}_kept_rate": kept,
             f"{workload.engine}_rate_share": share,
-            f"{workload.engine}_rss_few_mb": few,
-            f"{workload.engine}_rss_many_mb": many,
-            f"{workload.engine}_rss_growth_mb": many - few,
+            f"{workload.engine}_rss_short_mb": short,
+            f"{workload.engine}_rss_long_mb": long,
+            f"{workload.engine}_rss_growth_mb": long - short,
         }
     # The worse of the two engines stands for both.
     figures["rate_share"] = min(figures[f"{w.engine}_rate_share"] for w in WORKLOADS)
@@ -137,7 +136,7 @@ def measure_rates(workload: Workload, workers: int) -> tuple[float, float, float
 
 
 def bare_seconds(workload: Workload, workers: int, spec: FrameSpec | None) -> float:
-    """Seconds of stepping only. Gymnasium: each process its own lanes, as when collecting."""
+    """Seconds of stepping only. With Gymnasium, each process has its own environments."""
     if workload.engine == "envpool":
         step = open_bare(workload, workers, spec)
         return timed(lambda: step(workload.frames))
@@ -167,17 +166,19 @@ def serve_bare(parent: ParentLink, workload: Workload, spec: FrameSpec | None) -
 
 
 def open_bare(workload: Workload, workers: int, spec: FrameSpec | None) -> Callable[[int], None]:
-    """Open an engine; returns what steps it for a number of frames."""
-    lanes = ENVS_PER_SHARD[workload.engine]
-    engine = make_engine(workload.env_id, lanes, engine=workload.engine, workers=workers, spec=spec)
-    images = engine.reset(training_seeds(lanes, SEED, 0))
-    act = Correlated().start(PolicyContext(engine.action_space, SPEC, 1, lanes, (SEED, 0)))
+    """Open an engine; returns a function that steps it for a number of frames."""
+    n_envs = ENVS_PER_SHARD[workload.engine]
+    engine = make_engine(
+        workload.env_id, n_envs, engine=workload.engine, workers=workers, spec=spec
+    )
+    first = engine.reset(training_seeds(n_envs, SEED, 0))
+    act = Correlated().start(PolicyContext(engine.action_space, SPEC, 1, n_envs, (SEED, 0)))
 
     def step(frames: int) -> None:
-        seen, fresh = images, np.ones(lanes, np.bool_)
-        for _ in range(frames // lanes):
-            taken = engine.step(act(seen, fresh))
-            seen, fresh = taken.images, taken.ended
+        images, is_first = first, np.ones(n_envs, np.bool_)
+        for _ in range(frames // n_envs):
+            result = engine.step(act(images, is_first))
+            images, is_first = result.images, result.ended
         engine.close()
 
     return step

@@ -1,17 +1,18 @@
-"""From raw observations to latents: ours against what a user writes by hand, in turn, in one run.
+"""Benchmark: from raw observations to latents, rl_vae against a typical hand-written wrapper.
 
-By hand: for each environment cv2.resize, torch.from_numpy, permute, / 255, one eager forward pass.
-Ours: Encoder.encode_observations, all environments in one call. Raw frames are CarRacing's,
-96 x 96 x 3, of which the lowest 12 rows are cut off; both give the same 32 numbers.
+Hand-written: for each environment cv2.resize, torch.from_numpy, permute, / 255 and one eager
+forward pass. rl_vae: one call of Encoder.encode_observations for all environments. The raw frames
+are those of CarRacing, 96 x 96 x 3, without the lowest 12 rows. Both give 32 numbers. Both are
+measured in turn in one run.
 
-speedup_batch_N         time by hand / our time for N environments. By hand runs the convolutions
-                        that hand-made wrappers have, World Models'; ours the default network.
-same_network_batch_N    the same with the default network on both sides: what the runtime, the
-                        batching and the preprocessing give without the network.
+speedup_batch_N         time of the hand-written wrapper / time of rl_vae, for N environments. The
+                        wrapper has World Models' network, rl_vae the default network.
+same_network_batch_N    the same with the default network on both sides: the effect of the runtime,
+                        the batching and the preprocessing without the network.
 world_models_batch_N    the same with World Models' network on both sides.
-share_of_limit          multiply-adds per second of our encoding at batch 64, without resizing, over
-                        those of the best matrix product that these cores do.
-preprocess_share_N      part of our time that cropping and resizing take.
+share_of_limit          multiply-adds/s of encoding at batch size 64, without resizing / those of
+                        the fastest matrix product on these cores.
+preprocess_share_N      share of rl_vae's time for cropping and resizing.
 """
 
 import argparse
@@ -68,11 +69,11 @@ def make_encoders(folder: Path) -> dict[str, Encoder]:
     dataset = collect_frames(
         "CarRacing-v3", folder / "data", n_frames=256, spec=SPEC, seed=SEED, progress=False
     )
-    few = TrainConfig(steps=2, seed=SEED)
+    config = TrainConfig(steps=2, seed=SEED)
     return {
         network: Encoder.load(
             train_vae(
-                dataset, folder / network, VAEConfig(network=network), few, progress=False
+                dataset, folder / network, VAEConfig(network=network), config, progress=False
             ).path
         )
         for network in NETWORKS

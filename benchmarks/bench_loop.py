@@ -1,16 +1,15 @@
-"""Where an agent's time goes: CarRacing-v3 by EnvPool, 16 environments, on latents and on pixels.
+"""Benchmark: training time of agents on latents and on pixels, CarRacing-v3 in EnvPool.
 
-Both sides have the same environments, frames (64 x 64, three stacked, actions held for four
-steps), SB3 algorithm and hyperparameters, in turn in one run. Latents: PPO or SAC with MlpPolicy
-behind VecLatent. Pixels: SB3's CnnPolicy behind VecFrameStack.
+Both sides have the same 16 environments, frames (64 x 64, three stacked, each action repeated for
+four steps), SB3 algorithm and hyperparameters, and are measured in turn in one run. Latents: PPO or
+SAC with MlpPolicy on VecLatent. Pixels: SB3's CnnPolicy on VecFrameStack.
 
-encode_share     part of a rollout (environments, preprocessing, encoding, policy) that cropping,
-                 resizing and encoding take.
-ppo_speedup      decisions per second of PPO.learn, rollouts and updates, latents over pixels.
-ppo_update_speedup   the same of the updates alone.
-sac_speedup      decisions per second of SAC.learn with one update for each decision, latents over
-                 pixels.
-replay_ratio     bytes that SB3's replay buffer holds for one transition, pixels over latents.
+encode_share         share of a rollout (environments, preprocessing, encoding, policy) for
+                     cropping, resizing and encoding
+ppo_speedup          decisions/s of PPO.learn (rollouts and updates), latents / pixels
+ppo_update_speedup   the same for the updates only
+sac_speedup          decisions/s of SAC.learn with one update per decision, latents / pixels
+replay_ratio         bytes of one transition in SB3's replay buffer, pixels / latents
 """
 
 import argparse
@@ -35,7 +34,7 @@ from rl_vae.sb3 import PixelVecEnv, VecLatent
 from rl_vae.system.provenance import write_figures
 
 SPEC = FrameSpec(crop=(0, 12, 0, 0))
-LANES, SKIP, STACK, SEED = 16, 4, 3, 0
+N_ENVS, SKIP, STACK, SEED = 16, 4, 3, 0
 PPO_SETTINGS: dict[str, Any] = {"n_steps": 128, "batch_size": 256, "n_epochs": 10}
 # One update for each decision: sixteen after each step of sixteen environments.
 SAC_SETTINGS: dict[str, Any] = {
@@ -43,7 +42,7 @@ SAC_SETTINGS: dict[str, Any] = {
     "buffer_size": 10_000,
     "learning_starts": 160,
     "train_freq": 1,
-    "gradient_steps": LANES,
+    "gradient_steps": N_ENVS,
 }
 
 
@@ -53,7 +52,9 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--rounds", type=int, default=3, help="latents and pixels in turn")
-    parser.add_argument("--quick", action="store_true", help="one round: figures of no worth")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round: the figures are meaningless"
+    )
     arguments = parser.parse_args()
     rounds = 1 if arguments.quick else arguments.rounds
     torch.set_num_threads(2)
@@ -67,9 +68,9 @@ def main() -> None:
             engine="envpool",
             progress=False,
         )
-        few = TrainConfig(steps=2, seed=SEED)  # speed does not depend on the weights
+        config = TrainConfig(steps=2, seed=SEED)  # speed does not depend on the weights
         encoder = Encoder.load(
-            train_vae(dataset, Path(folder) / "vae", train_config=few, progress=False).path
+            train_vae(dataset, Path(folder) / "vae", train_config=config, progress=False).path
         )
         figures = measure(encoder, rounds)
     for name, value in figures.items():
@@ -115,11 +116,11 @@ def measure(encoder: Encoder, rounds: int) -> dict[str, float]:
 
 
 def per_step(splits: list[dict[str, float]], part: str) -> float:
-    return 1e3 * statistics.median(s[part] / (s["decisions"] / LANES) for s in splits)
+    return 1e3 * statistics.median(s[part] / (s["decisions"] / N_ENVS) for s in splits)
 
 
 def open_venv(encoder: Encoder, observed: str) -> VecEnv:
-    engine = make_engine("CarRacing-v3", LANES, engine="envpool", spec=SPEC, frame_skip=SKIP)
+    engine = make_engine("CarRacing-v3", N_ENVS, engine="envpool", spec=SPEC, frame_skip=SKIP)
     pixels = PixelVecEnv(engine, SEED)
     if observed == "pixels":
         return VecFrameStack(pixels, STACK)
@@ -131,7 +132,7 @@ def run_ppo(encoder: Encoder, observed: str) -> dict[str, float]:
     venv = open_venv(encoder, observed)
     policy = "MlpPolicy" if observed == "latents" else "CnnPolicy"
     model = PPO(policy, venv, seed=SEED, device="cpu", **PPO_SETTINGS)
-    per_rollout = LANES * int(PPO_SETTINGS["n_steps"])
+    per_rollout = N_ENVS * int(PPO_SETTINGS["n_steps"])
     spent: dict[str, float] = defaultdict(float)
     with (
         timed(spent, PixelVecEnv, "step_wait", "environment and preprocessing"),
@@ -157,9 +158,9 @@ def run_sac(encoder: Encoder, observed: str) -> float:
     venv = open_venv(encoder, observed)
     policy = "MlpPolicy" if observed == "latents" else "CnnPolicy"
     model = SAC(policy, venv, seed=SEED, device="cpu", **SAC_SETTINGS)
-    clock = Clock(SAC_SETTINGS["learning_starts"] + 2 * LANES)
+    clock = Clock(SAC_SETTINGS["learning_starts"] + 2 * N_ENVS)
     model.learn(
-        SAC_SETTINGS["learning_starts"] + (10 if observed == "latents" else 4) * LANES, clock
+        SAC_SETTINGS["learning_starts"] + (10 if observed == "latents" else 4) * N_ENVS, clock
     )
     venv.close()
     return clock.decisions / clock.seconds
@@ -177,7 +178,7 @@ class Clock(BaseCallback):
         now = time.perf_counter()
         if self.num_timesteps >= self.start:
             if self.began:
-                self.seconds, self.decisions = now - self.began, self.decisions + LANES
+                self.seconds, self.decisions = now - self.began, self.decisions + N_ENVS
             else:
                 self.began = now
         return True

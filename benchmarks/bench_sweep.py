@@ -1,17 +1,18 @@
-"""Several VAEs at once on a CPU: which way costs least?
+"""Benchmark: three ways to train several VAEs at once on a CPU.
 
-Updates of K models of 64 x 64 x 3 frames in float32, batch 64 each, in turn:
+Updates of K models on 64 x 64 x 3 frames in float32, batch size 64, in turn:
 
-one_thread      each model by itself, one thread: what a process of a sweep does
-all_threads     one model after the other, with as many threads as there are cores
-stacked         the weights of all models stacked, one vmap over them (its convolutions are grouped)
+one_thread      each model alone with one thread, as in a process of a sweep
+all_threads     one model after the other, with as many threads as cores
+stacked         the weights of all models stacked, one vmap over them (with grouped convolutions)
 
-Milliseconds are processor time of one model's update, all threads together, least of the rounds:
-on C cores no way can take less than that divided by C, and processes of one thread take just that.
-So what else the machine does decides nothing. `_wall` is the time on the clock, for quiet machines.
+Milliseconds are processor time of all threads for one update of one model, minimum of the rounds.
+On C cores, no way takes less than that divided by C; processes with one thread take exactly that.
+Processor time does not depend on other processes of the machine. `_wall` is elapsed time, for idle
+machines.
 
-all_threads_ratio   processor time against one_thread's: above 1 processes are faster
-stacked_ratio       the same of stacked
+all_threads_ratio   processor time of all_threads / one_thread; above 1, processes are faster
+stacked_ratio       processor time of stacked / one_thread
 """
 
 import argparse
@@ -102,8 +103,8 @@ def stacked(losses: list[Loss], x: Tensor, noise: Tensor) -> Callable[[], None]:
     optimizer = torch.optim.Adam(weights.values(), fused=True)
 
     def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], *inputs: Tensor) -> Tensor:
-        made: Tensor = functional_call(losses[0], (weights, buffers), inputs)
-        return made
+        loss: Tensor = functional_call(losses[0], (weights, buffers), inputs)
+        return loss
 
     def update() -> None:
         optimizer.zero_grad()

@@ -1,32 +1,32 @@
-"""Training: ours against the loop that a user writes and Pythae's trainer, in one run.
+"""Benchmark: training speed against a typical hand-written loop and against Pythae's trainer.
 
-The peer loop is a torch DataLoader over the same frames in memory, which ToTensor-style makes each
-one a float image, an eager model in float32, Adam, and loss.item() in each update. Pythae 0.1.2 is
-its own trainer with the same network, on float images in memory; where it is not installed
-(pip install pythae), it is left out, with a word. All use the same frames, batches of the same
-size, and the loss of rl_vae.Beta, but for Pythae, which has its own squared error. Images/s count
-updates only, in rounds one after the other; time to a loss is all but measuring held-out frames.
+The hand-written loop has a torch DataLoader over the same frames in memory, which converts each
+frame to float, an eager model in float32, Adam, and loss.item() in each update. Pythae 0.1.2 uses
+its own trainer with the same network, on float images in memory; it is skipped if it is not
+installed (pip install pythae). All use the same frames and batch size and the loss of rl_vae.Beta;
+Pythae has its own squared error. Images/s count updates only, in rounds one after the other. The
+time to a loss excludes the measurement of held-out frames.
 
-speedup_same_network   images/s of ours / the peer loop's, both with Burgess' network (median of
-                       the rounds' ratios)
-speedup_default        the same with our default network on both sides
+speedup_same_network   images/s of rl_vae / hand-written loop, Burgess' network (median of the
+                       rounds' ratios)
+speedup_default        the same with the default network on both sides
 speedup_pythae         the same against Pythae's trainer, Burgess' network
-speedup_to_loss        time in which the peer loop with World Models' network comes to some held-out
-                       loss / time in which ours does with the default network, the rate of
-                       learning of each the best of --rates. The loss is what the peer's best run
-                       ends with.
+speedup_to_loss        time until the hand-written loop with World Models' network reaches a
+                       held-out loss / time of rl_vae with the default network. Each has the best
+                       learning rate of --rates. The loss is the last one of the loop's best run.
 
-With --device cuda the peer loop has the same network and batches, a DataLoader with --workers
-processes that pins memory, and loss.item(); ours replays captured updates (rl_vae.training.cuda_graphs). The
-limit is what arithmetic and memory traffic of an update take at the rates of a large bfloat16
-product and of a large copy on that device, whichever is longer; traffic counts every activation
-five times (written and read forward, read backward, its gradient written and read) in bfloat16.
+With --device cuda, the hand-written loop has the same network and batches, a DataLoader with
+--workers processes that pins memory, and loss.item(); rl_vae replays captured updates
+(rl_vae.training.cuda_graphs). The limit is the time for the arithmetic or the memory traffic of an
+update, whichever is longer, at the rates of a large bfloat16 product and of a large copy. Traffic
+counts every activation five times in bfloat16: written and read forward, read backward, its
+gradient written and read.
 
-speedup_batch_128      images/s of ours / the peer loop's, Burgess' network, batches of 128
-speedup_batch_2048     the same, batches of 2,048
-share_of_limit         the limit / what an update of ours takes, batches of 2,048
-sweep_ratio            eight betas side by side, batches of 128 / the same one after the other
-sweep_peer_ratio       eight betas side by side / one model in the peer loop
+speedup_batch_128      images/s of rl_vae / hand-written loop, Burgess' network, batch size 128
+speedup_batch_2048     the same, batch size 2,048
+share_of_limit         limit / time of an update of rl_vae, batch size 2,048
+sweep_ratio            eight betas at once, batch size 128 / the same one after the other
+sweep_peer_ratio       eight betas at once / one model in the hand-written loop
 """
 
 import argparse
@@ -356,12 +356,12 @@ def pythae_way(dataset: FrameDataset, seed: int) -> Callable[[int], float] | Non
         print(f"without Pythae, which cannot be imported ({error})")
         return None
     torch.manual_seed(seed)
-    made = VAE(VAEConfig(network="burgess"), dataset.spec.shape)
+    vae = VAE(VAEConfig(network="burgess"), dataset.spec.shape)
 
     class Encoder(BaseEncoder):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.network = made.encoder
+            self.network = vae.encoder
 
         def forward(self, x: torch.Tensor) -> Any:
             mu, logvar = self.network(x).chunk(2, dim=1)
@@ -370,19 +370,19 @@ def pythae_way(dataset: FrameDataset, seed: int) -> Callable[[int], float] | Non
     class Decoder(BaseDecoder):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.network = made.decoder
+            self.network = vae.decoder
 
         def forward(self, z: torch.Tensor) -> Any:
             return ModelOutput(reconstruction=torch.sigmoid(self.network(z)))
 
     height, width, channels = dataset.spec.shape
-    config = PythaeConfig(input_dim=(channels, height, width), latent_dim=made.config.latent_dim)
+    config = PythaeConfig(input_dim=(channels, height, width), latent_dim=vae.config.latent_dim)
     model = PythaeVAE(config, encoder=Encoder(), decoder=Decoder())
     frames = torch.from_numpy(dataset.frames(dataset.split(0.1, seed).train))
     logging.getLogger("pythae").setLevel(logging.ERROR)
 
     def way(updates: int) -> float:
-        few = VAE.to_input(frames[: updates * BATCH]).contiguous()
+        inputs = VAE.to_input(frames[: updates * BATCH]).contiguous()
         with TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
             settings = BaseTrainerConfig(
                 output_dir=folder,
@@ -392,12 +392,12 @@ def pythae_way(dataset: FrameDataset, seed: int) -> Callable[[int], float] | Non
                 no_cuda=True,
                 seed=seed,
             )
-            data = BaseDataset(few, torch.zeros(len(few)))
+            data = BaseDataset(inputs, torch.zeros(len(inputs)))
             trainer = BaseTrainer(model, data, training_config=settings)
             trainer.prepare_training()
             begin = time.perf_counter()
             trainer.train_step(1)
-            return (time.perf_counter() - begin) / (len(few) / BATCH)
+            return (time.perf_counter() - begin) / (len(inputs) / BATCH)
 
     return way
 
@@ -406,10 +406,10 @@ def to_loss(dataset: FrameDataset, arguments: argparse.Namespace) -> dict[str, f
     """Seconds until the held-out loss that the peer's best run ends with, theirs and ours."""
     seed, steps = arguments.seed, arguments.steps
     split = dataset.split(0.1, seed)
-    few = split.held_out[:: max(1, len(split.held_out) // 256)]
+    indices = split.held_out[:: max(1, len(split.held_out) // 256)]
 
     def measure(vae: VAE) -> float:
-        return evaluate_vae(vae, dataset, few, OBJECTIVE, BATCH).loss
+        return evaluate_vae(vae, dataset, indices, OBJECTIVE, BATCH).loss
 
     def curve(vae: VAE, update: Update, updates: int, every: int) -> list[tuple[float, float]]:
         points, seconds = [], 0.0

@@ -1,14 +1,15 @@
-"""Whether the drift monitor warns when it should and only then, and what watching costs.
+"""Benchmark: false alarms and detections of the drift monitor, and the cost of watching.
 
-Takes what `make demo` made: its VAE knows a random driver's frames, its agent drives on.
+Uses the results of `make demo`: the VAE was trained on frames of a random driver, the agent drives
+further.
 
-Streams of 4,096 frames, of which every 16th is scored, are shown to a monitor each: of new tracks
-driven as for the training frames (a warning there is a false alarm), of the trained agent, and of
-pictures that were changed. STREAM_warned is the share of streams with a warning, STREAM_share the
-mean share of outliers frames at the end of a stream.
+Each stream of 4,096 frames, of which every 16th is scored, has a monitor of its own. There are
+streams of new tracks with the driver of the training frames (a warning is a false alarm), of the
+trained agent, and of changed pictures. STREAM_warned is the share of streams with a warning,
+STREAM_share the mean share of outliers at the end of a stream.
 
-Costs: microseconds of one score, one picture and one step of Gymnasium's CarRacing-v3 through a
-LatentObservation, bare and watched, in turn.
+Costs: microseconds of one score, of one picture, and of one step of Gymnasium's CarRacing-v3 with
+LatentObservation, with and without watching, in turn.
 """
 
 import argparse

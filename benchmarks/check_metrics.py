@@ -1,12 +1,12 @@
-"""Ceilings and floors: every metric of disentanglement on made-up codes of the sprites' factors.
+"""Check: ceilings and floors of every disentanglement metric, on artificial codes of the sprites.
 
-perfect   five latents, each a factor, scaled to mean 0 and variance 1
-spare     perfect, and five that are off (noise of standard deviation .02)
-leak      perfect, and five that are off and leak: a thousandth of each factor
-rotated   perfect, turned by a random rotation
+perfect   five latents, each of them one factor with mean 0 and variance 1
+spare     perfect, and five inactive latents (noise with standard deviation 0.02)
+leak      perfect, and five inactive latents that follow the factors, a thousandth as large
+rotated   perfect, multiplied by a random rotation
 noise     ten latents of noise
 
-The means of the codes are computed from the factors, no picture is drawn.
+The codes are computed from the factors; no picture is drawn.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""What the sprites are worth: how fast they are drawn, which repeat, what their world can return.
+"""Check: drawing speed of the sprites, number of distinct pictures, returns of the environment.
 
-draw_seconds      processor time in which 20,000 random sprites are drawn: median of the rounds.
-distinct          pictures that differ, of the 737,280 on the grid.
-repeats_of_turn   pictures that repeat orientation 0 at 2 pi.
-other_repeats     other pictures that equal one before them; all must differ from it in orientation
-                  alone, and none be a heart, or this script fails.
-straight_return   mean return in rl_vae/Sprites-v0 of going straight to the target.
-random_return     mean return of uniformly random actions.
+draw_seconds      processor time to draw 20,000 random sprites, median of the rounds
+distinct          number of distinct pictures among the 737,280 on the grid
+repeats_of_turn   number of pictures at orientation 2 pi, which repeat orientation 0
+other_repeats     number of other pictures that equal an earlier one. They may differ from it in
+                  orientation only, and no heart may repeat; otherwise this script fails
+straight_return   mean return in rl_vae/Sprites-v0 of the straight path to the target
+random_return     mean return of uniformly random actions
 """
 
 import argparse

@@ -1,7 +1,9 @@
-"""What beta does: KL and distortion of held-out CarRacing frames for beta 0, 1, 4, 16, some seeds.
+"""Study: effect of beta on the KL and the distortion of held-out CarRacing frames.
 
-rate_falls          1 where for every seed the KL falls strictly from each beta to the next
-distortion_rises    1 where for every seed the distortion rises likewise
+Trains beta = 0, 1, 4, 16 with several seeds.
+
+rate_falls          1 if for every seed the KL decreases strictly with beta
+distortion_rises    1 if for every seed the distortion increases strictly with beta
 """
 
 import argparse
@@ -37,18 +39,18 @@ def main() -> None:
             policy=Correlated(bias=(0.0, -0.3, -1.2)),
         )
         for seed in range(arguments.seeds):
-            made: list[HeldOut] = []
+            results: list[HeldOut] = []
             for beta in BETAS:
                 config = TrainConfig(steps=arguments.steps, objective=Beta(beta), seed=seed)
                 out = Path(folder) / f"{seed}-{beta}"
-                made.append(train_vae(dataset, out, VAEConfig(latent_dim=16), config).held_out)
+                results.append(train_vae(dataset, out, VAEConfig(latent_dim=16), config).held_out)
                 print(
-                    f"seed {seed}  beta {beta:4.0f}  rate {made[-1].rate:8.2f}  distortion "
-                    f"{made[-1].distortion:9.2f}  active {made[-1].active_units}",
+                    f"seed {seed}  beta {beta:4.0f}  rate {results[-1].rate:8.2f}  distortion "
+                    f"{results[-1].distortion:9.2f}  active {results[-1].active_units}",
                     flush=True,
                 )
-            falls &= all(less.rate > more.rate for less, more in pairwise(made))
-            rises &= all(less.distortion < more.distortion for less, more in pairwise(made))
+            falls &= all(less.rate > more.rate for less, more in pairwise(results))
+            rises &= all(less.distortion < more.distortion for less, more in pairwise(results))
     print(f"KL falls strictly: {falls}; distortion rises: {rises}")
     if arguments.json:
         figures = {"rate_falls": float(falls), "distortion_rises": float(rises)}

@@ -1,21 +1,20 @@
-"""Training on a dataset four times larger than a memory limit: does it work within it?
+"""Study: training on a dataset that is four times larger than a memory limit.
 
-A dataset of --limit x 4 GiB of coloured noise and ramps is written (no environment is asked for so
-many frames). A process of its own then trains on it, with a quarter of the limit for frames; the
-rest is for Python, torch and the network. Its resident memory is what Linux reports: VmHWM is the
-most it ever was, file pages that reading mapped included; RssAnon, sampled twenty times a second,
-is what cannot be given back. Private writable memory beyond the limit is refused to that process
-(RLIMIT_DATA); address space for thread stacks counts there, too.
+Writes a dataset of 4 x --limit GiB of coloured ramps and noise. Another process trains on it with a
+quarter of the limit for frames. Its resident memory is read from Linux: VmHWM is the largest
+resident memory, including mapped file pages; RssAnon, sampled every 50 ms, is the memory that the
+system cannot take back. Private writable memory beyond the limit is refused to the process
+(RLIMIT_DATA, which includes the address space of thread stacks).
 
-Then what reading ahead is good for: updates on one shard at a time, with it and without, in turn,
-the files put out of the system's cache before each.
+Then measures prefetching: updates on one shard at a time, with and without it, in turn. The files
+are removed from the system's cache before each run.
 
 peak_resident_of_limit    VmHWM / limit
-peak_anonymous_of_limit   the largest RssAnon / limit
+peak_anonymous_of_limit   largest RssAnon / limit
 dataset_of_limit          bytes of frames / limit
-waiting_plain             share of the time in which updates wait for frames, read when asked for
-waiting_ahead             the same, frames read ahead by a thread
-images_ratio              images/s with reading ahead / without (medians of --rounds)
+waiting_plain             share of the time that updates wait for frames, without prefetching
+waiting_ahead             the same with prefetching by a thread
+images_ratio              images/s with prefetching / without (medians of --rounds)
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Every objective of the family on CarRacing frames: does its held-out loss fall, what is drawn?
+"""Study: held-out loss, reconstructions and samples of every objective on CarRacing frames.
 
-Each is trained with its defaults on the same frames, 64 x 64 x 3, by the default network with 32
-latents. One line each: held-out loss after the first epoch and at the end, distortion, rate (for
-those that draw no z half the squared length of the code), bits a value, root mean square error of
-255, active latents. OUT/objectives.png shows, from the top, held-out frames, then for each
-objective in the order of the lines its reconstructions of them and draws of its prior.
+Every objective is trained with its defaults on the same frames, 64 x 64 x 3, with the default
+network and 32 latents. One line per objective: held-out loss after the first epoch and of the best
+epoch, distortion, rate (for objectives that draw no z: half the squared length of the code), bits
+per value, root mean square error of 255, active latents. OUT/objectives.png shows held-out frames
+in the first row; then one row per objective with reconstructions and samples of the prior.
 
-loss_fell   how many of the objectives ended with a lower loss than after the first epoch
+loss_fell   number of objectives whose loss is lower than after the first epoch
 """
 
 import argparse

@@ -1,24 +1,27 @@
-"""Is quality paid for speed? The fast engine against float32 eager, after equal steps.
+"""Study: held-out ELBO of fast training (compute="fast") against float32 in eager mode.
 
-Both train on the same CarRacing frames from the same seeds, batches in the same order. The control
-is float32 eager again, its first weights moved to the next number up: what two runs differ by that
-nobody would tell apart, for training magnifies any rounding. One line a seed: held-out ELBO in nats
-a frame of each, and how far fast engine and control are off float32 eager; positive is better.
-A network that starts with an empty code, such as Burgess', leaves it suddenly, and any rounding
-moves when: while it does, after some 300 updates, the control is off by percents, too.
+Both train on the same CarRacing frames, with equal seeds, batches and numbers of updates. The
+control is float32 in eager mode with every first weight moved to the next larger number. It shows
+how much two equivalent runs differ, because training magnifies rounding. One line per seed: the
+held-out ELBO in nats per frame of each run, and the differences of fast and control from float32;
+positive is better. A network that starts with an empty code, such as Burgess', leaves it suddenly,
+and rounding changes the moment. At that time, after about 300 updates, the control differs by
+percents too.
 
-elbo_worst_percent      the largest absolute difference of all seeds, in percent of float32 eager's
-elbo_mean_percent       the mean difference
-control_worst_percent   the same of the control
-control_mean_percent
-seconds_ratio           seconds of updates, reference / fast, the median of the seeds
+elbo_worst_percent      largest absolute difference over the seeds, in percent of float32's ELBO
+elbo_mean_percent       mean difference
+control_worst_percent   largest absolute difference of the control
+control_mean_percent    mean difference of the control
+seconds_ratio           seconds of updates, float32 / fast, median of the seeds
 """
 
 import argparse
+import contextlib
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -34,10 +37,9 @@ from rl_vae import (
 from rl_vae.models.networks import NETWORKS
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
-from rl_vae.training import loop
 from rl_vae.training.precision import choose_precision
 from rl_vae.training.result import Trained
-from rl_vae.training.state import TrainState
+from rl_vae.training.state import TrainState, initial_state
 
 
 def main() -> None:
@@ -99,20 +101,18 @@ def main() -> None:
 def train(
     dataset: FrameDataset, out: Path, name: str, seed: int, arguments: argparse.Namespace
 ) -> Trained:
-    """One run: "fast", "reference", or "control", the reference from weights next to its own."""
-    initial_state = loop.initial_state
+    """One run: "fast", "reference", or "control" (reference with changed first weights)."""
 
-    def moved(*rest: Any) -> TrainState:
-        state = initial_state(*rest)
+    def moved(*arguments: Any, **options: Any) -> TrainState:
+        state = initial_state(*arguments, **options)
         with torch.no_grad():
             for weight in state.vae.parameters():
                 weight.copy_(torch.nextafter(weight, torch.tensor(torch.inf)))
         return state
 
-    if name == "control":
-        loop.initial_state = moved  # type: ignore[assignment]
-    try:
-        return train_vae(
+    patch = mock.patch("rl_vae.training.loop.initial_state", moved)
+    with patch if name == "control" else contextlib.nullcontext():
+        trained = train_vae(
             dataset,
             out,
             VAEConfig(network=arguments.network),
@@ -121,12 +121,11 @@ def train(
             ),
             progress=False,
         )
-    finally:
-        loop.initial_state = initial_state
+    return trained
 
 
 def elbo(trained: Trained) -> float:
-    """Held out, in nats a frame."""
+    """Held-out ELBO in nats per frame."""
     assert trained.held_out.elbo is not None
     return trained.held_out.elbo
 

@@ -1,18 +1,22 @@
-"""Which beta? Disentanglement, distortion and KL on sprites, for some betas, over some seeds.
+"""Study: disentanglement, distortion and KL on sprites, for several betas and seeds.
 
-The settings are those of Locatello et al. 2019 (Burgess' network, 10 latents, Bernoulli, batch 64)
-but for the number of updates and what follows from it: theirs is 300,000. Everything is kept in
-OUT, and the same command goes on where it was stopped. Seeds take their turns one after the other,
-each with all betas; --finished then scores what there is, as a study that is still at work allows.
+The settings are those of Locatello et al. 2019 (Burgess' network, 10 latents, Bernoulli likelihood,
+batch size 64), except for the number of updates (theirs: 300,000) and the learning rate. Results
+are kept in OUT, and the same command continues an interrupted study. The seeds are trained one
+after the other, each with all betas. With --finished, only the models that exist are scored.
 
-A short study needs another learning rate, and it must rise slowly: after 1,500 updates with 1e-4
-beta 1 stood at 444.5 nats of distortion and 12.2 of KL; with 1e-3 that rises over 75 updates it had
-collapsed (560.2 and 0.07); with 1e-3 that rises over 500 it stood at 115.6 and 18.5 after 900.
+A study with fewer updates needs a larger learning rate with a slow warm-up. Results of beta = 1:
 
-recon, KL    nats a frame, of frames that are not trained on
-active       latents whose mean varies over frames
-others       rl_vae.metrics: 10,000 rows to train on and 5,000 to test; of FactorVAE and
-             BetaVAE --votes and half as many, of DCI, whose trees are slow, --trees and half
+    learning rate   warm-up       updates   distortion   KL (nats)
+    1e-4            none          1,500     444.5        12.2
+    1e-3            75 updates    1,500     560.2        0.07 (collapsed)
+    1e-3            500 updates   900       115.6        18.5
+
+recon, KL    distortion and KL in nats per frame, on held-out frames
+active       number of latents whose mean varies over frames
+others       rl_vae.metrics, with 10,000 training rows and 5,000 test rows. FactorVAE and BetaVAE
+             use --votes training votes and half as many test votes, DCI uses --trees training rows
+             and half as many test rows
 """
 
 import argparse
@@ -103,13 +107,15 @@ def main() -> None:
             train_sweep(dataset, models, runs, vae, workers=arguments.workers)
         except TrainingError as error:
             print(error)
-    made = [name for name in runs if (models / name).is_dir()]
+    trained = [name for name in runs if (models / name).is_dir()]
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-        jobs = [(models / name, arguments.out / f"scores-{name}.json", arguments) for name in made]
-        for name, _ in zip(made, pool.imap(score, jobs, chunksize=1), strict=True):
+        jobs = [
+            (models / name, arguments.out / f"scores-{name}.json", arguments) for name in trained
+        ]
+        for name, _ in zip(trained, pool.imap(score, jobs, chunksize=1), strict=True):
             print(f"scored {name}", flush=True)
     scores = {
-        name: json.loads((arguments.out / f"scores-{name}.json").read_text()) for name in made
+        name: json.loads((arguments.out / f"scores-{name}.json").read_text()) for name in trained
     }
     text, figures = table(scores, arguments)
     print(text)
