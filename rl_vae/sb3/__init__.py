@@ -1,4 +1,4 @@
-"""Latents in Stable-Baselines3: vectorised environments, a features extractor, a watch."""
+"""Latents as observations in Stable-Baselines3: vectorised environments, an extractor, a watch."""
 
 from rl_vae.sb3.action_map import ActionMap, MapActions
 from rl_vae.sb3.extractor import LatentExtractor
