@@ -75,7 +75,7 @@ from rl_vae.models.config import VAEConfig
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.objectives.beta import Beta
 from rl_vae.sb3 import MapActions, PixelVecEnv, play
-from rl_vae.system import files
+from rl_vae.system import files, strict_json
 from rl_vae.system.estimate import t_interval
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import git_commit, machine, package_versions, write_figures
@@ -469,7 +469,7 @@ def stage(
     with Clock(running, anew=not goes_on) as clock:
         result = work(clock) or {}
     content = {**clock.read(), **result}
-    files.write_json(done, content)
+    strict_json.write_json(done, content)
     running.unlink()
     print(f"{path}: {content['seconds']:.0f} s", flush=True)
     return content
@@ -504,7 +504,7 @@ def note_run(home: Path, plan: Plan, seed: int) -> None:
             )
         return
     run = {"plan": plain, "seed": seed, "commit": git_commit(__file__), "machine": machine()}
-    files.write_json(path, {**run, "versions": package_versions()})
+    strict_json.write_json(path, {**run, "versions": package_versions()})
 
 
 def run_encoded(plan: Plan, system: str, seed: int, home: Path, tested: bool) -> None:
@@ -658,7 +658,7 @@ def learn(
 
 def curve_of(agent: Path) -> list[list[float]]:
     """Environment steps, seconds and training return, as the agent's folder keeps them."""
-    lines = files.read_lines(agent / "progress.jsonl")
+    lines = strict_json.read_lines(agent / "progress.jsonl")
     points = [[line["frames"], line["seconds"], line.get("training_return")] for line in lines]
     return [point for point in points if point[2] is not None]
 

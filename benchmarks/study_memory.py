@@ -37,7 +37,7 @@ from rl_vae import FrameDataset, FrameSpec, TrainConfig, VAEConfig, train_vae
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import ShardRows, commit_shard
 from rl_vae.data.streaming import Stream
-from rl_vae.system import files
+from rl_vae.system import strict_json
 from rl_vae.system.provenance import write_figures
 from rl_vae.training.batches import draw_batches
 from rl_vae.training.state import initial_state
@@ -105,7 +105,7 @@ def write_dataset(folder: Path, size: int) -> int:
         factor_names=(),
     )
     folder.mkdir(parents=True)
-    files.write_json(folder / "dataset.json", header.to_dict())
+    strict_json.write_json(folder / "dataset.json", header.to_dict())
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 200, spec.shape[0], dtype=np.uint8)[:, None]
     shard = None

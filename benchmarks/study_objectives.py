@@ -32,7 +32,7 @@ from rl_vae import (
 )
 from rl_vae.models import pictures
 from rl_vae.objectives.base import Objective
-from rl_vae.system import files
+from rl_vae.system import strict_json
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 
@@ -78,7 +78,7 @@ def main() -> None:
             config = TrainConfig(steps=arguments.steps, objective=objective, seed=arguments.seed)
             out = Path(folder) / str(number)
             best = train_vae(dataset, out, train_config=config).held_out
-            first, *_ = files.read_lines(out / "metrics.jsonl")
+            first, *_ = strict_json.read_lines(out / "metrics.jsonl")
             fell += best.loss < first["loss"]
             bits = best.bits_per_dimension
             print(

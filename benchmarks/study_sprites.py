@@ -39,9 +39,10 @@ from rl_vae import (
 from rl_vae.errors import TrainingError
 from rl_vae.models.description import read_config
 from rl_vae.system.estimate import t_interval
-from rl_vae.system.files import write_json, write_whole
+from rl_vae.system.files import write_whole
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import git_commit, machine, write_figures
+from rl_vae.system.strict_json import write_json
 
 MEASURES = (
     "recon",

@@ -5,7 +5,7 @@
     ├── ObservationError   an image or an observation space is not what was promised
     ├── EnvironmentFault   an environment cannot be opened, or failed while it ran
     ├── DatasetError       a folder of frames is missing, damaged, incomplete or in use
-    ├── ArtifactError      a model or agent folder is missing, damaged or of another kind
+    ├── FolderError        a model or agent folder is missing, damaged or of another kind
     └── TrainingError      training cannot start or cannot go on
 
 Each says what was wrong, what was expected, what came and what to do about it, and keeps the
@@ -13,6 +13,8 @@ parts as attributes. Anything else that rl_vae raises is a defect of rl_vae.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 MOST_TEXT = 2000
 """Characters of each part that an error's message shows; its attributes hold all."""
@@ -80,6 +82,16 @@ class DatasetError(RlVaeError):
 
 class FolderError(RlVaeError):
     """A model or agent folder is missing, damaged or of another kind."""
+
+    @classmethod
+    def damaged(cls, path: Path, expected: object, got: object) -> FolderError:
+        """The error for a file of a folder that is missing or does not have the right content."""
+        return cls(
+            f"{path} is missing or damaged.",
+            expected=expected,
+            got=got,
+            remedy="copy the whole folder again, or make it again",
+        )
 
 
 class TrainingError(RlVaeError):

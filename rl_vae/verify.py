@@ -24,7 +24,7 @@ from rl_vae.analysis.comparison.integrity import DATASETS, comparison_checks
 from rl_vae.data.integrity import dataset_checks, repair_dataset
 from rl_vae.errors import FolderError, RlVaeError
 from rl_vae.models.integrity import REPAIRABLE, model_checks, repair_model
-from rl_vae.system import files
+from rl_vae.system import files, strict_json
 from rl_vae.system.integrity import Check, Finding, FolderChecks, make_finding
 from rl_vae.training.integrity import unfinished_model_checks
 
@@ -147,7 +147,9 @@ def _kind_of(path: Path) -> str:
     if (path / "dataset.json").exists() or (path / "manifest.jsonl").exists():
         return "dataset"
     try:
-        config = files.parse_json(files.read_bounded(path / "config.json", files.MOST_JSON))
+        config = strict_json.parse_json(
+            files.read_bounded(path / "config.json", strict_json.MAX_DESCRIPTION_BYTES)
+        )
         kind = config.get("kind") if isinstance(config, dict) else None
     except (OSError, ValueError):
         kind = None

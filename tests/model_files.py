@@ -11,7 +11,7 @@ import onnx
 import safetensors.torch
 from torch import Tensor
 
-from rl_vae.system import files
+from rl_vae.system import hashing
 
 
 def _no_change(config: dict[str, Any]) -> None:
@@ -22,11 +22,11 @@ def correct_digests(folder: Path, change: Callable[[dict[str, Any]], None] = _no
     """Change config.json, and correct all digests in it, as an attacker can."""
     path = folder / "config.json"
     config = json.loads(path.read_text())
-    config["files"] = {name: files.file_digest(folder / name) for name in config["files"]}
+    config["files"] = {name: hashing.file_digest(folder / name) for name in config["files"]}
     change(config)
     config.pop("digest")
-    config["digest"] = files.digest(config)
-    path.write_bytes(files.canonical_json(config))
+    config["digest"] = hashing.digest(config)
+    path.write_bytes(hashing.canonical_json(config))
 
 
 def rewrite_weights(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:

@@ -31,7 +31,7 @@ from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import FolderError, RlVaeError, TrainingError
 from rl_vae.models.folder import read_model
-from rl_vae.system import files
+from rl_vae.system import hashing, strict_json
 from rl_vae.training import checkpoint
 from rl_vae.training.state import TrainState
 from rl_vae.wrappers.history import History
@@ -88,7 +88,9 @@ def changed(content: bytes, rng: random.Random) -> bytes:
 
 def test_strict_json_means_one_thing(attack: Callable[..., None]) -> None:
     """What is taken for JSON is written and read again as the same value."""
-    content = files.canonical_json({**HEADER.to_dict(), "more": [1.5, -0.0, None, True, "\u00fc"]})
+    content = hashing.canonical_json(
+        {**HEADER.to_dict(), "more": [1.5, -0.0, None, True, "\u00fc"]}
+    )
     given = [b""]
 
     def put(rng: random.Random) -> bytes:
@@ -97,10 +99,12 @@ def test_strict_json_means_one_thing(attack: Callable[..., None]) -> None:
 
     def read() -> None:
         try:
-            value = files.parse_json(given[0])
+            value = strict_json.parse_json(given[0])
         except ValueError as error:
             raise FolderError("no", expected="JSON", got=str(error)[:99], remedy="no") from error
-        assert files.parse_json(files.canonical_json(value)) == value == json.loads(given[0])
+        assert (
+            strict_json.parse_json(hashing.canonical_json(value)) == value == json.loads(given[0])
+        )
 
     attack(put, read)
 
@@ -147,11 +151,11 @@ def test_headers_of_datasets(attack: Callable[..., None], folder: Path, sealed: 
         path.write_bytes(content)
         if sealed:
             try:
-                own = files.digest(DatasetHeader.from_dict(json.loads(content)).to_dict())
+                own = hashing.digest(DatasetHeader.from_dict(json.loads(content)).to_dict())
             except Exception:
                 own = "0" * 64
             text = b"".join(
-                files.canonical_json({**line, "header_sha256": own}) + b"\n" for line in lines
+                hashing.canonical_json({**line, "header_sha256": own}) + b"\n" for line in lines
             )
             manifest.write_bytes(text)
         return content
@@ -288,7 +292,9 @@ def described(body: Any, rng: random.Random) -> bytes:
     """A changed config.json whose digest is right, where it can have one."""
     text = json_text(change_json(body, rng))
     try:
-        return files.canonical_json({**json.loads(text), "digest": files.digest(json.loads(text))})
+        return hashing.canonical_json(
+            {**json.loads(text), "digest": hashing.digest(json.loads(text))}
+        )
     except (TypeError, ValueError, RecursionError):
         return text.encode()
 
@@ -317,8 +323,8 @@ def test_weights_of_models(attack: Callable[..., None], model: Path) -> None:
     def put(rng: random.Random) -> bytes:
         content = changed_tensors(whole, rng)
         path.write_bytes(content)
-        config["files"][path.name] = files.digest(content)
-        described.write_bytes(files.canonical_json({**config, "digest": files.digest(config)}))
+        config["files"][path.name] = hashing.digest(content)
+        described.write_bytes(hashing.canonical_json({**config, "digest": hashing.digest(config)}))
         return content[:400]
 
     def read() -> None:
@@ -408,8 +414,8 @@ def test_policies_of_agents(attack: Callable[..., None], agent_folder: Path) -> 
     def put(rng: random.Random) -> bytes:
         content = changed_tensors(whole, rng)
         path.write_bytes(content)
-        config["files"]["policy.safetensors"] = files.digest(content)
-        described.write_bytes(files.canonical_json({**config, "digest": files.digest(config)}))
+        config["files"]["policy.safetensors"] = hashing.digest(content)
+        described.write_bytes(hashing.canonical_json({**config, "digest": hashing.digest(config)}))
         return content[:400]
 
     attack(put, lambda: use(agent_folder), 4)
@@ -435,7 +441,7 @@ def test_giant_policies_are_not_built(agent_folder: Path, arguments: dict[str, A
     config = json.loads((agent_folder / "config.json").read_bytes())
     del config["digest"]
     config["recipe"]["hyperparameters"] |= arguments
-    content = files.canonical_json({**config, "digest": files.digest(config)})
+    content = hashing.canonical_json({**config, "digest": hashing.digest(config)})
     (agent_folder / "config.json").write_bytes(content)
     try:
         use(agent_folder)
@@ -497,7 +503,7 @@ def test_lines_of_metrics(attack: Callable[..., None], tmp_path: Path) -> None:
     """Changed lines of a training's record are refused, or objects of strict JSON."""
     path = tmp_path / "metrics.jsonl"
     records = [{"step": k, "loss": 1.5, "alarms": [], "terms": {"kl": 2.0}} for k in range(3)]
-    lines = [files.canonical_json(record) + b"\n" for record in records]
+    lines = [hashing.canonical_json(record) + b"\n" for record in records]
 
     def put(rng: random.Random) -> bytes:
         which = rng.randrange(3)
@@ -506,7 +512,7 @@ def test_lines_of_metrics(attack: Callable[..., None], tmp_path: Path) -> None:
         return changed_line
 
     def read() -> None:
-        for record in files.read_lines(path):
-            assert files.parse_json(files.canonical_json(record)) == record
+        for record in strict_json.read_lines(path):
+            assert strict_json.parse_json(hashing.canonical_json(record)) == record
 
     attack(put, read)

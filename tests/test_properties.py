@@ -32,7 +32,7 @@ from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import read_model
 from rl_vae.models.statistics import LEVELS, TrainingStatistics
 from rl_vae.sb3 import ActionMap
-from rl_vae.system import files
+from rl_vae.system import hashing, strict_json
 
 SIZES = st.integers(MIN_SIZE, MAX_SIZE)
 SMALL = st.integers(MIN_SIZE, 48)
@@ -51,15 +51,17 @@ PLAIN = st.recursive(
 @given(PLAIN)
 def test_json_comes_back(value: Any) -> None:
     """A plain value that is written is read as itself, and equal values have equal bytes."""
-    text = files.canonical_json(value)
-    again = files.parse_json(text)
-    assert again == value and files.canonical_json(again) == text
+    text = hashing.canonical_json(value)
+    again = strict_json.parse_json(text)
+    assert again == value and hashing.canonical_json(again) == text
 
 
 @given(st.builds(FrameSpec, SIZES, SIZES, st.sampled_from([1, 3]), EDGES))
 def test_a_frame_spec_comes_back(spec: FrameSpec) -> None:
     """Every FrameSpec is itself again after JSON."""
-    assert FrameSpec.from_dict(files.parse_json(files.canonical_json(spec.to_dict()))) == spec
+    assert (
+        FrameSpec.from_dict(strict_json.parse_json(hashing.canonical_json(spec.to_dict()))) == spec
+    )
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(("height", "width", "channels", "crop"), PLAIN)))
@@ -179,7 +181,7 @@ def test_a_header_is_in_its_range_or_refused(value: Any, name: str) -> None:
 )
 def test_a_vae_config_comes_back(config: VAEConfig) -> None:
     """Every VAEConfig is itself again after JSON, its sigma to the bit."""
-    assert VAEConfig(**files.parse_json(files.canonical_json(config.to_dict()))) == config
+    assert VAEConfig(**strict_json.parse_json(hashing.canonical_json(config.to_dict()))) == config
 
 
 @given(
@@ -193,7 +195,7 @@ def test_a_reference_comes_back(
     """Every Reference is itself again after JSON, to the bit; out of order it is none."""
     mean, std = (tuple(part) for part in zip(*latents, strict=True))
     statistics = TrainingStatistics(frames, mean, std, *[tuple(quantiles)] * 4)
-    values = files.parse_json(files.canonical_json(statistics.to_dict()))
+    values = strict_json.parse_json(hashing.canonical_json(statistics.to_dict()))
     assert TrainingStatistics.from_dict(values) == statistics
     assert [statistics.quantile("rate", level) for level in LEVELS] == quantiles
     if quantiles[0] < quantiles[-1]:
@@ -228,7 +230,9 @@ def test_a_recipe_comes_back(
         action_map=mapped,
         hyperparameters=arguments,
     )
-    assert Recipe.from_dict(files.parse_json(files.canonical_json(recipe.to_dict()))) == recipe
+    assert (
+        Recipe.from_dict(strict_json.parse_json(hashing.canonical_json(recipe.to_dict()))) == recipe
+    )
 
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -254,7 +258,7 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 )
 def test_a_space_survives_json(space: gym.Space[Any]) -> None:
     """Every space for which an agent can be saved is the same space after JSON."""
-    again = space_from_dict(files.parse_json(files.canonical_json(space_to_dict(space))))
+    again = space_from_dict(strict_json.parse_json(hashing.canonical_json(space_to_dict(space))))
     assert again == space
 
 

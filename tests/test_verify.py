@@ -13,7 +13,7 @@ from folder_files import damaged_paths, flip_bit, verify
 
 from rl_vae import repair_folder, verify_folder
 from rl_vae.errors import FolderError
-from rl_vae.system import files
+from rl_vae.system import strict_json
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def comparison(dataset_copy: Path, model: Path, tmp_path: Path) -> Path:
     (folder / "agents" / "pixels-seed0").mkdir()
     (folder / "agents" / "pixels-seed0" / "progress.jsonl").write_text("{}\n")
     (folder / "runs").mkdir()
-    files.write_json(folder / "config.json", {"format": 1, "kind": "rl_vae comparison"})
+    strict_json.write_json(folder / "config.json", {"format": 1, "kind": "rl_vae comparison"})
     for name in ("beta1-seed0", "pixels-seed0"):
-        files.write_json(folder / "runs" / f"{name}.json", {"return": 1.0})
+        strict_json.write_json(folder / "runs" / f"{name}.json", {"return": 1.0})
     return folder
 
 

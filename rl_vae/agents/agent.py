@@ -21,7 +21,7 @@ from rl_vae.agents.spaces import space_from_dict
 from rl_vae.data.policies import ActFunction, PolicyContext
 from rl_vae.envs.pixels import PixelSource
 from rl_vae.envs.registry import EngineName
-from rl_vae.errors import ConfigError
+from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
 from rl_vae.system import files
 from rl_vae.wrappers.fields import ObservationFields
@@ -94,9 +94,13 @@ class Agent:
             agent = cls(path, config, own)
             space = agent.make_pipeline(1).observation_space
         except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise files.damaged(path / "config.json", "settings in their range", error) from error
+            raise FolderError.damaged(
+                path / "config.json", "settings in their range", error
+            ) from error
         if own.digest != config["encoder"]:
-            raise files.damaged(path / "encoder", f"the encoder {config['encoder']}", own.digest)
+            raise FolderError.damaged(
+                path / "encoder", f"the encoder {config['encoder']}", own.digest
+            )
         agent._model = read_policy(path, agent.digest, agent.recipe, space, agent.action_space)
         if encoder is not None:
             agent.encoder = _replace_encoder(own, Encoder.load(encoder))

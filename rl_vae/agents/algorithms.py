@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.recipe import Recipe
 from rl_vae.errors import ConfigError
-from rl_vae.system import files
+from rl_vae.system import hashing
 
 ALGORITHMS: dict[str, type[PPO | SAC | DQN]] = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
 PolicyName = Literal["MlpPolicy", "CnnPolicy", "MultiInputPolicy"]
@@ -98,7 +98,7 @@ def _arguments(recipe: Recipe) -> dict[str, Any]:
     Raises:
         ConfigError: if the activation function is unknown.
     """
-    arguments = json.loads(files.canonical_json(dict(recipe.hyperparameters)))
+    arguments = json.loads(hashing.canonical_json(dict(recipe.hyperparameters)))
     policy = arguments.get("policy_kwargs", {})
     if "activation_fn" in policy:
         name = policy["activation_fn"]

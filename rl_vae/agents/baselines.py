@@ -34,7 +34,7 @@ from rl_vae.envs.seeds import evaluation_seeds, reset_seeds
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
 from rl_vae.sb3.play import play
-from rl_vae.system import files
+from rl_vae.system import described_folder, files, locks, strict_json
 
 BaselineInput = Literal["pixels", "state"]
 BASELINE_INPUTS: tuple[BaselineInput, ...] = ("pixels", "state")
@@ -100,7 +100,7 @@ def train_baseline(
         "episodes": episodes,
         "seed": seed,
     }
-    files.check_run(out if out.exists() else partial, run, FolderError)
+    described_folder.check_run(out if out.exists() else partial, run, FolderError)
     if out.exists():
         return _read_result(out)
     venv = _open(baseline, dataset, recipe, recipe.n_envs, seed, recipe.reward_scale, workers)
@@ -111,8 +111,8 @@ def train_baseline(
     try:
         model = make_algorithm(recipe, venv, seed, _POLICIES[baseline])
         partial.mkdir(parents=True, exist_ok=True)
-        with files.locked(partial, FolderError):
-            files.write_json(partial / "run.json", run)
+        with locks.locked(partial, FolderError):
+            strict_json.write_json(partial / "run.json", run)
             seconds = learn(
                 model,
                 recipe,
@@ -125,7 +125,7 @@ def train_baseline(
             )
             returns = _evaluate(open_venv, model, episodes)
             result = {"returns": returns.tolist(), "seconds": seconds}
-            files.write_json(partial / "result.json", result)
+            strict_json.write_json(partial / "result.json", result)
             files.rename_folder(partial, out)
     finally:
         venv.close()
@@ -176,12 +176,12 @@ def _evaluate(
 
 def _read_result(out: Path) -> BaselineResult:
     path = out / "result.json"
-    result = files.read_object(path)
+    result = strict_json.read_object(path)
     try:
         returns = np.asarray(result["returns"], np.float64)
         return BaselineResult(out, returns, float(result["seconds"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise files.damaged(path, "returns and seconds", error) from error
+        raise FolderError.damaged(path, "returns and seconds", error) from error
 
 
 def _open(

@@ -17,7 +17,7 @@ from rl_vae.agents.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.agents.recipe import Recipe
 from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.sb3.play import play
-from rl_vae.system import files
+from rl_vae.system import files, hashing, strict_json
 
 EVALUATION_SET = 999
 """Set of evaluation seeds that is used during training; `evaluate_agent` uses set 0 by default."""
@@ -72,8 +72,8 @@ class TrainingCallback(BaseCallback):
         self.seconds = load_checkpoint(self._partial, model)
         steps = model.num_timesteps
         path = self._partial / "progress.jsonl"
-        records = [record for record in files.read_lines(path) if record["steps"] <= steps]
-        lines = [files.canonical_json(record) + b"\n" for record in records]
+        records = [record for record in strict_json.read_lines(path) if record["steps"] <= steps]
+        lines = [hashing.canonical_json(record) + b"\n" for record in records]
         files.write_whole(path, b"".join(lines))
         self._last_record = self._last_checkpoint = steps
         if steps > 0:
@@ -134,7 +134,7 @@ class TrainingCallback(BaseCallback):
         steps = self.num_timesteps
         record = {"steps": steps, "frames": steps * self._recipe.frame_skip}
         line = {**record, "seconds": round(self.seconds, 3), **values}
-        files.append_line(self._partial / "progress.jsonl", line)
+        strict_json.append_line(self._partial / "progress.jsonl", line)
         if values.get("training_return") is not None:
             self._bar.set_postfix(training_return=f"{values['training_return']:.1f}")
 

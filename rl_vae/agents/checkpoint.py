@@ -23,7 +23,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rl_vae.errors import FolderError
 from rl_vae.models.state_dict import pack_state, unpack_state
-from rl_vae.system import files
+from rl_vae.system import files, hashing, strict_json
 
 FOLDERS = ("checkpoint", "checkpoint.old", "checkpoint.new")
 """The last checkpoint, the one before it, and one that is being written."""
@@ -52,8 +52,8 @@ def save_checkpoint(partial: Path, model: BaseAlgorithm, seconds: float) -> None
     files.write_whole(new / "model.bin", pack_state(parts))
     if isinstance(model, OffPolicyAlgorithm):
         state |= _save_buffer(model, new / "buffer.safetensors")
-    state["files"] = {path.name: files.file_digest(path) for path in new.iterdir()}
-    files.write_json(new / "state.json", {**state, "digest": files.digest(state)})
+    state["files"] = {path.name: hashing.file_digest(path) for path in new.iterdir()}
+    strict_json.write_json(new / "state.json", {**state, "digest": hashing.digest(state)})
     if current.is_dir():
         shutil.rmtree(old, ignore_errors=True)
         current.rename(old)
@@ -110,14 +110,16 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     Raises:
         OSError, KeyError, TypeError, ValueError: if a file is missing or damaged.
     """
-    state = files.parse_json(files.read_bounded(folder / "state.json", files.MOST_JSON))
+    state = strict_json.parse_json(
+        files.read_bounded(folder / "state.json", strict_json.MAX_DESCRIPTION_BYTES)
+    )
     body = {name: value for name, value in state.items() if name != "digest"}
-    if files.digest(body) != state["digest"]:
+    if hashing.digest(body) != state["digest"]:
         raise ValueError(f"{folder / 'state.json'} is damaged")
     if not {"model.bin"} <= set(state["files"]) <= {"model.bin", "buffer.safetensors"}:
         raise ValueError(f"{folder / 'state.json'} lists {sorted(state['files'])}")
     for name, sha256 in state["files"].items():
-        if not (folder / name).is_file() or files.file_digest(folder / name) != sha256:
+        if not (folder / name).is_file() or hashing.file_digest(folder / name) != sha256:
             raise ValueError(f"{folder / name} is missing or damaged")
     return dict(state)
 

@@ -21,10 +21,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_vae.agents.algorithms import make_policy_only
 from rl_vae.agents.recipe import Recipe
-from rl_vae.errors import TrainingError
+from rl_vae.errors import FolderError, TrainingError
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.folder import match_weights
-from rl_vae.system import files
+from rl_vae.system import described_folder, files, hashing, strict_json
 
 FORMAT = 1
 _RUN_FIELDS = ("env_id", "env_kwargs", "engine", "encoder", "recipe", "seed", "start")
@@ -71,8 +71,8 @@ def save_agent(
     for name in encoder.file_names:
         files.write_whole(folder / "encoder" / name, (encoder.path / name).read_bytes())
     names = ("policy.safetensors", "agent.zip")
-    body = {**config, "files": {name: files.file_digest(folder / name) for name in names}}
-    files.write_json(folder / "config.json", {**body, "digest": files.digest(body)})
+    body = {**config, "files": {name: hashing.file_digest(folder / name) for name in names}}
+    strict_json.write_json(folder / "config.json", {**body, "digest": hashing.digest(body)})
 
 
 def read_agent_config(path: Path) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def read_agent_config(path: Path) -> dict[str, Any]:
     Raises:
         FolderError: if it is missing, damaged or of another kind.
     """
-    return files.read_described(path, "rl_vae agent", FORMAT, "train-agent", _FIELDS)
+    return described_folder.read_description(path, "rl_vae agent", FORMAT, "train-agent", _FIELDS)
 
 
 def check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
@@ -133,17 +133,17 @@ def read_policy(
         FolderError: if the file is damaged, or does not fit the recipe.
     """
     file = path / "policy.safetensors"
-    content = files.read_checked(file, sha256, MAX_POLICY_BYTES)
+    content = described_folder.read_checked(file, sha256, MAX_POLICY_BYTES)
     try:
         weights: dict[str, torch.Tensor] = safetensors.torch.load(content)
     except Exception as error:  # the type of safetensors' exception is private
-        raise files.damaged(file, "a safetensors file", error) from error
+        raise FolderError.damaged(file, "a safetensors file", error) from error
     try:
         _check_layers(recipe, weights, gym.spaces.flatdim(observations))
         model = make_policy_only(recipe, observations, actions)
     except Exception as error:  # SB3 and torch raise various exceptions
         expected = "a recipe from which a policy can be made"
-        raise files.damaged(path / "config.json", expected, error) from error
+        raise FolderError.damaged(path / "config.json", expected, error) from error
     match_weights(file, weights, model.policy.state_dict())
     model.policy.load_state_dict(weights)
     model.policy.set_training_mode(False)

@@ -10,7 +10,7 @@ from rl_vae.agents.checkpoint import FOLDERS, read_checkpoint
 from rl_vae.agents.folder import read_agent_config
 from rl_vae.errors import FolderError
 from rl_vae.models.integrity import model_checks
-from rl_vae.system import files
+from rl_vae.system import described_folder
 from rl_vae.system.integrity import (
     Check,
     FolderChecks,
@@ -34,7 +34,7 @@ def agent_checks(folder: Path) -> FolderChecks:
         return checks
     digests = config["files"] if isinstance(config["files"], dict) else {}
     policy, archive = folder / "policy.safetensors", folder / "agent.zip"
-    check_policy = partial(files.check_file, policy, digests.get(policy.name))
+    check_policy = partial(described_folder.check_file, policy, digests.get(policy.name))
     checks.file_checks += [
         Check(folder / "config.json", already_checked, _ENCODER_SALVAGE),
         Check(policy, check_policy, _ENCODER_SALVAGE),
@@ -43,7 +43,7 @@ def agent_checks(folder: Path) -> FolderChecks:
     if not archive.exists():
         checks.notes.append("agent.zip is missing; only SB3's own load() needs it")
     elif archive.name in digests:
-        check_archive = partial(files.check_file, archive, digests[archive.name])
+        check_archive = partial(described_folder.check_file, archive, digests[archive.name])
         salvage = (
             "the agent, which is not read from agent.zip. Delete it: SB3's load() unpickles it"
         )

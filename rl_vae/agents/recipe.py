@@ -13,7 +13,7 @@ import gymnasium as gym
 from rl_vae.constraints import Range, check_fields
 from rl_vae.errors import ConfigError
 from rl_vae.sb3.action_map import ActionMap
-from rl_vae.system import files
+from rl_vae.system import hashing
 from rl_vae.system.user_code import load_name
 from rl_vae.wrappers.config import ObservationConfig
 
@@ -73,7 +73,7 @@ class Recipe(ObservationConfig):
                 remedy="leave final_log_std out",
             )
         try:
-            files.canonical_json(dict(self.hyperparameters))
+            hashing.canonical_json(dict(self.hyperparameters))
         except (TypeError, ValueError) as error:
             raise ConfigError(
                 "Recipe.hyperparameters cannot be stored.",
@@ -98,7 +98,7 @@ class Recipe(ObservationConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON values."""
-        plain: dict[str, Any] = json.loads(files.canonical_json(asdict(self)))
+        plain: dict[str, Any] = json.loads(hashing.canonical_json(asdict(self)))
         return plain
 
     @classmethod

@@ -26,7 +26,7 @@ from rl_vae.envs.registry import EngineName, explain_engine, resolve_engine
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
-from rl_vae.system import files
+from rl_vae.system import described_folder, files, hashing, locks, strict_json
 from rl_vae.system.provenance import package_versions
 
 
@@ -97,7 +97,7 @@ def train_agent(
     run = _describe_run(env_id, engine, env_kwargs, loaded, recipe, seed, parent)
     if out.exists():
         return _finished(out, run)
-    files.check_run(partial, run, FolderError)
+    described_folder.check_run(partial, run, FolderError)
 
     def open_venv(n_envs: int, seed: int = 0, reward_scale: float = 1.0) -> VecEnv:
         pixels = open_pixels(
@@ -120,8 +120,8 @@ def train_agent(
         if parent is not None:
             _load_parent(model, parent)
         partial.mkdir(parents=True, exist_ok=True)
-        with files.locked(partial, FolderError):
-            files.write_json(partial / "run.json", run)
+        with locks.locked(partial, FolderError):
+            strict_json.write_json(partial / "run.json", run)
             if progress:
                 why = explain_engine(env_id, engine, env_kwargs or recipe.image_key)
                 print(f"{env_id}: {why}")
@@ -178,7 +178,7 @@ def _describe_run(
         "start": None if parent is None else parent.digest,
     }
     try:
-        files.canonical_json(run)
+        hashing.canonical_json(run)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             "env_kwargs cannot be stored with the agent.",
@@ -216,7 +216,7 @@ def _finished(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
         FolderError: if the folder contains another agent.
     """
     config = read_agent_config(out)
-    if any(config.get(name) != json.loads(files.canonical_json(run[name])) for name in run):
+    if any(config.get(name) != json.loads(hashing.canonical_json(run[name])) for name in run):
         raise FolderError(
             f"{out} contains another agent.",
             expected="a free folder, or the same environment, encoder, recipe and seed",

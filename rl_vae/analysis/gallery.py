@@ -13,7 +13,7 @@ from rl_vae.errors import FolderError
 from rl_vae.models import pictures
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.statistics import Scores
-from rl_vae.system import files
+from rl_vae.system import files, locks
 
 COLUMNS = 12
 """Number of frames in a row."""
@@ -64,7 +64,7 @@ def draw_gallery(
     anomalies = _find_all(encoder, dataset, level)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with files.locked(out, FolderError):
+    with locks.locked(out, FolderError):
         _draw(encoder, dataset, out, anomalies, seed)
     return Gallery(out, anomalies.shares)
 

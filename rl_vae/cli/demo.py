@@ -26,7 +26,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models import pictures
 from rl_vae.models.config import VAEConfig
-from rl_vae.system import files
+from rl_vae.system import described_folder, locks, strict_json
 from rl_vae.system.provenance import write_figures
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.result import Trained
@@ -76,10 +76,10 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
             got="files of an earlier run",
             remedy=f"name another folder, or delete this one: rm -r {out}",
         )
-    files.check_run(out, run, ConfigError)
+    described_folder.check_run(out, run, ConfigError)
     out.mkdir(parents=True, exist_ok=True)
-    with files.locked(out, ConfigError):
-        files.write_json(out / "run.json", run)
+    with locks.locked(out, ConfigError):
+        strict_json.write_json(out / "run.json", run)
         demo = _run_steps(out, seed, engine)
         for name in ("run.json", "seconds.jsonl", ".lock"):
             (out / name).unlink(missing_ok=True)
@@ -94,14 +94,16 @@ class Stopwatch:
 
     def __init__(self, path: Path) -> None:
         self._path, self._start = path, time.perf_counter()
-        self._seconds = {line["step"]: float(line["seconds"]) for line in files.read_lines(path)}
+        self._seconds = {
+            line["step"]: float(line["seconds"]) for line in strict_json.read_lines(path)
+        }
 
     def lap(self, step: str) -> float:
         """Seconds of a step that ends now, or that ended before an interruption."""
         now = time.perf_counter()
         if step not in self._seconds:
             self._seconds[step] = now - self._start
-            files.append_line(self._path, {"step": step, "seconds": self._seconds[step]})
+            strict_json.append_line(self._path, {"step": step, "seconds": self._seconds[step]})
         self._start = now
         return self._seconds[step]
 

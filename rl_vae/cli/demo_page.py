@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from rl_vae.models import pictures
-from rl_vae.system import files
+from rl_vae.system import files, strict_json
 
 
 def write_page(path: Path, **content: Any) -> None:
@@ -33,7 +33,7 @@ def save_learning_curve(path: Path, agent: Path, levels: Mapping[str, float]) ->
         agent: Folder of the agent, with progress.jsonl.
         levels: Returns to draw as lines across, by name.
     """
-    records = files.read_lines(agent / "progress.jsonl")
+    records = strict_json.read_lines(agent / "progress.jsonl")
     records = [record for record in records if record.get("training_return") is not None]
     curve = pictures.Curve(
         [record["seconds"] for record in records],

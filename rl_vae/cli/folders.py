@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from rl_vae.cli.command import Command
-from rl_vae.system import files
+from rl_vae.system import strict_json
 from rl_vae.system.provenance import machine, package_versions
 from rl_vae.verify import Verification, repair_folder, verify_folder
 
@@ -39,7 +39,7 @@ class Verify(Command):
         print(result)
         if self.json is not None:
             self.json.parent.mkdir(parents=True, exist_ok=True)
-            files.write_json(self.json, _as_json(result, repaired))
+            strict_json.write_json(self.json, _as_json(result, repaired))
         return 2 if result.findings else 0
 
 

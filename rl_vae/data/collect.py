@@ -26,7 +26,7 @@ from rl_vae.data.shards import commit_shard, max_shard_rows
 from rl_vae.envs.registry import EngineName, make_engine, resolve_engine
 from rl_vae.errors import ConfigError, DatasetError
 from rl_vae.frames import FrameSpec
-from rl_vae.system import files
+from rl_vae.system import hashing, locks, strict_json
 from rl_vae.system.processes import TIMEOUT
 
 ENVS_PER_SHARD = {"gymnasium": 4, "envpool": 16}
@@ -115,9 +115,9 @@ def missing_shards(out: Path, header: DatasetHeader) -> Iterator[list[int]]:
     check_folder(out, header)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with files.locked(out, DatasetError):
+        with locks.locked(out, DatasetError):
             if check_folder(out, header) is None:
-                files.write_json(out / "dataset.json", header.to_dict())
+                strict_json.write_json(out / "dataset.json", header.to_dict())
             remove_incomplete_line(out)
             _remove_temporaries(out)
             committed = {entry["shard"] for entry in read_manifest(out, header)}
@@ -223,7 +223,7 @@ def _make_header(
     finally:
         engine.close()
     try:
-        files.parse_json(files.canonical_json(header.to_dict()))
+        strict_json.parse_json(hashing.canonical_json(header.to_dict()))
     except (TypeError, ValueError) as error:
         raise ConfigError(
             "env_kwargs, the seed and the policy's description must be plain JSON values: they "

@@ -10,7 +10,7 @@ import numpy as np
 from rl_vae.data.dataset import Episode, FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
-from rl_vae.system import files
+from rl_vae.system import hashing
 
 
 class ConcatDataset(FrameDataset):
@@ -66,7 +66,7 @@ class ConcatDataset(FrameDataset):
     @property
     def digest(self) -> str:
         """SHA-256 of the datasets' digests, in their order."""
-        return files.digest([dataset.digest for dataset in self.datasets])
+        return hashing.digest([dataset.digest for dataset in self.datasets])
 
     @property
     def episodes(self) -> list[Episode]:

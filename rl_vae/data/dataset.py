@@ -23,7 +23,7 @@ from rl_vae.data.manifest import ShardEntry, read_manifest
 from rl_vae.data.shards import FileRows, check_shard, map_shard, shard_path
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec, UInt8Array
-from rl_vae.system import files
+from rl_vae.system import hashing
 
 
 class Episode(NamedTuple):
@@ -149,7 +149,7 @@ class FrameDataset:
             }
             for entry in self._entries
         ]
-        return files.digest({"header": self.header.to_dict(), "shards": shards})
+        return hashing.digest({"header": self.header.to_dict(), "shards": shards})
 
     def frames(self, indices: NDArray[np.int64] | Sequence[int]) -> UInt8Array:
         """Return the frames at some indices: (N, H, W, C) uint8, in the order of the indices.

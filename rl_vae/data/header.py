@@ -13,7 +13,7 @@ import numpy as np
 
 from rl_vae.errors import DatasetError, RlVaeError
 from rl_vae.frames import FrameSpec
-from rl_vae.system import files
+from rl_vae.system import files, strict_json
 
 FORMAT = 1
 """Version of the format on disk."""
@@ -123,7 +123,9 @@ def read_header(folder: Path) -> DatasetHeader | None:
     if not path.is_file():
         return None
     try:
-        content = files.parse_json(files.read_bounded(path, files.MOST_JSON))
+        content = strict_json.parse_json(
+            files.read_bounded(path, strict_json.MAX_DESCRIPTION_BYTES)
+        )
         return DatasetHeader.from_dict(content)
     except (RlVaeError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise DatasetError(

@@ -9,7 +9,7 @@ from rl_vae.data.header import DatasetHeader, read_header
 from rl_vae.data.manifest import ShardEntry, has_incomplete_line, scan_manifest
 from rl_vae.data.shards import check_shard, shard_path
 from rl_vae.errors import DatasetError
-from rl_vae.system import files
+from rl_vae.system import files, locks
 from rl_vae.system.integrity import Check, FolderChecks, make_finding
 
 _SALVAGE = (
@@ -88,7 +88,7 @@ def repair_dataset(folder: Path, damaged: set[str]) -> list[str]:
     incomplete = has_incomplete_line(folder)
     if not damaged and not incomplete:
         return []
-    with files.locked(folder, DatasetError):
+    with locks.locked(folder, DatasetError):
         try:
             header = read_header(folder)
             assert header is not None

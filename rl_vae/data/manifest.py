@@ -8,7 +8,7 @@ from typing import NamedTuple, TypedDict
 
 from rl_vae.data.header import DatasetHeader
 from rl_vae.errors import DatasetError
-from rl_vae.system import files
+from rl_vae.system import files, hashing, strict_json
 
 MAX_MANIFEST_BYTES = 256 * 2**20
 """Largest size of a manifest in bytes: a few million shards."""
@@ -70,7 +70,7 @@ def scan_manifest(folder: Path, header: DatasetHeader) -> Iterator[ManifestLine]
             got=error,
             remedy="restore the file from a copy, or collect the dataset again",
         ) from error
-    header_sha256 = files.digest(header.to_dict())
+    header_sha256 = hashing.digest(header.to_dict())
     seen: set[int] = set()
     for number, text in enumerate(complete, 1):
         entry = _parse_entry(text, header)
@@ -98,7 +98,7 @@ def scan_manifest(folder: Path, header: DatasetHeader) -> Iterator[ManifestLine]
 def _parse_entry(text: bytes, header: DatasetHeader) -> ShardEntry | None:
     """Parse one line; None if the line does not describe a shard of this dataset."""
     try:
-        entry: ShardEntry = files.parse_json(text)
+        entry: ShardEntry = strict_json.parse_json(text)
         shard, rows = entry["shard"], entry["rows"]
         valid = type(shard) is int and type(rows) is int
         valid = valid and 0 <= shard < header.n_shards and rows == header.rows_of(shard)
@@ -111,7 +111,7 @@ def _parse_entry(text: bytes, header: DatasetHeader) -> ShardEntry | None:
 
 def append_entry(folder: Path, entry: ShardEntry) -> None:
     """Append a shard to the manifest and sync the file to the disk. This commits the shard."""
-    files.append_line(folder / "manifest.jsonl", entry)
+    strict_json.append_line(folder / "manifest.jsonl", entry)
 
 
 def has_incomplete_line(folder: Path) -> bool:

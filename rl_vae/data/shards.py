@@ -23,7 +23,7 @@ from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests, ShardEntry, append_entry
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec, UInt8Array
-from rl_vae.system import files
+from rl_vae.system import files, hashing
 
 SHARD_ROWS = 4096
 """Largest number of frames in a shard."""
@@ -67,7 +67,7 @@ class ShardRows:
 
     def __init__(self, header: DatasetHeader, shard: int, reuse: ShardRows | None = None) -> None:
         self.shard, self.rows = shard, header.rows_of(shard)
-        self.header_sha256 = files.digest(header.to_dict())
+        self.header_sha256 = hashing.digest(header.to_dict())
         if reuse is not None and len(reuse._memory) >= self.rows:
             self._memory: UInt8Array = reuse._memory
         else:
@@ -94,7 +94,7 @@ class ShardRows:
             for name, array in (("frames", self.frames), ("steps", self.steps)):
                 path = temporary / f"{name}.npy"
                 _write_npy(path, array)
-                digests[name] = files.file_digest(path)
+                digests[name] = hashing.file_digest(path)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             size = self.frames.nbytes + self.steps.nbytes
@@ -162,7 +162,7 @@ def check_shard(folder: Path, header: DatasetHeader, entry: ShardEntry) -> None:
         ("steps", entry["steps_sha256"]),
     ):
         path = shard_path(folder, entry["shard"]) / f"{name}.npy"
-        got = files.file_digest(path)
+        got = hashing.file_digest(path)
         if got != expected:
             raise DatasetError(
                 f"{path} is damaged.", expected=f"SHA-256 {expected}", got=got, remedy=_REMEDY

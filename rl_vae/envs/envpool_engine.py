@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_vae.envs.extras import Extras
 from rl_vae.envs.pixels import PixelSource, is_image
 from rl_vae.envs.vector_env import Engine, VectorEnvConfig, VectorStep
 from rl_vae.errors import ConfigError, EnvironmentFault
@@ -25,8 +26,8 @@ class EnvPoolVectorEnv:
     name = "envpool"
     factor_names: tuple[str, ...] = ()
     source = PixelSource("observation")
-    extras_space = None
-    reset_extras = None
+    extras_space: gym.spaces.Dict | None = None
+    reset_extras: Extras | None = None
 
     def __init__(self, config: VectorEnvConfig) -> None:
         import envpool

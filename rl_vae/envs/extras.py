@@ -34,8 +34,7 @@ def batch_extras(space: gym.spaces.Dict | None, extras: Sequence[Any]) -> Extras
     if space is None:
         return None
     batch: Any = create_empty_array(space, len(extras))
-    result: Extras = concatenate(space, extras, batch) if extras else batch
-    return result
+    return concatenate(space, extras, batch) if extras else batch  # type: ignore[return-value]
 
 
 def join_extras(

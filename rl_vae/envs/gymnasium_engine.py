@@ -213,13 +213,16 @@ class MultiProcessVectorEnv:
             VectorStep(*part)
             for part in self._request("step", [actions[part] for part in self._indices])
         ]
-        *arrays, extras, final_extras = zip(*parts, strict=True)
+        columns = list(zip(*parts, strict=True))
+        images, rewards, terminated, truncated, final_images = map(np.concatenate, columns[:5])
         return VectorStep(
-            *(np.concatenate(column) for column in arrays),
-            join_extras(self.extras_space, extras, [len(part.images) for part in parts]),
-            join_extras(
-                self.extras_space, final_extras, [len(part.final_images) for part in parts]
-            ),
+            images,
+            rewards,
+            terminated,
+            truncated,
+            final_images,
+            join_extras(self.extras_space, columns[5], [len(part.images) for part in parts]),
+            join_extras(self.extras_space, columns[6], [len(part.final_images) for part in parts]),
         )
 
     def factors(self) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_vae.errors import ObservationError
+from rl_vae.errors import FolderError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.description import ModelDescription
@@ -16,7 +16,6 @@ from rl_vae.models.observation_space import check_observation_space
 from rl_vae.models.statistics import TrainingStatistics
 from rl_vae.objectives.base import Objective
 from rl_vae.objectives.registry import objective_from_dict
-from rl_vae.system import files
 
 
 class DescribedModel:
@@ -85,7 +84,7 @@ class DescribedModel:
             return objective_from_dict(self.provenance["train"]["objective"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             path = self.path / "config.json"
-            raise files.damaged(path, "the objective of the training", error) from error
+            raise FolderError.damaged(path, "the objective of the training", error) from error
 
     def check_space(self, space: gym.Space[Any]) -> None:
         """Raise ObservationError unless a space holds the raw observations of this encoder."""

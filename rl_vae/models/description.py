@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rl_vae.errors import ConfigError, ObservationError
+from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.statistics import TrainingStatistics
 from rl_vae.models.vae import VAE
-from rl_vae.system import files
+from rl_vae.system import described_folder, hashing
 
 FORMAT = 1
 KIND = "rl_vae encoder"
@@ -99,7 +99,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         FolderError: if there is no config.json, or it does not describe a model.
     """
-    return files.read_described(path, KIND, FORMAT, "train-vae", _FIELDS)
+    return described_folder.read_description(path, KIND, FORMAT, "train-vae", _FIELDS)
 
 
 def read_model_description(path: str | Path) -> ModelDescription:
@@ -140,10 +140,10 @@ def read_model_description(path: str | Path) -> ModelDescription:
         TypeError,
         ValueError,
     ) as error:
-        raise files.damaged(file, "settings in their range", error) from error
+        raise FolderError.damaged(file, "settings in their range", error) from error
     names = OWN_NETWORK_FILES if vae_config.has_own_network else FILES
     if set(digests) != set(names):
-        raise files.damaged(file, f"the files {list(names)}", sorted(digests))
+        raise FolderError.damaged(file, f"the files {list(names)}", sorted(digests))
     identity = {"spec": config["spec"], "vae": config["vae"], "weights": digests[FILES[0]]}
     if vae_config.has_own_network:
         identity["onnx"] = [digests["encoder.onnx"], digests["decoder.onnx"]]
@@ -156,7 +156,7 @@ def read_model_description(path: str | Path) -> ModelDescription:
         statistics=statistics,
         provenance=provenance,
         files=digests,
-        digest=files.digest(identity),
+        digest=hashing.digest(identity),
     )
 
 

@@ -39,7 +39,7 @@ from rl_vae.models.onnx import export_graph
 from rl_vae.models.runtime import OnnxRuntime, decoder_ports, encoder_ports
 from rl_vae.models.statistics import TrainingStatistics
 from rl_vae.models.vae import VAE, ByteEncoder, LogitDecoder
-from rl_vae.system import files
+from rl_vae.system import described_folder, files, hashing, strict_json
 from rl_vae.system.provenance import package_versions
 
 
@@ -122,14 +122,14 @@ def save_model(
         "vae": vae.config.to_dict(),
         "tensors": describe_tensors(weights) if vae.config.has_own_network else {},
         "statistics": statistics.to_dict(),
-        "provenance": json.loads(files.canonical_json(provenance)),
+        "provenance": json.loads(hashing.canonical_json(provenance)),
     }
     content["README.md"] = make_card(config).encode()
     for name, value in content.items():
         files.write_whole(folder / name, value)
-    config["files"] = {name: files.file_digest(folder / name) for name in content}
-    config["digest"] = files.digest(config)
-    files.write_json(folder / "config.json", config)
+    config["files"] = {name: hashing.file_digest(folder / name) for name in content}
+    config["digest"] = hashing.digest(config)
+    strict_json.write_json(folder / "config.json", config)
 
 
 def read_model(path: str | Path) -> ModelFolder:
@@ -162,7 +162,9 @@ def read_file(description: ModelDescription, name: str) -> bytes:
     """
     shapes = description.weight_shapes().values()
     max_bytes = 2 * sum(value.numel() * value.element_size() for value in shapes) + 16 * 2**20
-    return files.read_checked(description.path / name, description.files[name], max_bytes)
+    return described_folder.read_checked(
+        description.path / name, description.files[name], max_bytes
+    )
 
 
 def export_onnx(vae: VAE) -> bytes:
@@ -231,7 +233,7 @@ def parse_weights(description: ModelDescription, content: bytes) -> dict[str, Te
     try:
         weights: dict[str, Tensor] = safetensors.torch.load(content)
     except Exception as error:  # safetensors' exception has no public base class
-        raise files.damaged(path, "a safetensors file", error) from error
+        raise FolderError.damaged(path, "a safetensors file", error) from error
     match_weights(path, weights, description.weight_shapes())
     return weights
 
@@ -248,16 +250,16 @@ def match_weights(path: Path, weights: Mapping[str, Tensor], right: Mapping[str,
         FolderError: if a name, a type or a shape is another one, or a number is not finite.
     """
     if set(weights) != set(right):
-        raise files.damaged(path, f"the tensors {sorted(right)}", sorted(weights))
+        raise FolderError.damaged(path, f"the tensors {sorted(right)}", sorted(weights))
     for name, value in weights.items():
         if value.shape != right[name].shape or value.dtype != right[name].dtype:
-            raise files.damaged(
+            raise FolderError.damaged(
                 path,
                 f"{name} of shape {tuple(right[name].shape)}, {right[name].dtype}",
                 f"{tuple(value.shape)}, {value.dtype}",
             )
         if not _finite(value):
-            raise files.damaged(path, "finite weights", f"NaN or infinity in {name}")
+            raise FolderError.damaged(path, "finite weights", f"NaN or infinity in {name}")
 
 
 def _finite(value: Tensor) -> bool:

@@ -13,7 +13,7 @@ from rl_vae.models.description import read_config, read_model_description
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.folder import export_onnx, parse_weights, read_file, read_model
 from rl_vae.models.vae import VAE
-from rl_vae.system import files
+from rl_vae.system import files, hashing, locks, strict_json
 from rl_vae.system.integrity import Check, FolderChecks, already_checked, make_finding
 
 REPAIRABLE = frozenset(("encoder.onnx", "README.md"))
@@ -75,7 +75,7 @@ def _check_codes(folder: Path) -> None:
     for got, wanted in zip(encoder.encode_posterior(frames), expected, strict=True):
         if not np.allclose(got, wanted.numpy(), rtol=1e-3, atol=1e-3):
             difference = float(np.abs(got - wanted.numpy()).max())
-            raise files.damaged(
+            raise FolderError.damaged(
                 folder / "encoder.onnx",
                 "the codes of model.safetensors",
                 f"codes that differ by up to {difference:.3g}",
@@ -111,15 +111,17 @@ def repair_model(folder: Path, names: set[str]) -> list[str]:
     if "encoder.onnx" in names:
         vae = VAE.from_weights(description.vae_config, description.spec.shape, weights).eval()
         repaired["encoder.onnx"] = export_onnx(vae)
-    with files.locked(folder, FolderError):
+    with locks.locked(folder, FolderError):
         before = dict(config["files"])
         for name in sorted(names):
             files.write_whole(folder / name, repaired[name])
-            config["files"][name] = files.digest(repaired[name])
+            config["files"][name] = hashing.digest(repaired[name])
         # Another version of torch writes other bytes for the same graph.
         if config["files"] != before:
             del config["digest"]
-            files.write_json(folder / "config.json", {**config, "digest": files.digest(config)})
+            strict_json.write_json(
+                folder / "config.json", {**config, "digest": hashing.digest(config)}
+            )
     (folder / ".lock").unlink(missing_ok=True)
     source = {"encoder.onnx": "model.safetensors", "README.md": "config.json"}
     return [f"{folder / name}: written again from {source[name]}" for name in sorted(names)]

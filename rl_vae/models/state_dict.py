@@ -44,7 +44,7 @@ def unpack_state(packed: bytes) -> Any:
         raise ValueError("its SHA-256 is another one")
     try:
         tensors = safetensors.torch.load(packed[32:])
-        # Not files.parse_json: a loss may be infinite.
+        # Not strict_json.parse_json: a loss may be infinite.
         structure = json.loads(tensors.pop("structure").numpy().tobytes())
         return _state(structure, tensors)
     except Exception as error:  # safetensors' own exception type has no public base

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rl_vae.errors import FolderError, RlVaeError
-from rl_vae.system import files
+from rl_vae.system import strict_json
 
 
 class Finding(NamedTuple):
@@ -88,7 +88,7 @@ def check_checkpoints(
             intact[path] = read_step(path)
             checks.file_checks.append(Check(path, already_checked, salvage))
         except (OSError, KeyError, TypeError, ValueError) as error:
-            damaged = files.damaged(path, "an intact checkpoint", error)
+            damaged = FolderError.damaged(path, "an intact checkpoint", error)
             checks.findings.append(make_finding(path, damaged, salvage))
     note = "unfinished: there is no intact checkpoint, so the same command starts again"
     for path, step in intact.items():
@@ -102,9 +102,9 @@ def check_log(checks: FolderChecks, path: Path) -> None:
     """Add a check of a log of JSON lines, if there is one."""
     if path.exists():
         salvage = "the checkpoints; delete the damaged lines"
-        checks.file_checks.append(Check(path, lambda: files.read_lines(path), salvage))
+        checks.file_checks.append(Check(path, lambda: strict_json.read_lines(path), salvage))
 
 
 def missing_file(path: Path) -> FolderError:
     """Return the error for a file that is missing."""
-    return files.damaged(path, f"the file {path.name}", "no such file")
+    return FolderError.damaged(path, f"the file {path.name}", "no such file")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_vae.system import files
+from rl_vae.system import strict_json
 
 _PACKAGES = ("rl-vae", "torch", "numpy", "gymnasium", "stable-baselines3", "opencv-python")
 
@@ -68,4 +68,4 @@ def write_figures(path: Path, figures: Mapping[str, float], seeds: Sequence[int]
         "versions": package_versions(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, content)
+    strict_json.write_json(path, content)

@@ -6,7 +6,7 @@ import mmap
 import os
 import struct
 import tempfile
-from typing import NamedTuple
+from dataclasses import dataclass
 
 _HEADER = struct.Struct("<QH")
 """Number of notes so far, and length of the last note in bytes."""
@@ -14,7 +14,8 @@ _NOTE_BYTES = 512
 """Size of the header and the last note. The traceback of a crash follows them."""
 
 
-class Status(NamedTuple):
+@dataclass(frozen=True)
+class Status:
     """Last note of a worker process."""
 
     count: int

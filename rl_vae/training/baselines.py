@@ -34,7 +34,7 @@ from rl_vae.models.networks import NETWORKS
 from rl_vae.models.statistics import measure_statistics
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.autoencoder import Autoencoder
-from rl_vae.system import files
+from rl_vae.system import files, locks
 from rl_vae.training.evaluate import evaluate_vae
 
 BASELINE_MODELS = ("random", "pca")
@@ -254,7 +254,7 @@ def _save(
     """Write a model folder under a temporary name, then rename it."""
     partial = out.with_name(out.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
-    with files.locked(partial, FolderError):
+    with locks.locked(partial, FolderError):
         save_model(
             partial,
             vae,

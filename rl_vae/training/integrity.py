@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rl_vae.models.state_dict import unpack_state
-from rl_vae.system import files
+from rl_vae.system import hashing
 from rl_vae.system.integrity import FolderChecks, check_checkpoints, check_log
 from rl_vae.training.checkpoint import NAMES
 
@@ -19,7 +19,7 @@ def unfinished_model_checks(folder: Path) -> FolderChecks:
     intact = check_checkpoints(checks, paths, _read_step)
     if intact and best.exists():
         newest = unpack_state(intact[0].read_bytes())
-        if files.file_digest(best) != newest["best_sha256"]:
+        if hashing.file_digest(best) != newest["best_sha256"]:
             note = f"{best.name} is newer than the checkpoint, or damaged: it is written again"
             checks.notes.insert(0, note)
     return checks

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from rl_vae.system import files
+from rl_vae.system import files, hashing, strict_json
 from rl_vae.training.alarms import Alarm
 from rl_vae.training.evaluate import HeldOut, beta_norm
 from rl_vae.training.step import TrainStep, Update
@@ -26,11 +26,13 @@ class TrainingLog:
 
     def __init__(self, partial: Path, step: int, *, writes: bool = True) -> None:
         self._path = partial / "metrics.jsonl"
-        self.records = [record for record in files.read_lines(self._path) if record["step"] <= step]
+        self.records = [
+            record for record in strict_json.read_lines(self._path) if record["step"] <= step
+        ]
         """One record for each epoch."""
         self._board: SummaryWriter | None = None
         if writes:
-            lines = [files.canonical_json(record) + b"\n" for record in self.records]
+            lines = [hashing.canonical_json(record) + b"\n" for record in self.records]
             files.write_whole(self._path, b"".join(lines))
             self._board = SummaryWriter(str(partial / "tensorboard"), purge_step=step + 1)
 
@@ -58,7 +60,7 @@ class TrainingLog:
         """Keep a record, and write it to metrics.jsonl."""
         self.records.append(record)
         if self._board is not None:
-            files.append_line(self._path, record)
+            strict_json.append_line(self._path, record)
 
     def close(self) -> None:
         """Close TensorBoard's file."""

@@ -23,7 +23,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import FolderError, TrainingError
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import ModelFolder
-from rl_vae.system import files
+from rl_vae.system import described_folder, locks, strict_json
 from rl_vae.training.alarms import Alarm, AlarmPrinter, check_beta, check_collapse, check_skipped
 from rl_vae.training.batches import BatchReader, shards_in_memory
 from rl_vae.training.checkpoint import load_checkpoint, save_checkpoint
@@ -210,11 +210,11 @@ class VAETraining:
 
     def _open_folder(self, stack: ExitStack) -> None:
         """Lock the folder of the unfinished training."""
-        files.check_run(self.partial, self.run, FolderError)
+        described_folder.check_run(self.partial, self.run, FolderError)
         if self.group.is_main_process:
             self.partial.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(files.locked(self.partial, FolderError))
-            files.write_json(self.partial / "run.json", self.run)
+            stack.enter_context(locks.locked(self.partial, FolderError))
+            strict_json.write_json(self.partial / "run.json", self.run)
             for path in self.partial.glob(".*.tmp*"):  # of a write that was killed
                 path.unlink()
 

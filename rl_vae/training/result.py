@@ -20,7 +20,7 @@ from rl_vae.models.description import read_config
 from rl_vae.models.folder import ModelFolder, save_model
 from rl_vae.models.statistics import measure_statistics
 from rl_vae.models.vae import VAE
-from rl_vae.system import files
+from rl_vae.system import files, hashing
 from rl_vae.training.alarms import Alarm
 from rl_vae.training.checkpoint import NAMES as CHECKPOINTS
 from rl_vae.training.config import TrainConfig
@@ -74,7 +74,7 @@ def read_finished(out: Path, run: dict[str, Any]) -> Trained:
         FolderError: if the folder holds something else.
     """
     provenance = read_config(out)["provenance"]
-    expected = json.loads(files.canonical_json(run))
+    expected = json.loads(hashing.canonical_json(run))
     different = [name for name in run if provenance.get(name) != expected[name]]
     if different:
         raise FolderError(
@@ -96,7 +96,7 @@ def save_weights(partial: Path, state: TrainState) -> None:
     }
     content = safetensors.torch.save(weights)
     files.write_whole(partial / WEIGHTS, content)
-    state.best_sha256 = files.digest(content)
+    state.best_sha256 = hashing.digest(content)
 
 
 def load_weights(partial: Path, state: TrainState) -> VAE:
@@ -107,11 +107,11 @@ def load_weights(partial: Path, state: TrainState) -> VAE:
     """
     path = partial / WEIGHTS
     content = path.read_bytes()
-    if files.digest(content) != state.best_sha256:
+    if hashing.digest(content) != state.best_sha256:
         raise TrainingError(
             f"{path} is damaged.",
             expected=f"SHA-256 {state.best_sha256}",
-            got=files.digest(content),
+            got=hashing.digest(content),
             remedy=f"delete {partial} and train again: the file cannot be restored",
         )
     weights = safetensors.torch.load(content)

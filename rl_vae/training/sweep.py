@@ -32,7 +32,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
-from rl_vae.system import files
+from rl_vae.system import strict_json
 from rl_vae.system.jobs import JobMessage, run_jobs
 from rl_vae.system.worker_process import ParentLink
 from rl_vae.training.config import TrainConfig
@@ -194,7 +194,7 @@ def _follow(
 
 def _saved_updates(out: Path, name: str) -> int:
     """Number of updates in the last checkpoint of an unfinished run."""
-    records = files.read_lines(out / f"{name}.partial" / "metrics.jsonl")
+    records = strict_json.read_lines(out / f"{name}.partial" / "metrics.jsonl")
     return int(records[-1]["step"]) if records else 0
 
 

@@ -26,7 +26,7 @@ from rl_vae.envs.seeds import training_seeds
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import FrameSpec
 from rl_vae.sb3 import PixelVecEnv, VecLatent
-from rl_vae.system import files
+from rl_vae.system import hashing, strict_json
 
 ALL: dict[str, tuple[Recipe, Any]] = {
     "PPO": (PPO, SB3_PPO),
@@ -152,7 +152,7 @@ def test_weights_of_another_shape_are_refused(copy: Path) -> None:
     name = next(name for name in weights if name.endswith("weight"))
     weights[name] = weights[name][:, :-1].contiguous()
     safetensors.torch.save_file(weights, path)
-    rewrite(copy, files={"policy.safetensors": files.file_digest(path)})
+    rewrite(copy, files={"policy.safetensors": hashing.file_digest(path)})
     refused(copy, "policy.safetensors")
 
 
@@ -161,7 +161,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
     config = json.loads((folder / "config.json").read_bytes())
     config.pop("digest")
     config |= changes
-    files.write_json(folder / "config.json", {**config, "digest": files.digest(config)})
+    strict_json.write_json(folder / "config.json", {**config, "digest": hashing.digest(config)})
 
 
 def _first(weights: dict[str, torch.Tensor]) -> str:
@@ -186,7 +186,7 @@ def test_other_weights_are_refused(copy: Path, change: Any, word: str) -> None:
     weights = safetensors.torch.load_file(path)
     change(weights)
     safetensors.torch.save_file(weights, path)
-    rewrite(copy, files={"policy.safetensors": files.file_digest(path)})
+    rewrite(copy, files={"policy.safetensors": hashing.file_digest(path)})
     refused(copy, "policy.safetensors", word)
 
 
@@ -209,7 +209,7 @@ def test_what_is_no_policy_is_refused_unrun(copy: Path, tmp_path: Path, how: str
     else:
         giant = (2**40).to_bytes(8, "little") + content[8:]
         path.write_bytes(pickle.dumps(Payload()) if how == "pickle" else giant)
-        rewrite(copy, files={"policy.safetensors": files.file_digest(path)})
+        rewrite(copy, files={"policy.safetensors": hashing.file_digest(path)})
     refused(copy, "policy.safetensors")
     assert not (tmp_path / "mark").exists()
 

@@ -32,7 +32,7 @@ from rl_vae.envs.registry import make_engine
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.errors import ConfigError, FolderError, ObservationError, RlVaeError
 from rl_vae.sb3 import ActionMap, VecLatent
-from rl_vae.system import files
+from rl_vae.system import files, locks, strict_json
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
@@ -51,7 +51,7 @@ def train(out: Path, recipe: Recipe, **changes: Any) -> TrainedAgent:
 
 
 def progress(folder: Path) -> list[dict[str, Any]]:
-    return files.read_lines(folder / "progress.jsonl")
+    return strict_json.read_lines(folder / "progress.jsonl")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "agents").glob("*.py")))
@@ -228,7 +228,7 @@ def test_two_cannot_train_into_one_folder(tmp_path: Path) -> None:
     partial = tmp_path / "agent.partial"
     partial.mkdir()
     with (
-        files.locked(partial, FolderError),
+        locks.locked(partial, FolderError),
         pytest.raises(FolderError, match="another process"),
     ):
         train(tmp_path / "agent", PPO)
@@ -390,7 +390,7 @@ def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(TrainingCallback, "_save_checkpoint", watched)
         patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
-        patch.setattr(files, "write_json", counted(files.write_json))
+        patch.setattr(strict_json, "write_json", counted(strict_json.write_json))
         patch.setattr(files, "rename_folder", counted(files.rename_folder))
         patch.setattr(Path, "mkdir", counted(Path.mkdir))
         patch.setattr(Path, "rename", counted(Path.rename))

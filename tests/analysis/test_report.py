@@ -24,7 +24,7 @@ from rl_vae.analysis.report.render import render_page
 from rl_vae.data.header import DatasetHeader
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.models.networks import NETWORKS
-from rl_vae.system import files
+from rl_vae.system import hashing, strict_json
 from rl_vae.wrappers.history import History
 
 EVIL = """</script><script>x=1</script><!--<img src=x onerror="boom()">&amp;'"""
@@ -38,12 +38,12 @@ def renamed(source: Path, target: Path, env_id: str, factor: str) -> Path:
     shutil.copytree(source, target)
     values = json.loads((target / "dataset.json").read_bytes())
     values["env_id"], values["factor_names"][0] = env_id, factor
-    files.write_json(target / "dataset.json", values)
-    digest = files.digest(DatasetHeader.from_dict(values).to_dict())
-    lines = files.read_lines(target / "manifest.jsonl")
+    strict_json.write_json(target / "dataset.json", values)
+    digest = hashing.digest(DatasetHeader.from_dict(values).to_dict())
+    lines = strict_json.read_lines(target / "manifest.jsonl")
     (target / "manifest.jsonl").unlink()
     for line in lines:
-        files.append_line(target / "manifest.jsonl", {**line, "header_sha256": digest})
+        strict_json.append_line(target / "manifest.jsonl", {**line, "header_sha256": digest})
     return target
 
 
@@ -372,12 +372,14 @@ def comparison(tmp_path: Path) -> Path:
         "missing": ["beta4-seed1"],
         "conclusions": [EVIL, "Not finished: beta4-seed1"],
     }
-    files.write_json(path / "config.json", config)
-    files.write_json(path / "comparison.json", summary)
+    strict_json.write_json(path / "config.json", config)
+    strict_json.write_json(path / "comparison.json", summary)
     for system in systems:
         for seed in (0, 1):
             cell = {"system": system, "training_curve": [[0, seed], [10, seed + 2.0]]}
-            files.write_json(path / "runs" / f"{system}-seed{seed}.json", {**cell, "curve": []})
+            strict_json.write_json(
+                path / "runs" / f"{system}-seed{seed}.json", {**cell, "curve": []}
+            )
     return path
 
 

@@ -20,7 +20,7 @@ from rl_vae.cli.demo import run_demo
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
-from rl_vae.system import files
+from rl_vae.system import strict_json
 
 FIGURES = {
     "mean_return",
@@ -141,7 +141,7 @@ def test_the_demo_prints_each_step(made: Path) -> None:
 def test_an_interrupted_demo_goes_on(made: Path, tmp_path: Path) -> None:
     """Where run.json says that a demo was interrupted, other settings are refused, not the folder;
     the seconds of steps that were done count once."""
-    files.write_json(tmp_path / "run.json", {"seed": 3, "engine": "envpool"})
+    strict_json.write_json(tmp_path / "run.json", {"seed": 3, "engine": "envpool"})
     with pytest.raises(ConfigError, match="interrupted run of another kind"):
         run_demo(tmp_path, seed=4)
     clock = demo.Stopwatch(tmp_path / "seconds.jsonl")

@@ -13,7 +13,7 @@ from folder_files import damaged_paths, flip_bit, folder_content, verify
 from rl_vae import FrameDataset, collect_frames, repair_folder, verify_folder
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import DatasetError
-from rl_vae.system import files
+from rl_vae.system import hashing, locks
 
 
 def test_every_flipped_bit_of_a_shard_is_found(dataset_copy: Path) -> None:
@@ -90,8 +90,8 @@ def test_steps_that_do_not_form_episodes_are_found(dataset_copy: Path) -> None:
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     for line in lines:
         if line["shard"] == 0:
-            line["steps_sha256"] = files.file_digest(path)
-    manifest.write_bytes(b"".join(files.canonical_json(line) + b"\n" for line in lines))
+            line["steps_sha256"] = hashing.file_digest(path)
+    manifest.write_bytes(b"".join(hashing.canonical_json(line) + b"\n" for line in lines))
     result = verify(dataset_copy)
     assert damaged_paths(result) == ["shard-00000"] and "episodes" in result.findings[0].damage
 
@@ -151,5 +151,5 @@ def test_repair_changes_nothing_without_an_intact_shard(dataset_copy: Path, dama
 def test_a_dataset_that_is_being_written_is_not_repaired(dataset_copy: Path) -> None:
     """While another process holds the folder's lock, a repair is a DatasetError."""
     flip_bit(shard_path(dataset_copy, 0) / "steps.npy", 8_000)
-    with files.locked(dataset_copy, DatasetError), pytest.raises(DatasetError, match="process"):
+    with locks.locked(dataset_copy, DatasetError), pytest.raises(DatasetError, match="process"):
         repair_folder(dataset_copy, progress=False)

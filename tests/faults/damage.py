@@ -29,7 +29,7 @@ from rl_vae.cli import commands as cli
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import DatasetError, FolderError, RlVaeError
 from rl_vae.models.folder import read_model
-from rl_vae.system import files
+from rl_vae.system import hashing
 from rl_vae.training import loop
 
 FILES = ("config.json", "model.safetensors", "encoder.onnx", "README.md")
@@ -235,7 +235,7 @@ def _traversal(folder: Path, rng: np.random.Generator) -> None:
     def change(config: dict[str, Any]) -> None:
         if rng.integers(2):
             del config["files"]["model.safetensors"]
-        config["files"][name] = files.digest(content)
+        config["files"][name] = hashing.digest(content)
 
     correct_digests(folder, change)
 
@@ -348,7 +348,7 @@ def pickles(mark: Path) -> dict[str, bytes]:
         save(file)  # type: ignore[no-untyped-call]
         made[name] = file.getvalue()
     for name in ("torch", "protocol 2"):  # as a checkpoint of ours begins
-        made[f"{name}, digest right"] = bytes.fromhex(files.digest(made[name])) + made[name]
+        made[f"{name}, digest right"] = bytes.fromhex(hashing.digest(made[name])) + made[name]
     return made
 
 

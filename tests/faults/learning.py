@@ -39,7 +39,7 @@ from rl_vae.models import folder as artifact
 from rl_vae.models.folder import read_model
 from rl_vae.models.vae import VAE
 from rl_vae.sb3 import LatentExtractor, VecLatent
-from rl_vae.system import files
+from rl_vae.system import hashing, strict_json
 from rl_vae.training import loop
 from rl_vae.training.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.training.evaluate import evaluate_vae
@@ -85,7 +85,7 @@ def sit(frames: Path, out: Path, fatal: int) -> None:
     def save_and_note(partial: Path, state: Any) -> None:
         save(partial, state)
         digest = hashlib.sha256(content({**state.to_dict(), "seconds": 0.0})).hexdigest()
-        files.append_line(out.with_suffix(".states"), {"step": state.step, "sha256": digest})
+        strict_json.append_line(out.with_suffix(".states"), {"step": state.step, "sha256": digest})
 
     def die_in_time(*_: Any) -> None:
         nonlocal count
@@ -113,9 +113,10 @@ def content(value: Any) -> bytes:
 def outcome(model: Path) -> tuple[set[Any], list[Any], bytes]:
     """Checkpoints, metrics but for seconds, and weights."""
     states = {
-        (line["step"], line["sha256"]) for line in files.read_lines(model.with_suffix(".states"))
+        (line["step"], line["sha256"])
+        for line in strict_json.read_lines(model.with_suffix(".states"))
     }
-    metrics = [{**line, "seconds": 0} for line in files.read_lines(model / "metrics.jsonl")]
+    metrics = [{**line, "seconds": 0} for line in strict_json.read_lines(model / "metrics.jsonl")]
     return states, metrics, (model / "model.safetensors").read_bytes()
 
 
@@ -245,7 +246,7 @@ def collapse(n: int, seed: int, folder: Path) -> Figure:
                 seed=seed + trial,
                 objective=Beta(10_000.0),
             )
-        first, *_ = files.read_lines(made.path / "metrics.jsonl")
+        first, *_ = strict_json.read_lines(made.path / "metrics.jsonl")
         alarms = [alarm for alarm in first["alarms"] if "code will be empty" in alarm["what"]]
         good += bool(alarms) and "beta 1 is the plain VAE" in alarms[0]["cure"] in told.getvalue()
     return counted(good, n)
@@ -283,7 +284,7 @@ def beta_is_wired(n: int, seed: int, folder: Path) -> Figure:
 def frozen_encoder(n: int, seed: int, folder: Path) -> Figure:
     """PPO and SAC for n steps, by VecLatent and by LatentExtractor: the encoder does not move."""
     path = Path(shutil.copytree(little_games.model(), folder / "model"))
-    before = {file.name: files.file_digest(file) for file in path.iterdir() if file.is_file()}
+    before = {file.name: hashing.file_digest(file) for file in path.iterdir() if file.is_file()}
     right, digest = Encoder.load(path).vae.state_dict(), Encoder.load(path).digest
     settings: dict[str, Any] = {"seed": seed, "device": "cpu", "learning_rate": 1e-2}
     extractor: Any = {
@@ -307,7 +308,7 @@ def frozen_encoder(n: int, seed: int, folder: Path) -> Figure:
         found = [one for one in model.policy.modules() if isinstance(one, LatentExtractor)]
         hidden = [one._hidden[1] for one in found]
         good += bool(found) and all(_same(vae, right) and not vae.training for vae in hidden)
-    after = {file.name: files.file_digest(file) for file in path.iterdir() if file.is_file()}
+    after = {file.name: hashing.file_digest(file) for file in path.iterdir() if file.is_file()}
     assert math.isfinite(n) and Encoder.load(path).digest == digest
     return counted(good if after == before else 0, 4, f"{n:,} steps each")
 

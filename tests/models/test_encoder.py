@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rl_vae import Encoder, FrameDataset
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.models.description import read_model_description
-from rl_vae.system import files
+from rl_vae.system import hashing
 from rl_vae.training.result import Trained
 
 RUNTIMES: list[Any] = ["onnx", "torch"]
@@ -309,7 +309,7 @@ def test_another_model_in_the_folder_is_noticed(model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     config["spec"]["crop"] = [0, 0, 0, 0]
     del config["digest"]
-    config["digest"] = files.digest(config)
+    config["digest"] = hashing.digest(config)
     (model / "config.json").write_text(json.dumps(config))
     with refused(FolderError, lazy.digest, "changed"):
         lazy.encode(noise(1, lazy.spec.shape))

@@ -28,7 +28,7 @@ from rl_vae.models.description import FILES
 from rl_vae.models.folder import export_onnx, read_model, save_model
 from rl_vae.models.statistics import TrainingStatistics, measure_statistics
 from rl_vae.models.vae import VAE
-from rl_vae.system import files
+from rl_vae.system import hashing
 from rl_vae.training.result import Trained
 
 WATCHED = ("pickle.find_class", "os.system", "subprocess.Popen", "socket.connect", "os.exec")
@@ -535,7 +535,7 @@ def test_names_that_leave_the_folder_are_not_followed(
 
     def change(config: dict[str, Any]) -> None:
         del config["files"]["model.safetensors"]
-        config["files"][name] = files.digest(content)
+        config["files"][name] = hashing.digest(content)
 
     correct_digests(model, change)
     with refused(FolderError, str(model / "config.json"), name):

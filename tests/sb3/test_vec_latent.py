@@ -24,7 +24,7 @@ from toys import MIXED, STEERED, expected_observation, extras_of, next_episode, 
 from rl_vae import Encoder, FrameSpec
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.sb3 import VecLatent
-from rl_vae.system import files
+from rl_vae.system import hashing
 from rl_vae.training.result import Trained
 from rl_vae.wrappers.config import ObservationConfig
 
@@ -228,11 +228,11 @@ AGENTS: dict[str, tuple[str, Any, dict[str, int]]] = {
 def fingerprint(encoder: Encoder, frames: NDArray[np.uint8]) -> tuple[str, ...]:
     """Digests of an encoder's codes, weights and files."""
     weights = b"".join(value.numpy().tobytes() for value in encoder.vae.state_dict().values())
-    disk = sorted((p.name, files.file_digest(p)) for p in encoder.path.iterdir() if p.is_file())
+    disk = sorted((p.name, hashing.file_digest(p)) for p in encoder.path.iterdir() if p.is_file())
     return (
-        files.digest(encoder.encode(frames).tobytes()),
-        files.digest(weights),
-        files.digest(disk),
+        hashing.digest(encoder.encode(frames).tobytes()),
+        hashing.digest(weights),
+        hashing.digest(disk),
         encoder.digest,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rl_vae.errors import DatasetError, FolderError
-from rl_vae.system import files
+from rl_vae.system import described_folder, files, locks, strict_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,19 +74,19 @@ def test_a_giant_file_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "giant").open("wb") as file:
         file.truncate(2**40)
     with pytest.raises(FolderError, match="more than 1,000 bytes"):
-        files.read_checked(tmp_path / "giant", "0" * 64, 1000)
+        described_folder.read_checked(tmp_path / "giant", "0" * 64, 1000)
 
 
 @pytest.mark.parametrize("text", [b"[1]", b"{", b"[" * 100_000, b"\xff"])
 def test_lines_that_say_nothing_are_told(tmp_path: Path, text: bytes) -> None:
     """A whole line that is no JSON object is an error that names the file and the line."""
     path = tmp_path / "metrics.jsonl"
-    files.append_line(path, {"step": 1})
+    strict_json.append_line(path, {"step": 1})
     path.write_bytes(path.read_bytes() + text + b"\n")
     with pytest.raises(FolderError, match="line 2"):
-        files.read_lines(path)
+        strict_json.read_lines(path)
     path.write_bytes(b'{"step": 1}\n' + text)
-    assert files.read_lines(path) == [{"step": 1}]
+    assert strict_json.read_lines(path) == [{"step": 1}]
 
 
 def test_the_second_writer_is_told_of_the_first(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_second_writer_is_told_of_the_first(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from rl_vae import files, errors\n"
         "try:\n"
-        "    with files.locked(Path(sys.argv[1]), errors.DatasetError): print('in')\n"
+        "    with locks.locked(Path(sys.argv[1]), errors.DatasetError): print('in')\n"
         "except errors.DatasetError as error: print(error)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
@@ -105,24 +105,24 @@ def test_the_second_writer_is_told_of_the_first(tmp_path: Path) -> None:
             command, env=environment, capture_output=True, text=True, check=True
         ).stdout
 
-    with files.locked(tmp_path, DatasetError):
+    with locks.locked(tmp_path, DatasetError):
         assert f"process {os.getpid()}." in second()
-        assert files.holder(tmp_path) == os.getpid()
+        assert locks.lock_holder(tmp_path) == os.getpid()
     assert second() == "in\n"
-    assert files.holder(tmp_path) != os.getpid()
+    assert locks.lock_holder(tmp_path) != os.getpid()
 
 
 def test_a_lock_file_that_says_nothing_is_no_hindrance(tmp_path: Path) -> None:
     """What an earlier process left in the lock file does not matter, the lock itself does."""
     for content in (b"", b"1", b"no number", b"9" * 100):
         (tmp_path / ".lock").write_bytes(content)
-        with files.locked(tmp_path, DatasetError):
-            assert files.holder(tmp_path) == os.getpid()
+        with locks.locked(tmp_path, DatasetError):
+            assert locks.lock_holder(tmp_path) == os.getpid()
 
 
 def test_json_of_any_kind_is_read_or_refused() -> None:
     """parse_json gives what json gives, and refuses everything else by ValueError alone."""
-    assert files.parse_json(b'{"a": [1, null]}') == json.loads('{"a": [1, null]}')
+    assert strict_json.parse_json(b'{"a": [1, null]}') == json.loads('{"a": [1, null]}')
     for text in (b"", b"{", b"\xff", b"[" * 10**6, b"1" * 10_000):
         with pytest.raises(ValueError):
-            files.parse_json(text)
+            strict_json.parse_json(text)

@@ -16,7 +16,7 @@ from conftest import CONFIG
 from rl_vae import FrameDataset, train_vae
 from rl_vae.models.description import read_config
 from rl_vae.models.folder import read_model
-from rl_vae.system import files
+from rl_vae.system import strict_json
 from rl_vae.training.distributed import ProcessGroup, init_process_group, is_main_process
 from rl_vae.training.result import Trained
 from rl_vae.training.state import initial_state
@@ -71,7 +71,7 @@ def test_two_processes_are_one_with_twice_the_batch(
     """Two processes end with the loss and the weights of one whose batch is twice as large."""
     one = alone(dataset, tmp_path / "model", name)
     two = together[0] / name
-    metrics = [files.read_lines(path / "metrics.jsonl") for path in (one.path, two)]
+    metrics = [strict_json.read_lines(path / "metrics.jsonl") for path in (one.path, two)]
     assert [record["step"] for record in metrics[1]] == [4, 8, 10]
     for ours, theirs in zip(*metrics, strict=True):
         for key in ("loss", "train_loss", "distortion", "rate", "gradient_norm"):

@@ -8,7 +8,7 @@ from folder_files import damaged_paths, flip_bit, verify
 
 from rl_vae import verify_folder
 from rl_vae.models.state_dict import pack_state
-from rl_vae.system import files
+from rl_vae.system import hashing, strict_json
 from rl_vae.training import checkpoint
 
 
@@ -23,9 +23,9 @@ def test_the_notes_say_where_an_interrupted_training_continues(
     folder.mkdir()
     best = safetensors.torch.save({})
     (folder / "best.safetensors").write_bytes(best)
-    files.append_line(folder / "metrics.jsonl", {"step": 10})
+    strict_json.append_line(folder / "metrics.jsonl", {"step": 10})
     for name, step in zip(checkpoint.NAMES, (20, 10), strict=True):
-        state = {"step": step, "best_sha256": files.digest(best)}
+        state = {"step": step, "best_sha256": hashing.digest(best)}
         (folder / name).write_bytes(pack_state(state))
     for name in checkpoint.NAMES[:n_damaged]:
         flip_bit(folder / name, 300)

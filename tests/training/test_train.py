@@ -42,7 +42,7 @@ from rl_vae.errors import ConfigError, DatasetError, FolderError, TrainingError
 from rl_vae.models.folder import read_model
 from rl_vae.models.state_dict import unpack_state
 from rl_vae.objectives.base import Objective
-from rl_vae.system import files
+from rl_vae.system import hashing, locks, strict_json
 from rl_vae.training import loop, result, step
 from rl_vae.training.batches import BatchReader
 from rl_vae.training.evaluate import HeldOut
@@ -75,7 +75,7 @@ def outcome(trained: Trained) -> Outcome:
     artifact = read_model(trained.path)
     board = EventAccumulator(str(trained.path / "tensorboard"))
     board.Reload()
-    metrics = files.read_lines(trained.path / "metrics.jsonl")
+    metrics = strict_json.read_lines(trained.path / "metrics.jsonl")
     return Outcome(
         {name: weight.numpy().tobytes() for name, weight in artifact.weights.items()},
         artifact.digest,
@@ -163,7 +163,7 @@ def age(partial: Path) -> None:
 
 def test_the_held_out_loss_falls(trained: Trained) -> None:
     """From the first epoch to the last, loss and error on frames never trained on fall."""
-    first, *_, last = files.read_lines(trained.path / "metrics.jsonl")
+    first, *_, last = strict_json.read_lines(trained.path / "metrics.jsonl")
     assert last["loss"] < first["loss"]
     assert last["mse"] < 0.9 * first["mse"]
 
@@ -262,7 +262,7 @@ def test_every_objective_learns(dataset: FrameDataset, tmp_path: Path, name: str
     """For each objective the held-out loss falls, and so does the error; its samples are drawn."""
     config = TrainConfig(epochs=5, batch_size=24, objective=FAMILY[name])
     made = train(dataset, tmp_path / "model", config)
-    first, *_, last = files.read_lines(made.path / "metrics.jsonl")
+    first, *_, last = strict_json.read_lines(made.path / "metrics.jsonl")
     assert last["loss"] < first["loss"]
     assert last["mse"] < 0.9 * first["mse"]
     assert (last["elbo"] is None) == FAMILY[name].deterministic
@@ -423,7 +423,7 @@ def test_twenty_interruptions_change_nothing(dataset: FrameDataset, tmp_path: Pa
     calls = np.random.default_rng(0).integers(1, 7, 20)  # an epoch has four updates
     for call in calls:
         interrupted(dataset, tmp_path / "model", "update", int(call), config)
-    assert len(files.read_lines(tmp_path / "model.partial" / "metrics.jsonl")) >= 4
+    assert len(strict_json.read_lines(tmp_path / "model.partial" / "metrics.jsonl")) >= 4
     assert outcome(train(dataset, tmp_path / "model", config)) == right
 
 
@@ -509,7 +509,7 @@ def test_a_checkpoint_runs_no_code(dataset: FrameDataset, tmp_path: Path) -> Non
     planted = (tmp_path / "planted.pt").read_bytes()
     for text in (planted, pickle.dumps(Payload(), protocol=2)):
         for name in ("checkpoint.bin", "checkpoint.old.bin"):
-            (partial / name).write_bytes(bytes.fromhex(files.digest(text)) + text)
+            (partial / name).write_bytes(bytes.fromhex(hashing.digest(text)) + text)
         shutil.copytree(partial, tmp_path / "copy.partial")
         with refused(TrainingError, "checkpoint.bin"):
             train(dataset, tmp_path / "copy")
@@ -714,7 +714,7 @@ def test_two_writers_do_not_meet(dataset: FrameDataset, tmp_path: Path) -> None:
     partial = tmp_path / "model.partial"
     partial.mkdir()
     with (
-        files.locked(partial, FolderError),
+        locks.locked(partial, FolderError),
         pytest.raises(FolderError, match="another process"),
     ):
         train(dataset, tmp_path / "model")
@@ -748,7 +748,7 @@ def test_updates_that_are_not_finite_are_skipped_and_counted(
     made = train(dataset, tmp_path / "model")
     assert all(map(torch.equal, weights[6], weights[7]))
     assert not all(map(torch.equal, weights[7], weights[8]))
-    records = files.read_lines(made.path / "metrics.jsonl")
+    records = strict_json.read_lines(made.path / "metrics.jsonl")
     assert [record["skipped"] for record in records] == [0, 1, 1]
     assert [[alarm["name"] for alarm in record["alarms"]] for record in records] == [
         [],
@@ -775,7 +775,7 @@ def test_gradients_that_are_not_finite_are_skipped(
 
     monkeypatch.setattr(step, "run_pass", wrong)
     made = train(dataset, tmp_path / "model")
-    assert files.read_lines(made.path / "metrics.jsonl")[-1]["skipped"] == 1
+    assert strict_json.read_lines(made.path / "metrics.jsonl")[-1]["skipped"] == 1
 
 
 def test_nothing_but_skipped_updates_end_the_training(
@@ -804,7 +804,7 @@ def test_a_beta_far_from_what_anyone_uses_raises_an_alarm(
     assert alarm.name == "beta_norm" and "8.7" in alarm.what and "plain VAE" in alarm.cure
     assert str(alarm) in capsys.readouterr().out
     assert train(dataset, tmp_path / "model", config).alarms == made.alarms  # finished: the same
-    first, *_ = files.read_lines(made.path / "metrics.jsonl")
+    first, *_ = strict_json.read_lines(made.path / "metrics.jsonl")
     assert first["alarms"][0]["name"] == "beta_norm"
 
 
@@ -900,7 +900,7 @@ def test_a_finished_folder_holds_what_it_should(trained: Trained) -> None:
 
 def test_metrics_tell_every_epoch(trained: Trained) -> None:
     """metrics.jsonl and TensorBoard have one record per epoch, with all measures."""
-    records = files.read_lines(trained.path / "metrics.jsonl")
+    records = strict_json.read_lines(trained.path / "metrics.jsonl")
     assert len(records) == TRAINING.epochs
     assert records[-1]["step"] == trained.steps
     for record in records:

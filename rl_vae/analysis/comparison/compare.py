@@ -32,7 +32,7 @@ from rl_vae.constraints import Range, check_value
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import FolderError, TrainingError
-from rl_vae.system import files
+from rl_vae.system import files, locks, strict_json
 from rl_vae.system.provenance import write_figures
 
 MAX_SCORED = 4000
@@ -78,7 +78,7 @@ def compare(
     if workers is not None:
         check_value("workers", workers, Annotated[int, Range(low=1)])
     out.mkdir(parents=True, exist_ok=True)
-    with files.locked(out, FolderError):
+    with locks.locked(out, FolderError):
         _write_config(config, out)
         dataset = _collect(config, out, workers, progress)
         for observed in BASELINE_INPUTS:
@@ -123,12 +123,12 @@ def summarise(out: str | Path) -> ComparisonSummary:
         for system in config["systems"]:
             path = run_path(out, system, seed)
             if path.is_file():
-                runs.append(files.read_object(path))
+                runs.append(strict_json.read_object(path))
             else:
                 missing.append(run_name(system, seed))
     summary = summarise_runs(runs, config["systems"], missing)
     content = {**summary.to_dict(), "conclusions": conclusions(summary)}
-    files.write_json(out / "comparison.json", plain_json(content))
+    strict_json.write_json(out / "comparison.json", plain_json(content))
     write_figures(out / "figures.json", summary.figures(), config["seeds"])
     files.write_whole(out / "table.md", f"{tables(summary)}\n".encode())
     return summary
@@ -141,7 +141,7 @@ def read_comparison(out: str | Path) -> dict[str, Any]:
         FolderError: if the folder holds no comparison, or one of another format.
     """
     path = Path(out) / "config.json"
-    config = files.read_object(path) if path.is_file() else {}
+    config = strict_json.read_object(path) if path.is_file() else {}
     if config.get("kind") != "rl_vae comparison":
         raise FolderError(
             f"There is no comparison at {out}.",
@@ -179,7 +179,7 @@ def _write_config(config: ComparisonConfig, out: Path) -> None:
             got="other files",
             remedy="choose another folder",
         )
-    files.write_json(out / "config.json", plain)
+    strict_json.write_json(out / "config.json", plain)
 
 
 def _collect(

@@ -18,7 +18,7 @@ from rl_vae.envs.registry import EngineName
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
-from rl_vae.system import files
+from rl_vae.system import hashing
 from rl_vae.training.config import TrainConfig
 
 Baseline = Literal["pixels", "random", "pca", "autoencoder", "state"]
@@ -87,7 +87,7 @@ class ComparisonConfig:
         plain = {**asdict(self), "recipe": self.recipe.to_dict(), "spec": self.spec.to_dict()}
         plain |= {"vae": self.vae.to_dict(), "train": self.train.to_dict()}
         header = {"format": FORMAT, "kind": "rl_vae comparison", "systems": self.systems}
-        return dict(json.loads(files.canonical_json({**header, **plain})))
+        return dict(json.loads(hashing.canonical_json({**header, **plain})))
 
 
 def run_name(system: str, seed: int) -> str:

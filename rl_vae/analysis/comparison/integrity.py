@@ -8,7 +8,7 @@ from pathlib import Path
 from rl_vae.agents.integrity import agent_checks, unfinished_agent_checks
 from rl_vae.data.integrity import dataset_checks
 from rl_vae.models.integrity import model_checks
-from rl_vae.system import files
+from rl_vae.system import strict_json
 from rl_vae.system.integrity import Check, FolderChecks, make_finding, missing_file
 from rl_vae.training.integrity import unfinished_model_checks
 
@@ -25,7 +25,7 @@ def comparison_checks(folder: Path) -> FolderChecks:
     results = sorted((*folder.glob("runs/*.json"), *folder.glob("stages/*/*.json")))
     for path in (*tables, *results):
         salvage = "the rest; delete this file, and the same rl-vae compare command writes it again"
-        checks.file_checks.append(Check(path, partial(files.read_object, path), salvage))
+        checks.file_checks.append(Check(path, partial(strict_json.read_object, path), salvage))
     config = folder / "config.json"
     if not config.exists():
         error = missing_file(config)

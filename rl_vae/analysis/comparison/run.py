@@ -26,7 +26,7 @@ from rl_vae.models.description import read_model_description
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.objectives.beta import Beta
-from rl_vae.system import files
+from rl_vae.system import strict_json
 from rl_vae.training.baselines import BASELINE_MODELS, write_baseline, write_standardised
 from rl_vae.training.train import train_vae
 
@@ -47,7 +47,7 @@ def run_system(config: ComparisonConfig, out: Path, system: str, seed: int) -> d
     """
     path = run_path(out, system, seed)
     if path.is_file():
-        return files.read_object(path)
+        return strict_json.read_object(path)
     frames = FrameDataset.open(out / "frames")
     stages = out / "stages" / run_name(system, seed)
     agent = out / "agents" / run_name(system, seed)
@@ -69,7 +69,7 @@ def run_system(config: ComparisonConfig, out: Path, system: str, seed: int) -> d
     trained = run_stage(stages / "agent", train)
     seconds["agent"] = trained["seconds"]
     returns, mean = trained["returns"], float(np.mean(trained["returns"]))
-    lines = files.read_lines(agent / "progress.jsonl")
+    lines = strict_json.read_lines(agent / "progress.jsonl")
     steps = config.recipe.total_steps * config.recipe.frame_skip
     result |= {
         "format": 1,
@@ -84,7 +84,7 @@ def run_system(config: ComparisonConfig, out: Path, system: str, seed: int) -> d
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, plain_json(result))
+    strict_json.write_json(path, plain_json(result))
     return result
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from rl_vae.errors import RlVaeError
-from rl_vae.system import files
+from rl_vae.system import strict_json
 from rl_vae.system.jobs import run_jobs
 from rl_vae.system.worker_process import ParentLink
 
@@ -51,7 +51,7 @@ class StageClock:
         self._path = path
         if restart:
             path.unlink(missing_ok=True)
-        stored = files.read_object(path) if path.is_file() else {}
+        stored = strict_json.read_object(path) if path.is_file() else {}
         self.seconds: float = stored.get("seconds", 0.0)
         self.cpu_seconds: float = stored.get("cpu_seconds", 0.0)
         self.paused: float = stored.get("paused", 0.0)
@@ -102,7 +102,7 @@ class StageClock:
         self._last = now
         stored = {name: getattr(self, name) for name in ("seconds", "cpu_seconds", "paused")}
         stored |= {"machine_seconds": self._machine_seconds, "starts": self.starts}
-        files.write_json(self._path, stored)
+        strict_json.write_json(self._path, stored)
 
 
 def run_stage(
@@ -123,14 +123,14 @@ def run_stage(
     """
     target, clock_file = path.with_name(f"{path.name}.json"), path.with_name(f"{path.name}.clock")
     if target.is_file():
-        return files.read_object(target)
+        return strict_json.read_object(target)
     if log is not None:
         log(f"{path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with StageClock(clock_file, restart=not resumable) as clock:
         result = work(clock) or {}
     content: dict[str, Any] = plain_json({**clock.to_dict(), **result})
-    files.write_json(target, content)
+    strict_json.write_json(target, content)
     clock_file.unlink()
     if log is not None:
         log(f"{path}: {content['seconds']:.0f} s")

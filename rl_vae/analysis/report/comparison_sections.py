@@ -14,7 +14,7 @@ from rl_vae.analysis.report.charts import Interval, Line, interval_chart, line_c
 from rl_vae.analysis.report.model_sections import columns_of
 from rl_vae.analysis.report.parts import Chart, Group, Section, Sentences, Table
 from rl_vae.errors import FolderError
-from rl_vae.system import files
+from rl_vae.system import strict_json
 
 SCORES = {
     "rate": "rate, nats per frame",
@@ -61,16 +61,20 @@ class ComparisonFolder:
                 got="a folder without comparison.json" if path.is_dir() else "no such folder",
                 remedy="create a comparison with rl-vae compare",
             )
-        self._config = files.read_object(path / "config.json")
-        self._summary = files.read_object(path / "comparison.json")
-        self._runs = [files.read_object(file) for file in sorted((path / "runs").glob("*.json"))]
+        self._config = strict_json.read_object(path / "config.json")
+        self._summary = strict_json.read_object(path / "comparison.json")
+        self._runs = [
+            strict_json.read_object(file) for file in sorted((path / "runs").glob("*.json"))
+        ]
         try:
             self.systems = [str(name) for name in self._config["systems"]]
             self.betas = [name for name in self.systems if name.startswith("beta")]
             self.env_id = str(self._config["env_id"])
             self.seeds = [int(seed) for seed in self._config["seeds"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise files.damaged(path / "config.json", "a comparison's settings", error) from error
+            raise FolderError.damaged(
+                path / "config.json", "a comparison's settings", error
+            ) from error
 
     def models(self) -> list[Path]:
         """One model of each beta: that of the first finished seed."""
@@ -94,7 +98,7 @@ class ComparisonFolder:
         try:
             sections = [self._return_section(), self._score_section(), self._correlation_section()]
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise files.damaged(
+            raise FolderError.damaged(
                 self.path / "comparison.json", "the summary of a comparison", repr(error)
             ) from error
         return [section for section in sections if section is not None]

@@ -13,7 +13,6 @@ from rl_vae.analysis.report.render import GENERATOR
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
-from rl_vae.system import files
 
 
 class Inputs(NamedTuple):
@@ -133,7 +132,7 @@ def _check_provenance(encoder: Encoder) -> None:
     except (KeyError, TypeError, ValueError, AttributeError):
         is_right = False
     if not is_right:
-        raise files.damaged(
+        raise FolderError.damaged(
             encoder.path / "config.json", "objective, steps, seconds and dataset of the training",
             encoder.provenance,
         )  # fmt: skip

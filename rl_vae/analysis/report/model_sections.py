@@ -22,9 +22,10 @@ from rl_vae.analysis.report.parts import (
     Section,
     Table,
 )
+from rl_vae.errors import FolderError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.system import files
+from rl_vae.system import strict_json
 
 MAX_TRAVERSED = 12
 """Largest number of latents that are traversed; those with the largest variance are chosen."""
@@ -203,11 +204,11 @@ def read_points(path: Path, x: str, y: str) -> list[tuple[float, float]]:
     try:
         return [
             (float(record[x]), float(record[y]))
-            for record in files.read_lines(path)
+            for record in strict_json.read_lines(path)
             if record.get(x) is not None and record.get(y) is not None
         ]
     except (ValueError, TypeError, AttributeError) as error:
-        raise files.damaged(path, "one JSON object per line", error) from error
+        raise FolderError.damaged(path, "one JSON object per line", error) from error
 
 
 def columns_of(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
