@@ -74,8 +74,8 @@ def main() -> None:
         end="",
     )
     print(f" {'MB at 10,000':>13} {f'at {most:,}':>11} {'rss_growth_mb':>14}", flush=True)
-    for whole in WORKLOADS:
-        workload = whole._replace(frames=whole.frames // shrink)
+    for full in WORKLOADS:
+        workload = full._replace(frames=full.frames // shrink)
         rates = [measure_rates(workload, arguments.workers) for _ in range(rounds)]
         raw, bare, kept = (statistics.median(column) for column in zip(*rates, strict=True))
         share = statistics.median(kept / bare for _, bare, kept in rates)

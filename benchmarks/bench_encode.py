@@ -159,7 +159,7 @@ def share_of_limit(encoder: Encoder, rounds: int) -> float:
 
 
 def multiply_adds(encoder: Encoder) -> int:
-    """Of the encoder for one frame: each weight, times the places where it is used."""
+    """Of the encoder for one frame: each weight, times the number of places that use it."""
     total = 0
 
     def count(module: torch.nn.Module, _: Any, out: torch.Tensor) -> None:

@@ -295,14 +295,14 @@ def synchronised(update: Update, device: torch.device) -> Callable[[int], float]
     """Seconds of one update, the mean of some, all finished."""
     way = clocked(update)
 
-    def whole(updates: int) -> float:
+    def loop(updates: int) -> float:
         begin = time.perf_counter()
         way(updates)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return (time.perf_counter() - begin) / updates
 
-    return whole
+    return loop
 
 
 def limit(dataset: FrameDataset, batch: int, device: torch.device) -> float:
@@ -344,7 +344,7 @@ def device_name(device: torch.device) -> str:
 
 
 def pythae_way(dataset: FrameDataset, seed: int) -> Callable[[int], float] | None:
-    """Pythae's trainer with Burgess' network; None where Pythae is not installed."""
+    """Pythae's trainer with Burgess' network; None if Pythae is not installed."""
     try:
         from pythae.data.datasets import BaseDataset
         from pythae.models import VAE as PythaeVAE
@@ -440,7 +440,7 @@ def to_loss(dataset: FrameDataset, arguments: argparse.Namespace) -> dict[str, f
 
 
 def reached(points: list[tuple[float, float]], goal: float) -> float:
-    """Seconds at the first point that is at least as good; infinite where none is."""
+    """Seconds at the first point that is at least as good; infinite if there is none."""
     return next((seconds for seconds, loss in points if loss <= goal), float("inf"))
 
 

@@ -173,7 +173,7 @@ def table(
         of_beta = [scores[name] for name in scores if name.startswith(f"beta{beta:g}-")]
         if not of_beta:
             continue
-        cells = [f"{beta:g}", str(len(of_beta))]
+        texts = [f"{beta:g}", str(len(of_beta))]
         figures[f"beta{beta:g}_seeds"] = len(of_beta)
         for measure in MEASURES:
             estimate = t_interval([one[measure] for one in of_beta])
@@ -184,15 +184,15 @@ def table(
                 f"{key}_high": estimate.high,
             }
             digits = 1 if measure in MEASURES[:3] else 3
-            cell = f"{estimate.value:.{digits}f}"
+            text_of_score = f"{estimate.value:.{digits}f}"
             if len(of_beta) > 1:
-                cell += f" ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
-            cells.append(cell)
-        lines.append(f"| {' | '.join(cells)} |")
+                text_of_score += f" ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+            texts.append(text_of_score)
+        lines.append(f"| {' | '.join(texts)} |")
     for beta, values in PUBLIC.items():
-        cells = [f"{beta:g}, public checkpoint", "1"]
-        cells += ["" if value is None else f"{value:g}" for value in values]
-        lines.append(f"| {' | '.join(cells)} |")
+        texts = [f"{beta:g}, public checkpoint", "1"]
+        texts += ["" if value is None else f"{value:g}" for value in values]
+        lines.append(f"| {' | '.join(texts)} |")
     here = machine()
     about = (
         f"Sprites, {arguments.frames:,} frames of the grid, Burgess' network, 10 latents, "

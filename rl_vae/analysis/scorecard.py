@@ -160,12 +160,12 @@ def _tables(card: Scorecard) -> Iterator[str]:
         yield _row(f"{kind} probe", heads, width)
         for target in card.targets:
             score = f"balanced, {target.classes}" if target.classes else "R2"
-            cells = [_cell(card.probes[kind, column, target.name]) for column in columns]
-            yield _row(f"{target.name} ({score})", cells, width)
+            texts = [_format_score(card.probes[kind, column, target.name]) for column in columns]
+            yield _row(f"{target.name} ({score})", texts, width)
         yield ""
     errors = [card.moving_errors.get(code) for code in columns]
-    cells = ["-" if error is None else _cell(error, ".1f") for error in errors]
-    yield _row("error on moving pixels", cells, width)
+    texts = ["-" if error is None else _format_score(error, ".1f") for error in errors]
+    yield _row("error on moving pixels", texts, width)
     yield (
         f"Error of 255; {card.moving_share:.1%} of the pixels move; error of the median frame: "
         f"{card.moving_errors[MEDIAN_FRAME].value:.1f}. random, pca and pixels are reconstructed "
@@ -173,11 +173,11 @@ def _tables(card: Scorecard) -> Iterator[str]:
     )
 
 
-def _row(name: str, cells: tuple[str, ...] | list[str], width: int) -> str:
-    return f"{name:{width}}" + "".join(f"{cell:>20}" for cell in cells)
+def _row(name: str, texts: tuple[str, ...] | list[str], width: int) -> str:
+    return f"{name:{width}}" + "".join(f"{text:>20}" for text in texts)
 
 
-def _cell(score: BootstrapEstimate, form: str = ".2f") -> str:
+def _format_score(score: BootstrapEstimate, form: str = ".2f") -> str:
     """A score and its interval, such as ".93 (.91 .95)"; values below -9.9 are shown as -9.9."""
     numbers = [f"{max(value, -9.9):{form}}" for value in (score.value, score.low, score.high)]
     value, low, high = (

@@ -60,8 +60,8 @@ def test_a_target_that_is_not_in_the_code_is_not_read(
     target = code[:, 0]
     shuffled = np.random.default_rng(1).permutation(target)
     noise = np.random.default_rng(2).normal(size=code.shape).astype(np.float32)
-    for seen, values in ((noise, target), (code, shuffled)):
-        scores = probe(kind, seen, [numbers(values), classes(values > 0)], split)
+    for inputs, values in ((noise, target), (code, shuffled)):
+        scores = probe(kind, inputs, [numbers(values), classes(values > 0)], split)
         assert -0.15 < scores["numbers"].value < 0.05
         assert 0.4 < scores["classes"].value < 0.6
 
@@ -99,10 +99,10 @@ def test_an_action_needs_the_next_frame(split: ProbeSplit) -> None:
     rng = np.random.default_rng(0)
     action = rng.integers(0, 2, N)
     place = np.cumsum(np.append(0, 2 * action[:-1] - 1)).astype(np.float32)[:, None]
-    seen, after = stack_codes(place, EPISODE, 2), split.where(has_next(EPISODE))
+    inputs, after = stack_codes(place, EPISODE, 2), split.where(has_next(EPISODE))
     before, between = (
         probe("linear", x, [classes(action)], after)["classes"].value
-        for x in (seen, append_next_code(seen, place))
+        for x in (inputs, append_next_code(inputs, place))
     )
     assert before < 0.6 and between == 1.0
 

@@ -61,7 +61,7 @@ def tabulate(sampler: Sampler, encode: Encode, *, batch: int = 4096, seed: int =
         sampler: The sampler. Its grid must fit into memory: the sprites have 737,280 points.
         encode: Function from pictures to mean codes.
         batch: Number of pictures in one call of the encoder.
-        seed: Seed of what the sampler draws beside the factors. Each point has one picture.
+        seed: Seed of what the sampler draws in addition to the factors. Each point has one picture.
     """
     rng, sizes = np.random.default_rng([seed, 0x6123]), tuple(sampler.factor_sizes)
     parts = []
