@@ -1,4 +1,4 @@
-"""What may become of a file on its way, and what somebody may write into one."""
+"""Random changes to files and to JSON values, for fuzz tests."""
 
 import json
 import random
@@ -40,11 +40,11 @@ ODD: tuple[Any, ...] = (
     {"": {}},
     {"kind": "Box"},
 )
-"""Values of JSON that belong nowhere in particular."""
+"""Unexpected JSON values."""
 
 
 class Raw(str):
-    """Text that is written as it is."""
+    """JSON text that is written unchanged, also if it is invalid."""
 
 
 RAW = (
@@ -63,13 +63,14 @@ RAW = (
     Raw('"\\ud800"'),
     Raw("'"),
 )
+"""Unusual and invalid JSON texts."""
 
 
 def damage(content: bytes, rng: random.Random) -> bytes:
-    """Flip bits, cut, repeat, overwrite or insert: no knowledge of what the bytes mean."""
+    """Flip bits, or cut, repeat, overwrite or insert bytes, without regard to their meaning."""
     at, other = (rng.randrange(len(content) + 1) for _ in range(2))
     first, last = sorted((at, other))
-    some = bytes(rng.randrange(256) for _ in range(rng.choice((1, 2, 8, 64))))
+    noise = bytes(rng.randrange(256) for _ in range(rng.choice((1, 2, 8, 64))))
     changed = bytearray(content)
     kind = rng.randrange(7)
     if kind <= 1 and content:
@@ -80,16 +81,16 @@ def damage(content: bytes, rng: random.Random) -> bytes:
     elif kind == 3:
         del changed[first:last]
     elif kind == 4:
-        changed[at:at] = some
+        changed[at:at] = noise
     elif kind == 5:
-        changed[at : at + len(some)] = rng.choice((some, bytes(len(some)), b"\xff" * len(some)))
+        changed[at : at + len(noise)] = rng.choice((noise, bytes(len(noise)), b"\xff" * len(noise)))
     else:
         changed[at:at] = content[first:last]
     return bytes(changed)
 
 
 def json_text(value: Any) -> str:
-    """JSON of a value, in which Raw stands as it is and a tuple of pairs is an object."""
+    """Return the JSON of a value. Raw text is unchanged; a tuple of pairs becomes an object."""
     if isinstance(value, Raw):
         return str(value)
     if isinstance(value, tuple):
@@ -102,18 +103,18 @@ def json_text(value: Any) -> str:
 
 
 def change_json(value: Any, rng: random.Random) -> Any:
-    """A value of JSON with one thing in it changed; `json_text` writes it."""
+    """Return a JSON value with one change; `json_text` writes it."""
     paths = list(_paths(value))
     path = rng.choice(paths)
     return _replace(value, path, lambda old: _change(old, value, paths, rng))
 
 
-def _change(old: Any, whole: Any, paths: list[tuple[Any, ...]], rng: random.Random) -> Any:
+def _change(old: Any, document: Any, paths: list[tuple[Any, ...]], rng: random.Random) -> Any:
     kind = rng.randrange(8)
     if kind == 0:
         return rng.choice(RAW)
-    if kind == 1:  # what stands elsewhere
-        return _at(whole, rng.choice(paths))
+    if kind == 1:  # a value from another place
+        return _at(document, rng.choice(paths))
     if kind in (2, 3) and isinstance(old, dict) and old:
         key = rng.choice(list(old))
         rest = tuple((k, v) for k, v in old.items() if k != key)

@@ -1,6 +1,6 @@
-"""Every parser of foreign bytes: what it takes means what was written, all else is a typed error.
+"""Fuzz tests of every parser of files: an input is read correctly, or is an RlVaeError.
 
-`pytest --fuzz N` sets the number of inputs for each parser; without it, it is 500.
+`pytest --fuzz N` sets the number of inputs per parser (500 by default).
 """
 
 import json
@@ -36,23 +36,25 @@ from rl_vae.training import checkpoint
 from rl_vae.training.state import TrainState
 from rl_vae.wrappers.history import History
 
-ROOM = 2**30
-"""Bytes that reading may claim: far more than our files need, far less than a giant shape does."""
+MAX_NEW_MEMORY = 2**30
+"""Bytes that reading may allocate: more than intact files need, less than a giant shape does."""
 
 
 @pytest.fixture(autouse=True)
-def little_memory() -> Iterator[None]:
-    """Let the process claim no more than ROOM more address space."""
+def limited_memory() -> Iterator[None]:
+    """Limit the address space of this process to MAX_NEW_MEMORY more bytes."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + ROOM, before[1]))
+    resource.setrlimit(
+        resource.RLIMIT_AS, (pages * resource.getpagesize() + MAX_NEW_MEMORY, before[1])
+    )
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.fixture
 def attack(request: pytest.FixtureRequest, figures: list[str]) -> Callable[..., None]:
-    """Write one changed input after the other, and read it: all must be as the module says."""
+    """Return a function that writes changed inputs, reads each, and checks the errors."""
 
     def run(
         write: Callable[[random.Random], object], read: Callable[[], object], share: int = 1
@@ -72,22 +74,22 @@ def attack(request: pytest.FixtureRequest, figures: list[str]) -> Callable[..., 
                 shown = repr(written)[:400]
                 raise AssertionError(f"input {number} gave {error!r}: {shown}") from error
             slowest = max(slowest, time.process_time() - began)
-        said = f"{count} inputs, {refused} refused, the slowest took {slowest * 1e3:.0f} ms"
-        figures.append(f"{request.node.name}: {said}")
-        assert refused >= count / 4  # else what is written is hardly changed
+        figures_line = f"{count} inputs, {refused} refused, the slowest took {slowest * 1e3:.0f} ms"
+        figures.append(f"{request.node.name}: {figures_line}")
+        assert refused >= count / 4  # otherwise the inputs are hardly changed
 
     return run
 
 
 def changed(content: bytes, rng: random.Random) -> bytes:
-    """A file of JSON, changed in its bytes or in what it says."""
+    """Return a JSON file with a change to its bytes or to its values."""
     if rng.random() < 0.3:
         return damage(content, rng)
     return json_text(change_json(json.loads(content), rng)).encode()
 
 
-def test_strict_json_means_one_thing(attack: Callable[..., None]) -> None:
-    """What is taken for JSON is written and read again as the same value."""
+def test_accepted_json_is_unambiguous(attack: Callable[..., None]) -> None:
+    """Accepted JSON is equal after writing and reading, and equal to what json.loads gives."""
     content = hashing.canonical_json(
         {**HEADER.to_dict(), "more": [1.5, -0.0, None, True, "\u00fc"]}
     )
@@ -120,12 +122,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> FrameDataset:
 
 @pytest.fixture
 def folder(original: FrameDataset, tmp_path: Path) -> Path:
-    """A copy of it to damage."""
+    """A copy of the dataset, which a test may change."""
     return Path(shutil.copytree(original.path, tmp_path / "frames"))
 
 
-def go_through(dataset: FrameDataset) -> None:
-    """Use all that a dataset's files say."""
+def read_everything(dataset: FrameDataset) -> None:
+    """Use every part of a dataset."""
     assert DatasetHeader.from_dict(json.loads(json.dumps(dataset.header.to_dict()))) == (
         dataset.header
     )
@@ -140,14 +142,14 @@ def go_through(dataset: FrameDataset) -> None:
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["as it is", "digests right"])
 def test_headers_of_datasets(attack: Callable[..., None], folder: Path, sealed: bool) -> None:
-    """A changed dataset.json is refused, or says the same; one that a stranger made, whose digests
-    are right, is refused or used."""
+    """A changed dataset.json is refused or has equal values. If its digests are correct, it is
+    refused or can be used."""
     path, manifest = folder / "dataset.json", folder / "manifest.jsonl"
-    whole, right = path.read_bytes(), FrameDataset.open(folder).digest
+    content_before, right = path.read_bytes(), FrameDataset.open(folder).digest
     lines = [json.loads(line) for line in manifest.read_bytes().splitlines()]
 
     def put(rng: random.Random) -> bytes:
-        content = changed(whole, rng)
+        content = changed(content_before, rng)
         path.write_bytes(content)
         if sealed:
             try:
@@ -162,34 +164,34 @@ def test_headers_of_datasets(attack: Callable[..., None], folder: Path, sealed: 
 
     def read() -> None:
         dataset = FrameDataset.open(folder)
-        go_through(dataset)
+        read_everything(dataset)
         assert sealed or dataset.digest == right
 
     attack(put, read)
 
 
 def test_headers_of_datasets_without_shards(attack: Callable[..., None], folder: Path) -> None:
-    """A changed dataset.json to which nothing was committed is refused or used."""
+    """A changed dataset.json of a dataset without shards is refused or can be used."""
     (folder / "manifest.jsonl").unlink()
-    whole = (folder / "dataset.json").read_bytes()
+    content_before = (folder / "dataset.json").read_bytes()
 
     def put(rng: random.Random) -> bytes:
-        content = changed(whole, rng)
+        content = changed(content_before, rng)
         (folder / "dataset.json").write_bytes(content)
         return content
 
-    attack(put, lambda: go_through(FrameDataset.open(folder)))
+    attack(put, lambda: read_everything(FrameDataset.open(folder)))
 
 
 def test_manifests(attack: Callable[..., None], folder: Path, original: FrameDataset) -> None:
-    """A changed manifest is refused, or lists shards whose frames are those that were written."""
+    """A changed manifest is refused, or lists shards whose frames are unchanged."""
     path = folder / "manifest.jsonl"
-    whole = path.read_bytes()
-    lines = whole.splitlines(keepends=True)
+    content_before = path.read_bytes()
+    lines = content_before.splitlines(keepends=True)
 
     def put(rng: random.Random) -> bytes:
         if rng.random() < 0.4:
-            content = damage(whole, rng)
+            content = damage(content_before, rng)
         else:
             which = rng.randrange(len(lines))
             text = json_text(change_json(json.loads(lines[which]), rng)).encode()
@@ -200,7 +202,7 @@ def test_manifests(attack: Callable[..., None], folder: Path, original: FrameDat
     def read() -> None:
         dataset = FrameDataset.open(folder)
         dataset.verify()
-        go_through(dataset)
+        read_everything(dataset)
         at = [line["shard"] * HEADER.shard_rows for line in dataset._entries]
         for start, first, last in zip(
             at, dataset.shard_starts[:-1], dataset.shard_starts[1:], strict=True
@@ -213,7 +215,7 @@ def test_manifests(attack: Callable[..., None], folder: Path, original: FrameDat
 
 
 def array_header(shape: Any, rng: random.Random, descr: Any) -> bytes:
-    """The header of a .npy file with one thing in it made strange."""
+    """Return the header of a .npy file with random changes."""
     fields = {"descr": descr, "fortran_order": False, "shape": shape}
     odd: list[Any] = [True, None, (), (2**62, 4), (2**40,), (-1,), (0,), "|O", "O", "<U9", "|V3"]
     odd += [("<f4", (2**40,)), [("a", "<f4")], "<f8", 1.5, {}, (40.0, 32, 32, 3), b"|u1", "<M8[s]"]
@@ -234,9 +236,9 @@ def array_header(shape: Any, rng: random.Random, descr: Any) -> bytes:
 def test_shards(
     attack: Callable[..., None], folder: Path, original: FrameDataset, name: str
 ) -> None:
-    """A changed shard is refused when it is opened or verified, or holds what was written."""
+    """A changed shard is refused by opening or by verifying, or its content is unchanged."""
     path = shard_path(folder, 1) / f"{name}.npy"
-    whole = path.read_bytes()
+    content_before = path.read_bytes()
     array = np.load(path)
     data = array.tobytes()
     right = (original.frames(np.arange(100)).tobytes(), original.steps().tobytes())
@@ -244,10 +246,10 @@ def test_shards(
     def put(rng: random.Random) -> bytes:
         kind = rng.random()
         if kind < 0.3:
-            content = damage(whole, rng)
+            content = damage(content_before, rng)
         elif kind < 0.6:
-            head = len(whole) - len(data)
-            content = damage(whole[:head], rng) + data
+            head = len(content_before) - len(data)
+            content = damage(content_before[:head], rng) + data
         else:
             content = array_header(array.shape, rng, np.lib.format.dtype_to_descr(array.dtype))
             content += data
@@ -256,7 +258,7 @@ def test_shards(
 
     def read() -> None:
         dataset = FrameDataset.open(folder)
-        go_through(dataset)
+        read_everything(dataset)
         dataset.verify()
         assert (dataset.frames(np.arange(100)).tobytes(), dataset.steps().tobytes()) == right
 
@@ -268,28 +270,28 @@ def test_shards(
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["as it is", "digests right"])
 def test_descriptions_of_models(attack: Callable[..., None], model: Path, sealed: bool) -> None:
-    """A changed config.json of a model is refused, or says the same; one whose digest a stranger
-    made right is refused, or makes a VAE."""
+    """A changed config.json of a model is refused or has equal values. If its digest is correct, it
+    is refused or describes a VAE."""
     path = model / "config.json"
-    whole, right = path.read_bytes(), read_model(model)
-    body = {name: value for name, value in json.loads(whole).items() if name != "digest"}
+    content_before, right = path.read_bytes(), read_model(model)
+    body = {name: value for name, value in json.loads(content_before).items() if name != "digest"}
 
     def put(rng: random.Random) -> bytes:
-        path.write_bytes(described(body, rng) if sealed else changed(whole, rng))
+        path.write_bytes(described(body, rng) if sealed else changed(content_before, rng))
         return path.read_bytes()
 
     def read() -> None:
-        artifact = read_model(model)
+        model_folder = read_model(model)
         if sealed:
-            artifact.build()
+            model_folder.build()
         else:
-            assert artifact._replace(weights={}) == right._replace(weights={})
+            assert model_folder._replace(weights={}) == right._replace(weights={})
 
     attack(put, read)
 
 
 def described(body: Any, rng: random.Random) -> bytes:
-    """A changed config.json whose digest is right, where it can have one."""
+    """Return a changed config.json with a correct digest, if it can have one."""
     text = json_text(change_json(body, rng))
     try:
         return hashing.canonical_json(
@@ -300,7 +302,7 @@ def described(body: Any, rng: random.Random) -> bytes:
 
 
 def changed_tensors(content: bytes, rng: random.Random) -> bytes:
-    """A safetensors file, changed in its header's bytes or words, or anywhere."""
+    """Return a safetensors file with changes in the header's bytes or values, or anywhere."""
     size = struct.unpack("<Q", content[:8])[0]
     header, data = content[8 : 8 + size], content[8 + size :]
     kind = rng.random()
@@ -314,14 +316,14 @@ def changed_tensors(content: bytes, rng: random.Random) -> bytes:
 
 
 def test_weights_of_models(attack: Callable[..., None], model: Path) -> None:
-    """Changed weights, with all digests right, are refused, or finite and of the right shapes."""
+    """Changed weights with correct digests are refused, or are finite and have the right shapes."""
     path, described = model / "model.safetensors", model / "config.json"
-    whole, right = path.read_bytes(), read_model(model)
+    content_before, right = path.read_bytes(), read_model(model)
     config = json.loads(described.read_bytes())
     del config["digest"]
 
     def put(rng: random.Random) -> bytes:
-        content = changed_tensors(whole, rng)
+        content = changed_tensors(content_before, rng)
         path.write_bytes(content)
         config["files"][path.name] = hashing.digest(content)
         described.write_bytes(hashing.canonical_json({**config, "digest": hashing.digest(config)}))
@@ -345,7 +347,7 @@ RECIPES = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
 
 @pytest.fixture(params=list(RECIPES))
 def agent_folder(request: Any, encoder: Encoder, tmp_path: Path, monkeypatch: Any) -> Path:
-    """An untrained agent; its encoder is read once, and not for every input."""
+    """An untrained agent. Its encoder is loaded once, not for every input."""
     recipe: Recipe = RECIPES[request.param]
     actions: gym.Space[Any] = gym.spaces.Discrete(3)
     if request.param == "SAC":
@@ -378,7 +380,7 @@ def agent_folder(request: Any, encoder: Encoder, tmp_path: Path, monkeypatch: An
 
 
 def use(path: Path) -> None:
-    """Load an agent, and let it act."""
+    """Load an agent, and choose an action."""
     loaded = Agent.load(path)
     seen = np.zeros((1, loaded._model.observation_space.shape[0]), np.float32)
     assert len(loaded.predict(seen)) == 1
@@ -388,31 +390,31 @@ def use(path: Path) -> None:
 def test_descriptions_of_agents(
     attack: Callable[..., None], agent_folder: Path, sealed: bool
 ) -> None:
-    """A changed config.json of an agent is refused or says the same; one whose digest a stranger
-    made right is refused, or acts."""
+    """A changed config.json of an agent is refused or has equal values. If its digest is correct,
+    it is refused or describes an agent that acts."""
     path = agent_folder / "config.json"
-    whole = path.read_bytes()
-    body = {name: value for name, value in json.loads(whole).items() if name != "digest"}
+    content_before = path.read_bytes()
+    body = {name: value for name, value in json.loads(content_before).items() if name != "digest"}
 
     def put(rng: random.Random) -> bytes:
-        path.write_bytes(described(body, rng) if sealed else changed(whole, rng))
+        path.write_bytes(described(body, rng) if sealed else changed(content_before, rng))
         return path.read_bytes()
 
     def read() -> None:
         use(agent_folder)
-        assert sealed or json.loads(path.read_bytes()) == json.loads(whole)
+        assert sealed or json.loads(path.read_bytes()) == json.loads(content_before)
 
     attack(put, read, 4)
 
 
 def test_policies_of_agents(attack: Callable[..., None], agent_folder: Path) -> None:
-    """Changed weights of a policy, with all digests right, are refused, or act."""
+    """Changed weights of a policy with correct digests are refused, or give actions."""
     path, described = agent_folder / "policy.safetensors", agent_folder / "config.json"
-    whole, config = path.read_bytes(), json.loads(described.read_bytes())
+    content_before, config = path.read_bytes(), json.loads(described.read_bytes())
     del config["digest"]
 
     def put(rng: random.Random) -> bytes:
-        content = changed_tensors(whole, rng)
+        content = changed_tensors(content_before, rng)
         path.write_bytes(content)
         config["files"]["policy.safetensors"] = hashing.digest(content)
         described.write_bytes(hashing.canonical_json({**config, "digest": hashing.digest(config)}))
@@ -437,7 +439,7 @@ def test_policies_of_agents(attack: Callable[..., None], agent_folder: Path) -> 
     ids=lambda arguments: str(arguments)[:60],
 )
 def test_giant_policies_are_not_built(agent_folder: Path, arguments: dict[str, Any]) -> None:
-    """A recipe that asks for more than the weights hold costs neither memory nor time."""
+    """A recipe with more units than the weights takes neither memory nor time."""
     config = json.loads((agent_folder / "config.json").read_bytes())
     del config["digest"]
     config["recipe"]["hyperparameters"] |= arguments
@@ -447,7 +449,7 @@ def test_giant_policies_are_not_built(agent_folder: Path, arguments: dict[str, A
         use(agent_folder)
     except FolderError as error:
         assert str(agent_folder) in str(error)
-    else:  # what only training would make
+    else:  # arguments that only training uses
         assert set(arguments) & {"n_steps", "buffer_size", "tensorboard_log", "policy_kwargs"}
     assert not Path("secret").exists()
 
@@ -456,17 +458,17 @@ def test_giant_policies_are_not_built(agent_folder: Path, arguments: dict[str, A
 
 
 def state(seed: int) -> TrainState:
-    """A training's state after two updates."""
+    """Return the state of a training after two updates."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        vae: Any = torch.nn.Linear(8, 8)  # small: what is damaged is then mostly structure
+        vae: Any = torch.nn.Linear(8, 8)  # small, so that changes hit the structure
     for _ in range(2):
         optimizer = torch.optim.Adam(vae.parameters())
         sum(weight.square().sum() for weight in vae.parameters()).backward()
         optimizer.step()
-    made = TrainState(vae, optimizer, torch.Generator().manual_seed(seed))
-    made.step, made.seconds, made.best = seed, 1.5, 100.0
-    return made
+    result = TrainState(vae, optimizer, torch.Generator().manual_seed(seed))
+    result.step, result.seconds, result.best = seed, 1.5, 100.0
+    return result
 
 
 def same(one: TrainState, other: TrainState) -> bool:
@@ -476,31 +478,31 @@ def same(one: TrainState, other: TrainState) -> bool:
 
 
 def test_checkpoints(attack: Callable[..., None], tmp_path: Path, capsys: Any) -> None:
-    """Instead of a changed checkpoint the whole one before it is taken, as it was written."""
+    """If the newest checkpoint is changed, the one before it is loaded, bit for bit."""
     old, new = state(3), state(7)
     checkpoint.save_checkpoint(tmp_path, old)
     checkpoint.save_checkpoint(tmp_path, new)
     (path,) = (p for p in tmp_path.glob("checkpoint.*") if ".old" not in p.name)
-    whole = path.read_bytes()
+    content_before = path.read_bytes()
     into = state(1)
 
     def put(rng: random.Random) -> bytes:
-        content = damage(whole, rng)
+        content = damage(content_before, rng)
         path.write_bytes(content)
         return content[:400]
 
     def read() -> None:
         checkpoint.load_checkpoint(tmp_path, into)
-        unchanged = path.read_bytes() == whole
+        unchanged = path.read_bytes() == content_before
         assert same(into, new if unchanged else old)
         if not unchanged:
-            raise TrainingError("taken", expected="the old one", got="it", remedy="none")
+            raise TrainingError("changed", expected="the old one", got="the old one", remedy="none")
 
     attack(put, read)
 
 
 def test_lines_of_metrics(attack: Callable[..., None], tmp_path: Path) -> None:
-    """Changed lines of a training's record are refused, or objects of strict JSON."""
+    """Changed lines of metrics.jsonl are refused, or are objects of strict JSON."""
     path = tmp_path / "metrics.jsonl"
     records = [{"step": k, "loss": 1.5, "alarms": [], "terms": {"kl": 2.0}} for k in range(3)]
     lines = [hashing.canonical_json(record) + b"\n" for record in records]

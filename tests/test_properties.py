@@ -1,4 +1,4 @@
-"""Round trips hold for all that can be written, not only for the examples of other tests."""
+"""Round trips of random values: what is written is read as an equal value."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rl_vae import FrameDataset, FrameSpec
 from rl_vae.agents.recipe import Recipe
-from rl_vae.agents.spaces import space_from_dict, space_to_dict
+from rl_vae.agents.spaces import space_to_dict
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import ShardRows, commit_shard
 from rl_vae.errors import ConfigError, FolderError, ObservationError
@@ -45,28 +45,28 @@ PLAIN = st.recursive(
     ),
     max_leaves=6,
 )
-"""Values of JSON."""
+"""JSON values."""
 
 
 @given(PLAIN)
-def test_json_comes_back(value: Any) -> None:
-    """A plain value that is written is read as itself, and equal values have equal bytes."""
+def test_json_values_are_equal_after_json(value: Any) -> None:
+    """A JSON value is equal after writing and reading, and equal values have equal bytes."""
     text = hashing.canonical_json(value)
     again = strict_json.parse_json(text)
     assert again == value and hashing.canonical_json(again) == text
 
 
 @given(st.builds(FrameSpec, SIZES, SIZES, st.sampled_from([1, 3]), EDGES))
-def test_a_frame_spec_comes_back(spec: FrameSpec) -> None:
-    """Every FrameSpec is itself again after JSON."""
+def test_frame_specs_are_equal_after_json(spec: FrameSpec) -> None:
+    """Every FrameSpec is equal after JSON."""
     assert (
         FrameSpec.from_dict(strict_json.parse_json(hashing.canonical_json(spec.to_dict()))) == spec
     )
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(("height", "width", "channels", "crop"), PLAIN)))
-def test_a_frame_spec_is_in_its_range_or_refused(values: dict[str, Any]) -> None:
-    """Whatever its fields are said to be, a FrameSpec is refused or can be applied."""
+def test_frame_specs_are_valid_or_refused(values: dict[str, Any]) -> None:
+    """A FrameSpec of any field values is refused or valid."""
     try:
         spec = FrameSpec.from_dict(values)
     except ConfigError:
@@ -81,11 +81,11 @@ def test_a_frame_spec_is_in_its_range_or_refused(values: dict[str, Any]) -> None
     st.sampled_from([(), (1,), (3,), (4,)]),
     st.integers(0, 2**32),
 )
-def test_frames_are_what_the_spec_says(
+def test_frames_have_the_shape_of_the_spec(
     spec: FrameSpec, height: int, width: int, channels: tuple[int, ...], seed: int
 ) -> None:
-    """Images of any size become frames of the spec's shape, alone as in a batch and through JSON,
-    or are refused."""
+    """Images of any size become frames of the spec's shape, or are refused. A batch and single
+    images give equal frames."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (3, height, width, *channels), np.uint8)
     try:
@@ -102,7 +102,7 @@ def test_frames_are_what_the_spec_says(
 
 @st.composite
 def headers(draw: Any) -> DatasetHeader:
-    """Of small datasets, with everything in them that a header can say."""
+    """Draw headers of small datasets, with random values in every field."""
     spec = draw(st.builds(FrameSpec, SMALL, SMALL, st.sampled_from([1, 3]), EDGES))
     rows = draw(st.integers(3, 9))
     return DatasetHeader(
@@ -125,44 +125,44 @@ def headers(draw: Any) -> DatasetHeader:
 
 
 @given(headers(), st.randoms(use_true_random=False))
-def test_a_dataset_comes_back(header: DatasetHeader, random: Any) -> None:
-    """Whatever its frames and episodes hold, in whatever order its shards were written, a dataset
-    is read as it was written, and its digest says so."""
+def test_datasets_are_read_as_written(header: DatasetHeader, random: Any) -> None:
+    """A dataset of any content is read as it was written. The order in which its shards were
+    written does not change its digest."""
     rng = np.random.default_rng(random.getrandbits(64))
-    made = [ShardRows(header, shard) for shard in range(header.n_shards)]
-    for rows in made:
+    shards = [ShardRows(header, shard) for shard in range(header.n_shards)]
+    for rows in shards:
         rows.frames[:] = rng.integers(0, 256, rows.frames.shape, np.uint8)
         steps = rows.steps.view(np.uint8)
-        steps[:] = rng.integers(0, 256, steps.shape, np.uint8)  # NaN and all
+        steps[:] = rng.integers(0, 256, steps.shape, np.uint8)  # NaN included
         ends = rng.integers(0, 2, (2, rows.rows), np.bool_)
         rows.steps["terminated"], rows.steps["truncated"] = ends
         begins = np.r_[True, ends.any(axis=0)[:-1] | rng.integers(0, 2, rows.rows - 1, np.bool_)]
         at = np.arange(rows.rows)
         rows.steps["episode"] = np.cumsum(begins) - 1
         rows.steps["step"] = at - np.maximum.accumulate(np.where(begins, at, 0))
-    # What a crash leaves is the business of other tests: here nothing waits for the disk.
+    # Without fsync, because this test does not crash.
     with tempfile.TemporaryDirectory() as place, mock.patch("os.fsync"):
         digests = set()
         for turn in range(2):
             folder = Path(place) / str(turn)
             write_dataset(folder, header, shards=())
-            for rows in random.sample(made, len(made)):
+            for rows in random.sample(shards, len(shards)):
                 commit_shard(folder, rows.shard, folder / ".tmp", rows.write(folder / ".tmp"))
             dataset = FrameDataset.open(folder)
             dataset.verify()
             dataset.require_complete()
             digests.add(dataset.digest)
         assert dataset.header == header and len(digests) == 1
-        frames = np.concatenate([rows.frames for rows in made])
+        frames = np.concatenate([rows.frames for rows in shards])
         assert np.array_equal(dataset.frames(np.arange(header.n_frames)), frames)
-        assert dataset.steps().tobytes() == b"".join(rows.steps.tobytes() for rows in made)
-        some = rng.integers(0, header.n_frames, 9)
-        assert np.array_equal(dataset.unmapped().frames(some), frames[some])
+        assert dataset.steps().tobytes() == b"".join(rows.steps.tobytes() for rows in shards)
+        indices = rng.integers(0, header.n_frames, 9)
+        assert np.array_equal(dataset.unmapped().frames(indices), frames[indices])
 
 
 @given(PLAIN, st.sampled_from(sorted(HEADER.to_dict())))
-def test_a_header_is_in_its_range_or_refused(value: Any, name: str) -> None:
-    """Whatever one field of a header is said to be, the header is refused or says it again."""
+def test_headers_are_valid_or_refused(value: Any, name: str) -> None:
+    """A header with any value in one field is refused, or the value is equal after JSON."""
     try:
         header = DatasetHeader.from_dict({**HEADER.to_dict(), name: value})
     except (KeyError, TypeError, ValueError, ObservationError):
@@ -179,8 +179,8 @@ def test_a_header_is_in_its_range_or_refused(value: Any, name: str) -> None:
         st.floats(0.01, 1e9),
     )
 )
-def test_a_vae_config_comes_back(config: VAEConfig) -> None:
-    """Every VAEConfig is itself again after JSON, its sigma to the bit."""
+def test_vae_configs_are_equal_after_json(config: VAEConfig) -> None:
+    """Every VAEConfig is equal after JSON, sigma to the bit."""
     assert VAEConfig(**strict_json.parse_json(hashing.canonical_json(config.to_dict()))) == config
 
 
@@ -189,10 +189,10 @@ def test_a_vae_config_comes_back(config: VAEConfig) -> None:
     st.lists(st.tuples(NUMBERS, st.floats(0, 1e300)), min_size=1, max_size=5),
     st.lists(NUMBERS, min_size=len(LEVELS), max_size=len(LEVELS)).map(sorted),
 )
-def test_a_reference_comes_back(
+def test_training_statistics_are_equal_after_json(
     frames: int, latents: list[tuple[float, float]], quantiles: list[float]
 ) -> None:
-    """Every Reference is itself again after JSON, to the bit; out of order it is none."""
+    """TrainingStatistics are equal after JSON, to the bit; unsorted quantiles are refused."""
     mean, std = (tuple(part) for part in zip(*latents, strict=True))
     statistics = TrainingStatistics(frames, mean, std, *[tuple(quantiles)] * 4)
     values = strict_json.parse_json(hashing.canonical_json(statistics.to_dict()))
@@ -210,14 +210,14 @@ def test_a_reference_comes_back(
     st.lists(st.lists(NUMBERS, min_size=2, max_size=2), min_size=1, max_size=3),
     st.dictionaries(st.sampled_from(["gamma", "tau", "policy_kwargs"]), PLAIN),
 )
-def test_a_recipe_comes_back(
+def test_recipes_are_equal_after_json(
     algorithm: Any,
     counts: tuple[int, int, int, int],
     actions: int,
     matrix: list[list[float]],
     arguments: dict[str, Any],
 ) -> None:
-    """Every Recipe is itself again after JSON."""
+    """Every Recipe is equal after JSON."""
     total, envs, skip, stack = counts
     mapped = ActionMap(tuple(map(tuple, matrix)), tuple(row[0] for row in matrix))
     recipe = Recipe(
@@ -256,8 +256,8 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
         lambda pairs: gym.spaces.Box(*np.array(pairs, np.float32).T, dtype=np.float32)
     )
 )
-def test_a_space_survives_json(space: gym.Space[Any]) -> None:
-    """Every space for which an agent can be saved is the same space after JSON."""
+def test_action_spaces_are_equal_after_json(space: gym.Space[Any]) -> None:
+    """Every action space of an agent is equal after JSON."""
     again = space_from_dict(strict_json.parse_json(hashing.canonical_json(space_to_dict(space))))
     assert again == space
 
@@ -266,8 +266,8 @@ BITS = arrays.arrays(np.uint32, 64)
 
 
 @given(bits=BITS)
-def test_weights_come_back_to_the_bit(bits: NDArray[np.uint32], weights_folder: Path) -> None:
-    """Any float32 weights of a model come back bit for bit; those with NaN or infinity do not."""
+def test_weights_are_read_to_the_bit(bits: NDArray[np.uint32], weights_folder: Path) -> None:
+    """Finite float32 weights of a model are read bit for bit; NaN and infinity are refused."""
     values = torch.from_numpy(bits.view(np.float32))
     name = "encoder.maps.0.weight"
 
@@ -279,23 +279,23 @@ def test_weights_come_back_to_the_bit(bits: NDArray[np.uint32], weights_folder: 
         with pytest.raises(FolderError, match="NaN or infinity"):
             read_model(weights_folder)
         return
-    artifact = read_model(weights_folder)
-    for weights in (artifact.weights, artifact.build().state_dict()):
+    model_folder = read_model(weights_folder)
+    for weights in (model_folder.weights, model_folder.build().state_dict()):
         got = weights[name].reshape(-1)[:64].numpy().view(np.uint32)
         assert np.array_equal(got, bits)
 
 
 @pytest.fixture(scope="module")
 def weights_folder(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of a model whose weights may be changed again and again."""
+    """A copy of a model, whose weights a test may change."""
     return Path(shutil.copytree(trained.path, tmp_path_factory.mktemp("weights") / "model"))
 
 
 @given(
     st.lists(st.tuples(st.text(min_size=1, max_size=9), BITS), max_size=3, unique_by=lambda t: t[0])
 )
-def test_safetensors_hold_any_bits(named: list[tuple[str, NDArray[np.uint32]]]) -> None:
-    """The format that weights are kept in changes no bit of any number, under any name."""
+def test_safetensors_keep_every_bit(named: list[tuple[str, NDArray[np.uint32]]]) -> None:
+    """safetensors keeps every bit of every number, under any name."""
     tensors = {name: torch.from_numpy(bits.view(np.float32).copy()) for name, bits in named}
     again = safetensors.torch.load(safetensors.torch.save(tensors))
     assert set(again) == set(tensors)
@@ -303,8 +303,8 @@ def test_safetensors_hold_any_bits(named: list[tuple[str, NDArray[np.uint32]]]) 
         assert np.array_equal(again[name].numpy().view(np.uint32), bits)
 
 
-def test_there_is_something_to_vary() -> None:
-    """The numbers above reach the edges of their ranges: a spec of every corner comes back."""
+def test_the_bounds_of_a_frame_spec_are_valid() -> None:
+    """A FrameSpec at every bound of its ranges is equal after JSON."""
     for corner in itertools.product((MIN_SIZE, MAX_SIZE), (MIN_SIZE, MAX_SIZE), (1, 3)):
         spec = FrameSpec(*corner, crop=(0, 10**9, 0, 0))
         assert FrameSpec.from_dict(spec.to_dict()) == spec

@@ -1,8 +1,8 @@
-"""Faults, injected for real: each function named in table.py is a row of `make faults`.
+"""Fault injection: each function in the table (table.py) injects one fault many times.
 
-A row takes how often it injects its fault, a seed and an empty folder, and returns a Figure: what
-came out, and whether that is what was asked. test_faults.py runs every row at a size that fits into
-CI, `python -m faults --full` (with tests/ on the path) at full size.
+A function gets the number of trials, a seed and an empty folder, and returns a Figure: the result,
+and whether it is as expected. test_faults.py runs every row with few trials. `python -m faults
+--full` (with tests/ on the path; `make faults`) runs every row with all trials.
 """
 
 from collections.abc import Callable
@@ -11,33 +11,43 @@ from typing import NamedTuple
 
 
 class Figure(NamedTuple):
-    """What came out of a row."""
+    """Result of a row."""
 
     got: str
-    """As it stands in the table, such as "0 lost of 48,211, 100/100"."""
+    """Result as text, such as "0 lost of 48,211, 100/100"."""
     holds: bool
+    """Whether the result is as expected."""
     numbers: dict[str, float]
-    """The same for machines."""
+    """Result as numbers by name."""
     seconds: float = 0.0
-    """The slowest of what must be quick; checked by `make faults` only: no test is timed."""
+    """Longest duration of an operation that has a limit. Only `make faults` checks it."""
 
 
 class Row(NamedTuple):
     """One row of the table."""
 
     name: str
+    """Name of the fault."""
     inject: Callable[[int, int, Path], Figure]
-    """From how many times, a seed and an empty folder."""
-    asked: str
+    """Injects the fault. Arguments: number of trials, seed, empty folder."""
+    expected: str
+    """Expected result, as text."""
     small: int
-    """How many times in CI."""
+    """Number of trials in the test suite."""
     full: int
-    """How many times by `make faults`."""
+    """Number of trials of `make faults`."""
     most_seconds: float = float("inf")
-    """That `Figure.seconds` may be."""
+    """Largest allowed `Figure.seconds`."""
 
 
 def counted(good: int, of: int, what: str = "", **numbers: float) -> Figure:
-    """The figure of a row in which each of so many trials must succeed."""
+    """Return the figure of a row in which every trial must succeed.
+
+    Args:
+        good: Number of successful trials.
+        of: Number of trials.
+        what: Addition to the text.
+        numbers: Additions to the numbers.
+    """
     got = f"{good:,}/{of:,}" + (f", {what}" if what else "")
     return Figure(got, good == of, {"good": good, "of": of, **numbers})

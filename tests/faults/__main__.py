@@ -1,6 +1,6 @@
-"""Faults, injected for real, and what came out of each: one line a row.
+"""Inject every fault of the table and print one line per row.
 
-The exit status is 1 where a row's figure is not what it should be.
+The exit status is 1 if the result of a row is not as expected.
 """
 
 import argparse
@@ -13,8 +13,8 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run rows and print the table."""
-    # Here, for every process that a row starts imports this file.
+    """Run the rows and print the table."""
+    # Imported here, because every process that a row starts imports this file.
     from faults.table import ROWS
     from rl_vae.system.process_settings import configure_process
     from rl_vae.system.provenance import write_figures
@@ -24,16 +24,25 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--full", action="store_true", help="as often as the table asks")
-    parser.add_argument("--only", default="", metavar="WORDS", help="rows whose name holds them")
-    parser.add_argument("--but", action="append", default=[], metavar="WORDS", help="rows left out")
+    parser.add_argument("--full", action="store_true", help="all trials of the table")
+    parser.add_argument(
+        "--only", default="", metavar="WORDS", help="only rows whose name has these words"
+    )
+    parser.add_argument(
+        "--but",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        help="skip rows whose name has these words",
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="where there is room; removed at the end")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--folder", type=Path, help="folder for the files, deleted at the end")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
     arguments = parser.parse_args()
     configure_process()
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # commands would inherit it
+    # A background job of a shell ignores Ctrl-C, and its child processes would, too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     figures: dict[str, float] = {}
     failed, began = 0, time.perf_counter()
     chosen = [row for row in ROWS if arguments.only in row.name]
@@ -46,18 +55,18 @@ def main() -> None:
             got, holds = figure.got, figure.holds
             holds &= figure.seconds <= row.most_seconds or not arguments.full
             numbers = {**figure.numbers, "holds": holds}
-        except Exception as error:  # a row that cannot be run does not hold; the others are run
+        except Exception as error:  # a row that fails does not stop the others
             got, holds, numbers = f"{type(error).__name__}: {error}", False, {"holds": 0.0}
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         failed += not holds
         key = "_".join(row.name.replace(",", "").replace("(", "").replace(")", "").split())
         figures |= {f"{key}_{name}": float(value) for name, value in numbers.items()}
-        verdict = "holds" if holds else f"FAILS, asked for {row.asked}"
+        state = "holds" if holds else f"FAILS, expected {row.expected}"
         took = time.perf_counter() - start
-        print(f"{row.name:38} {got} [{verdict}, {took:.0f} s]", flush=True)
+        print(f"{row.name:38} {got} [{state}, {took:.0f} s]", flush=True)
     figures |= {"rows": len(chosen), "failed": failed}
-    print(f"{failed} rows do not hold; {time.perf_counter() - began:.0f} s")
+    print(f"{failed} rows fail; {time.perf_counter() - began:.0f} s")
     if arguments.json:
         write_figures(arguments.json, figures, [arguments.seed])
     sys.exit(1 if failed else 0)

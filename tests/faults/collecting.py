@@ -1,4 +1,4 @@
-"""Faults while frames are collected: kills, refused operations, full disks, a second writer."""
+"""Faults while frames are collected: kills, failing operations, full disks, a second writer."""
 
 import errno
 import resource
@@ -13,7 +13,7 @@ from environments import COUNTING, FAULTY, Moment, length_of, moment_of, termina
 
 from faults import Figure, counted
 from faults.disk import Disk, refuse
-from faults.processes import Sitting, sitting
+from faults.processes import FaultProcess, started_process
 from rl_vae.data import collect as module
 from rl_vae.data import shards
 from rl_vae.data.collect import collect_frames
@@ -30,7 +30,7 @@ DELAY = 0.001
 
 
 def collect(out: Path, env_id: str = COUNTING, **changes: Any) -> FrameDataset:
-    """Collect small frames in shards of 60, so that there are many in little time."""
+    """Collect small frames in shards of 60, so that there are many shards."""
     configure_process()
     settings = {"n_frames": 8 * ROWS - 5, "spec": FrameSpec(32, 32), "seed": 7, "workers": 1}
     before, shards.SHARD_ROWS = shards.SHARD_ROWS, 96
@@ -41,31 +41,31 @@ def collect(out: Path, env_id: str = COUNTING, **changes: Any) -> FrameDataset:
 
 
 def collect_long(out: Path, workers: int, n_frames: int = N_FRAMES) -> FrameDataset:
-    """Collect long enough to be interrupted."""
+    """Collect slowly, so that the collection can be interrupted."""
     return collect(out, workers=workers, n_frames=n_frames, env_kwargs={"delay": DELAY})
 
 
 def lines(folder: Path) -> int:
-    """How many manifest lines there are."""
+    """Return the number of lines of the manifest."""
     try:
         return (folder / "manifest.jsonl").read_bytes().count(b"\n")
     except OSError:
         return 0
 
 
-def await_lines(folder: Path, n: int, one: Sitting) -> None:
-    """Wait until a collection has so many manifest lines, or has ended."""
+def await_lines(folder: Path, n: int, one: FaultProcess) -> None:
+    """Wait until the manifest has n lines, or the process has ended."""
     while lines(folder) < n and one.running:
         time.sleep(0.002)
 
 
 def kill(out: Path, rng: np.random.Generator, workers: int) -> list[int]:
-    """Collect and be killed at some moment; returns the processes that were left.
+    """Start a collection, kill it at a random time, and return its remaining child processes.
 
-    The moment is from before there is a folder to after some shards, and anywhere between two.
+    The time is from before the folder exists until after some shards.
     """
     awaited = lines(out) + int(rng.integers(-1, 9))
-    with sitting(out.with_suffix(".said"), collect_long, out, workers) as one:
+    with started_process(out.with_suffix(".output"), collect_long, out, workers) as one:
         await_lines(out, awaited, one)
         time.sleep(rng.uniform(0, 0.05 if awaited > 0 else 1.5))
         one.kill()
@@ -75,26 +75,28 @@ def kill(out: Path, rng: np.random.Generator, workers: int) -> list[int]:
 def kill_collecting(n: int, seed: int, folder: Path) -> Figure:
     """SIGKILL while three workers collect: every frame whose manifest line was written stays."""
     rng = np.random.default_rng(seed)
-    whole = collect_long(folder / "whole", 2)
-    right = {line["shard"]: line for line in read_manifest(whole.path, whole.header)}
+    uninterrupted = collect_long(folder / "whole", 2)
+    right = {
+        line["shard"]: line for line in read_manifest(uninterrupted.path, uninterrupted.header)
+    }
     acknowledged: set[int] = set()
     good = kept = lost = run = 0
     for _ in range(n):
         out = folder / f"run-{run}"
         orphans = kill(out, rng, 3)
-        found: dict[int, Any] = {}
+        entries: dict[int, Any] = {}
         if (out / "dataset.json").exists():
             opened = FrameDataset.open(out)
             opened.verify()
-            found = {line["shard"]: line for line in read_manifest(out, opened.header)}
-        # A line has the SHA-256 of its shard, which verify has just computed anew.
-        missing = sum(whole.header.rows_of(shard) for shard in acknowledged - set(found))
-        missing += sum(line["rows"] for shard, line in found.items() if line != right[shard])
+            entries = {line["shard"]: line for line in read_manifest(out, opened.header)}
+        # verify has compared the SHA-256 in each line with the files of its shard.
+        missing = sum(uninterrupted.header.rows_of(shard) for shard in acknowledged - set(entries))
+        missing += sum(line["rows"] for shard, line in entries.items() if line != right[shard])
         lost += missing
-        kept += sum(line["rows"] for line in found.values())
+        kept += sum(line["rows"] for line in entries.values())
         good += not missing and not orphans
-        acknowledged = set(found)
-        if len(found) > 30:
+        acknowledged = set(entries)
+        if len(entries) > 30:
             acknowledged, run = set(), run + 1
     figure = counted(good, n, lost=lost, acknowledged=kept)
     return figure._replace(
@@ -103,13 +105,13 @@ def kill_collecting(n: int, seed: int, folder: Path) -> Figure:
 
 
 def kill_and_resume(n: int, seed: int, folder: Path) -> Figure:
-    """SIGKILL, then on to the end with another number of workers: the same digest."""
+    """After SIGKILL the collection continues with other workers to the same digest."""
     rng = np.random.default_rng([seed, 1])
     right = collect_long(folder / "whole", 2, N_FRAMES // 2).digest
     good = 0
     for trial in range(n):
         out = folder / f"run-{trial}"
-        with sitting(folder / "said", collect_long, out, 3, N_FRAMES // 2) as one:
+        with started_process(folder / "output", collect_long, out, 3, N_FRAMES // 2) as one:
             await_lines(out, int(rng.integers(0, 18)), one)
             time.sleep(rng.uniform(0, 0.05))
             one.kill()
@@ -119,7 +121,7 @@ def kill_and_resume(n: int, seed: int, folder: Path) -> Figure:
 
 
 def failing_operations(n: int, seed: int, folder: Path) -> Figure:
-    """Each write, fsync and rename fails in turn: never half a shard in the manifest."""
+    """Each write, fsync and rename fails once: the manifest lists complete shards only."""
     expected = collect(folder / "expected", n_frames=ROWS)
     frames = expected.frames(range(ROWS))
     good = trials = 0
@@ -145,12 +147,12 @@ def failing_operations(n: int, seed: int, folder: Path) -> Figure:
                     np.array_equal(opened.frames(range(len(opened))), frames[: len(opened)])
                 )
             good += right and collect(out, n_frames=ROWS).digest == expected.digest
-    found = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    return counted(good, trials, f"every one of {found}")
+    operations = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return counted(good, trials, f"every one of {operations}")
 
 
 def full_disk(n: int, seed: int, folder: Path) -> Figure:
-    """Files may not grow any more after some shards: told, and what was committed stays."""
+    """If files cannot grow, an error names the bytes, and committed shards are kept."""
     rng = np.random.default_rng([seed, 2])
     expected = collect(folder / "expected")
     size = ROWS * (32 * 32 * 3 + expected.header.step_dtype.itemsize)
@@ -158,11 +160,13 @@ def full_disk(n: int, seed: int, folder: Path) -> Figure:
     for trial in range(n):
         out, workers = folder / f"run-{trial}", 1 + trial % 2
         committed, limit = int(rng.integers(1, 5)), int(rng.integers(10_000, size - 10_000))
-        with sitting(folder / f"said-{trial}", _fill, out, workers, committed, limit) as one:
-            status, said = one.wait(), one.text()
+        with started_process(
+            folder / f"output-{trial}", _fill, out, workers, committed, limit
+        ) as one:
+            status, output = one.wait(), one.text()
         opened = FrameDataset.open(out)
         opened.verify()
-        right = status == 0 and str(out) in said and f"{size:,} bytes" in said
+        right = status == 0 and str(out) in output and f"{size:,} bytes" in output
         right &= committed * (ROWS - 1) <= len(opened) < len(expected)
         right &= not list(out.glob(".tmp*"))
         good += right and collect(out).digest == expected.digest
@@ -170,7 +174,7 @@ def full_disk(n: int, seed: int, folder: Path) -> Figure:
 
 
 def _fill(out: Path, workers: int, shards: int, limit: int) -> None:
-    """Collect until so many shards are committed, then let no file grow beyond the limit."""
+    """Collect until some shards are committed, then limit the size of files."""
     commit, left = module.commit_shard, shards
 
     def commit_shard(*arguments: Any) -> None:
@@ -196,29 +200,31 @@ def _fill(out: Path, workers: int, shards: int, limit: int) -> None:
 
 
 def two_writers(n: int, seed: int, folder: Path) -> Figure:
-    """While one collects, a second one into the same folder is refused; the first one ends well."""
+    """A second process that collects into the same folder is refused; the first one finishes."""
     rng = np.random.default_rng([seed, 3])
     out = folder / "frames"
     right = collect_long(folder / "alone", 2).digest
     refusals = 0
-    with sitting(folder / "said", collect_long, out, 2) as first:
+    with started_process(folder / "output", collect_long, out, 2) as first:
         await_lines(out, 1, first)
         for _ in range(n):
             time.sleep(rng.uniform(0, 0.02))
-            first.signal(signal.SIGSTOP)  # it cannot end while the second one tries
+            first.signal(signal.SIGSTOP)  # so that it cannot end while the second process tries
             try:
                 collect_long(out, int(rng.integers(1, 4)))
             except DatasetError as error:
                 refusals += "another process" in str(error) and str(out) in str(error)
             first.signal(signal.SIGCONT)
         status = first.wait()
-    whole = status == 0 and FrameDataset.open(out).digest == right
-    figure = counted(refusals, n, "the first one ends as if alone" if whole else "the first FAILED")
-    return figure._replace(holds=figure.holds and whole)
+    first_is_intact = status == 0 and FrameDataset.open(out).digest == right
+    figure = counted(
+        refusals, n, "the first process finishes" if first_is_intact else "the first process FAILS"
+    )
+    return figure._replace(holds=figure.holds and first_is_intact)
 
 
 def worker_counts(n: int, seed: int, folder: Path) -> Figure:
-    """1, 2, 4, 8 workers collect the same episodes, byte for byte."""
+    """1, 2, 4 and 8 workers collect equal datasets."""
     settings = {"seed": seed, "n_frames": 16 * ROWS}
     datasets = [collect(folder / str(k), workers=2**k, **settings) for k in range(n)]
     for dataset in datasets:
@@ -227,19 +233,19 @@ def worker_counts(n: int, seed: int, folder: Path) -> Figure:
 
 
 def wrong_rows(dataset: FrameDataset, frame_skip: int = 1) -> tuple[int, int]:
-    """Hold every row against what Counting must have done.
+    """Compare every row with the environment Counting.
 
     Returns:
-        How many rows do not show the moment that they belong to; how many episodes ended.
+        Number of wrong rows, and number of episodes that ended.
     """
     header, ended, wrong = dataset.header, 0, 0
     frames, steps = dataset.frames(range(len(dataset))), dataset.steps()
     at = 0
     for shard in range(header.n_shards):
         share, more = divmod(header.rows_of(shard), header.n_envs)
-        for lane, seed in enumerate(training_seeds(header.n_envs, header.seed, shard)):
+        for env, seed in enumerate(training_seeds(header.n_envs, header.seed, shard)):
             now = Moment(seed, 0, 0)
-            for _ in range(share + (lane < more)):
+            for _ in range(share + (env < more)):
                 row = steps[at]
                 length = length_of(now.seed, now.episode)
                 after = min(now.step + frame_skip, length)
@@ -259,7 +265,7 @@ def wrong_rows(dataset: FrameDataset, frame_skip: int = 1) -> tuple[int, int]:
 
 
 def bad_frames(n: int, seed: int, folder: Path) -> Figure:
-    """NaN, Inf and float frames are refused with environment, episode and step."""
+    """NaN, infinite and float frames are refused; the error names environment, episode and step."""
     rng = np.random.default_rng([seed, 4])
     kinds = ("nan frame", "inf frame", "float", "double", "half")
     good = 0
@@ -267,13 +273,13 @@ def bad_frames(n: int, seed: int, folder: Path) -> Figure:
         bad = training_seeds(4, 7, int(rng.integers(2, 8)))[int(rng.integers(4))]
         step, out = int(rng.integers(1, 3)), folder / str(trial)
         kwargs = {"how": kinds[trial % 5], "at": step, "share": bad}
-        told = ""
+        message = ""
         try:
             collect(out, FAULTY, workers=1 + trial // 5 % 2, env_kwargs=kwargs)
         except Exception as error:
-            told = f"{type(error).__name__} {error}"
+            message = f"{type(error).__name__} {error}"
         words = ("EnvironmentFault", FAULTY, f"seed {bad}", "episode ", f"step {step}", "uint8")
         opened = FrameDataset.open(out)
         opened.verify()
-        good += all(word in told for word in words) and bad not in opened.factors["seed"]
+        good += all(word in message for word in words) and bad not in opened.factors["seed"]
     return counted(good, n)

@@ -1,4 +1,4 @@
-"""Files that a stranger, or a disk, has changed: bits, lengths, shapes, names, and code in them."""
+"""Changed files: flipped bits, other lengths, shapes and names, and code in files."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ from faults.learning import SMALL, train, without_onnx
 from rl_vae import Encoder, FrameDataset
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.train import train_agent
-from rl_vae.cli import commands as cli
+from rl_vae.cli import main
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import DatasetError, FolderError, RlVaeError
 from rl_vae.models.folder import read_model
@@ -58,22 +58,22 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _watching.append((event, str(arguments[0])))
 
 
-sys.addaudithook(_audit)  # cannot be taken back, so it looks only while it is told to
+sys.addaudithook(_audit)  # a hook cannot be removed, so it records only within `watching`
 
 
 @contextlib.contextmanager
 def watching() -> Iterator[list[tuple[str, str]]]:
-    """Note every event by which a file could have had code run, or led to the file `secret`."""
+    """Record every event that runs code, and every opening of the file `secret`."""
     global _watching
-    _watching = seen = []
+    _watching = events = []
     try:
-        yield seen
+        yield events
     finally:
         _watching = None
 
 
 class Payload:
-    """Makes a folder where it is unpickled."""
+    """Creates a folder if it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -83,19 +83,19 @@ class Payload:
 
 
 def verify(folder: Path) -> str:
-    """What `rl-vae verify` says of a folder that is damaged; nothing where it finds nothing."""
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+    """Return the output of `rl-vae verify` if the folder is damaged, otherwise an empty string."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
-            cli.main(["verify", str(folder)])
+            main(["verify", str(folder)])
         except SystemExit as end:
             if end.code:
-                return told.getvalue()
+                return output.getvalue()
     return ""
 
 
 def flipped_bits(n: int, seed: int, folder: Path) -> Figure:
-    """One bit of a shard flips: `rl-vae verify` names the shard, training refuses."""
+    """If one bit of a shard flips, `rl-vae verify` names the shard and training refuses it."""
     rng = np.random.default_rng(seed)
     dataset = collect(folder / "frames")
     named = refused = 0
@@ -115,8 +115,8 @@ def flipped_bits(n: int, seed: int, folder: Path) -> Figure:
     return figure._replace(holds=figure.holds and healthy)
 
 
-def torn(n: int, seed: int, folder: Path) -> Figure:
-    """The manifest's tail, or a shard, is cut anywhere: ignored, or refused by its name."""
+def cut_files(n: int, seed: int, folder: Path) -> Figure:
+    """A cut last line of the manifest is ignored; a cut shard is refused by its name."""
     rng = np.random.default_rng([seed, 1])
     dataset = collect(folder / "frames")
     manifest, frames = dataset.path / "manifest.jsonl", dataset.frames(range(len(dataset)))
@@ -127,8 +127,8 @@ def torn(n: int, seed: int, folder: Path) -> Figure:
             path = shard / ("frames.npy", "steps.npy")[trial // 2 % 2]
         else:
             path = manifest
-        whole = path.read_bytes()
-        cut = whole[: int(rng.integers(len(whole)))]
+        original = path.read_bytes()
+        cut = original[: int(rng.integers(len(original)))]
         path.write_bytes(cut)
         try:
             opened = FrameDataset.open(dataset.path)
@@ -141,8 +141,8 @@ def torn(n: int, seed: int, folder: Path) -> Figure:
             if rows:  # shards of one worker are written in their order
                 same &= bool(np.array_equal(opened.frames(range(rows)), frames[:rows]))
             tails += path == manifest and same
-        path.write_bytes(whole)
-    return counted(tails + refused, n, f"{tails} tails ignored, {refused} shards refused")
+        path.write_bytes(original)
+    return counted(tails + refused, n, f"{tails} lines ignored, {refused} shards refused")
 
 
 def _truncated(folder: Path, rng: np.random.Generator) -> None:
@@ -174,8 +174,8 @@ def _weights(
 
 
 def _reshape(weights: dict[str, torch.Tensor], name: str, rng: np.random.Generator) -> None:
-    whole = weights[name]
-    weights[name] = whole[:-1].clone() if rng.integers(2) else whole.flatten()[:7].clone()
+    original = weights[name]
+    weights[name] = original[:-1].clone() if rng.integers(2) else original.flatten()[:7].clone()
 
 
 def _poison(weights: dict[str, torch.Tensor], name: str, rng: np.random.Generator) -> None:
@@ -208,7 +208,7 @@ def _range(folder: Path, rng: np.random.Generator) -> None:
             config = config[key]
         config[path[-1]] = value
 
-    if value == 1e400:  # no JSON number: the text says so
+    if value == 1e400:  # not a number of JSON, so the text is changed
         text = (folder / "config.json").read_text()
         (folder / "config.json").write_text(text.replace('"sigma": 0.1', '"sigma": 1e400'))
         return
@@ -285,7 +285,7 @@ MALFORMED: dict[str, Callable[[Path, np.random.Generator], None]] = {
 
 
 def malformed(n: int, seed: int, folder: Path) -> Figure:
-    """Artifacts that are not what was saved: a typed error with file and reason, nothing run."""
+    """A changed model folder is a FolderError with file and reason, and no code runs."""
     rng = np.random.default_rng([seed, 2])
     good, (at, model, mark) = (
         little_games.model(),
@@ -294,29 +294,29 @@ def malformed(n: int, seed: int, folder: Path) -> Figure:
     refused = loaded = 0
     slowest, executed, wrong = 0.0, 0, []
     with watching():
-        use(good)  # what is imported late is imported now
+        use(good)  # imports what is imported late
     for trial in range(n):
         name = list(MALFORMED)[trial % len(MALFORMED)]
         shutil.copytree(good, model)
         (at / "secret").write_bytes((model / "model.safetensors").read_bytes())
         MALFORMED[name](model, rng)
         began = time.perf_counter()
-        with watching() as seen:
+        with watching() as events:
             try:
                 use(model)
             except FolderError as error:
                 parts = (error.what, error.expected, error.got, error.remedy)
-                told = str(model) in str(error) and None not in parts
-                refused += told
-                wrong += [] if told else [f"{name}: {error}"]
+                output = str(model) in str(error) and None not in parts
+                refused += output
+                wrong += [] if output else [f"{name}: {error}"]
             except Exception as error:
                 wrong.append(f"{name}: {type(error).__name__}: {error}")
             else:
                 loaded += 1
                 wrong.append(f"{name}: loaded")
         slowest = max(slowest, time.perf_counter() - began)
-        executed += bool(seen) or mark.exists()
-        wrong += [f"{name}: {event}" for event in seen]
+        executed += bool(events) or mark.exists()
+        wrong += [f"{name}: {event}" for event in events]
         shutil.rmtree(at)
     for line in wrong[:10]:
         print(line)
@@ -327,15 +327,15 @@ def malformed(n: int, seed: int, folder: Path) -> Figure:
 
 
 def use(folder: Path) -> None:
-    """Load a model in every way, and use it."""
+    """Load a model with every runtime, and encode a frame."""
     shape = read_model(folder).spec.shape
     for runtime in ("onnx", "torch"):
         Encoder.load(folder, runtime=runtime).encode(np.zeros((1, *shape), np.uint8))
 
 
 def pickles(mark: Path) -> dict[str, bytes]:
-    """Files that make the folder `mark` where they are unpickled."""
-    payload, made = (
+    """Return files that create the folder `mark` if they are unpickled."""
+    payload, content = (
         Payload(mark),
         {f"protocol {p}": pickle.dumps(Payload(mark), p) for p in (0, 2, 5)},
     )
@@ -346,14 +346,16 @@ def pickles(mark: Path) -> dict[str, bytes]:
     ):
         file = io.BytesIO()
         save(file)  # type: ignore[no-untyped-call]
-        made[name] = file.getvalue()
-    for name in ("torch", "protocol 2"):  # as a checkpoint of ours begins
-        made[f"{name}, digest right"] = bytes.fromhex(hashing.digest(made[name])) + made[name]
-    return made
+        content[name] = file.getvalue()
+    for name in ("torch", "protocol 2"):  # with the digest that begins a checkpoint
+        content[f"{name}, digest right"] = (
+            bytes.fromhex(hashing.digest(content[name])) + content[name]
+        )
+    return content
 
 
-def markers(n: int, seed: int, folder: Path) -> Figure:
-    """A pickle in the place of every file that any loader reads: no marker appears."""
+def pickled_files(n: int, seed: int, folder: Path) -> Figure:
+    """If a pickle replaces any file that a loader reads, it is not executed."""
     mark = folder / "mark"
     corpus = dict(list(pickles(mark).items())[:n])
     runs = ran = planted = 0
@@ -371,7 +373,11 @@ def markers(n: int, seed: int, folder: Path) -> Figure:
                 copy = Path(shutil.copytree(source, folder / "copies" / source.name))
                 (copy / path.relative_to(source)).write_bytes(content)
                 planted += 1
-                with watching() as seen, without_onnx(), contextlib.redirect_stdout(io.StringIO()):
+                with (
+                    watching() as events,
+                    without_onnx(),
+                    contextlib.redirect_stdout(io.StringIO()),
+                ):
                     try:
                         load(copy)
                         runs += 1
@@ -381,7 +387,7 @@ def markers(n: int, seed: int, folder: Path) -> Figure:
                         wrong.append(
                             f"{what}, {path.name}, {kind}: {type(error).__name__}: {error}"
                         )
-                if mark.exists() or any(event == "os.system" for event, _ in seen):
+                if mark.exists() or any(event == "os.system" for event, _ in events):
                     ran += 1
                     wrong.append(f"{what}, {path.name}, {kind}: RAN")
                     shutil.rmtree(mark, ignore_errors=True)
@@ -393,7 +399,7 @@ def markers(n: int, seed: int, folder: Path) -> Figure:
 
 
 def loaders(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
-    """Every way to read a folder: a whole one of its kind, and how it is loaded."""
+    """Return an intact folder and its loader, for every loader."""
 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -441,7 +447,7 @@ def loaders(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
 
     def read_frames(copy: Path) -> None:
         opened = FrameDataset.open(copy)
-        # A payload without a line's end is a torn tail: no frame is acknowledged then.
+        # A payload without a newline is an incomplete line: no shard is committed then.
         opened.frames(range(len(opened))[:8]), opened.episodes, opened.verify()
 
     return {

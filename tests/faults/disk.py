@@ -1,4 +1,4 @@
-"""A disk that fails: operations on files are counted, and one of them goes wrong."""
+"""A failing disk: operations on files are counted, and the n-th one fails."""
 
 import builtins
 import contextlib
@@ -13,13 +13,13 @@ OPERATIONS = ("write", "fsync", "rename", "replace")
 
 
 class Disk:
-    """Counts writes, fsyncs and renames; the n-th one fails, or kills the process.
+    """Counts writes, fsyncs and renames. The n-th one fails, or kills the process.
 
-    A write that fails has written half of what it was given.
+    A write that fails has written the first half of its bytes.
 
     Args:
-        n: Which one, from 1 up; 0: none.
-        fail: Raises, or ends the process.
+        n: Number of the operation that fails, from 1; 0: no operation fails.
+        fail: Raises an exception or ends the process.
     """
 
     def __init__(self, n: int, fail: Callable[[], Any]) -> None:
@@ -28,27 +28,27 @@ class Disk:
 
     @property
     def total(self) -> int:
-        """How many there were."""
+        """Number of operations."""
         return sum(self.counts.values())
 
-    def strikes(self, operation: str) -> bool:
-        """Count one; whether it is the n-th."""
+    def is_nth(self, operation: str) -> bool:
+        """Count an operation; return whether it is the n-th."""
         self.counts[operation] += 1
         return self.total == self.n
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Stand between Python and the disk."""
-        whole = {name: getattr(os, name) for name in ("write", "fsync", "rename", "replace")}
+        """Replace the operations of `os` and `open` within the block."""
+        original = {name: getattr(os, name) for name in ("write", "fsync", "rename", "replace")}
         opened = io.open
 
         def struck(name: str) -> Callable[..., Any]:
             def call(*arguments: Any, **options: Any) -> Any:
-                if self.strikes(name):
+                if self.is_nth(name):
                     if name == "write":
-                        whole[name](arguments[0], arguments[1][: len(arguments[1]) // 2])
+                        original[name](arguments[0], arguments[1][: len(arguments[1]) // 2])
                     self.fail()
-                return whole[name](*arguments, **options)
+                return original[name](*arguments, **options)
 
             return call
 
@@ -60,12 +60,12 @@ class Disk:
             return _File(stream, self) if writes else stream
 
         try:
-            for name in whole:
+            for name in original:
                 setattr(os, name, struck(name))
             io.open = builtins.open = open_file  # type: ignore[assignment]
             yield
         finally:
-            for name, right in whole.items():
+            for name, right in original.items():
                 setattr(os, name, right)
             io.open = builtins.open = opened  # type: ignore[assignment]
 
@@ -86,16 +86,16 @@ class _File:
         self._stream.close()
 
     def write(self, content: Any) -> Any:
-        if self._disk.strikes("write"):
-            whole = memoryview(content).cast("B") if not isinstance(content, str) else content
-            self._stream.write(whole[: len(whole) // 2])
+        if self._disk.is_nth("write"):
+            original = memoryview(content).cast("B") if not isinstance(content, str) else content
+            self._stream.write(original[: len(original) // 2])
             self._stream.flush()
             self._disk.fail()
         return self._stream.write(content)
 
 
 def refuse(number: int = errno.EIO) -> Callable[[], Any]:
-    """A failure that is told."""
+    """Return a function that raises OSError."""
 
     def fail() -> None:
         raise OSError(number, os.strerror(number))
@@ -104,5 +104,5 @@ def refuse(number: int = errno.EIO) -> Callable[[], Any]:
 
 
 def die() -> None:
-    """The end of this process, at once."""
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Faults while models and agents learn: kills, torn checkpoints, numbers out of range, collapse."""
+"""Faults while models and agents are trained: kills, cut checkpoints, overflow, collapse."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from faults import Figure, counted
 from faults.collecting import collect
 from faults.disk import Disk, die
-from faults.processes import sitting
+from faults.processes import started_process
 from rl_vae import (
     Beta,
     Correlated,
@@ -53,7 +53,7 @@ UPDATES, PER_EPOCH = 52, 13
 
 @contextlib.contextmanager
 def without_onnx() -> Iterator[None]:
-    """Leave out what takes longest and is not training: the export to ONNX."""
+    """Skip the export to ONNX, which takes most of the time."""
     right = artifact.export_onnx
     artifact.export_onnx = lambda vae: b"left out"
     try:
@@ -63,7 +63,7 @@ def without_onnx() -> Iterator[None]:
 
 
 def frames(folder: Path) -> FrameDataset:
-    """475 frames of which some are held out: 13 updates of 32 are an epoch."""
+    """Collect 475 frames. With some held out, an epoch has 13 updates of 32 frames."""
     return collect(folder / "frames")
 
 
@@ -76,9 +76,9 @@ def train(dataset: FrameDataset, out: Path, **settings: Any) -> Trained:
 
 
 def sit(frames: Path, out: Path, fatal: int) -> None:
-    """Train; die between the gradients and the step of update number `fatal`, 0: never.
+    """Train; kill this process before the optimizer step of update number `fatal` (0: never).
 
-    Every checkpoint's digest is noted: weights, optimizer, noise and counters.
+    The digest of every checkpoint (weights, optimizer, noise, counters) is logged.
     """
     save, count = loop.save_checkpoint, 0
 
@@ -99,7 +99,7 @@ def sit(frames: Path, out: Path, fatal: int) -> None:
 
 
 def content(value: Any) -> bytes:
-    """Every bit of a state, in the order of its names."""
+    """Return all bytes of a state, in the order of its names."""
     if isinstance(value, torch.Tensor):
         return str(value.dtype).encode() + value.contiguous().numpy().tobytes()
     if isinstance(value, dict):
@@ -111,7 +111,7 @@ def content(value: Any) -> bytes:
 
 
 def outcome(model: Path) -> tuple[set[Any], list[Any], bytes]:
-    """Checkpoints, metrics but for seconds, and weights."""
+    """Return the checkpoints, the metrics without seconds, and the weights."""
     states = {
         (line["step"], line["sha256"])
         for line in strict_json.read_lines(model.with_suffix(".states"))
@@ -121,10 +121,10 @@ def outcome(model: Path) -> tuple[set[Any], list[Any], bytes]:
 
 
 def kill_training(n: int, seed: int, folder: Path) -> Figure:
-    """SIGKILL in a random update, then on to the end: all bits as without it."""
+    """After SIGKILL in a random update the training continues to bit-equal results."""
     rng = np.random.default_rng(seed)
     data = frames(folder).path
-    with sitting(folder / "said", sit, data, folder / "whole", 0) as one:
+    with started_process(folder / "output", sit, data, folder / "whole", 0) as one:
         assert one.wait() == 0, one.text()
     right, good = outcome(folder / "whole"), 0
     assert len(right[0]) == UPDATES // PER_EPOCH
@@ -132,7 +132,7 @@ def kill_training(n: int, seed: int, folder: Path) -> Figure:
         out = folder / f"run-{trial}"
         statuses = []
         for fatal in (int(rng.integers(1, UPDATES + 1)), 0):
-            with sitting(folder / f"said-{trial}", sit, data, out, fatal) as one:
+            with started_process(folder / f"output-{trial}", sit, data, out, fatal) as one:
                 statuses.append(one.wait())
         good += statuses == [-signal.SIGKILL, 0] and outcome(out) == right
         shutil.rmtree(out, ignore_errors=True)
@@ -140,7 +140,7 @@ def kill_training(n: int, seed: int, folder: Path) -> Figure:
 
 
 def state_of(step: int) -> TrainState:
-    """A state that tells its step in every number."""
+    """Return a state whose every number depends on the step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(step)
         vae = VAE(SMALL, (32, 32, 3))
@@ -152,7 +152,7 @@ def state_of(step: int) -> TrainState:
 
 
 def save_on(partial: Path, first: int, at: int) -> None:
-    """Save three states; die in operation number `at` on files."""
+    """Save three states; kill this process in operation number `at` on files."""
     partial.mkdir(exist_ok=True)
     disk = Disk(at, die)
     for step in range(first, first + 3):
@@ -163,39 +163,39 @@ def save_on(partial: Path, first: int, at: int) -> None:
 
 
 def kill_checkpoint(n: int, seed: int, folder: Path) -> Figure:
-    """SIGKILL within a checkpoint: the last whole one loads, every bit of it, and says so."""
+    """After SIGKILL while saving a checkpoint the last complete one is loaded, and named."""
     rng = np.random.default_rng([seed, 1])
     disk = Disk(0, die)
     (folder / "counted").mkdir()
     for step in range(3):
         with disk.watching():
             save_checkpoint(folder / "counted", state_of(step))
-    good = said_so = 0
+    good = n_reported = 0
     for trial in range(n):
         partial, first = folder / f"run-{trial}", 1
-        at = int(rng.integers(disk.total // 3 + 1, disk.total + 1))  # one is whole
-        with sitting(folder / f"said-{trial}", save_on, partial, first, at) as one:
+        at = int(rng.integers(disk.total // 3 + 1, disk.total + 1))  # at least one is complete
+        with started_process(folder / f"output-{trial}", save_on, partial, first, at) as one:
             killed = one.wait() == -signal.SIGKILL
         saved = [int(line.split()[1]) for line in one.text().splitlines()]
-        loaded, told = state_of(0), io.StringIO()
-        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        loaded, output = state_of(0), io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             load_checkpoint(partial, loaded)
         right = killed and bool(saved) and loaded.step in (saved[-1], saved[-1] + 1)
         right &= content(loaded.to_dict()) == content(state_of(loaded.step).to_dict())
-        says = f"update {loaded.step}" in told.getvalue() and "checkpoint" in told.getvalue()
-        said_so += says
+        says = f"update {loaded.step}" in output.getvalue() and "checkpoint" in output.getvalue()
+        n_reported += says
         good += right and says
-    return counted(good, n, f"{said_so} said which")
+    return counted(good, n, f"{n_reported} named the checkpoint")
 
 
 def kl_overflow(n: int, seed: int, folder: Path) -> Figure:
-    """The log-variance head times 1,000 and more: no file ever holds a weight that is no number."""
-    dataset, fresh = frames(folder), loop.initial_state
+    """If log-variances overflow, no file has a weight that is NaN or infinite."""
+    dataset, initial_state = frames(folder), loop.initial_state
     bad = looked = skipped = ended = 0
 
     def swollen(factor: float) -> Any:
         def make(*arguments: Any) -> TrainState:
-            state = fresh(*arguments)
+            state = initial_state(*arguments)
             with torch.no_grad():
                 last: Any = state.vae.encoder.head[-1]
                 last.weight[state.vae.config.latent_dim :] *= factor
@@ -214,7 +214,7 @@ def kl_overflow(n: int, seed: int, folder: Path) -> Figure:
         except TrainingError:
             ended += 1
         finally:
-            loop.initial_state = fresh
+            loop.initial_state = initial_state
         for at in (out, out.with_name(f"{out.name}.partial")):
             for path in at.glob("*.safetensors"):
                 looked += 1
@@ -234,29 +234,26 @@ def _finite(weights: dict[str, torch.Tensor]) -> bool:
 
 
 def collapse(n: int, seed: int, folder: Path) -> Figure:
-    """Beta 10,000: an alarm within the first epoch, which names the cure."""
+    """Beta 10,000 raises an alarm in the first epoch, which names the cure."""
     dataset, good = frames(folder), 0
     for trial in range(n):
-        told = io.StringIO()
-        with contextlib.redirect_stdout(told):
-            made = train(
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            results = train(
                 dataset,
                 folder / str(trial),
                 steps=PER_EPOCH,
                 seed=seed + trial,
                 objective=Beta(10_000.0),
             )
-        first, *_ = strict_json.read_lines(made.path / "metrics.jsonl")
+        first, *_ = strict_json.read_lines(results.path / "metrics.jsonl")
         alarms = [alarm for alarm in first["alarms"] if "code will be empty" in alarm["what"]]
-        good += bool(alarms) and "beta 1 is the plain VAE" in alarms[0]["cure"] in told.getvalue()
+        good += bool(alarms) and "beta 1 is the plain VAE" in alarms[0]["cure"] in output.getvalue()
     return counted(good, n)
 
 
-def beta_is_wired(n: int, seed: int, folder: Path) -> Figure:
-    """Beta 0, 1, 4, 16: the KL falls strictly, the reconstruction error rises.
-
-    Of the frames that were trained on: how new ones fare is another question.
-    """
+def beta_effect(n: int, seed: int, folder: Path) -> Figure:
+    """For beta 0, 1, 4, 16 the KL falls strictly and the distortion rises, on training frames."""
     spec, driving = FrameSpec(32, 32, crop=(0, 12, 0, 0)), Correlated(bias=(0.0, -0.3, -1.2))
     dataset = collect_frames(
         "CarRacing-v3",
@@ -269,20 +266,20 @@ def beta_is_wired(n: int, seed: int, folder: Path) -> Figure:
     )
     good = 0
     for trial in range(n):
-        made = []
+        results = []
         for beta in (0.0, 1.0, 4.0, 16.0):
             out = folder / f"{trial}-{beta}"
             settings = {"steps": 400, "batch_size": 64, "objective": Beta(beta)}
             train(dataset, out, vae=VAEConfig(latent_dim=16), seed=seed + trial, **settings)
             vae, seen = read_model(out).build(), dataset.split(0.1, seed + trial).train
-            made.append(evaluate_vae(vae, dataset, seen, Beta(beta), 128))
-        rates, errors = [one.rate for one in made], [one.distortion for one in made]
+            results.append(evaluate_vae(vae, dataset, seen, Beta(beta), 128))
+        rates, errors = [one.rate for one in results], [one.distortion for one in results]
         good += rates == sorted(set(rates), reverse=True) and errors == sorted(set(errors))
     return counted(good, n, "seeds")
 
 
 def frozen_encoder(n: int, seed: int, folder: Path) -> Figure:
-    """PPO and SAC for n steps, by VecLatent and by LatentExtractor: the encoder does not move."""
+    """PPO and SAC with VecLatent and LatentExtractor do not change the encoder."""
     path = Path(shutil.copytree(little_games.model(), folder / "model"))
     before = {file.name: hashing.file_digest(file) for file in path.iterdir() if file.is_file()}
     right, digest = Encoder.load(path).vae.state_dict(), Encoder.load(path).digest
@@ -305,15 +302,15 @@ def frozen_encoder(n: int, seed: int, folder: Path) -> Figure:
         good += digest == encoder.digest and _same(vae, right) and not vae.training
         model = kind("CnnPolicy", env, policy_kwargs=extractor, **own, **settings)
         model.learn(n)
-        found = [one for one in model.policy.modules() if isinstance(one, LatentExtractor)]
-        hidden = [one._hidden[1] for one in found]
-        good += bool(found) and all(_same(vae, right) and not vae.training for vae in hidden)
+        extractors = [one for one in model.policy.modules() if isinstance(one, LatentExtractor)]
+        hidden = [one._unregistered[1] for one in extractors]
+        good += bool(extractors) and all(_same(vae, right) and not vae.training for vae in hidden)
     after = {file.name: hashing.file_digest(file) for file in path.iterdir() if file.is_file()}
     assert math.isfinite(n) and Encoder.load(path).digest == digest
     return counted(good if after == before else 0, 4, f"{n:,} steps each")
 
 
 def _same(vae: torch.nn.Module, right: dict[str, torch.Tensor]) -> bool:
-    """Weights and buffers, such as batch statistics."""
+    """Whether weights and buffers, such as batch statistics, are equal."""
     state = vae.state_dict()
     return bool(state) and all(torch.equal(state[name], right[name]) for name in state)

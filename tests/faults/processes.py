@@ -1,7 +1,7 @@
-"""Processes to be killed: forked from one that has imported what they need, so that they are many.
+"""Processes to kill. They are forked from a server that has imported rl_vae, so they start fast.
 
-What they print goes into a file of their own. Every process that one starts carries a mark
-in its environment, by which those that outlive it are found.
+The output of a process goes to a file. Its child processes have a mark in their environment, so
+that those that remain after its end are found.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ _FORKER.set_forkserver_preload(
 _MARK = "RL_VAE_FAULT"
 
 
-class Sitting:
-    """A function at work in a process of its own."""
+class FaultProcess:
+    """A function that runs in a process of its own."""
 
-    def __init__(self, said: Path, function: Callable[..., Any], *arguments: Any) -> None:
-        self.said, self._mark = said, f"{os.getpid()}-{time.monotonic_ns()}"
-        said.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, output: Path, function: Callable[..., Any], *arguments: Any) -> None:
+        self.output, self._mark = output, f"{os.getpid()}-{time.monotonic_ns()}"
+        output.parent.mkdir(parents=True, exist_ok=True)
         self._process = _FORKER.Process(
-            target=_sit, args=(self._mark, str(said), sys.path, function, arguments)
+            target=_run_in_process, args=(self._mark, str(output), sys.path, function, arguments)
         )
         self._process.start()
         assert self._process.pid is not None
@@ -36,35 +36,35 @@ class Sitting:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process is running."""
         return self._process.is_alive()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL and wait for the end."""
         self.signal(signal.SIGKILL)
         self.wait()
 
     def signal(self, number: int) -> None:
-        """Send a signal to this process alone."""
+        """Send a signal to this process, not to its children."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
     def wait(self) -> int:
-        """Its exit status, negative where a signal ended it."""
+        """Wait for the end; return the exit status, negative if a signal ended the process."""
         self._process.join()
         assert self._process.exitcode is not None
         return self._process.exitcode
 
     def text(self) -> str:
-        """What it printed."""
-        return self.said.read_text(errors="replace") if self.said.exists() else ""
+        """Return the output of the process."""
+        return self.output.read_text(errors="replace") if self.output.exists() else ""
 
     def family(self) -> list[int]:
-        """Living processes that it started, or that those did."""
+        """Return the ids of its running descendants."""
         return [pid for pid in living() if self._mark in _environment(pid)]
 
     def orphans(self) -> list[int]:
-        """Those that are left some seconds after its end; they are ended then."""
+        """Return the descendants that run 5 seconds after its end, and kill them."""
         for _ in range(100):
             left = self.family()
             if not left:
@@ -77,9 +77,11 @@ class Sitting:
 
 
 @contextlib.contextmanager
-def sitting(said: Path, function: Callable[..., Any], *arguments: Any) -> Iterator[Sitting]:
-    """A sitting that does not outlive the block."""
-    one = Sitting(said, function, *arguments)
+def started_process(
+    output: Path, function: Callable[..., Any], *arguments: Any
+) -> Iterator[FaultProcess]:
+    """Start a process, and kill it at the end of the block."""
+    one = FaultProcess(output, function, *arguments)
     try:
         yield one
     finally:
@@ -87,17 +89,17 @@ def sitting(said: Path, function: Callable[..., Any], *arguments: Any) -> Iterat
 
 
 def living() -> list[int]:
-    """All processes that have not ended."""
-    found = []
+    """Return the ids of all running processes."""
+    pids = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             if path.read_text().rpartition(")")[2].split()[0] != "Z":
-                found.append(int(path.parent.name))
-    return found
+                pids.append(int(path.parent.name))
+    return pids
 
 
 def children() -> set[int]:
-    """The processes that this one started."""
+    """Return the ids of the child processes of this process."""
     tasks = Path("/proc/self/task").glob("*/children")
     return {int(pid) for path in tasks for pid in path.read_text().split()}
 
@@ -109,14 +111,14 @@ def _environment(pid: int) -> str:
         return ""
 
 
-def _sit(
-    mark: str, said: str, path: list[str], function: Callable[..., Any], arguments: Any
+def _run_in_process(
+    mark: str, output: str, path: list[str], function: Callable[..., Any], arguments: Any
 ) -> None:
     import torch
 
-    os.environ[_MARK] = mark  # of its children; its own environment as /proc shows it stays
+    os.environ[_MARK] = mark  # for its children; /proc still shows its own initial environment
     sys.path[:] = path
-    with open(said, "ab", buffering=0) as file:
+    with open(output, "ab", buffering=0) as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Faults of what runs: environments that fail in a worker, signals in a command, memory."""
+"""Faults of running programs: environments that fail in a worker, signals, memory."""
 
 import contextlib
 import functools
@@ -28,7 +28,7 @@ from rl_vae.errors import EnvironmentFault
 from rl_vae.frames import FrameSpec
 
 TIMEOUT = 8.0
-"""Seconds, of which a healthy step takes a thousandth also where many processes want the cores."""
+"""Seconds for a step of an environment. A step without a fault takes milliseconds."""
 WAYS: dict[str, tuple[str, ...]] = {
     "raise": ("ZeroDivisionError", "Traceback"),
     "hang": ("hangs", "_spoil"),
@@ -36,32 +36,33 @@ WAYS: dict[str, tuple[str, ...]] = {
     "kill": ("SIGKILL",),
     "crash": ("SIGSEGV", "Segmentation fault", "_spoil"),
 }
-"""What an environment does, and the words that tell it."""
+"""Words that the error must have, by fault of the environment."""
 
 
 def failing_environment(n: int, seed: int, folder: Path) -> Figure:
-    """One worker of several raises, hangs or dies: told, no orphan, others' frames kept.
+    """If one of several workers raises, hangs or dies, the error names it and frames are kept.
 
-    In turn while collecting, while stepping an engine, and while collecting with a restart.
+    The fault occurs while collecting, while stepping an engine, and while collecting with a
+    restart. No process is left.
     """
     rng = np.random.default_rng(seed)
-    before, good, told_of = children(), 0, dict.fromkeys(WAYS, 0)
+    before, good, n_reported = children(), 0, dict.fromkeys(WAYS, 0)
     wrong = []
     for trial in range(n):
         how, where = list(WAYS)[trial % 5], trial // 5 % 3 if n > 5 else trial % 3
-        told, whole = [_collected, _stepped, _restarted][where](how, folder / str(trial), rng)
+        reported, kept = [_collected, _stepped, _restarted][where](how, folder / str(trial), rng)
         orphans = children() - before
-        good += told and whole and not orphans
-        told_of[how] += told
-        if not (told and whole) or orphans:
-            wrong.append(f"{how}, {where}: told {told}, kept {whole}, orphans {orphans}")
+        good += reported and kept and not orphans
+        n_reported[how] += reported
+        if not (reported and kept) or orphans:
+            wrong.append(f"{how}, {where}: reported {reported}, kept {kept}, orphans {orphans}")
     for line in wrong:
         print(line)
-    return counted(good, n, ", ".join(f"{how} {count}" for how, count in told_of.items()))
+    return counted(good, n, ", ".join(f"{how} {count}" for how, count in n_reported.items()))
 
 
 def _kwargs(how: str, folder: Path, at: int, share: int) -> dict[str, Any]:
-    """An environment of which nothing is wrong any more once it has failed."""
+    """Return the arguments of an environment that fails once."""
     folder.mkdir(exist_ok=True)
     return {"how": how, "at": at, "share": share, "once": str(folder / "once")}
 
@@ -77,18 +78,18 @@ def _words(error: EnvironmentFault, how: str, seed: int, step: int) -> bool:
 def _collected(how: str, folder: Path, rng: np.random.Generator) -> tuple[bool, bool]:
     bad, step = training_seeds(4, 7, int(rng.integers(3, 7)))[int(rng.integers(4))], 2
     settings = {"env_kwargs": _kwargs(how, folder, step, bad), "workers": 3, "timeout": TIMEOUT}
-    out, told = folder / "frames", False
+    out, reported = folder / "frames", False
     try:
         collect(out, FAULTY, **settings)
     except EnvironmentFault as error:
-        told = _words(error, how, bad, step)
+        reported = _words(error, how, bad, step)
     kept = FrameDataset.open(out)
     kept.verify()
     committed = lines(out)
     again = collect(out, FAULTY, **settings)
     again.verify()
     healthy = len(again) == 8 * ROWS - 5 and bad in again.factors["seed"]
-    return told, healthy and committed >= 1 and len(kept) >= ROWS - 1
+    return reported, healthy and committed >= 1 and len(kept) >= ROWS - 1
 
 
 def _stepped(how: str, folder: Path, rng: np.random.Generator) -> tuple[bool, bool]:
@@ -117,12 +118,14 @@ def _restarted(how: str, folder: Path, rng: np.random.Generator) -> tuple[bool, 
     bad = training_seeds(4, 7, int(rng.integers(0, 8)))[int(rng.integers(4))]
     kwargs = _kwargs(how, folder, 2, bad)
     settings = {"workers": 1 + int(rng.integers(3)), "timeout": TIMEOUT}
-    made = collect(folder / "frames", FAULTY, env_kwargs=kwargs, restarts=1, **settings)
-    made.verify()
+    dataset = collect(folder / "frames", FAULTY, env_kwargs=kwargs, restarts=1, **settings)
+    dataset.verify()
     clean = collect(folder / "clean", COUNTING)
-    same = made.frames(range(len(made))).tobytes() == clean.frames(range(len(clean))).tobytes()
+    same = (
+        dataset.frames(range(len(dataset))).tobytes() == clean.frames(range(len(clean))).tobytes()
+    )
     failed = (folder / "once").exists()
-    return failed, same and made.steps().tobytes() == clean.steps().tobytes()
+    return failed, same and dataset.steps().tobytes() == clean.steps().tobytes()
 
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -130,15 +133,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @functools.cache
 def many_frames() -> str:
-    """A dataset that some commands take seconds for."""
+    """Return a dataset that is large enough for commands of several seconds."""
     out = little_games.folder() / "many"
     collect_frames(LINE, out, n_frames=20_000, spec=FrameSpec(32, 32), progress=False)
     return str(out)
 
 
 def commands(at: Path, slow: bool) -> dict[str, tuple[list[str], Path | None]]:
-    """Every long command, for more than some seconds; where there is one, the file that shows that
-    it is in the middle, which the same command goes on from."""
+    """Return every long command, and a file that exists while it runs; None: there is no file."""
     recipe = at / "mine.py"
     recipe.write_text(
         "import rl_vae\nRECIPE = rl_vae.Recipe('PPO', total_steps=20_000, n_envs=2, stack=1,"
@@ -176,18 +178,18 @@ def commands(at: Path, slow: bool) -> dict[str, tuple[list[str], Path | None]]:
 
 
 def signals(n: int, seed: int, folder: Path) -> Figure:
-    """Ctrl-C and SIGTERM in every long command: exit 130 or 143 at once, and it can go on."""
+    """After Ctrl-C and SIGTERM every long command exits with 130 or 143, and can continue."""
     rng = np.random.default_rng(seed)
     good, slowest, wrong = 0, 0.0, []
     for trial in range(n):
         at = folder / str(trial)
         at.mkdir()
-        table = commands(at, slow=n > 6)  # the last ones need many frames
+        table = commands(at, slow=n > 6)  # the last commands need many frames
         name = list(table)[trial % len(table)]
         arguments, sign = table[name]
         number = (signal.SIGINT, signal.SIGTERM)[(trial + trial // len(table)) % 2]
         command = [sys.executable, "-m", "rl_vae.cli", *arguments]
-        with started(command, at / "said") as process:
+        with started(command, at / "output") as process:
             if sign is None:
                 while _cpu_seconds(process.pid) < 4 + rng.uniform(0, 2) and process.poll() is None:
                     time.sleep(0.02)
@@ -201,17 +203,17 @@ def signals(n: int, seed: int, folder: Path) -> Figure:
             process.send_signal(number)
             status = process.wait()
             took = time.perf_counter() - began
-        said = (at / "said").read_text(errors="replace")
-        goes_on = "goes on where it stopped" in said or name.partition(",")[0] not in RESUMABLE
-        right = status == (130 if number == signal.SIGINT else 143) and "Traceback" not in said
+        output = (at / "output").read_text(errors="replace")
+        goes_on = "goes on where it stopped" in output or name.partition(",")[0] not in RESUMABLE
+        right = status == (130 if number == signal.SIGINT else 143) and "Traceback" not in output
         orphans = _left(family)
         right &= goes_on and not orphans and not ended_before
-        right &= name.partition(",")[0] != "collect" or _whole(at / "out")
+        right &= name.partition(",")[0] != "collect" or _is_readable(at / "out")
         slowest = max(slowest, took)
         good += right
         if not right or took > 2:
             wrong.append(
-                f"{name} by {number}: {status} in {took:.1f} s, left {orphans}: {said[-300:]}"
+                f"{name} by {number}: {status} in {took:.1f} s, left {orphans}: {output[-300:]}"
             )
     for line in wrong:
         print(line)
@@ -220,7 +222,7 @@ def signals(n: int, seed: int, folder: Path) -> Figure:
 
 
 def _left(family: list[int]) -> list[int]:
-    """Those that are still there five seconds later: what was killed takes a moment to go."""
+    """Return the processes that run five seconds later: a killed process ends with a delay."""
     patience = time.monotonic() + 5
     while family and time.monotonic() < patience:
         family = [pid for pid in family if Path(f"/proc/{pid}/cmdline").exists()]
@@ -235,19 +237,19 @@ def _written(path: Path) -> bool:
 RESUMABLE = ("collect", "train-vae", "train-agent")
 
 
-def _whole(folder: Path) -> bool:
+def _is_readable(folder: Path) -> bool:
     opened = FrameDataset.open(folder)
     opened.verify()
     return len(opened) > 0
 
 
 @contextlib.contextmanager
-def started(command: list[str], said: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that does not outlive the block."""
+def started(command: list[str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command, and kill it at the end of the block."""
     paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": paths}
     with (
-        said.open("wb") as file,
+        output.open("wb") as file,
         subprocess.Popen(
             command, stdout=file, stderr=file, env=environment, start_new_session=True
         ) as process,
@@ -259,13 +261,13 @@ def started(command: list[str], said: Path) -> Iterator[subprocess.Popen[bytes]]
 
 
 def _descendants(pid: int) -> list[int]:
-    found, ahead = [], [pid]
+    pids, ahead = [], [pid]
     while ahead:
         for path in Path(f"/proc/{ahead.pop()}/task").glob("*/children"):
             with contextlib.suppress(OSError):
                 ahead += (more := [int(child) for child in path.read_text().split()])
-                found += more
-    return found
+                pids += more
+    return pids
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -278,14 +280,14 @@ def _cpu_seconds(pid: int) -> float:
 
 GB = 1e9
 COLLECTING, TRAINING = 1.0, 2.0
-"""GB of resident memory that either may take."""
+"""Largest resident memory of either command, in GB."""
 
 
 def memory(n: int, seed: int, folder: Path) -> Figure:
-    """So many frames of 64 x 64 x 3 collected and trained on: the most resident memory of either.
+    """Measure the peak memory of collecting n frames of 64 x 64 x 3 and of training on them.
 
-    Resident is the sum of Rss over the command's processes, sampled twenty times a second: file
-    pages that they map count, and pages that two of them share count twice.
+    The resident memory is the sum over the command's processes, sampled 20 times a second. It
+    includes mapped pages of files, and counts a page twice if two processes share it.
     """
     out, threads = folder / "frames", os.sched_getaffinity(0)
     cores = ["taskset", "-c", ",".join(map(str, sorted(threads)[:2]))]
@@ -321,7 +323,7 @@ def memory(n: int, seed: int, folder: Path) -> Figure:
     peaks, seconds = [], []
     for name, command in (("collecting", collecting), ("training", training)):
         began = time.perf_counter()
-        peaks.append(_peak(command, folder / f"{name}.said") / GB)
+        peaks.append(_peak(command, folder / f"{name}.output") / GB)
         seconds.append(time.perf_counter() - began)
     size = sum(path.stat().st_size for path in out.rglob("frames.npy"))
     got = f"{n:,} frames ({size / GB:.1f} GB), resident: collecting {peaks[0]:.2f} GB, training "
@@ -330,10 +332,10 @@ def memory(n: int, seed: int, folder: Path) -> Figure:
     return Figure(got, peaks[0] <= COLLECTING and peaks[1] <= TRAINING, numbers)
 
 
-def _peak(command: list[str], said: Path) -> float:
-    """Bytes that a command's processes held at most."""
+def _peak(command: list[str], output: Path) -> float:
+    """Return the peak resident memory of a command's processes, in bytes."""
     most, over = 0.0, threading.Event()
-    with started(command, said) as process:
+    with started(command, output) as process:
 
         def watch() -> None:
             nonlocal most
@@ -345,7 +347,7 @@ def _peak(command: list[str], said: Path) -> float:
         status = process.wait()
         over.set()
         watcher.join()
-    assert status == 0, said.read_text()[-2000:]
+    assert status == 0, output.read_text()[-2000:]
     return most
 
 

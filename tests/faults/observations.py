@@ -1,4 +1,4 @@
-"""What an agent sees: terminal observations, ghosts, mismatches, colours."""
+"""Faults of observations: terminal observations, recorded resets, wrong spaces, colour order."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,47 +38,48 @@ TWELVE = (
 
 
 def terminal_observation(n: int, seed: int, folder: Path) -> Figure:
-    """Adapters x autoreset modes x observations x ends x stacks: encode(true last frame)."""
+    """In all cases of the adapter checker the terminal observation encodes the true last frame."""
     encoder = Encoder.load(little_games.model())
     cases = all_cases()
     chosen = [cases[i] for i in np.linspace(0, len(cases) - 1, min(n, len(cases))).astype(int)]
     results = [check_case(case, encoder) for case in chosen]
     worst = max(result.max_error for result in results)
-    finals = sum(result.final_observations for result in results)
+    n_final = sum(result.final_observations for result in results)
     figure = counted(sum(result.passed for result in results), len(chosen), error=worst)
-    return figure._replace(got=f"{figure.got} cases <= 1e-6: {worst:.1e}, {finals} terminal")
+    got = f"{figure.got} cases <= 1e-6: {worst:.1e}, {n_final} terminal"
+    return figure._replace(got=got)
 
 
-def ghosts(n: int, seed: int, folder: Path) -> Figure:
-    """No row of a dataset, and no step of an adapter in NEXT_STEP mode, is a restart."""
+def recorded_resets(n: int, seed: int, folder: Path) -> Figure:
+    """No row of a dataset and no step of an adapter in NEXT_STEP mode is the reset itself."""
     dataset = collect(folder / "frames", n_frames=n, seed=seed)
     wrong, ended = wrong_rows(dataset)
     encoder = Encoder.load(little_games.model())
     cases = [case for case in all_cases() if case.autoreset == "NEXT_STEP" and case.stack == 4]
-    made_up = sum(check_case(case, encoder).leaks for case in cases)
-    got = f"{wrong} of {len(dataset):,} ({ended:,} ends), {made_up} in {len(cases)} NEXT_STEP cases"
-    return Figure(got, not wrong and not made_up and ended > n // 20, {"ghosts": wrong + made_up})
+    leaks = sum(check_case(case, encoder).leaks for case in cases)
+    got = f"{wrong} of {len(dataset):,} ({ended:,} ends), {leaks} in {len(cases)} NEXT_STEP cases"
+    return Figure(got, not wrong and not leaks and ended > n // 20, {"resets": wrong + leaks})
 
 
-def mismatches(n: int, seed: int, folder: Path) -> Figure:
-    """Observations of another kind are an error before the first step, in every adapter."""
+def observation_mismatches(n: int, seed: int, folder: Path) -> Figure:
+    """Observations of another space are an error before the first step, in every adapter."""
     path = little_games.model()
     encoder, good = Encoder.load(path), 0
     for name in TWELVE[:n]:
         make, options, came, remedy = MISMATCHES[name]
-        told = 0
+        n_refused = 0
         for adapter in ADAPTERS:
             try:
                 make_adapter(adapter, make, path if adapter == "single" else encoder, **options)
             except RlVaeError as error:
                 parts = all(str(part) in str(error) for part in (error.expected, error.remedy))
-                told += parts and came in str(error.got) and remedy in str(error.remedy)
-        good += told == len(ADAPTERS)
+                n_refused += parts and came in str(error.got) and remedy in str(error.remedy)
+        good += n_refused == len(ADAPTERS)
     return counted(good, n, f"through {len(ADAPTERS)} adapters")
 
 
-def canary(n: int, seed: int, folder: Path) -> Figure:
-    """One red pixel, one value 255: the same latent everywhere, another one for BGR."""
+def colour_order(n: int, seed: int, folder: Path) -> Figure:
+    """An image with one red pixel has the same latents everywhere, and other latents as BGR."""
     path, rng = little_games.model(), np.random.default_rng(seed)
     right_of, trials, same, apart, worst = Encoder.load(path), 0, 0, 0, 0.0
     exported = _exported(folder)
@@ -93,17 +94,19 @@ def canary(n: int, seed: int, folder: Path) -> Figure:
             for runtime in ("onnx", "torch"):
                 encoder = Encoder.load(path, runtime=runtime)
                 seen.append(encoder.encode_observations(image[None])[0])
-                for adapter in ADAPTERS[runtime == "torch" :]:  # the single one takes a path
+                for adapter in ADAPTERS[
+                    runtime == "torch" :
+                ]:  # the single environment takes a path
                     used = path if adapter == "single" else encoder
                     shown = run_adapter(adapter, _showing(image), used, steps=3).observations
-                    seen += [latent for lane in shown for latent in lane]
+                    seen += [latent for env in shown for latent in env]
             seen += [_extracted(path, image), exported(image)]
             worst = max(worst, *(float(np.abs(latent - right).max()) for latent in seen))
             trials += len(seen)
             same += sum(float(np.abs(latent - right).max()) <= 1e-5 for latent in seen)
             other = right_of.encode_observations(swapped[None])[0]
             apart += float(np.abs(other - right).max()) > 1e-4
-    figure = counted(same, trials, f"within {worst:.0e}; {apart} of {2 * n} another one for BGR")
+    figure = counted(same, trials, f"within {worst:.0e}; {apart} of {2 * n} differ for BGR")
     return figure._replace(holds=figure.holds and apart == 2 * n)
 
 
@@ -112,7 +115,7 @@ def _showing(image: Any) -> Any:
 
 
 def _extracted(path: Path, image: Any) -> Any:
-    """What the extractor of a policy that sees pixels makes of an image."""
+    """Return the features of an image by the extractor of a CnnPolicy."""
     channels_first = gym.spaces.Box(0, 255, (3, SIDE, SIDE), np.uint8)
     extractor = LatentExtractor(channels_first, encoder=str(path))
     with torch.no_grad():
@@ -121,7 +124,7 @@ def _extracted(path: Path, image: Any) -> Any:
 
 
 def _exported(folder: Path) -> Callable[[Any], Any]:
-    """The encoder inside an exported agent: image -> latent."""
+    """Return the encoder of an exported agent: image -> latents."""
     file = export_agent(little_games.agent("PPO"), folder / "agent.onnx")
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     memory = {i.name: np.zeros([1, *i.shape[1:]], np.float32) for i in session.get_inputs()[2:]}
