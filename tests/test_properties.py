@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rl_vae import FrameDataset, FrameSpec
 from rl_vae.agents.recipe import Recipe
-from rl_vae.agents.spaces import space_to_dict
+from rl_vae.agents.spaces import space_from_dict, space_to_dict
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import ShardRows, commit_shard
 from rl_vae.errors import ConfigError, FolderError, ObservationError
