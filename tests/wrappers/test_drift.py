@@ -63,7 +63,7 @@ def test_the_share_is_that_of_the_last_frames(
 def test_the_warning_is_given_once(encoder: Encoder, outliers: Frames) -> None:
     """A monitor warns if more than a quarter of the window are outliers, and only once."""
     monitor = DriftMonitor(encoder)
-    with pytest.warns(DriftWarning, match=r"100% of the last 256 frames") as caught:
+    with pytest.warns(DriftWarning, match=r"100% of the last 256 scored frames") as caught:
         monitor.score(outliers)
     assert len(caught) == 1
     with warnings.catch_warnings():
