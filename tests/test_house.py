@@ -50,7 +50,7 @@ WALLS = {
     "envpool": ["envs/envpool_engine.py"],
     "onnxruntime": ["models/runtime.py"],
     "tyro": ["cli/"],
-    "sklearn": ["training/baselines.py", "analysis/"],
+    "sklearn": ["training/baselines.py", "analysis/predictors.py"],
     "filelock": ["system/locks.py"],
     "jinja2": ["analysis/report/", "cli/demo_page.py"],
 }

@@ -17,6 +17,7 @@ import tyro
 
 import rl_vae
 from rl_vae.cli.command import Command
+from rl_vae.constraints import check_fields
 from rl_vae.errors import ConfigError, RlVaeError
 from rl_vae.system.process_settings import configure_process, limit_threads
 from rl_vae.system.provenance import package_versions
@@ -85,9 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str]) -> int | None:
     """Run the command that the arguments name."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments:
+        print(_help(), file=sys.stderr)
+        return 2
+    if arguments[0] in ("-h", "--help"):
         print(_help())
-        return None if arguments else 2
+        return None
     if arguments[0] in ("-V", "--version"):
         print(_version())
         return None
@@ -102,7 +106,7 @@ def _parse(name: str, arguments: Sequence[str]) -> Command:
     """The command with its flags.
 
     Raises:
-        ConfigError: if there is no such command.
+        ConfigError: if there is no such command, or a flag is out of its range.
     """
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -122,6 +126,7 @@ def _parse(name: str, arguments: Sequence[str]) -> Command:
         args=list(arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    check_fields(command)
     return command
 
 
