@@ -207,7 +207,7 @@ def test_one_environment_has_one_thread(trained: Trained) -> None:
     """Each environment encodes with one thread, because several processes run at once."""
     env = wrap(trained)
     env.reset()
-    options = env.encoder._sessions[1].get_session_options()
+    options = env.encoder._graph.open(1).get_session_options()
     assert options.intra_op_num_threads == 1 == env.encoder._threads
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
