@@ -1,4 +1,4 @@
-"""What tests/test_parallel.py starts by torchrun: trainings of two processes.
+"""Trainings of two processes, which tests/training/test_distributed.py starts by torchrun.
 
 python -m torch.distributed.run --nproc-per-node 2 team.py DATASET FOLDER
 """
@@ -37,11 +37,11 @@ OBJECTIVES: dict[str, Objective] = {
     "factor-vae": FactorVAE(width=16),
     "denoising": Denoising(),
 }
-"""Some whose loss is no mean over frames, one with a critic, one with noise of its own."""
+"""Objectives with batch statistics, with a discriminator and with their own noise."""
 
 
 class Interruption(Exception):
-    """Whatever ends a run from outside."""
+    """Stands for anything that ends a run from outside."""
 
 
 def settings(name: str, batch_size: int) -> TrainConfig:
@@ -51,7 +51,7 @@ def settings(name: str, batch_size: int) -> TrainConfig:
 
 
 def interrupted(call: int) -> Callable[..., Any]:
-    """The update of a training, which raises instead when it is called that often."""
+    """`TrainStep.update`, but call number `call` raises Interruption."""
     right, calls = TrainStep.update, 0
 
     def step(*arguments: Any) -> Any:
@@ -65,7 +65,7 @@ def interrupted(call: int) -> Callable[..., Any]:
 
 
 def main(dataset: FrameDataset, folder: Path) -> None:
-    """Every objective; a run that is interrupted, one that a single process began; the command."""
+    """Train every objective, resume two runs, try different settings, and run the command."""
     rank, written = int(os.environ["RANK"]), []
 
     def watch(event: str, arguments: Any) -> None:

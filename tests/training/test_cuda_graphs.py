@@ -1,7 +1,7 @@
-"""Captured updates are those that train_vae makes one by one, and ask the device for nothing.
+"""CUDA graphs: graphed updates equal plain updates, and never wait for the device.
 
-There is no GPU where these tests run: the updates run as they stand, without a graph. What a graph
-needs of them is tested on torch's "meta" device, whose tensors have no values to wait for.
+These tests need no GPU: updates run without a graph. What a graph needs is tested on torch's "meta"
+device, whose tensors have no values to wait for.
 """
 
 import importlib
@@ -75,7 +75,7 @@ pytestmark = pytest.mark.usefixtures("quick_export")
 
 @pytest.fixture
 def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings ask for captured updates, as they do on a GPU."""
+    """Trainings graph their updates, as on a GPU."""
     monkeypatch.setattr(loop, "replays_updates", lambda config, group: True)
     monkeypatch.setattr(sweep, "on_cpu", lambda runs: False)
 
@@ -83,10 +83,12 @@ def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
 class Begun:
     """A training before its first update, without files."""
 
-    def __init__(self, dataset: FrameDataset, config: TrainConfig) -> None:
+    def __init__(
+        self, dataset: FrameDataset, config: TrainConfig, vae_config: VAEConfig = CONFIG
+    ) -> None:
         split = dataset.split(config.held_out, config.seed)
         self.dataset, self.config = dataset, config
-        self.state = initial_state(CONFIG, config, dataset, split.train)
+        self.state = initial_state(vae_config, config, dataset, split.train)
         median = measure_median_frame(dataset, split.train) if config.moving_weight > 1 else None
         self.step = TrainStep(self.state, config, len(split.train), median)
         self.reader = BatchReader(dataset, split.train, config)
@@ -97,9 +99,14 @@ class Begun:
         return GraphedStep(self.step, self.config.batch_size, frames)
 
 
-def begin(dataset: FrameDataset, objective: Objective = OBJECTIVES[0], **more: Any) -> Begun:
+def begin(
+    dataset: FrameDataset,
+    objective: Objective = OBJECTIVES[0],
+    vae: VAEConfig = CONFIG,
+    **more: Any,
+) -> Begun:
     settings = {"steps": 40, "batch_size": BATCH, "compute": "reference", **more}
-    return Begun(dataset, TrainConfig(objective=objective, **settings))
+    return Begun(dataset, TrainConfig(objective=objective, **settings), vae)
 
 
 def run(begun: Begun, graphed: GraphedStep, runner: GraphRunner, n: int) -> list[Update]:
@@ -112,17 +119,17 @@ def run(begun: Begun, graphed: GraphedStep, runner: GraphRunner, n: int) -> list
 def numbers(state: TrainState) -> list[torch.Tensor]:
     """All that a training changes, copied."""
     parts = [module for module in (state.vae, state.discriminator) if module is not None]
-    found = [weight.detach().clone() for part in parts for weight in part.parameters()]
+    values = [weight.detach().clone() for part in parts for weight in part.parameters()]
     for optimizer in (state.optimizer, state.discriminator_optimizer):
         if optimizer is not None:
             for moments in optimizer.state.values():
-                found += [value.clone() for value in moments.values()]
-    return [*found, state.noise.get_state()]
+                values += [value.clone() for value in moments.values()]
+    return [*values, state.noise.get_state()]
 
 
 def weights(trained: Trained) -> dict[str, bytes]:
-    artifact = read_model(trained.path)
-    return {name: weight.numpy().tobytes() for name, weight in artifact.weights.items()}
+    folder = read_model(trained.path)
+    return {name: weight.numpy().tobytes() for name, weight in folder.weights.items()}
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
@@ -133,8 +140,8 @@ def test_captured_updates_are_those_made_one_by_one(
     one, other = begin(dataset, objective), begin(dataset, objective)
     expected = [one.step.update(torch.from_numpy(one.reader.next_frames())) for _ in range(6)]
     graphed, runner = other.graphed(), GraphRunner()
-    made = run(other, graphed, runner, 4) + run(other, graphed, runner, 2)
-    np.testing.assert_allclose(np.array(made), np.array(expected), rtol=1e-4)
+    results = run(other, graphed, runner, 4) + run(other, graphed, runner, 2)
+    np.testing.assert_allclose(np.array(results), np.array(expected), rtol=1e-4)
     assert (one.state.step, one.state.skipped) == (other.state.step, other.state.skipped) == (6, 0)
     for ours, theirs in zip(numbers(other.state), numbers(one.state), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -198,7 +205,7 @@ def test_warming_up_changes_nothing(dataset: FrameDataset) -> None:
 
 
 def test_side_by_side_each_is_as_alone(dataset: FrameDataset) -> None:
-    """Trainings of one graph, of other seeds and betas, get the bits that they get alone."""
+    """Trainings with other seeds and betas have the same bits in one graph as alone."""
     kinds: list[dict[str, Any]] = [
         {"objective": Beta(beta), "seed": seed} for beta, seed in ((1.0, 0), (16.0, 1), (4.0, 2))
     ]
@@ -235,7 +242,7 @@ def test_side_by_side_each_is_as_alone(dataset: FrameDataset) -> None:
 def test_batches_measured_at_once_and_on_the_device_are_those_measured_alone(
     dataset: FrameDataset, objective: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU: several go through the networks together, the loss is still each batch's."""
+    """Several batches in one forward pass give the measures of single batches."""
     begun = begin(dataset, objective, moving_weight=5.0)
     state, median = begun.state, begun.step.median_frame
     given = (state.vae, dataset, np.arange(50), objective, 8, state.discriminator, median, 5.0)
@@ -246,7 +253,7 @@ def test_batches_measured_at_once_and_on_the_device_are_those_measured_alone(
 
 
 def test_a_gpu_measures_more_than_a_batch_at_once() -> None:
-    """As many whole batches as there is room for; on a CPU one."""
+    """A forward pass has several batches on a GPU, and one on a CPU."""
     vae = VAE(CONFIG, (64, 64, 3))
     assert evaluate.frames_at_once(vae, 128) == 128
     assert evaluate.frames_at_once(vae.to("meta"), 128) == 5 * 128
@@ -267,7 +274,7 @@ def test_an_update_waits_for_nothing_and_leaves_the_device_alone(
     network: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No value is read back, and no tensor of another device is used: else meta tensors refuse."""
+    """An update reads no value back and uses one device: otherwise meta tensors raise."""
     monkeypatch.setattr(Precision, "autocast", lambda self, device: nullcontext())
     draw = type(objective).sample_prior  # there is no generator for that device
     monkeypatch.setattr(type(objective), "sample_prior", lambda *rest: draw(*rest).to("meta"))
@@ -300,7 +307,7 @@ def test_an_update_waits_for_nothing_and_leaves_the_device_alone(
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
-    """How many graphs dynamo has made, without inductor; what would stop it fails."""
+    """The number of graphs that dynamo has made, without inductor; graph breaks are errors."""
     right, counted = torch.compile, torch._dynamo.utils.counters["stats"]
     monkeypatch.setattr(
         torch,
@@ -323,13 +330,13 @@ def compiled_run(begun: Begun, *, compiled: bool = True) -> list[Update]:
 def test_pass_and_loss_of_every_training_compile_to_one_graph(
     dataset: FrameDataset, graphs: Callable[[], int]
 ) -> None:
-    """Nothing in them stops dynamo, in more kinds than it compiles by default; losses equal."""
-    before = graphs()
+    """Forward pass and loss of more kinds than dynamo's limit compile to one graph each."""
+    before, small = graphs(), VAEConfig(latent_dim=4, network="mlp")  # compiles fastest
     kinds = [*OBJECTIVES, BetaTC(beta=2.0), FactorVAE(gamma=2.0, width=20)]
     for objective in kinds:
-        plain = compiled_run(begin(dataset, objective), compiled=False)
-        made = compiled_run(begin(dataset, objective))
-        np.testing.assert_allclose(np.array(made), np.array(plain), rtol=1e-5)
+        plain = compiled_run(begin(dataset, objective, small), compiled=False)
+        results = compiled_run(begin(dataset, objective, small))
+        np.testing.assert_allclose(np.array(results), np.array(plain), rtol=1e-5)
     # The two kinds of noise and the two priors lie outside of what is compiled.
     assert graphs() - before == len(kinds) - 2 > 8
 
@@ -337,13 +344,13 @@ def test_pass_and_loss_of_every_training_compile_to_one_graph(
 def test_trainings_of_one_kind_are_compiled_once(
     dataset: FrameDataset, graphs: Callable[[], int]
 ) -> None:
-    """Other betas, seeds and weights need no graph of their own, and give what they gave alone."""
+    """Trainings that differ in beta and seed share one compilation and keep their losses."""
     before = graphs()
     for seed, beta in enumerate((0.5, 1.0, 4.0, 16.0)):
         kind = {"objective": Beta(beta), "seed": seed}
         plain = compiled_run(begin(dataset, **kind), compiled=False)
-        made = compiled_run(begin(dataset, **kind))
-        np.testing.assert_allclose(np.array(made), np.array(plain), rtol=1e-5)
+        results = compiled_run(begin(dataset, **kind))
+        np.testing.assert_allclose(np.array(results), np.array(plain), rtol=1e-5)
     assert graphs() - before == 1
 
 
@@ -357,7 +364,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
 ) -> None:
     """Weights and metrics are those of an uninterrupted captured training."""
     config = replace(SHORT, objective=objective)
-    whole = train_vae(dataset, tmp_path / "whole", CONFIG, config, progress=False)
+    uninterrupted = train_vae(dataset, tmp_path / "whole", CONFIG, config, progress=False)
     right, calls = GraphRunner.run, 0
 
     def interrupted(self: GraphRunner, *arguments: Any) -> None:
@@ -371,9 +378,9 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
         at.setattr(GraphRunner, "run", interrupted)
         train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
     assert (tmp_path / "model.partial" / "checkpoint.bin").is_file()
-    made = train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
-    assert weights(made) == weights(whole)
-    assert made.held_out == whole.held_out
+    results = train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
+    assert weights(results) == weights(uninterrupted)
+    assert results.held_out == uninterrupted.held_out
 
 
 @pytest.mark.usefixtures("capturing")
@@ -388,10 +395,10 @@ def test_frames_that_do_not_fit_are_brought_table_by_table(
             run(each, graphed, runner, n)
     for ours, theirs in zip(numbers(other.state), numbers(begun.state), strict=True):
         assert torch.equal(ours, theirs)
-    few = replace(SHORT, memory=1e-3)
-    made = train_vae(dataset, tmp_path / "model", CONFIG, few, progress=False)
-    again = train_vae(dataset, tmp_path / "again", CONFIG, few, progress=False)
-    assert weights(made) == weights(again)
+    streamed = replace(SHORT, memory=1e-3)
+    results = train_vae(dataset, tmp_path / "model", CONFIG, streamed, progress=False)
+    again = train_vae(dataset, tmp_path / "again", CONFIG, streamed, progress=False)
+    assert weights(results) == weights(again)
 
 
 @pytest.mark.usefixtures("capturing")
@@ -399,7 +406,7 @@ def test_frames_that_do_not_fit_are_brought_table_by_table(
 def test_too_little_memory_is_an_error_for_the_user(
     at: str, dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever it runs out: the same words, what to do, and a folder that can be gone on with."""
+    """Too little memory is one error with a remedy, and the training can be resumed."""
 
     def full(*rest: Any, **more: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
@@ -424,7 +431,7 @@ def test_too_little_memory_is_an_error_for_the_user(
 def test_a_sweep_on_one_device_makes_the_models_that_are_made_alone(
     dataset: FrameDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Runs of other lengths and seeds, one of which fails: the others are as `train_vae` makes."""
+    """Runs of a sweep equal those of `train_vae`, also if one of them fails."""
     runs = {
         "short": replace(SHORT, objective=Beta(4.0), epochs=1),
         "diverges": replace(SHORT, learning_rate=1e30),
@@ -433,8 +440,8 @@ def test_a_sweep_on_one_device_makes_the_models_that_are_made_alone(
     }
     with pytest.raises(TrainingError, match="1 of 4 runs failed: diverges"):
         train_sweep(dataset, tmp_path / "models", runs, CONFIG, progress=False)
-    said = capsys.readouterr().out
-    assert "diverges" in said and "long: ALARM beta_norm" in said
+    printed = capsys.readouterr().out
+    assert "diverges" in printed and "long: ALARM beta_norm" in printed
     for name in ("short", "long", "other-batch"):
         alone = train_vae(dataset, tmp_path / name, CONFIG, runs[name], progress=False)
         of_sweep = train_vae(
@@ -449,7 +456,7 @@ def test_a_sweep_on_one_device_makes_the_models_that_are_made_alone(
 def test_a_missing_gpu_is_told_before_anything_is_written(
     dataset: FrameDataset, tmp_path: Path
 ) -> None:
-    """Without a GPU "cuda" is refused, by a training and by a sweep, and nothing is written."""
+    """Without a GPU "cuda" is refused by train_vae and train_sweep, and nothing is written."""
     config = TrainConfig(steps=2, device="cuda")
     with refused(ConfigError, "cuda", "device='cpu'"):
         train_vae(dataset, tmp_path / "model", CONFIG, config)
@@ -467,7 +474,7 @@ def test_runs_on_different_devices_are_no_sweep(dataset: FrameDataset, tmp_path:
 
 @pytest.mark.parametrize("ampere", [True, False])
 def test_what_a_gpu_computes_in(ampere: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """bfloat16 where the GPU multiplies it, torch's own layers; the reference is float32."""
+    """A GPU computes in bfloat16 if it multiplies bfloat16; the reference is float32."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: ampere)
     monkeypatch.setattr(precision, "builds_kernels", lambda: True)
     assert choose_precision("fast", "patch", "cuda") == Precision(ampere, False, compiled=True)
@@ -480,12 +487,12 @@ def test_what_a_gpu_computes_in(ampere: bool, monkeypatch: pytest.MonkeyPatch) -
 def test_kernels_are_compiled_where_all_that_takes_is_there(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where one is missing, a training on a GPU goes on without compiling."""
+    """If Triton, compiler or headers are missing, nothing is compiled."""
     if missing != "headers":
         (tmp_path / "Python.h").touch()
-    found = None if missing == "compiler" else "/usr/bin/gcc"
+    values = None if missing == "compiler" else "/usr/bin/gcc"
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(precision.shutil, "which", lambda name: found)
+    monkeypatch.setattr(precision.shutil, "which", lambda name: values)
     monkeypatch.setattr(precision, "find_spec", lambda name: None if missing == name else name)
     monkeypatch.setattr(precision.sysconfig, "get_config_var", lambda name: str(tmp_path))
     assert precision.builds_kernels() == (not missing)
@@ -495,8 +502,8 @@ def test_kernels_are_compiled_where_all_that_takes_is_there(
 def test_on_a_gpu_a_graph_learns_what_the_reference_learns(
     dataset: FrameDataset, tmp_path: Path
 ) -> None:
-    """Held-out losses of the captured engine, of float32 there and of the CPU are near."""
-    made = {
+    """Held-out losses of graphed updates, of float32 on the GPU and of the CPU agree within 2 %."""
+    results = {
         (device, compute): train_vae(
             dataset,
             tmp_path / f"{device}-{compute}",
@@ -506,8 +513,8 @@ def test_on_a_gpu_a_graph_learns_what_the_reference_learns(
         )
         for device, compute in (("cuda", "fast"), ("cuda", "reference"), ("cpu", "reference"))
     }
-    expected = made["cpu", "reference"].held_out.loss
+    expected = results["cpu", "reference"].held_out.loss
     for key in (("cuda", "fast"), ("cuda", "reference")):
-        assert made[key].held_out.loss == pytest.approx(expected, rel=0.02)
-    said = read_config(made["cuda", "fast"].path)["provenance"]["precision"]
-    assert said["bfloat16"]
+        assert results[key].held_out.loss == pytest.approx(expected, rel=0.02)
+    printed = read_config(results["cuda", "fast"].path)["provenance"]["precision"]
+    assert printed["bfloat16"]

@@ -1,4 +1,4 @@
-"""A team: two processes train what one does, and one of them writes."""
+"""Process groups: two processes train the same model as one, and one of them writes."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True, scope="module")
 def quick_export() -> Any:
-    """Leave out what takes longest and is not training: the export to ONNX."""
+    """Skip the export to ONNX, which takes longest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rl_vae.models.folder.export_onnx", lambda vae: b"left out")
         yield
@@ -77,15 +77,15 @@ def test_two_processes_are_one_with_twice_the_batch(
         for key in ("loss", "train_loss", "distortion", "rate", "gradient_norm"):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-4)
     start = initial_state(CONFIG, team.settings(name, 2), dataset, dataset.split(0.1, 0).train).vae
-    begun = in_a_row(start.state_dict())
+    first = in_a_row(start.state_dict())
     ours, theirs = weights(one.path), weights(two)
-    assert (ours - theirs).norm() < 1e-3 * (ours - begun).norm()
+    assert (ours - theirs).norm() < 1e-3 * (ours - first).norm()
 
 
 def test_a_team_resumes_to_the_bit(together: tuple[Path, str]) -> None:
     """Two processes that were interrupted end with the weights of two that were not."""
-    whole, resumed = (weights(together[0] / name) for name in ("factor-vae", "resumed"))
-    assert torch.equal(whole, resumed)
+    uninterrupted, resumed = (weights(together[0] / name) for name in ("factor-vae", "resumed"))
+    assert torch.equal(uninterrupted, resumed)
 
 
 def test_two_processes_go_on_where_one_stopped(
@@ -107,8 +107,8 @@ def test_one_process_writes_and_tells(together: tuple[Path, str]) -> None:
 def test_different_trainings_are_refused(together: tuple[Path, str]) -> None:
     """Processes that are to train different things say so, each of them."""
     for rank in (0, 1):
-        said = (together[0] / f"refused-{rank}").read_text()
-        assert "different settings" in said and "'seed': 1" in said
+        message = (together[0] / f"refused-{rank}").read_text()
+        assert "different settings" in message and "'seed': 1" in message
     assert not list(together[0].glob("others*"))
 
 
@@ -118,8 +118,10 @@ def test_rows_are_shared_out() -> None:
     parts = [ProcessGroup(rank, 3).shard(batch).tolist() for rank in range(3)]
     assert parts == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     own = torch.randn(2, 3, 1)
-    whole = ProcessGroup(1, 3).repeat_for_all(own)
-    assert whole.shape == (6, 3, 1) and torch.equal(ProcessGroup(1, 3).shard(whole), own)
+    batch_of_all = ProcessGroup(1, 3).repeat_for_all(own)
+    assert batch_of_all.shape == (6, 3, 1) and torch.equal(
+        ProcessGroup(1, 3).shard(batch_of_all), own
+    )
     assert ProcessGroup().repeat_for_all(own) is own
 
 

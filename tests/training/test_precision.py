@@ -46,9 +46,9 @@ def test_which_form_a_layer_has(name: str, bfloat16: bool) -> None:
     vae = VAE(VAEConfig(latent_dim=4, network=name), (32, 32, 3))
     Precision(bfloat16, reshaped=True).prepare(vae)
     forms = [layer.form for layer in vae.modules() if isinstance(layer, Upsampling)]
-    usual: Form = "mirrored" if bfloat16 else "plain"
-    last: Form = "folded" if name in ("patch", "burgess") else usual
-    assert forms == ([usual] * (len(forms) - 1) + [last] if name not in ("mlp", "linear") else [])
+    common: Form = "mirrored" if bfloat16 else "plain"
+    last: Form = "folded" if name in ("patch", "burgess") else common
+    assert forms == ([common] * (len(forms) - 1) + [last] if name not in ("mlp", "linear") else [])
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,12 @@ def test_networks_compute_in_bfloat16_and_losses_in_float32(
 
     monkeypatch.setattr(updates, "run_pass", watched)
     config = TrainConfig(steps=2, batch_size=8, compute=compute)
-    made = train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
+    model = train_vae(dataset, tmp_path / "model", CONFIG, config, progress=False)
     fast = compute == "fast"
     assert layers == {torch.bfloat16 if fast else torch.float32}
     assert losses == {torch.float32}
-    said = read_config(made.path)["provenance"]["precision"]
-    assert said == {"bfloat16": fast, "reshaped": fast, "compiled": False}
+    recorded = read_config(model.path)["provenance"]["precision"]
+    assert recorded == {"bfloat16": fast, "reshaped": fast, "compiled": False}
 
 
 def test_the_fast_engine_learns_what_the_reference_learns(
@@ -110,11 +110,11 @@ def test_the_fast_engine_learns_what_the_reference_learns(
 ) -> None:
     """After equal steps the two engines' held-out ELBOs differ by less than 1 %."""
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
-    found = []
+    elbos = []
     for compute in ("fast", "reference"):
         config = TrainConfig(steps=60, batch_size=32, compute=compute)
         out = tmp_path / compute
-        found.append(train_vae(dataset, out, CONFIG, config, progress=False).held_out.elbo)
-    fast, statistics = found
-    assert fast is not None and statistics is not None and fast != statistics
-    assert abs(fast - statistics) < 0.01 * abs(statistics)
+        elbos.append(train_vae(dataset, out, CONFIG, config, progress=False).held_out.elbo)
+    fast, reference = elbos
+    assert fast is not None and reference is not None and fast != reference
+    assert abs(fast - reference) < 0.01 * abs(reference)

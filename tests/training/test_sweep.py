@@ -40,8 +40,8 @@ def one_core() -> Any:
 
 
 def weights(trained: Trained) -> dict[str, bytes]:
-    artifact = read_model(trained.path)
-    return {name: weight.numpy().tobytes() for name, weight in artifact.weights.items()}
+    folder = read_model(trained.path)
+    return {name: weight.numpy().tobytes() for name, weight in folder.weights.items()}
 
 
 class Sweeping:
@@ -52,7 +52,7 @@ class Sweeping:
         self.interrupted: list[str] = []
         """What the interrupt left in the folder."""
         self.workers: list[Worker] = []
-        self.said: list[str] = []
+        self.printed: list[str] = []
         self.failure = ""
 
     def run(self, runs: dict[str, TrainConfig]) -> dict[str, Trained]:
@@ -79,7 +79,7 @@ def sweeping(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
             with pytest.raises(KeyboardInterrupt):
                 this.run(RUNS)
         this.interrupted = [path.name for path in this.out.iterdir()]
-        patch.setattr(tqdm, "write", this.said.append)
+        patch.setattr(tqdm, "write", this.printed.append)
         with pytest.raises(TrainingError) as caught:
             this.run(FAILING)
     this.failure = str(caught.value)
@@ -93,12 +93,12 @@ def test_each_model_equals_the_same_trained_alone(
     finished sweep is returned as it is."""
     monkeypatch.setattr("rl_vae.models.folder.export_onnx", lambda vae: b"left out")
     assert torch.get_num_threads() == 1
-    made = sweeping.run(RUNS)
-    assert list(made) == list(RUNS)
+    results = sweeping.run(RUNS)
+    assert list(results) == list(RUNS)
     for name, run in RUNS.items():
         alone = train_vae(sweeping.dataset, tmp_path / name, CONFIG, run, progress=False)
-        assert weights(alone) == weights(made[name])
-        assert alone.held_out == made[name].held_out
+        assert weights(alone) == weights(results[name])
+        assert alone.held_out == results[name].held_out
 
 
 def test_an_interrupt_ends_every_process(sweeping: Sweeping) -> None:
@@ -111,7 +111,7 @@ def test_an_interrupt_ends_every_process(sweeping: Sweeping) -> None:
 def test_a_run_that_fails_is_named_after_the_others_are_finished(sweeping: Sweeping) -> None:
     """A run's failure is told at once with its name, and raised when the others are done."""
     assert "1 of 2 runs failed: diverges. diverges: The loss is not finite" in sweeping.failure
-    assert any(line.startswith("diverges: The loss is not finite") for line in sweeping.said)
+    assert any(line.startswith("diverges: The loss is not finite") for line in sweeping.printed)
     assert {path.name for path in sweeping.out.iterdir()} == {"diverges.partial", *RUNS}
 
 
