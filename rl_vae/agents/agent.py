@@ -22,6 +22,7 @@ from rl_vae.data.policies import ActFunction, PolicyContext
 from rl_vae.envs.pixels import PixelSource
 from rl_vae.envs.registry import EngineName
 from rl_vae.errors import ConfigError, FolderError
+from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.system import files
 from rl_vae.wrappers.fields import ObservationFields
@@ -174,6 +175,15 @@ class Agent:
         """Layout of an observation."""
         return self.make_pipeline(1).fields
 
+    @property
+    def observes_extras(self) -> bool:
+        """Whether the agent observes other entries of a Dict observation than the image."""
+        return self.extras_space is not None
+
+    def raw_observations(self, images: UInt8Array, extras: dict[str, Any] | None) -> Any:
+        """Join images (N, h, w, c) and extras to observations for `make_pipeline`."""
+        return images if extras is None else {**extras, str(self.pixels.key): images}
+
     def describe(self) -> dict[str, Any]:
         """Return the digests of policy and encoder, for the header of a dataset."""
         return {"kind": "agent", "policy": self.digest, "encoder": self.encoder.digest}
@@ -200,9 +210,16 @@ class Agent:
                 got=self.action_space,
                 remedy=f"collect in the environment of the agent's training, {self.env_id}",
             )
+        if context.extras_space != self.extras_space:
+            raise ConfigError(
+                f"The agent {self.path} observes other entries of the environment's Dict.",
+                expected=self.extras_space,
+                got=context.extras_space,
+                remedy=f"collect in the environment of the agent's training, {self.env_id}",
+            )
         seed = int(np.random.SeedSequence(context.seed).generate_state(1)[0])
         pipeline = self.make_pipeline(context.n_envs, seed=seed)
-        return CollectingAgent(self.predict, pipeline, converter, context)
+        return CollectingAgent(self.predict, pipeline, converter, context, self.raw_observations)
 
 
 def _reload(path: str, encoder: str) -> Agent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +30,7 @@ class CollectingAgent:
         pipeline: From frames to the agent's observations.
         converter: From the agent's actions to the environment's.
         context: Where the agent acts.
+        join: Joins images and extras to raw observations of the pipeline.
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class CollectingAgent:
         pipeline: LatentPipeline,
         converter: ActionConverter,
         context: PolicyContext,
+        join: Callable[[UInt8Array, Any], Any],
     ) -> None:
+        self._read_extras, self._join = context.read_extras, join
         self._predict, self._pipeline, self._converter = predict, pipeline, converter
         self._actions: NDArray[Any] | None = None
         self._seeds = np.random.default_rng(context.seed)
@@ -49,10 +53,11 @@ class CollectingAgent:
             images: (N, H, W, C) uint8 frames.
             is_first: (N,) whether a frame is the first one of an episode.
         """
+        raw = self._join(images, self._read_extras())
         if self._actions is None:
-            observed = self._pipeline.reset(images, [None] * len(images))
+            observed = self._pipeline.reset(raw, [None] * len(images))
         else:
-            observed = self._pipeline.step(images, self._actions, is_first=is_first)
+            observed = self._pipeline.step(raw, self._actions, is_first=is_first)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self._seeds.integers(2**31)))
             self._actions = self._predict(observed.now, deterministic=False)

@@ -36,12 +36,13 @@ def film_agent(agent: Agent, *, seed: int, max_steps: int = 1000, height: int = 
         frame_skip=agent.recipe.frame_skip,
         image_key=agent.recipe.image_key,
         env_kwargs=agent.env_kwargs,
+        extras=agent.observes_extras,
     )
     pipeline = agent.make_pipeline(1, raw=True)
     images, total = [], 0.0
     try:
         raw = env.reset([seed])
-        observed = pipeline.reset(raw, [seed])
+        observed = pipeline.reset(agent.raw_observations(raw, env.reset_extras), [seed])
         for _ in range(max_steps):
             # Record the image beside its reconstruction.
             image = raw[0] if raw[0].ndim == 3 else raw[0][..., None]  # gray without channels
@@ -54,7 +55,7 @@ def film_agent(agent: Agent, *, seed: int, max_steps: int = 1000, height: int = 
             if step.ended[0]:
                 break
             raw = step.images
-            observed = pipeline.step(raw, action)
+            observed = pipeline.step(agent.raw_observations(raw, step.extras), action)
     finally:
         env.close()
     return Film(images, total)

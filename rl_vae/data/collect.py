@@ -20,7 +20,7 @@ from rl_vae.constraints import Range, check_value
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.header import DatasetHeader, read_header
 from rl_vae.data.manifest import read_manifest, remove_incomplete_line
-from rl_vae.data.policies import CollectionPolicy, Correlated, PolicyContext
+from rl_vae.data.policies import CollectionPolicy, Correlated, PolicyContext, observes_extras
 from rl_vae.data.shard_workers import WorkerSettings, make_shards
 from rl_vae.data.shards import commit_shard, max_shard_rows
 from rl_vae.envs.registry import EngineName, make_engine, resolve_engine
@@ -202,11 +202,12 @@ def _make_header(
     env_id: str, settings: dict[str, Any], policy: CollectionPolicy, seed: int, n_frames: int
 ) -> DatasetHeader:
     """Open the environment once to read its spaces, and describe the dataset."""
-    engine = make_engine(env_id, 1, workers=1, **settings)
+    engine = make_engine(env_id, 1, workers=1, extras=observes_extras(policy), **settings)
     try:
         space = engine.action_space
         # A policy that cannot act here raises before anything is written.
-        policy.start(PolicyContext(space, settings["spec"], settings["frame_skip"], 1, (seed,)))
+        context = PolicyContext(space, settings["spec"], settings["frame_skip"], 1, (seed,))
+        policy.start(context._replace(extras_space=engine.extras_space))
         header = DatasetHeader(
             env_id=env_id,
             **settings,

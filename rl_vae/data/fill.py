@@ -39,9 +39,10 @@ def fill_shard(
         ConfigError: if the policy returns actions of the wrong shape.
     """
     n_envs, key = header.n_envs, (header.seed, rows.shard)
-    images = engine.reset(training_seeds(n_envs, *key))
+    images, extras = engine.reset(training_seeds(n_envs, *key)), engine.reset_extras
+    context = PolicyContext(engine.action_space, header.spec, header.frame_skip, n_envs, key)
     act = policy.start(
-        PolicyContext(engine.action_space, header.spec, header.frame_skip, n_envs, key)
+        context._replace(extras_space=engine.extras_space, read_extras=lambda: extras)
     )
     is_first = np.ones(n_envs, np.bool_)
     step = np.zeros(n_envs, np.int32)
@@ -60,7 +61,7 @@ def fill_shard(
             rows.steps["factors"][at] = engine.factors()[active]
         rows.steps["action"][at] = actions[active]
         rows.steps["episode"][at], rows.steps["step"][at] = episode[active], step[active]
-        images, rewards, terminated, truncated, *_ = engine.step(actions)
+        images, rewards, terminated, truncated, _, extras, _ = engine.step(actions)
         rows.steps["reward"][at] = rewards[active]
         rows.steps["terminated"][at] = terminated[active]
         rows.steps["truncated"][at] = truncated[active]

@@ -38,6 +38,10 @@ class PolicyContext(NamedTuple):
     """Number of environments that step together."""
     seed: tuple[int, ...]
     """Seed of the policy's random numbers."""
+    extras_space: gym.spaces.Dict | None = None
+    """Space of the other entries of a Dict observation; None unless the policy observes them."""
+    read_extras: Callable[[], dict[str, Any] | None] = lambda: None
+    """Returns those entries for the current images, (N, ...) by key."""
 
 
 @runtime_checkable
@@ -53,6 +57,15 @@ class CollectionPolicy(Protocol):
         Raises:
             ConfigError: if the policy cannot act in these environments.
         """
+
+
+def observes_extras(policy: CollectionPolicy) -> bool:
+    """Whether a policy, or a part of a mixture, observes the other entries of a Dict observation.
+
+    Such a policy has a true attribute `observes_extras`.
+    """
+    parts = policy.parts if isinstance(policy, Mixture) else ()
+    return bool(getattr(policy, "observes_extras", False)) or any(map(observes_extras, parts))
 
 
 @dataclass(frozen=True)

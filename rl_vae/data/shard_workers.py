@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from rl_vae.data.fill import fill_shard
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests
-from rl_vae.data.policies import CollectionPolicy
+from rl_vae.data.policies import CollectionPolicy, observes_extras
 from rl_vae.data.shards import ShardRows
 from rl_vae.envs.registry import make_engine
 from rl_vae.envs.vector_env import PixelVectorEnv
@@ -79,11 +79,13 @@ def make_shards(
         with contextlib.closing(pool):
             yield from pool.run()
     else:
-        engine = _open_engine(header, workers if header.engine == "envpool" else 1)
+        engine = _open_engine(header, policy, workers if header.engine == "envpool" else 1)
         yield from _fill_shards(out, header, engine, iter(missing), policy, update)
 
 
-def _open_engine(header: DatasetHeader, workers: int | None) -> PixelVectorEnv:
+def _open_engine(
+    header: DatasetHeader, policy: CollectionPolicy, workers: int | None
+) -> PixelVectorEnv:
     return make_engine(
         header.env_id,
         header.n_envs,
@@ -93,6 +95,7 @@ def _open_engine(header: DatasetHeader, workers: int | None) -> PixelVectorEnv:
         frame_skip=header.frame_skip,
         image_key=header.image_key,
         env_kwargs=header.env_kwargs,
+        extras=observes_extras(policy),
     )
 
 
@@ -196,7 +199,7 @@ class _WorkerPool:
 def _serve(parent: ParentLink, out: Path, header: DatasetHeader, policy: CollectionPolicy) -> None:
     """Main function of a worker process: receive a shard's number, make the shard, send it."""
     configure_process()
-    engine = _open_engine(header, 1)
+    engine = _open_engine(header, policy, 1)
 
     def shards() -> Iterator[int]:
         parent.send(("idle", None))
