@@ -112,6 +112,45 @@ class Line(gym.Env[NDArray[np.uint8], Any]):
         return image
 
 
+class Shifted(Line):
+    """Line with the actions -1, 0 and 1; another action is an error."""
+
+    def __init__(self, render_mode: Any = None) -> None:
+        super().__init__(render_mode=render_mode)
+        self.action_space = gym.spaces.Discrete(3, start=-1)
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(np.int64(action)), action
+        return super().step(int(action) + 1)
+
+
+class Levers(Line):
+    """Line with two choices, of which the first counts from -1 and moves the bar."""
+
+    def __init__(self, render_mode: Any = None) -> None:
+        super().__init__(render_mode=render_mode)
+        self.action_space = gym.spaces.MultiDiscrete([3, 2], start=[-1, 0])
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(np.asarray(action)), action
+        return super().step(int(action[0]) + 1)
+
+
+class Buttons(Line):
+    """Line with two buttons, one for each direction."""
+
+    def __init__(self, render_mode: Any = None) -> None:
+        super().__init__(render_mode=render_mode)
+        self.action_space = gym.spaces.MultiBinary(2)
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(np.asarray(action)), action
+        return super().step(1 + int(action[1]) - int(action[0]))
+
+
+gym.register("Little/Shifted-v0", "little_games:Shifted")
+gym.register("Little/Levers-v0", "little_games:Levers")
+gym.register("Little/Buttons-v0", "little_games:Buttons")
 gym.register("Little/Line-v0", "little_games:Line")
 gym.register("Little/Push-v0", "little_games:Line", kwargs={"push": True})
 gym.register(

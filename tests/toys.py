@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the environments also run without torch
 STEERED = "toys:Toy/Steered-v0"
 SHOWING = "toys:Toy/Showing-v0"
 MIXED = "toys:Toy/Mixed-v0"
+MIXED_STEERED = "toys:Toy/MixedSteered-v0"
 
 
 class Steered(Counting):
@@ -96,6 +97,18 @@ class Mixed(Counting):
         return entries
 
 
+class MixedSteered(Mixed):
+    """Mixed with two continuous actions."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode=render_mode)
+        self.action_space: gym.Space[Any] = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        push: Any = float(np.sum(action))
+        return super().step(push)
+
+
 def extras_of(moment: Moment) -> list[float]:
     """Flattened extras of Mixed: gear (one-hot), lamps, speed."""
     one_hot = [float(moment.step % 3 == i) for i in range(3)]
@@ -118,7 +131,7 @@ class Spaced(gym.Env[Any, Any]):
         return self.observation_space.sample(), 0.0, False, False, {}
 
 
-for kind in (Steered, Showing, Mixed):
+for kind in (Steered, Showing, Mixed, MixedSteered):
     # Registered by a string: a specification that holds a class cannot be written as JSON.
     gym.register(f"Toy/{kind.__name__}-v0", f"toys:{kind.__name__}", disable_env_checker=True)
 

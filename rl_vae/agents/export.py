@@ -148,9 +148,8 @@ def _entries(agent: Agent) -> dict[str, Any]:
 
 def _example(space: Any) -> torch.Tensor:
     """Two values of an extra, (2, ...)."""
-    start = getattr(space, "start", 0)
-    value = torch.from_numpy(np.zeros(space.shape, space.dtype) + np.asarray(start, space.dtype))
-    return torch.stack([value, value])
+    value = np.zeros(space.shape, space.dtype) + getattr(space, "start", 0)
+    return torch.from_numpy(np.stack([value, value]).astype(space.dtype))
 
 
 def _load(content: bytes, prefix: str) -> onnx.ModelProto:
