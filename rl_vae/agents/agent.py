@@ -181,8 +181,13 @@ class Agent:
         return self.extras_space is not None
 
     def raw_observations(self, images: UInt8Array, extras: dict[str, Any] | None) -> Any:
-        """Join images (N, h, w, c) and extras to observations for `make_pipeline`."""
-        return images if extras is None else {**extras, str(self.pixels.key): images}
+        """Join images (N, h, w, c) and extras to observations for `make_pipeline`.
+
+        Extras that the agent does not observe are left out.
+        """
+        if self.extras_space is None or extras is None:
+            return images
+        return {**extras, str(self.pixels.key): images}
 
     def describe(self) -> dict[str, Any]:
         """Return the digests of policy and encoder, for the header of a dataset."""
@@ -210,7 +215,7 @@ class Agent:
                 got=self.action_space,
                 remedy=f"collect in the environment of the agent's training, {self.env_id}",
             )
-        if context.extras_space != self.extras_space:
+        if self.observes_extras and context.extras_space != self.extras_space:
             raise ConfigError(
                 f"The agent {self.path} observes other entries of the environment's Dict.",
                 expected=self.extras_space,
