@@ -1,0 +1,53 @@
+"""progress_bar: a bar in a terminal, plain lines every few seconds elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from tqdm.auto import tqdm
+
+LINE_SECONDS = 10.0
+"""Seconds between two lines if there is no terminal."""
+
+
+class ProgressLines(tqdm):  # type: ignore[misc]
+    """Print one plain line every few seconds, for nohup, CI and queues.
+
+    A line holds the description, done and total, rate, time left and the postfix.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._printed = time.monotonic()
+        options |= {"mininterval": LINE_SECONDS, "maxinterval": LINE_SECONDS, "ascii": True}
+        super().__init__(*arguments, **options)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """Print the line, unless the last line is less than LINE_SECONDS old."""
+        now, complete = time.monotonic(), self.total is not None and self.n >= self.total
+        if complete or now - self._printed >= LINE_SECONDS:
+            self._printed = now
+            print(_line(self.format_dict), file=self.fp, flush=True)
+        return True
+
+    def close(self) -> None:
+        """End the progress without a further line."""
+        self.disable = True
+
+
+def progress_bar(iterable: Any = None, *, progress: bool = True, **options: Any) -> Any:
+    """A tqdm bar in a terminal; a ProgressLines object if stderr is no terminal.
+
+    Args:
+        iterable: What to iterate over, or None to call `update`.
+        progress: Whether to show anything.
+        options: Further options of tqdm, such as total, initial, desc and unit.
+    """
+    kind = tqdm if sys.stderr.isatty() else ProgressLines
+    return kind(iterable, disable=not progress, **options)
+
+
+def _line(state: dict[str, Any]) -> str:
+    """The state of a bar without the bar itself."""
+    return str(tqdm.format_meter(**{**state, "bar_format": "{l_bar}{r_bar}", "ncols": None}))
