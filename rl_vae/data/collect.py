@@ -239,7 +239,7 @@ def _make_header(
 def shard_rows(engine: str, spec: FrameSpec, n_frames: int) -> int:
     """Number of frames in a shard. It does not depend on the number of workers.
 
-    Each worker process of Gymnasium makes whole shards. For an equal load of two or four workers
+    Each worker process of Gymnasium makes complete shards. For an equal load of two or four workers
     there are two shards, or a multiple of four, of equal size. (10,000 frames in shards of 4,096,
     4,096 and 1,808 left one of two workers idle for a third of the time.) EnvPool's threads share
     each shard.
