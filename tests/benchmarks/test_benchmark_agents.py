@@ -1,157 +1,160 @@
 """benchmarks/benchmark_agents.py: what a return costs from nothing, stage by stage."""
 
-import importlib.util
+import importlib
 import json
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jobs import run_jobs_here
 from little_games import LINE
 
-from rl_vae.frames import FrameSpec
+from rl_vae.analysis.comparison import runner
+from rl_vae.errors import FolderError
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "benchmark_agents.py"
+ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
 import rl_vae
 RECIPE = rl_vae.Recipe("PPO", total_steps=256, n_envs=2, stack=2, hyperparameters={
     "n_steps": 32, "batch_size": 32, "n_epochs": 1, "policy_kwargs": {"net_arch": [8]}})
 """
+TASKS = """
+[defaults]
+policy = {}
+env_kwargs = {}
+learning_rate = 1e-3
+moving_weight = 1.0
+compute = "fast"
+test_episodes = 3
+
+[line]
+env_id = "LINE"
+recipe = "RECIPE"
+frames = 64
+vae_steps = 3
+batch_size = 16
+spec = { height = 40, width = 40, crop = [0, 0, 0, 0] }
+threshold = 1e9
+longest_episode = 15
+checks = 2
+[[line.refreshes]]
+frames = 64
+vae_steps = 2
+agent_steps = 64
+[[line.refreshes]]
+frames = 64
+vae_steps = 2
+agent_steps = 0
+[line.pixels]
+normalize_reward = true
+hyperparameters = { n_steps = 32, batch_size = 32, n_epochs = 1, clip_range = "linear 0.1" }
+
+[line_plain]
+extends = "line"
+refreshes = []
+"""
 
 
 @pytest.fixture(scope="module")
-def bench() -> Any:
-    found = importlib.util.spec_from_file_location("benchmark_agents", SCRIPT)
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules["benchmark_agents"] = module  # where dataclasses look for their module
-    found.loader.exec_module(module)
-    return module
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The script, with its folder on the import path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        yield importlib.import_module("benchmark_agents")
 
 
 @pytest.fixture
-def plan(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A task that is over in seconds, and everything on one core."""
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with two small tasks; jobs run in this process, on one core."""
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-    recipe = tmp_path / "tiny.py"
+    monkeypatch.setattr(runner, "run_jobs", run_jobs_here())
+    recipe, path = tmp_path / "small.py", tmp_path / "tasks.toml"
     recipe.write_text(RECIPE)
-    settings = {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "clip_range": "lin_0.1"}
-    plan = bench.Plan(
-        env_id=LINE,
-        recipe=str(recipe),
-        frames=64,
-        vae_steps=3,
-        latent_dim=4,
-        batch_size=16,
-        spec=FrameSpec(40, 40),
-        threshold=1e9,
-        episode_frames=15,
-        episodes=3,
-        checks=2,
-        pixels=bench.Pixels(hyperparameters=settings, normalize_reward=True),
-        refreshes=(
-            bench.Refresh(frames=64, vae_steps=2, agent_steps=64),
-            bench.Refresh(frames=64, vae_steps=2, agent_steps=0),
-        ),
-    )
-    monkeypatch.setattr(bench, "PLANS", {"pong": plan})
-    return plan
+    path.write_text(TASKS.replace("LINE", LINE, 1).replace("RECIPE", str(recipe)))
+    return path
 
 
-def run(bench: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["benchmark_agents.py", *map(str, arguments)])
-    bench.main()
+def run(benchmark: Any, monkeypatch: pytest.MonkeyPatch, tasks: Path, *arguments: object) -> None:
+    values = ["benchmark_agents.py", "--tasks", tasks, *arguments]
+    monkeypatch.setattr("sys.argv", [str(value) for value in values])
+    benchmark.main()
 
 
-def test_every_stage_is_done_once_and_counted(
-    bench: Any, plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def read(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def test_every_stage_runs_once_and_counts(
+    benchmark: Any, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each stage leaves its seconds, a second run does nothing again, and what is written holds
-    every system's cost from nothing, frames and seconds of refreshing included."""
-    systems, out = ["ours", "random", "state", "pixels"], tmp_path / "runs"
-    where = ["--task", "pong", "--systems", *systems, "--seeds", "1", "--out", out]
-    run(bench, monkeypatch, *where)
-    stages = {path: path.read_bytes() for path in out.rglob("*.json") if path.parent.name != "vae"}
-    names = {str(path.relative_to(out / "pong")) for path in stages}
-    rounds = [f"{part}-{i}" for part in ("data", "vae", "test") for i in (1, 2)] + ["agent-1"]
-    for name in ("vae", "agent", "test", "run", *rounds):
-        assert f"seed-0/ours/{name}.json" in names
-    assert "seed-0/data.json" in names and not list(out.rglob("*.clock"))
-    figures = tmp_path / "figures.json"
-    run(bench, monkeypatch, *where, "--write", tmp_path / "RESULTS.md", "--json", figures)
+    """Each stage leaves its seconds, a second run repeats no stage, and the results hold the cost
+    of every system from nothing, refreshes included."""
+    out, home = tmp_path / "runs", tmp_path / "runs" / "line" / "seed-0"
+    command = ["--task", "line", "--systems", "ours", "pixels", "--seeds", 1, "--out", out]
+    run(benchmark, monkeypatch, tasks, *command)
+    stages = {
+        path: path.read_bytes()
+        for path in (*home.glob("*.json"), *home.glob("*/*.json"), *home.parent.glob("*.json"))
+        if path.name not in ("config.json", "dataset.json", "run.json")
+    }
+    rounds = [f"{part}-{n}" for part in ("data", "vae", "check") for n in (1, 2)]
+    names = ["origin", "vae", "agent", "check", *rounds, "agent-1", "check-1-agent", "test"]
+    assert {path.stem for path in stages if path.parent.name == "ours"} == set(names)
+    assert {path.name for path in home.glob("*.json")} == {"data.json"}
+    assert not list(out.rglob("*.clock"))
+    figures, results = tmp_path / "figures.json", tmp_path / "docs" / "results.json"
+    run(benchmark, monkeypatch, tasks, *command, "--write", tmp_path / "R.md", "--json", figures)
     assert all(path.read_bytes() == content for path, content in stages.items())
 
-    ours, random, state, pixels = (result.runs[0] for result in bench.read_results(out))
-    seconds = {
-        path.stem: json.loads(content)["seconds"]
-        for path, content in stages.items()
-        if path.parent.name in ("ours", "seed-0") and path.stem not in ("run", "test")
+    # Costs.
+    own = {
+        path.stem: json.loads(text) for path, text in stages.items() if "pixels" not in str(path)
     }
-    costs = {name: spent for name, spent in seconds.items() if not name.startswith("test")}
-    assert ours.seconds == pytest.approx(sum(costs.values()))
-    assert ours.frames == 3 * 64 + 256 + 64 and random.frames == 64 + 256
-    assert state.frames == pixels.frames == 256 and pixels.ended in ("steps", "seconds")
-    assert [point.frames for point in ours.curve] == sorted(point.frames for point in ours.curve)
-    assert ours.curve[-1].seconds <= ours.seconds and len(ours.tests) == 3
-    text = (tmp_path / "RESULTS.md").read_text()
-    assert all(f"| {system} |" in text for system in systems)
-    pairs = {
-        "check": ("agent", "vae"),
-        "check-1": ("agent", "vae-1"),
-        "check-1-agent": ("agent-1", "vae-1"),
-    }
-    checked = {
-        name: json.loads((out / f"pong/seed-0/ours/{name}.json").read_bytes()) for name in pairs
-    }
-    assert {name: (found["agent"], found["vae"]) for name, found in checked.items()} == pairs
-    tested = json.loads((out / "pong/seed-0/ours/test-1.json").read_bytes())
-    scores = {pairs[name]: sum(found["returns"]) for name, found in checked.items()}
-    assert scores[tested["agent"], tested["vae"]] == max(scores.values())
-    assert (tmp_path / "docs" / "learning-pong.png").read_bytes()[:4] == b"\x89PNG"
-    assert json.loads(figures.read_bytes())["figures"]["pong_ours_return"] == ours.score
+    seconds = sum(own[name]["seconds"] for name in own if name not in ("origin", "test", "uniform"))
+    figure = read(figures)["figures"]
+    assert figure["line_ours_minutes"] == pytest.approx(seconds / 60)
+    systems = read(results)["tasks"]["line"]["systems"]
+    assert systems["ours"]["frames"] == 3 * 64 + 256 + 64
+    assert systems["pixels"]["frames"] == 256
+    returns = own["test"]["returns"]
+    assert figure["line_ours_return"] == pytest.approx(sum(returns) / len(returns))
+
+    # The best pair of agent and VAE is tested.
+    checks = [own[name] for name in ("check", "check-1", "check-1-agent", "check-2")]
+    scores = {(one["agent"], one["vae"]): sum(one["returns"]) for one in checks}
+    assert list(scores)[:3] == [("agent", "vae"), ("agent", "vae-1"), ("agent-1", "vae-1")]
+    assert scores[own["test"]["agent"], own["test"]["vae"]] == max(scores.values())
+
+    # Pages and pictures.
+    text = (tmp_path / "R.md").read_text()
+    assert "| ours |" in text and "| pixels |" in text
+    assert (tmp_path / "docs" / "learning-line.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_what_is_never_refreshed_is_tested_and_not_checked(
-    bench: Any, plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_task_without_refreshes_has_no_checks(
+    benchmark: Any, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A system without rounds has one agent: nothing to choose from, but a score."""
-    monkeypatch.setattr(bench, "PLANS", {"pong": bench.replace(plan, tested=False)})
-    run(
-        bench, monkeypatch, "--task", "pong", "--systems", "random", "--seeds", 1, "--out", tmp_path
-    )
-    home = tmp_path / "pong" / "seed-0" / "random"
-    assert len(json.loads((home / "test.json").read_bytes())["returns"]) == plan.episodes
+    """A task without refreshes has one pair, which is tested and not checked. Its folder refuses
+    another task."""
+    command = ["--task", "line_plain", "--seeds", 1, "--out", tmp_path]
+    run(benchmark, monkeypatch, tasks, *command)
+    home = tmp_path / "line_plain" / "seed-0" / "ours"
+    assert len(read(home / "test.json")["returns"]) == 3
     assert not list(home.glob("check*"))
+    task = benchmark.read_tasks(tasks)["line_plain"]
+    with pytest.raises(FolderError):
+        benchmark.run_system({**task, "frames": 65}, "ours", 0, home, True)
 
 
-def test_another_plan_is_not_mixed_in(
-    bench: Any, plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_results_are_written_from_the_stored_numbers(
+    benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that was begun with another plan is refused, and says what differs."""
-    bench.note_run(tmp_path, plan, 0)
-    changed = bench.replace(plan, frames=65)
-    with pytest.raises(SystemExit, match="frames"):
-        bench.note_run(tmp_path, changed, 0)
-
-
-def test_a_killed_stage_keeps_its_seconds_or_begins_anew(bench: Any, tmp_path: Path) -> None:
-    """The seconds of a sitting that failed count where the work goes on, and only there."""
-
-    def fail(clock: Any) -> None:
-        clock.seconds += 100.0
-        raise KeyboardInterrupt
-
-    for goes_on, least in ((True, 100.0), (False, 0.0)):
-        path = tmp_path / f"stage-{goes_on}"
-        with pytest.raises(KeyboardInterrupt):
-            bench.stage(path, fail, goes_on=goes_on)
-        done = bench.stage(path, lambda clock: {"kept": 1}, goes_on=goes_on)
-        assert least <= done["seconds"] < least + 50 and done["kept"] == 1
-        assert done["sittings"] == (2 if goes_on else 1)
-
-
-def test_a_pause_is_not_counted(bench: Any, tmp_path: Path) -> None:
-    """Seconds in which the process stood still are told apart from those in which it ran."""
-    with bench.Clock(tmp_path / "clock", anew=True) as clock:
-        clock._looked -= 1000.0  # as if it had last looked before a long stop
-    assert clock.read()["paused"] >= 1000.0 and clock.read()["seconds"] < 100.0
+    """RESULTS.md is what the script writes from docs/results.json, which stays as it is."""
+    (tmp_path / "docs").mkdir()
+    stored = Path(shutil.copy(ROOT / "docs" / "results.json", tmp_path / "docs"))
+    tasks = ROOT / "benchmarks" / "agent_tasks.toml"
+    out, target = tmp_path / "runs", tmp_path / "RESULTS.md"
+    run(benchmark, monkeypatch, tasks, "--out", out, "--write", target)
+    assert target.read_text() == (ROOT / "RESULTS.md").read_text()
+    assert read(stored) == read(ROOT / "docs" / "results.json")

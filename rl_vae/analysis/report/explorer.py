@@ -89,7 +89,7 @@ def live_policy(agent: Agent, codes: Array) -> dict[str, Any] | None:
         which a slider does not set.
     """
     fields = agent.fields
-    if fields.extras or fields.code_width != codes.shape[1]:
+    if agent.extras_space is not None or fields.code_width != codes.shape[1]:
         return None
     modules, is_squashed = policy_network(agent)
     layers = _on_first_code(module_layers(modules), fields)
