@@ -24,9 +24,9 @@ Written by `python benchmarks/benchmark_agents.py --write RESULTS.md` from docs/
 A score is the mean return of complete episodes of the deterministic agent, on environment seeds \
 that no training used (`rl_vae.envs.seeds.evaluation_seeds`, set 0). Brackets hold Student's t \
 95 % interval of the mean over training seeds. Minutes are wall-clock time from nothing: \
-collection, the VAE, the agent and all refreshes, without tests and without the start of Python. If other \
-programs used the cores, the table says how many; CPU minutes are the better number then. Frames \
-are environment steps, including those of the collection.
+collection, the VAE, the agent and all refreshes, without tests and without the start of Python. \
+If other programs used the cores, the table says how many; CPU minutes are the better number then. \
+Frames are environment steps, including those of the collection.
 """
 
 
@@ -71,6 +71,7 @@ def read_run(folder: Path, threshold: float) -> RunRecord | None:
         frames += stage.get("frames", 0)
     busy = sum(stage["other_cores"] * stage["seconds"] for _, stage in stages)
     test = folder / "test.json"
+    returns = strict_json.read_object(test)["returns"] if test.is_file() else []
     return RunRecord(
         seconds=seconds,
         frames=frames,
