@@ -78,9 +78,7 @@ def read_run(folder: Path, threshold: float) -> RunRecord | None:
         cpu_seconds=sum(stage["cpu_seconds"] for _, stage in stages),
         other_cores=busy / max(sum(seconds.values()), 1e-9),
         curve=curve,
-        score=statistics.fmean(strict_json.read_object(test)["returns"])
-        if test.is_file()
-        else None,
+        score=statistics.fmean(returns) if returns else None,
         interrupted=any(stage["starts"] > 1 or stage["paused"] for _, stage in stages),
         to_threshold=next((s for _, s, value in curve if value >= threshold), None),
         commit=strict_json.read_object(folder / "origin.json")["commit"],
