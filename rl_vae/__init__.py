@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from rl_vae.training.sweep import train_sweep
     from rl_vae.training.train import train_vae
     from rl_vae.verify import repair_folder, verify_folder
+    from rl_vae.wrappers.config import ObservationConfig
     from rl_vae.wrappers.drift import DriftWarning
     from rl_vae.wrappers.latent import LatentObservation
     from rl_vae.wrappers.vector import VectorLatentObservation
@@ -82,6 +83,7 @@ _HOME = {
     "Mixture": "data.policies",
     "Network": "models.network",
     "Objective": "objectives.base",
+    "ObservationConfig": "wrappers.config",
     "Recipe": "agents.recipe",
     "Scorecard": "analysis.scorecard",
     "Sprites": "data.sprites",
@@ -99,11 +101,11 @@ _HOME = {
     "evaluate_agent": "agents.evaluate",
     "export_agent": "agents.export",
     "find_anomalies": "analysis.anomalies",
-    "t_interval": "system.estimate",
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
     "repair_folder": "verify",
     "score_encoder": "analysis.score",
+    "t_interval": "system.estimate",
     "train_agent": "agents.train",
     "train_classifier": "analysis.classifier",
     "train_sweep": "training.sweep",
@@ -136,6 +138,7 @@ __all__ = [
     "Mixture",
     "Network",
     "Objective",
+    "ObservationConfig",
     "Recipe",
     "Scorecard",
     "Sprites",
@@ -154,13 +157,13 @@ __all__ = [
     "evaluate_agent",
     "export_agent",
     "find_anomalies",
-    "t_interval",
     "labels_of",
     "make_env",
     "metrics",
     "repair_folder",
     "score_encoder",
     "sprites",
+    "t_interval",
     "train_agent",
     "train_classifier",
     "train_sweep",
