@@ -22,7 +22,7 @@ from rl_vae import (
     VAEConfig,
     train_vae,
 )
-from rl_vae.cli import commands as cli
+from rl_vae.cli.app import main as run_command
 from rl_vae.errors import ConfigError
 from rl_vae.models import folder as model_folder
 from rl_vae.objectives.base import Objective
@@ -94,7 +94,7 @@ def main(dataset: FrameDataset, folder: Path) -> None:
         (folder / f"refused-{rank}").write_text(str(error))
         written.clear()
     options = f"--steps 2 --batch-size {BATCH // 2} --latent-dim 4".split()
-    cli.main(["train-vae", str(dataset.path), "--out", str(folder / "command"), *options])
+    run_command(["train-vae", str(dataset.path), "--out", str(folder / "command"), *options])
     assert bool(written) == (rank == 0), written
 
 
