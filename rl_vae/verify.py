@@ -17,8 +17,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm.auto import tqdm
-
 from rl_vae.agents.integrity import agent_checks, is_unfinished_agent, unfinished_agent_checks
 from rl_vae.analysis.comparison.integrity import DATASETS, comparison_checks
 from rl_vae.data.integrity import dataset_checks, repair_dataset
@@ -26,6 +24,7 @@ from rl_vae.errors import FolderError, RlVaeError
 from rl_vae.models.integrity import REPAIRABLE, model_checks, repair_model
 from rl_vae.system import files, strict_json
 from rl_vae.system.integrity import Check, Finding, FolderChecks, make_finding
+from rl_vae.system.progress import progress_bar
 from rl_vae.training.integrity import unfinished_model_checks
 
 _CHECKS: dict[str, Callable[[Path], FolderChecks]] = {
@@ -173,12 +172,12 @@ def _run_in_threads(
 ) -> list[Finding]:
     """Run checks in threads, with a progress bar over their bytes."""
     findings: list[Finding] = []
-    bar = tqdm(
+    bar = progress_bar(
         total=sum(n_bytes),
         unit="B",
         unit_scale=True,
         desc=f"verifying {name}",
-        disable=None if progress else True,
+        progress=progress,
     )
     with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
         futures = {

@@ -11,13 +11,13 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
-from tqdm.auto import tqdm
 
 from rl_vae.agents.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.agents.recipe import Recipe
 from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.sb3.play import play
 from rl_vae.system import files, hashing, strict_json
+from rl_vae.system.progress import progress_bar
 
 EVALUATION_SET = 999
 """Set of evaluation seeds that is used during training; `evaluate_agent` uses set 0 by default."""
@@ -86,12 +86,12 @@ class TrainingCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._start = time.perf_counter() - self.seconds
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=self._recipe.total_steps,
             initial=self.model.num_timesteps,
             unit="steps",
             desc=f"training {self._recipe.algorithm}",
-            disable=None if self._progress else True,
+            progress=self._progress,
         )
 
     def _on_step(self) -> bool:

@@ -12,7 +12,6 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from rl_vae.analysis.bootstrap import BootstrapEstimate
 from rl_vae.analysis.encodings import BASELINES, Encoding, encode_all, make_encodings
@@ -33,6 +32,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.objectives.beta import Beta
+from rl_vae.system.progress import progress_bar
 from rl_vae.training.evaluate import HeldOut, evaluate_vae
 
 TEST_SHARE = 0.3
@@ -109,7 +109,7 @@ def score_encoder(
     # Probes of each code. The model's code is also probed without a stack.
     scores: Scores = {}
     columns = [("vae", "vae", stack), ("vae", ONE_FRAME, 1), *((b, b, stack) for b in baselines)]
-    bar = tqdm(columns, desc="probes", disable=None if progress else True)
+    bar = progress_bar(columns, desc="probes", progress=progress)
     for name, column, depth in bar:
         if column == ONE_FRAME and stack == 1:
             scores |= {(p, ONE_FRAME, t): v for (p, c, t), v in scores.items() if c == "vae"}

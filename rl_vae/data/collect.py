@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from rl_vae.constraints import Range, check_value
 from rl_vae.data.dataset import FrameDataset
@@ -28,6 +27,7 @@ from rl_vae.errors import ConfigError, DatasetError
 from rl_vae.frames import FrameSpec
 from rl_vae.system import hashing, locks, strict_json
 from rl_vae.system.processes import TIMEOUT
+from rl_vae.system.progress import progress_bar
 
 ENVS_PER_SHARD = {"gymnasium": 4, "envpool": 16}
 """Number of environments that fill a shard together, by engine. Part of the dataset's header."""
@@ -175,12 +175,12 @@ def _collect(
     progress: bool,
 ) -> None:
     """Make the missing shards and commit each."""
-    bar = tqdm(
+    bar = progress_bar(
         total=header.n_frames,
         initial=header.n_frames - sum(map(header.rows_of, missing)),
         unit="frames",
         desc=f"collecting {header.env_id}",
-        disable=None if progress else True,
+        progress=progress,
     )
     shards = make_shards(out, header, missing, policy, settings, bar.update)
     try:

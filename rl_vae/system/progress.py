@@ -19,17 +19,20 @@ class ProgressLines(tqdm):  # type: ignore[misc]
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._printed = time.monotonic()
+        self._printed = self._started = time.monotonic()
         options |= {"mininterval": LINE_SECONDS, "maxinterval": LINE_SECONDS, "ascii": True}
         super().__init__(*arguments, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        """Print the line, unless the last line is less than LINE_SECONDS old."""
+        """Print the line if the last one is LINE_SECONDS old, or at the end of long work."""
         now, complete = time.monotonic(), self.total is not None and self.n >= self.total
-        if complete or now - self._printed >= LINE_SECONDS:
+        if now - (self._started if complete else self._printed) >= LINE_SECONDS:
             self._printed = now
             print(_line(self.format_dict), file=self.fp, flush=True)
         return True
+
+    def clear(self, nolock: bool = False) -> None:
+        """Do nothing: lines stay."""
 
     def close(self) -> None:
         """End the progress without a further line."""

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import FolderError, TrainingError
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import ModelFolder
 from rl_vae.system import described_folder, locks, strict_json
+from rl_vae.system.progress import progress_bar
 from rl_vae.training.alarms import Alarm, AlarmPrinter, check_beta, check_collapse, check_skipped
 from rl_vae.training.batches import BatchReader, shards_in_memory
 from rl_vae.training.checkpoint import load_checkpoint, save_checkpoint
@@ -238,13 +238,13 @@ class VAETraining:
         self._readers.callback(self._log.close)
         self._reader = BatchReader(self.dataset, self.split.train, config, state.step, self.group)
         self._readers.callback(self._reader.close)
-        bar = tqdm(
+        bar = progress_bar(
             total=self.total_steps * self.batch_size,
             initial=state.step * self.batch_size,
             unit=" images",
             unit_scale=True,
             desc="training the VAE",
-            disable=None if self._progress and main else True,
+            progress=self._progress and main,
         )
         self._bar = self._readers.enter_context(bar)
         self._start = time.perf_counter() - state.seconds

@@ -34,6 +34,7 @@ from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
 from rl_vae.system import strict_json
 from rl_vae.system.jobs import JobMessage, run_jobs
+from rl_vae.system.progress import progress_bar
 from rl_vae.system.worker_process import ParentLink
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.device_sweep import train_on_device
@@ -167,12 +168,12 @@ def _follow(
     failures: dict[str, RlVaeError] = {}
     with (
         contextlib.closing(messages),
-        tqdm(
+        progress_bar(
             total=sum(updates.values()),
             initial=sum(updates[name] for name in results),
             unit=" updates",
             desc=f"training {len(runs)} VAEs",
-            disable=None if progress else True,
+            progress=progress,
         ) as bar,
     ):
         for message in messages:

@@ -92,7 +92,8 @@ def test_lines_that_say_nothing_are_told(tmp_path: Path, text: bytes) -> None:
 def test_the_second_writer_is_told_of_the_first(tmp_path: Path) -> None:
     """A locked folder is refused to another process, which is told the holder's process id."""
     code = (
-        "import sys; from pathlib import Path; from rl_vae import errors\nfrom rl_vae.system import locks\n"
+        "import sys; from pathlib import Path\n"
+        "from rl_vae import errors\nfrom rl_vae.system import locks\n"
         "try:\n"
         "    with locks.locked(Path(sys.argv[1]), errors.DatasetError): print('in')\n"
         "except errors.DatasetError as error: print(error)"

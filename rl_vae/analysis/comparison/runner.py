@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from rl_vae.errors import RlVaeError
 from rl_vae.system import strict_json
 from rl_vae.system.jobs import run_jobs
+from rl_vae.system.progress import progress_bar
 from rl_vae.system.worker_process import ParentLink
 
 TICK = 2.0
@@ -163,10 +164,10 @@ def run_in_processes(
     """
     failures: dict[str, RlVaeError] = {}
     wrapped = {name: (function, threads, arguments) for name, arguments in jobs.items()}
-    total, disable = finished + len(jobs), None if progress else True
+    total = finished + len(jobs)
     with (
         contextlib.closing(run_jobs(_serve, wrapped, n_processes, threads=threads)) as messages,
-        tqdm(total=total, initial=finished, unit=" runs", disable=disable) as bar,
+        progress_bar(total=total, initial=finished, unit=" runs", progress=progress) as bar,
     ):
         for message in messages:
             if message is None:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from rl_vae.analysis.report import model_sections
 from rl_vae.analysis.report.explorer import is_live, live_model
@@ -20,6 +19,7 @@ from rl_vae.analysis.report.model_sections import Model
 from rl_vae.analysis.report.parts import Explorer, Group, Section
 from rl_vae.analysis.report.render import render_page, script_json
 from rl_vae.system import files
+from rl_vae.system.progress import progress_bar
 
 MAX_BYTES = 4_900_000
 """Largest size of the page. Decoders that would exceed it are left out."""
@@ -77,7 +77,7 @@ def write_report(
 
     # Measure the models.
     chosen = choose_frames(inputs.encoders, inputs.frames, seed)
-    bar = tqdm(inputs.encoders, desc="measure", disable=None if progress else True)
+    bar = progress_bar(inputs.encoders, desc="measure", progress=progress)
     measured = [
         Model(
             name, encoder, inputs.agent_of(encoder), measure(encoder, inputs.frames, chosen, seed)
