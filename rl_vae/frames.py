@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rl_vae.errors import ConfigError, ObservationError
 
 MIN_SIZE = 28
-"""Smallest frame height and width, in pixels, that the networks are made for."""
+"""Smallest frame height and width, in pixels, that the networks support."""
 
 MAX_SIZE = 2048
 """Largest frame height and width, in pixels."""
@@ -49,7 +49,7 @@ class FrameSpec:
     environment is wrapped, and travels with the data and with the encoder.
 
     Raises:
-        ConfigError: where a value is out of its range.
+        ConfigError: if a value is out of its range.
     """
 
     height: int = 64
@@ -103,7 +103,7 @@ class FrameSpec:
         """Turn one raw observation, (h, w, c) or grayscale (h, w) uint8, into an (H, W, C) frame.
 
         Raises:
-            ObservationError: where the observation is not a uint8 image that the crop fits.
+            ObservationError: if the observation is not a uint8 image that the crop fits.
         """
         self._check_array(observation, batch=False)
         return self._apply(observation)
@@ -112,7 +112,7 @@ class FrameSpec:
         """Turn raw observations, (N, h, w, c) or grayscale (N, h, w) uint8, into (N, H, W, C).
 
         Raises:
-            ObservationError: where they are not uint8 images that the crop fits.
+            ObservationError: if they are not uint8 images that the crop fits.
         """
         self._check_array(observations, batch=True)
         n, height, width = observations.shape[:3]
@@ -123,8 +123,8 @@ class FrameSpec:
             # No copy of a single part: new memory of that size costs more than the resizing.
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
         if n == 1:  # no copy into a batch: 1.2 of 32 microseconds for CarRacing's images
-            made = self._apply(observations[0])[None]
-            return made.copy() if np.may_share_memory(made, observations) else made
+            frames = self._apply(observations[0])[None]
+            return frames.copy() if np.may_share_memory(frames, observations) else frames
         frames = np.empty((n, *self.shape), np.uint8)
         for frame, observation in zip(frames, observations, strict=True):
             frame[...] = self._apply(observation)
@@ -134,7 +134,7 @@ class FrameSpec:
         """Return the raw (h, w, c) of an observation space, or say why it does not fit.
 
         Raises:
-            ObservationError: where the space is not a Box of uint8 images that the crop fits.
+            ObservationError: if the space is not a Box of uint8 images that the crop fits.
         """
         if not isinstance(space, gym.spaces.Box):
             raise ObservationError(
@@ -156,7 +156,7 @@ class FrameSpec:
         """The spec that `to_dict` wrote.
 
         Raises:
-            ConfigError: where a field is missing, unknown or out of range.
+            ConfigError: if a field is missing, unknown or out of range.
         """
         names = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
@@ -180,8 +180,8 @@ class FrameSpec:
         """Cropped images as one tall one: OpenCV is called once, and its threads share the work."""
         n, height, width = images.shape[:3]
         tall = np.ascontiguousarray(images).reshape(n * height, width, *images.shape[3:])
-        made = self._convert(tall, n * self.height).reshape(n, *self.shape)
-        return made.copy() if np.may_share_memory(made, images) else made
+        frames = self._convert(tall, n * self.height).reshape(n, *self.shape)
+        return frames.copy() if np.may_share_memory(frames, images) else frames
 
     def _convert(self, image: UInt8Array, height: int) -> UInt8Array:
         """Resize and turn grey."""
@@ -212,7 +212,7 @@ class FrameSpec:
         """Say why raw images of a shape and dtype do not fit, if they do not.
 
         Raises:
-            ObservationError: where they are not uint8 images that the crop fits.
+            ObservationError: if they are not uint8 images that the crop fits.
         """
         if dtype != np.uint8:
             raise ObservationError(
