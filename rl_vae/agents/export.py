@@ -35,7 +35,7 @@ from rl_vae.agents.graph import DecisionGraph, leaf_spaces
 from rl_vae.agents.spaces import space_to_dict
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.onnx import export_graph
-from rl_vae.models.preprocessing import Framing
+from rl_vae.models.preprocessing import FrameConversion
 from rl_vae.system import files
 from rl_vae.system.provenance import package_versions
 
@@ -101,7 +101,7 @@ def _merge(agent: Agent) -> bytes:
 
     # Preprocessing: raw images -> frames.
     raw = {image: torch.zeros(2, *encoder.observation_shape, dtype=torch.uint8)}
-    framing = Framing(encoder.spec, encoder.observation_shape)
+    framing = FrameConversion(encoder.spec, encoder.observation_shape)
     preprocessing = _load(export_graph(framing, raw, ["agent_frames"]), "preprocessing_")
 
     # Encoder: frames -> posterior.

@@ -1,4 +1,4 @@
-"""A torch module as one ONNX graph, in bytes that depend on nothing but the module."""
+"""Export of a torch module to one ONNX graph, whose bytes depend only on the module."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def export_graph(
     """Write a module as an ONNX file, weights included.
 
     Args:
-        module: Called with the inputs in their order.
-        inputs: Examples by name, each (B, ...) with B of 2 or more; B may be any number later.
-        outputs: Names of what the module returns.
-        metadata: Words that the file carries beside the graph.
+        module: The module; it is called with the inputs in their order.
+        inputs: Example inputs by name, each (B, ...) with B of 2 or more. The graph takes any B.
+        outputs: Names of the outputs.
+        metadata: Strings that the file contains besides the graph.
     """
     import onnx_ir
 
@@ -32,7 +32,7 @@ def export_graph(
     level, modes = logger.level, [(part, part.training) for part in module.modules()]
     batch = torch.export.Dim("batch")
     try:
-        logger.setLevel(logging.ERROR)  # it reports that torchvision is absent, which is right
+        logger.setLevel(logging.ERROR)  # it reports that torchvision is absent
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own deprecations
             program = torch.onnx.export(
@@ -51,7 +51,7 @@ def export_graph(
             part.training = mode
     assert program is not None
     model = program.model
-    # The exporter notes where in whose source each node came from: not part of the function.
+    # Remove the places in source files, which the exporter adds to each node.
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
     for node in model.graph:

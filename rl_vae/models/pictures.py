@@ -1,6 +1,6 @@
-"""Pictures of what a VAE knows, curves, and videos. Images are uint8 RGB, (H, W, 3), always.
+"""Pictures of a VAE, charts and videos. Images are uint8 RGB, (H, W, 3).
 
-Besides frames.py the only place that touches cv2 (for video and picture files).
+Besides frames.py this is the only module with cv2, for files of pictures and videos.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def rgb(frames: UInt8Array) -> UInt8Array:
 
 
 def grid(rows: Sequence[UInt8Array], *, gap: int = 2, scale: int = 1) -> UInt8Array:
-    """Lay rows of equally large frames, (n, H, W, C) each, out as one white-lined picture."""
+    """Arrange rows of frames of one size, (n, H, W, C) each, as one picture with white lines."""
     height, width = rows[0].shape[1:3]
     columns = max(len(row) for row in rows)
     shape = (len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3)
@@ -45,14 +45,14 @@ def enlarge(image: UInt8Array, scale: int) -> UInt8Array:
 
 
 def reconstructions(vae: FrameModel, frames: UInt8Array) -> UInt8Array:
-    """Frames above, what the decoder makes of their mean latents below."""
+    """Frames in the first row, and their reconstructions from mu in the second row."""
     return grid([frames, vae.decode_frames(vae.encode_frames(frames).mu)])
 
 
 def samples(vae: FrameModel, codes: torch.Tensor, *, columns: int = 8) -> UInt8Array:
-    """Frames decoded from draws of the prior, (N, Z), N a multiple of the columns."""
-    drawn = vae.decode_frames(codes)
-    return grid(list(drawn.reshape(-1, columns, *drawn.shape[1:])))
+    """Frames decoded from samples of the prior (N, Z); N is a multiple of the columns."""
+    frames = vae.decode_frames(codes)
+    return grid(list(frames.reshape(-1, columns, *frames.shape[1:])))
 
 
 def traversals(
@@ -63,7 +63,7 @@ def traversals(
     reach: float = 2.5,
     steps: int = 9,
 ) -> UInt8Array:
-    """One row a latent: it alone moves from -reach to reach, the others stay the frame's."""
+    """One row per latent: it goes from -reach to reach, the others stay those of the frame."""
     mu = vae.encode_frames(frame[None]).mu  # (1, Z)
     rows = []
     for latent in latents:
@@ -81,7 +81,7 @@ def save_picture(path: Path, image: UInt8Array) -> None:
 
 
 def as_webp(image: UInt8Array, *, exact: bool = False) -> bytes:
-    """An (H, W, 1 or 3) image as WebP: every pixel as it is, or a quarter of the bytes."""
+    """Encode an (H, W, 1 or 3) image as WebP, lossless if `exact`, else a quarter of the size."""
     from PIL import Image
 
     content = io.BytesIO()
@@ -90,15 +90,15 @@ def as_webp(image: UInt8Array, *, exact: bool = False) -> bytes:
 
 
 def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -> None:
-    """Write (H, W, 3) images as a film: .gif, or .mp4 (VP9, which browsers play).
+    """Write (H, W, 3) images as a video: .gif, or .mp4 (VP9, which browsers play).
 
     Raises:
-        ConfigError: where the name ends otherwise, or this OpenCV cannot write the format.
+        ConfigError: if the name has another ending, or this OpenCV cannot write the format.
     """
     if path.suffix == ".gif":
         from PIL import Image
 
-        # One palette for all, from an image that shows every part of the film.
+        # One palette for all images, from six of them side by side.
         shown = np.concatenate([images[int(i)] for i in np.linspace(0, len(images) - 1, 6)])
         palette = Image.fromarray(shown).quantize(128, dither=Image.Dither.NONE)
         frames = [
@@ -111,13 +111,13 @@ def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -
         return
     if path.suffix != ".mp4":
         raise ConfigError(
-            "Unknown film format.",
+            "Unknown video format.",
             expected=".gif or .mp4",
             got=repr(path.name),
-            remedy="end the name in one of them",
+            remedy="give the name one of these endings",
         )
     height, width = images[0].shape[:2]
-    height, width = height // 2 * 2, width // 2 * 2  # the codec wants even sides
+    height, width = height // 2 * 2, width // 2 * 2  # the codec needs even sides
     codec = cv2.VideoWriter.fourcc(*"vp09")
     with files.whole_file(path) as temporary:
         writer = cv2.VideoWriter(str(temporary), codec, fps, (width, height))
@@ -134,6 +134,7 @@ class Curve(NamedTuple):
     x: Sequence[float]
     y: Sequence[float]
     label: str
+    """Name in the legend."""
 
 
 def save_chart(
@@ -164,7 +165,7 @@ def save_chart(
 
 
 def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title: str) -> None:
-    """Draw counts (K, K), rows the right classes and columns the answers, each row as shares."""
+    """Draw counts (K, K) as shares of each row; rows are true classes, columns predictions."""
     from matplotlib.figure import Figure
 
     side = 2.5 + 0.4 * len(names)
@@ -179,19 +180,22 @@ def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title
             axes.text(column, row, f"{share:.0%}", ha="center", va="center", color=colour)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("answer")
-    axes.set_ylabel("right")
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("class")
     axes.set_title(title)
     with files.whole_file(path) as temporary:
         figure.savefig(temporary, dpi=140)
 
 
 def side_by_side(left: UInt8Array, right: UInt8Array, *, height: int = 192) -> UInt8Array:
-    """Two images, (h, w, C) of any size, at one height beside each other."""
+    """Two images (h, w, C) of any size side by side, scaled to one height."""
     return np.concatenate([at_height(left, height), at_height(right, height)], axis=1)
 
 
-_INSIDE, _OUTSIDE = (0, 114, 178), (213, 94, 0)  # blue and vermilion: told apart by everybody
+_INSIDE, _OUTSIDE = (
+    (0, 114, 178),
+    (213, 94, 0),
+)  # blue and vermilion: distinct for colour-blind people
 
 
 def bars(
@@ -202,25 +206,25 @@ def bars(
     height: int = 192,
     reach: float = 4.0,
 ) -> UInt8Array:
-    """One bar a latent, from the middle (0) up or down to -/+ `reach`.
+    """Draw one bar per latent, from the middle (0) up to `reach` or down to -`reach`.
 
     Args:
-        values: (Z,), of which the first 512 are drawn.
-        low: (Z,) below which a bar is vermilion instead of blue.
-        high: (Z,) above which it is.
-        height: In pixels.
-        reach: What the edges stand for; longer bars are cut.
+        values: (Z,) latents; the first 512 are drawn.
+        low: (Z,) lower bounds; a bar below is vermilion instead of blue.
+        high: (Z,) upper bounds; a bar above is vermilion instead of blue.
+        height: Height in pixels.
+        reach: Value at the edge of the picture; longer bars are cut.
     """
     shown = values[:512]
     step = max(1, 192 // len(shown))
     picture = np.full((height, step * len(shown), 3), 255, np.uint8)
     middle = height // 2
     ends = np.clip(middle - shown / reach * middle, 0, height).round().astype(int)
-    strange = (shown < low[:512]) | (shown > high[:512])
+    outlier = (shown < low[:512]) | (shown > high[:512])
     for k, end in enumerate(ends):
-        # A white line between two bars, where there is room for one.
+        # A white line between two bars, if they are wide enough.
         columns = slice(k * step, (k + 1) * step - (step > 2))
-        picture[min(middle, end) : max(middle, end), columns] = _OUTSIDE if strange[k] else _INSIDE
+        picture[min(middle, end) : max(middle, end), columns] = _OUTSIDE if outlier[k] else _INSIDE
     picture[middle] = 160
     return picture
 
@@ -232,19 +236,21 @@ def watched(
     *,
     height: int = 192,
 ) -> UInt8Array:
-    """A frame, its reconstruction and its latents' bars beside each other, of even width."""
+    """A frame, its reconstruction and the bars of its latents side by side, of even width."""
     both = side_by_side(frame, reconstruction, height=height)
-    gap = np.full((height, 2 + both.shape[1] % 2, 3), 255, np.uint8)  # video codecs want it even
+    gap = np.full(
+        (height, 2 + both.shape[1] % 2, 3), 255, np.uint8
+    )  # video codecs need an even width
     return np.concatenate([both, gap, latents], axis=1)
 
 
 def at_height(image: UInt8Array, height: int) -> UInt8Array:
-    """An (H, W, 1 or 3) image made so many pixels high, as RGB."""
+    """Scale an (H, W, 1 or 3) image to a height in pixels, as RGB."""
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     shrinks = height < image.shape[0]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
     resized: NDArray[Any] = cv2.resize(
-        np.ascontiguousarray(rgb(image)), (width, height), interpolation=how
+        np.ascontiguousarray(rgb(image)), (width, height), interpolation=method
     )
     return resized.astype(np.uint8)
 
@@ -254,6 +260,6 @@ def _check_written(written: bool, path: Path) -> None:
         raise ConfigError(
             f"{path} could not be written.",
             expected="a writable folder, and an OpenCV with this format",
-            got="nothing, or half a file",
+            got="no file, or an incomplete file",
             remedy="check the disk; write a .gif instead of an .mp4",
         )

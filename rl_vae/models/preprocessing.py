@@ -1,11 +1,11 @@
-"""Framing: FrameSpec.apply as torch operations, for graphs and GPUs, where OpenCV is not to be had.
+"""FrameConversion: FrameSpec.apply as torch operations, for ONNX graphs and GPUs without OpenCV.
 
-It gives the bytes that OpenCV gives, not nearly those: a pixel that is off by one moves a latent by
-more than a runtime does. So it follows OpenCV's arithmetic for uint8 to the order of the sums:
-INTER_AREA (imgproc/src/resize.cpp) in whole blocks, in fractional cells, or, where either side
-grows, between two pixels in fixed point; RGB2GRAY (imgproc/src/color_rgb.simd.hpp) in 15 bits.
+It gives exactly the bytes of OpenCV: a pixel that differs by one changes a latent by more than
+another runtime does. So it follows OpenCV's arithmetic for uint8, including the order of sums:
+INTER_AREA (imgproc/src/resize.cpp) in whole blocks, in fractional cells, or, if a side grows,
+between two pixels in fixed point; RGB2GRAY (imgproc/src/color_rgb.simd.hpp) in 15 bits.
 
-Shape letters: N images, h w c raw, H W C frame, T taps: raw pixels that one frame pixel is made of.
+Shape letters: N images, h w c raw, H W C frame, T raw pixels under one frame pixel.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from torch import Tensor, nn
 from rl_vae.frames import FrameSpec
 
 _EDGE = 1e-3
-"""OpenCV leaves out what a cell covers of a raw pixel, where that is less."""
+"""OpenCV ignores a raw pixel if a cell covers a smaller share of it than this."""
 _ONE = 2048
 """1 in OpenCV's fixed point."""
 
 
-class Framing(nn.Module):
-    """What a FrameSpec does to raw observations: (N, h, w, c) or (N, h, w) uint8 -> (N, H, W, C).
+class FrameConversion(nn.Module):
+    """Converts raw observations to frames: (N, h, w, c) or (N, h, w) uint8 -> (N, H, W, C) uint8.
 
     Args:
-        spec: How a raw observation becomes a frame.
+        spec: Conversion of a raw observation to a frame.
         observation_shape: (h, w, c) or (h, w) of a raw observation.
 
     Raises:
-        ObservationError: where the spec does not fit such observations.
+        ObservationError: if the spec does not fit such observations.
     """
 
     def __init__(self, spec: FrameSpec, observation_shape: tuple[int, ...]) -> None:
@@ -72,7 +72,7 @@ def _resizer(source: tuple[int, int], target: tuple[int, int]) -> nn.Module:
 
 
 class _Blocks(nn.Module):
-    """Each frame pixel is the mean of a whole block; ties go up in 2 x 2, else to even."""
+    """Each frame pixel is the mean of a block; ties go up in 2 x 2 blocks, else to even."""
 
     def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class _Blocks(nn.Module):
 
 
 class _Cells(nn.Module):
-    """Each frame pixel is the mean of a cell that cuts raw pixels, columns first, in float32."""
+    """Each frame pixel is the mean over a cell of raw pixels and parts of them, in float32."""
 
     def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class _Cells(nn.Module):
 
 
 class _Between(nn.Module):
-    """Each frame pixel lies between two raw ones, or on one, either way, in fixed point."""
+    """Each frame pixel is interpolated between two raw pixels each way, in fixed point."""
 
     def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class _Taps(nn.Module):
         self.register_buffer("weight", torch.from_numpy(weight), persistent=False)
 
     def terms(self, x: Tensor) -> list[Tensor]:
-        """What is summed: T tensors (N, side, other side, c) of (N, raw side, other side, c)."""
+        """Terms of the sum: T tensors (N, side, other side, c) of (N, raw side, other side, c)."""
         return [
             x.index_select(1, index).to(weight.dtype) * weight[:, None, None]
             for index, weight in zip(self.index, self.weight, strict=True)
@@ -144,18 +144,18 @@ class _Taps(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         total, *rest = self.terms(x)
-        for term in rest:  # one after the other, not by matmul: the order decides the last bit
+        for term in rest:  # not a matrix product: the order of the sum determines the last bit
             total = total + term
         return total
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
-    """X / 2^bits, rounded down, of whole numbers from 0 up."""
+    """Divide whole numbers from 0 up by 2^bits and round down."""
     return torch.div(x, 2**bits, rounding_mode="trunc")
 
 
 def _cells(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(T, target) raw pixels under each cell and their shares of it."""
+    """(T, target) indices of the raw pixels under each cell, and their shares of the cell."""
     scale = 1 / (target / source)
     cells: list[list[tuple[int, float]]] = []
     for place in range(target):
@@ -179,7 +179,7 @@ def _cells(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.floa
 
 
 def _neighbours(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(2, target) raw pixels on either side of each place and their weights."""
+    """(2, target) indices of the raw pixels around each frame pixel, and their weights."""
     growth = target / source
     place = np.arange(target)
     first = np.minimum(np.floor(place * (1 / growth)).astype(np.int64), source - 1)

@@ -1,8 +1,8 @@
-"""States: what torch calls a state dict, as a file in which nothing is code.
+"""State dicts as bytes that contain no code.
 
-A file is the SHA-256 of what follows, then a safetensors file: the tensors by number, and the
-structure that holds them, as JSON in a tensor of bytes. Read back, every tensor has the bits and
-the order in memory that it had (an optimizer's must lie as its weights do).
+The format is a SHA-256 of the rest, then a safetensors file. It holds the tensors by number, and
+the structure around them as JSON in a tensor of bytes. A tensor that is read back has the same bits
+and the same order in memory (Adam's moments must have the memory order of their weights).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch import Tensor
 
 
 def pack_state(state: Any) -> bytes:
-    """A state as bytes: dicts, lists, tuples, tensors, numbers, words and None.
+    """Pack a state of dicts, lists, tuples, tensors, numbers, strings and None into bytes.
 
     Raises:
-        TypeError: where there is anything else in it.
+        TypeError: if the state contains another type.
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_structure(state, tensors)).encode()
@@ -29,26 +29,26 @@ def pack_state(state: Any) -> bytes:
     return hashlib.sha256(content).digest() + content
 
 
-def is_whole(packed: bytes) -> bool:
-    """Whether the bytes are those that `pack_state` gave: not cut, no bit flipped."""
+def is_intact(packed: bytes) -> bool:
+    """Whether the bytes are complete and unchanged since `pack_state`."""
     return len(packed) > 32 and hashlib.sha256(memoryview(packed)[32:]).digest() == packed[:32]
 
 
 def unpack_state(packed: bytes) -> Any:
-    """What was packed; runs no code.
+    """Unpack a state; this runs no code.
 
     Raises:
-        ValueError: where it is none, or not whole.
+        ValueError: if the bytes are damaged, or not a packed state.
     """
-    if not is_whole(packed):
-        raise ValueError("its SHA-256 is another one")
+    if not is_intact(packed):
+        raise ValueError("the SHA-256 differs")
     try:
         tensors = safetensors.torch.load(packed[32:])
         # Not strict_json.parse_json: a loss may be infinite.
         structure = json.loads(tensors.pop("structure").numpy().tobytes())
         return _state(structure, tensors)
-    except Exception as error:  # safetensors' own exception type has no public base
-        raise ValueError(f"no packed state: {error}") from error
+    except Exception as error:  # safetensors' exception has no public base class
+        raise ValueError(f"not a packed state: {error}") from error
 
 
 def _structure(value: Any, tensors: dict[str, Tensor]) -> Any:

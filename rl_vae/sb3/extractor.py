@@ -20,7 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from rl_vae.constraints import Range, check_value
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.models.folder import ModelFolder, read_model
-from rl_vae.models.preprocessing import Framing
+from rl_vae.models.preprocessing import FrameConversion
 from rl_vae.models.vae import VAE
 
 
@@ -155,7 +155,9 @@ def _framing(folder: ModelFolder, space: gym.Space[Any]) -> tuple[nn.Module, tup
         # If raw images and frames have the same size, observations are raw images.
         shape = raw if space.shape[1:] == raw[1:] else frame
         if space.shape[1:] == shape[1:] and space.shape[0] % shape[0] == 0:
-            framing = Framing(spec, folder.observation_shape) if shape == raw else nn.Identity()
+            framing = (
+                FrameConversion(spec, folder.observation_shape) if shape == raw else nn.Identity()
+            )
             return framing, shape
     raise ObservationError(
         f"The encoder {folder.path} was made for other observations.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from rl_vae.errors import TrainingError
-from rl_vae.models.state_dict import is_whole, pack_state, unpack_state
+from rl_vae.models.state_dict import is_intact, pack_state, unpack_state
 from rl_vae.system import files
 from rl_vae.training.state import TrainState
 
@@ -49,7 +49,7 @@ def load_checkpoint(partial: Path, state: TrainState) -> None:
         if not path.is_file():
             continue
         packed = path.read_bytes()
-        if not is_whole(packed):
+        if not is_intact(packed):
             tqdm.write(f"{path} is damaged: using an older checkpoint")
             continue
         try:

@@ -1,4 +1,4 @@
-"""Framing: without OpenCV, the bytes that OpenCV gives."""
+"""FrameConversion: without OpenCV, the bytes that OpenCV gives."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rl_vae.errors import ObservationError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.onnx import export_graph
-from rl_vae.models.preprocessing import Framing
+from rl_vae.models.preprocessing import FrameConversion
 
 CASES = [
     ((96, 96, 3), FrameSpec()),  # cells that cut pixels
@@ -44,7 +44,7 @@ def images(shape: tuple[int, ...], n: int = 6) -> NDArray[np.uint8]:
 def test_framing_gives_the_bytes_of_the_frame_spec(shape: tuple[int, ...], spec: FrameSpec) -> None:
     """Every pixel is the one that FrameSpec.apply_batch makes with OpenCV."""
     raw = images(shape)
-    frames = Framing(spec, shape)(torch.from_numpy(raw)).numpy()
+    frames = FrameConversion(spec, shape)(torch.from_numpy(raw)).numpy()
     assert frames.dtype == np.uint8
     assert np.array_equal(frames, spec.apply_batch(raw))
 
@@ -53,7 +53,7 @@ def test_framing_gives_the_bytes_of_the_frame_spec(shape: tuple[int, ...], spec:
 def test_a_graph_gives_the_same_bytes(shape: tuple[int, ...], spec: FrameSpec) -> None:
     """ONNX Runtime makes the same pixels, of any number of images."""
     example = torch.zeros(2, *shape, dtype=torch.uint8)
-    graph = export_graph(Framing(spec, shape), {"raw": example}, ("frames",))
+    graph = export_graph(FrameConversion(spec, shape), {"raw": example}, ("frames",))
     session: Any = onnxruntime.InferenceSession(graph)
     raw = images(shape)
     for n in (1, len(raw)):
@@ -67,11 +67,11 @@ def test_every_colour_has_its_grey() -> None:
     spec = FrameSpec(86, 2048, channels=1)
     raw = cube[:, :, :2048]
     assert np.array_equal(
-        Framing(spec, raw.shape[1:])(torch.from_numpy(raw)), spec.apply_batch(raw)
+        FrameConversion(spec, raw.shape[1:])(torch.from_numpy(raw)), spec.apply_batch(raw)
     )
 
 
 def test_observations_that_the_spec_does_not_fit_are_refused() -> None:
     """A crop that leaves nothing of the image is refused as FrameSpec refuses it."""
     with pytest.raises(ObservationError, match="crop"):
-        Framing(FrameSpec(crop=(40, 40, 0, 0)), (80, 80, 3))
+        FrameConversion(FrameSpec(crop=(40, 40, 0, 0)), (80, 80, 3))

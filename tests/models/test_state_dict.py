@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from rl_vae.models.state_dict import is_whole, pack_state, unpack_state
+from rl_vae.models.state_dict import is_intact, pack_state, unpack_state
 
 
 def adam() -> torch.optim.Adam:
@@ -74,7 +74,7 @@ def test_damage_is_found() -> None:
         flipped[rng.randrange(len(packed))] ^= 1 << rng.randrange(8)
         broken.append(bytes(flipped))
     for content in broken:
-        assert not is_whole(content)
+        assert not is_intact(content)
         with pytest.raises(ValueError, match="SHA-256"):
             unpack_state(content)
 
@@ -99,6 +99,6 @@ def test_no_code_is_run(tmp_path: Path) -> None:
         structure = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         contents.append(safetensors.torch.save({"structure": structure}))
     for content in contents:
-        with pytest.raises(ValueError, match="no packed state"):
+        with pytest.raises(ValueError, match="not a packed state"):
             unpack_state(sealed(content))
     assert not (tmp_path / "mark").exists()
