@@ -160,30 +160,34 @@ def check_objective(objective: object) -> None:
         ConfigError: if it is not an `Objective`, not a dataclass, has a reserved name, or a field
             is not a JSON value.
     """
-    expected = "an objective such as rl_vae.Beta(beta=4.0)"
-    problem: object = None
-    kind = type(objective)
-    if not isinstance(objective, Objective) or isinstance(objective, StoredObjective):
-        problem = repr(objective)
-    elif "__dataclass_fields__" not in vars(kind):
-        expected, problem = "a class with @dataclass(frozen=True)", f"the class {kind.__name__}"
-    elif _KINDS.get(kind.__name__, kind) is not kind:
-        expected = "a class name that no built-in objective has"
-        problem = f"the class {kind.__name__} of {kind.__module__}"
-    elif taken := {field.name for field in _fields(kind)} & set(_DESCRIPTION):
-        expected, problem = f"fields with names other than {', '.join(_DESCRIPTION)}", taken
-    else:
-        try:
-            json.dumps(objective.to_dict(), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            expected, problem = "fields that are JSON values", error
+    problem = _find_problem(objective)
     if problem is not None:
+        expected, got = problem
         raise ConfigError(
             "This is not an objective that can be trained.",
             expected=expected,
-            got=problem,
+            got=got,
             remedy="choose a built-in objective, or correct the class",
         )
+
+
+def _find_problem(objective: object) -> tuple[str, object] | None:
+    """Expected and actual property of a value that is not a valid objective; None if it is."""
+    kind = type(objective)
+    if not isinstance(objective, Objective) or isinstance(objective, StoredObjective):
+        return "an objective such as rl_vae.Beta(beta=4.0)", repr(objective)
+    if "__dataclass_fields__" not in vars(kind):
+        return "a class with @dataclass(frozen=True)", f"the class {kind.__name__}"
+    if _KINDS.get(kind.__name__, kind) is not kind:
+        got = f"the class {kind.__name__} of {kind.__module__}"
+        return "a class name that no built-in objective has", got
+    if reserved := {field.name for field in _fields(kind)} & set(_DESCRIPTION):
+        return f"fields with names other than {', '.join(_DESCRIPTION)}", reserved
+    try:
+        json.dumps(objective.to_dict(), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return "fields that are JSON values", error
+    return None
 
 
 def _fields(objective: Any) -> tuple[dataclasses.Field[Any], ...]:

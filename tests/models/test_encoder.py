@@ -239,7 +239,7 @@ def test_the_encoder_is_frozen(trained: Trained) -> None:
 
 
 def test_an_encoder_tells_what_it_is(encoder: Encoder, dataset: FrameDataset) -> None:
-    """Its attributes are the artifact's, and its repr shows shapes."""
+    """Its attributes are those of the model folder, and its repr shows shapes."""
     assert encoder.spec == dataset.spec
     assert encoder.observation_shape == dataset.header.raw_shape
     assert encoder.latent_dim == 4

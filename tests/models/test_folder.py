@@ -1,4 +1,4 @@
-"""The artifact: what is saved is what is loaded, and whatever is not whole is refused unrun."""
+"""Model folder: what is saved is what is loaded; damaged files are refused before they are used."""
 
 import json
 import os
@@ -169,13 +169,13 @@ def test_equal_models_are_equal_files(saved: Path, dataset: FrameDataset, tmp_pa
     assert read_model(tmp_path).digest != read_model(saved).digest
 
 
-def test_an_artifact_says_what_it_is(trained: Trained, dataset: FrameDataset) -> None:
+def test_a_model_folder_describes_itself(trained: Trained, dataset: FrameDataset) -> None:
     """A model folder tells frames, settings, dataset, seed, versions and how well it does."""
-    artifact = read_model(trained.path)
-    assert artifact.spec == dataset.spec
-    assert artifact.observation_shape == dataset.header.raw_shape
-    assert artifact.vae_config == VAEConfig(latent_dim=4)
-    provenance = artifact.provenance
+    model = read_model(trained.path)
+    assert model.spec == dataset.spec
+    assert model.observation_shape == dataset.header.raw_shape
+    assert model.vae_config == VAEConfig(latent_dim=4)
+    provenance = model.provenance
     assert provenance["dataset"] == dataset.digest
     assert provenance["env_id"] == dataset.header.env_id
     assert (provenance["seed"], provenance["frames"]) == (0, 320)
@@ -186,7 +186,7 @@ def test_an_artifact_says_what_it_is(trained: Trained, dataset: FrameDataset) ->
     assert f"{trained.held_out.rate:.1f}" in card
 
 
-def test_an_artifact_names_no_place(trained: Trained) -> None:
+def test_a_model_folder_contains_no_path(trained: Trained) -> None:
     """No file of a model tells where it was made or where the libraries lie."""
     places = [str(trained.path.parent), "site-packages", str(Path.home()), "/rl_vae/"]
     for name in (*FILES, "config.json"):
@@ -247,7 +247,7 @@ def test_exporting_leaves_the_vae_alone(frames: NDArray[np.uint8]) -> None:
     assert all(torch.equal(value, before[name]) for name, value in vae.state_dict().items())
 
 
-# ------------------------------------------------------------------ malformed artifacts
+# ------------------------------------------------------------------ malformed model folders
 
 
 @pytest.mark.parametrize("name", [*FILES, "config.json"])

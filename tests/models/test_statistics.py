@@ -71,7 +71,7 @@ def test_a_reference_goes_through_json(vae: VAE, dataset: FrameDataset) -> None:
 
 
 def test_an_encoder_knows_its_training_frames(encoder: Encoder) -> None:
-    """A trained artifact carries the statistics of its own latents."""
+    """A trained model folder carries the statistics of its own latents."""
     assert len(encoder.statistics.latent_std) == encoder.latent_dim
     assert encoder.statistics.frames > 0
     assert max(encoder.statistics.latent_std) > 0
