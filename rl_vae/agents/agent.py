@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.actions import ActionConverter
 from rl_vae.agents.collector import CollectingAgent
-from rl_vae.agents.environments import make_latent_envs, observation_config, open_pixels
+from rl_vae.agents.environments import observation_config, open_latent_envs
 from rl_vae.agents.folder import check_settings, read_agent_config, read_policy
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.spaces import space_from_dict
@@ -136,16 +136,15 @@ class Agent:
             engine: Environment engine; None: the engine of the training.
             workers: Number of processes or threads; None: number of cores.
         """
-        pixels = open_pixels(
+        return open_latent_envs(
             self.env_id,
-            n_envs,
             self.encoder,
             self.recipe,
+            n_envs,
             engine=engine or self.engine,
             env_kwargs=self.env_kwargs,
             workers=workers,
         )
-        return make_latent_envs(pixels, self.encoder, self.recipe)
 
     def make_pipeline(self, n_envs: int, *, raw: bool = False, seed: int = 0) -> LatentPipeline:
         """Create the pipeline from images to the agent's observations.

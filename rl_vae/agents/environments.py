@@ -67,6 +67,32 @@ def open_pixels(
     return PixelVecEnv(pixels, seed)
 
 
+def open_latent_envs(
+    env_id: str,
+    encoder: Encoder,
+    recipe: Recipe,
+    n_envs: int,
+    *,
+    seed: int = 0,
+    reward_scale: float = 1.0,
+    engine: EngineName = "auto",
+    env_kwargs: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+) -> VecLatent:
+    """Open environments and wrap them for an agent: `open_pixels`, then `make_latent_envs`."""
+    pixels = open_pixels(
+        env_id,
+        n_envs,
+        encoder,
+        recipe,
+        seed=seed,
+        engine=engine,
+        env_kwargs=env_kwargs,
+        workers=workers,
+    )
+    return make_latent_envs(pixels, encoder, recipe, reward_scale=reward_scale)
+
+
 def make_latent_envs(
     pixels: PixelVecEnv,
     encoder: Encoder,

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.algorithms import make_algorithm, policy_name
 from rl_vae.agents.checkpoint import delete_checkpoints
-from rl_vae.agents.environments import describe_spaces, make_latent_envs, open_pixels
+from rl_vae.agents.environments import describe_spaces, open_latent_envs
 from rl_vae.agents.folder import FORMAT, read_agent_config, save_agent
 from rl_vae.agents.learn import learn
 from rl_vae.agents.recipe import Recipe
@@ -91,44 +91,33 @@ def train_agent(
     """
     _check_arguments(seed, evaluations, evaluation_episodes)
     out = Path(out)
-    partial = out.with_name(out.name + ".partial")
+    unfinished = out.with_name(out.name + ".partial")
     loaded = Encoder.load(encoder)
     parent = None if start is None else Agent.load(start)
     run = _describe_run(env_id, engine, env_kwargs, loaded, recipe, seed, parent)
     if out.exists():
         return _finished(out, run)
-    described_folder.check_run(partial, run, FolderError)
+    described_folder.check_run(unfinished, run, FolderError)
 
-    def open_venv(n_envs: int, seed: int = 0, reward_scale: float = 1.0) -> VecEnv:
-        pixels = open_pixels(
-            env_id,
-            n_envs,
-            loaded,
-            recipe,
-            seed=seed,
-            engine=engine,
-            env_kwargs=env_kwargs,
-            workers=workers,
-        )
-        return make_latent_envs(pixels, loaded, recipe, reward_scale=reward_scale)
-
-    venv = open_venv(recipe.n_envs, seed, recipe.reward_scale)
+    options = {"engine": engine, "env_kwargs": env_kwargs, "workers": workers}
+    open_venv = partial(open_latent_envs, env_id, loaded, recipe, **options)
+    venv = open_venv(recipe.n_envs, seed=seed, reward_scale=recipe.reward_scale)
     try:
         # Nothing is written before environments and algorithm have accepted the recipe.
         spaces = describe_spaces(venv)
         model = make_algorithm(recipe, venv, seed, policy_name(venv.observation_space))
         if parent is not None:
             _load_parent(model, parent)
-        partial.mkdir(parents=True, exist_ok=True)
-        with locks.locked(partial, FolderError):
-            strict_json.write_json(partial / "run.json", run)
+        unfinished.mkdir(parents=True, exist_ok=True)
+        with locks.locked(unfinished, FolderError):
+            strict_json.write_json(unfinished / "run.json", run)
             if progress:
                 why = explain_engine(env_id, engine, env_kwargs or recipe.image_key)
                 print(f"{env_id}: {why}")
             seconds = learn(
                 model,
                 recipe,
-                partial,
+                unfinished,
                 open_venv,
                 seed=seed,
                 evaluations=evaluations,
@@ -137,9 +126,9 @@ def train_agent(
             )
             result = {"steps": model.num_timesteps, "seconds": seconds}
             identity = {"format": FORMAT, "kind": "rl_vae agent", "versions": package_versions()}
-            save_agent(partial, model, loaded, {**run, **identity, **spaces, **result})
+            save_agent(unfinished, model, loaded, {**run, **identity, **spaces, **result})
             # Renamed before checkpoints are deleted: a kill in between loses nothing.
-            files.rename_folder(partial, out)
+            files.rename_folder(unfinished, out)
     finally:
         venv.close()
     return _finished(out, run)
