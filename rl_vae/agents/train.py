@@ -7,12 +7,13 @@ At the end the agent's files are added and the folder is renamed to FOLDER.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.algorithms import make_algorithm, policy_name
@@ -99,8 +100,8 @@ def train_agent(
         return _finished(out, run)
     described_folder.check_run(unfinished, run, FolderError)
 
-    options = {"engine": engine, "env_kwargs": env_kwargs, "workers": workers}
-    open_venv = partial(open_latent_envs, env_id, loaded, recipe, **options)
+    options: dict[str, Any] = {"engine": engine, "env_kwargs": env_kwargs, "workers": workers}
+    open_venv: Callable[..., VecEnv] = partial(open_latent_envs, env_id, loaded, recipe, **options)
     venv = open_venv(recipe.n_envs, seed=seed, reward_scale=recipe.reward_scale)
     try:
         # Nothing is written before environments and algorithm have accepted the recipe.

@@ -121,7 +121,7 @@ def refused(folder: Path, *words: str) -> None:
 
 @pytest.mark.parametrize("name", ["policy.safetensors", "config.json", "encoder/model.safetensors"])
 def test_any_flipped_bit_is_found(copy: Path, name: str) -> None:
-    """A flipped bit anywhere in a file that is read is an ArtifactError that names the file."""
+    """A flipped bit anywhere in a file that is read is an FolderError that names the file."""
     content = (copy / name).read_bytes()
     for where in np.random.default_rng(0).integers(0, 8 * len(content), 25):
         flipped = bytearray(content)
@@ -136,7 +136,7 @@ def test_any_flipped_bit_is_found(copy: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["policy.safetensors", "config.json", "encoder/config.json"])
 @pytest.mark.parametrize("how", ["missing", "empty", "half"])
 def test_a_missing_or_torn_file_is_found(copy: Path, name: str, how: str) -> None:
-    """A file that is missing or torn is an ArtifactError."""
+    """A file that is missing or torn is an FolderError."""
     content = (copy / name).read_bytes()
     if how == "missing":
         (copy / name).unlink()
@@ -320,11 +320,13 @@ def test_an_agent_collects_the_same_frames_again(algorithm: str, tmp_path: Path)
 def test_a_collecting_agent_sees_what_it_saw_in_training(
     algorithm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In every lane, across the ends of episodes, a collector shows an agent the observations that
-    VecLatent shows, and takes its actions for that lane."""
+    """In every environment, across the ends of episodes, an agent that collects observes the same
+    as with VecLatent, and its actions are taken there."""
     agent = Agent.load(little_games.agent(algorithm))
-    game, lanes, rng = game_of(agent.recipe), 3, np.random.default_rng(0)
-    drawn = rng.integers(0, 3, (60, lanes)) if game == LINE else rng.uniform(-1, 1, (60, lanes, 1))
+    game, n_envs, rng = game_of(agent.recipe), 3, np.random.default_rng(0)
+    drawn = (
+        rng.integers(0, 3, (60, n_envs)) if game == LINE else rng.uniform(-1, 1, (60, n_envs, 1))
+    )
     seen: list[Any] = []
 
     def predict(observations: Any, *, deterministic: bool = True) -> Any:
@@ -333,11 +335,11 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
 
     monkeypatch.setattr(agent, "predict", predict)
     arguments: dict[str, Any] = {"engine": "gymnasium", "spec": agent.encoder.spec, "workers": 1}
-    engine = make_engine(game, lanes, **arguments)
-    act = agent.start(PolicyContext(engine.action_space, agent.encoder.spec, 1, lanes, (0,)))
-    images, fresh = engine.reset(training_seeds(lanes, 0, 0)), np.ones(lanes, np.bool_)
+    engine = make_engine(game, n_envs, **arguments)
+    act = agent.start(PolicyContext(engine.action_space, agent.encoder.spec, 1, n_envs, (0,)))
+    images, is_first = engine.reset(training_seeds(n_envs, 0, 0)), np.ones(n_envs, np.bool_)
     venv = VecLatent(
-        PixelVecEnv(make_engine(game, lanes, **arguments)),
+        PixelVecEnv(make_engine(game, n_envs, **arguments)),
         agent.encoder,
         stack=agent.recipe.stack,
         actions=agent.recipe.actions,
@@ -345,12 +347,12 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
     expected: Any = venv.reset()
     ended = 0
     for actions in drawn:
-        assert np.array_equal(act(images, fresh), actions)
+        assert np.array_equal(act(images, is_first), actions)
         assert np.allclose(seen[-1], expected, atol=1e-6)
         images, _, terminated, truncated, *_ = engine.step(actions)
-        fresh = terminated | truncated
+        is_first = terminated | truncated
         expected, _, dones, _ = venv.step(actions)
-        assert np.array_equal(dones, fresh)
+        assert np.array_equal(dones, is_first)
         ended += int(dones.sum())
     assert ended >= 6
 

@@ -50,12 +50,12 @@ def going_right(observations: Any, *, deterministic: bool = True) -> Any:
     return np.full(len(observations), 2)
 
 
-@pytest.mark.parametrize("lanes", [1, 3, 20])
+@pytest.mark.parametrize("n_envs", [1, 3, 20])
 def test_every_seed_is_played_exactly_once(
-    lanes: int, monkeypatch: pytest.MonkeyPatch, seeds_started: list[list[int]]
+    n_envs: int, monkeypatch: pytest.MonkeyPatch, seeds_started: list[list[int]]
 ) -> None:
     """Episode i is the whole episode that seed i begins, however many run at once."""
-    monkeypatch.setattr(evaluation, "MAX_ENVS", lanes)
+    monkeypatch.setattr(evaluation, "MAX_ENVS", n_envs)
     agent = Agent.load(little_games.agent("PPO"))
     monkeypatch.setattr(agent, "predict", going_right)
     seeds = tuple(evaluation_seeds(7, 4))
@@ -152,7 +152,7 @@ def test_an_evaluation_out_of_range_is_refused(arguments: dict[str, Any]) -> Non
 
 
 def test_a_missing_agent_is_told(tmp_path: Path) -> None:
-    """Evaluating a folder without an agent is an ArtifactError."""
+    """Evaluating a folder without an agent is an FolderError."""
     with pytest.raises(FolderError, match="no agent"):
         evaluate_agent(tmp_path)
 
@@ -176,9 +176,9 @@ def test_a_film_shows_the_real_frame_beside_the_decoders(tmp_path: Path) -> None
 def test_a_film_can_be_cut() -> None:
     """max_steps cuts a film, and its return with it."""
     agent = Agent.load(little_games.agent("PPO"))
-    whole, cut = (film_agent(agent, seed=FIRST_EVALUATION_SEED, max_steps=n) for n in (1000, 2))
-    assert len(cut.images) == 2 < len(whole.images)
-    assert cut.total < whole.total
+    complete, cut = (film_agent(agent, seed=FIRST_EVALUATION_SEED, max_steps=n) for n in (1000, 2))
+    assert len(cut.images) == 2 < len(complete.images)
+    assert cut.total < complete.total
 
 
 def test_a_grayscale_game_can_be_trained_evaluated_and_filmed(tmp_path: Path) -> None:

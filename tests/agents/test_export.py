@@ -42,14 +42,14 @@ ALONE = "import sys; sys.modules |= dict.fromkeys(('torch', 'cv2', 'stable_basel
 def agents(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A trained agent of each kind, with its file agent.onnx beside its own."""
     folder = tmp_path_factory.mktemp("agents")
-    made = {}
+    paths = {}
     for name, (game, recipe) in CASES.items():
-        made[name] = folder / name
-        train_agent(game, trained.path, made[name], recipe, evaluations=0, progress=False)
-        out = made[name] / "new" / "agent.onnx"
-        assert export_agent(str(made[name]), str(out)) == out
-        out.rename(made[name] / "agent.onnx")
-    return made
+        paths[name] = folder / name
+        train_agent(game, trained.path, paths[name], recipe, evaluations=0, progress=False)
+        out = paths[name] / "new" / "agent.onnx"
+        assert export_agent(str(paths[name]), str(out)) == out
+        out.rename(paths[name] / "agent.onnx")
+    return paths
 
 
 def raw_frames() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -174,7 +174,7 @@ def metadata(file: Path) -> dict[str, str]:
 
 def test_a_file_says_what_it_is(agents: dict[str, Path], encoder: Encoder) -> None:
     """Its metadata names environment, actions, digests and versions, and no folder of the machine
-    that made it."""
+    on which the agent was exported."""
     folder = agents["PPO, mapped"]
     facts = metadata(folder / "agent.onnx")
     agent = Agent.load(folder)

@@ -142,7 +142,7 @@ def test_every_field_survives_json() -> None:
         {"algorithm": "DQN", "final_log_std": -1.0},
         {"action_map": {"matrix": [[1.0]], "offset": [0.0]}},
         {"hyperparameters": {"gamma": float("nan")}},
-        {"hyperparameters": {"gamma": object()}},
+        {"hyperparameters": {"gamma": set()}},
         {"hyperparameters": {"learning_rate": 1e-3}},
         {"hyperparameters": {"seed": 3}},
         {"hyperparameters": {"device": "cuda"}},

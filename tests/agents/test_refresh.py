@@ -89,8 +89,8 @@ def test_a_resumed_one_equals_an_uninterrupted_one(
         # An OSError: train_vae says what to do, and keeps what was done.
         with pytest.raises(Exception, match="run the same command again"):
             go_on(tmp_path / "model")
-    made = go_on(tmp_path / "model")
-    assert read_model(made.path).digest == read_model(refreshed).digest
+    result = go_on(tmp_path / "model")
+    assert read_model(result.path).digest == read_model(refreshed).digest
     with refused(FolderError, "holds another model"):  # another parent is another model
         go_on(tmp_path / "model", start=refreshed)
 
@@ -166,11 +166,11 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     run("collect", LINE, "--policy", agent, "--out", seen, "--frames", 64, "--workers", 1)
     parts = (seen, little_games.dataset())
     run("train-vae", *parts, "--from", little_games.model(), "--out", model, "--steps", 5)
-    artifact = read_model(model)
-    assert artifact.provenance["train"]["learning_rate"] == 3e-4
-    assert artifact.provenance["frames"] == 64 + 320 and artifact.vae_config.latent_dim == 4
+    model_folder = read_model(model)
+    assert model_folder.provenance["train"]["learning_rate"] == 3e-4
+    assert model_folder.provenance["frames"] == 64 + 320 and model_folder.vae_config.latent_dim == 4
     assert "of 4 latents active" in capsys.readouterr().out
     run("evaluate", agent, "--encoder", model, "--episodes", 1)
     out = tmp_path / "agent"
     run("train-agent", LINE, "--encoder", model, "--from", agent, "--out", out)
-    assert Agent.load(out).recipe == PPO and Agent.load(out).encoder.digest == artifact.digest
+    assert Agent.load(out).recipe == PPO and Agent.load(out).encoder.digest == model_folder.digest

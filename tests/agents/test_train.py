@@ -159,7 +159,7 @@ def with_hyperparameters(recipe: Recipe, **changes: Any) -> Recipe:
         (ConfigError, PPO, {"evaluations": -1}),
         (ConfigError, PPO, {"evaluation_episodes": 0}),
         (ConfigError, PPO, {"engine": "unreal"}),
-        (ConfigError, PPO, {"env_kwargs": {"push": object()}}),
+        (ConfigError, PPO, {"env_kwargs": {"push": set()}}),
         (RlVaeError, PPO, {"env_id": "Nope-v0"}),
         (RlVaeError, PPO, {"engine": "envpool"}),
         (ObservationError, PPO, {"env_kwargs": {"shape": [40, 40, 3]}}),
@@ -403,7 +403,7 @@ def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
-    """A checkpoint with one flipped bit is an ArtifactError, not a training from the beginning."""
+    """A checkpoint with one flipped bit is an FolderError, not a training from the beginning."""
     interrupt(tmp_path / "agent", DQN, after=190)
     for name in ("model.bin", "buffer.safetensors", "state.json"):
         path = tmp_path / "agent.partial" / "checkpoint" / name
