@@ -78,6 +78,7 @@ PIXEL_LIMIT = 5.0
 """A training on pixels gets this many times the seconds of ours."""
 
 
+Stage = Callable[[StageClock], Mapping[str, Any]]
 Task = Mapping[str, Any]
 """A table of agent_tasks.toml."""
 
@@ -94,7 +95,7 @@ class Pair(NamedTuple):
 def read_tasks(path: Path) -> dict[str, Task]:
     """Read agent_tasks.toml."""
     tables = tomllib.loads(path.read_text("utf-8"))
-    tasks = {}
+    tasks: dict[str, Task] = {}
     for name in [name for name in tables if name != "defaults"]:
         task = tables[name]
         while "extends" in task:
@@ -126,7 +127,8 @@ class AgentRun:
         self._stage("origin", lambda _: origin)
         if self._system == "ours":
             best = self._run_code()
-            test = partial(self._play, best, self._task["test_episodes"], "gymnasium", 0)
+            episodes = self._task["test_episodes"]
+            test: Stage = partial(self._play, best, episodes, "gymnasium", 0)
         else:
             test = self._run_pixels()
         if tested:
@@ -245,7 +247,7 @@ class AgentRun:
 
     # Stacked frames.
 
-    def _run_pixels(self) -> Callable[[StageClock], dict[str, Any]]:
+    def _run_pixels(self) -> Stage:
         """Train on stacked frames; returns the stage that tests the agent."""
         pixels, path = self._pixel_settings(), self._folder / "model.zip"
 

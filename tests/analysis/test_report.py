@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from environments import refused
 from numpy.typing import NDArray
 
 from rl_vae import VAE, Agent, Encoder, FrameDataset, VAEConfig, write_report
+from rl_vae.agents.train import train_agent
 from rl_vae.analysis.report import charts, page, parts
 from rl_vae.analysis.report.comparison_sections import ComparisonFolder
 from rl_vae.analysis.report.explorer import PIXEL_TOLERANCE, live_policy
@@ -149,14 +151,29 @@ def test_the_script_decodes_every_network(opened: chromium.Browser, network: str
     np.testing.assert_allclose(np.array(pixels), drawn_by(vae, codes), rtol=0, atol=1 / 255)
 
 
+def train_variant(folder: Path, **changes: Any) -> Agent:
+    """An agent of the small game by PPO, with other fields of the recipe."""
+    recipe = replace(little_games.PPO, **changes)
+    model = little_games.model()
+    return Agent.load(
+        train_agent(
+            little_games.LINE, model, folder, recipe, evaluations=0, workers=1, progress=False
+        ).path
+    )
+
+
 @needs_chromium
-@pytest.mark.parametrize("algorithm", ["PPO", "SAC", "DQN"])
-def test_the_action_is_the_agents(opened: chromium.Browser, algorithm: str) -> None:
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC", "DQN", "PPO standardised"])
+def test_the_action_is_the_agents(opened: chromium.Browser, algorithm: str, tmp_path: Path) -> None:
     """The action on the page is the action of the agent after a reset with the same code."""
-    agent = Agent.load(little_games.agent(algorithm))
+    if algorithm == "PPO standardised":
+        agent = train_variant(tmp_path / "agent", standardise=True)
+    else:
+        agent = Agent.load(little_games.agent(algorithm))
     codes = np.random.default_rng(3).normal(0, 2, (40, 4)).astype(np.float32)
+    fields = agent.fields
     history = History(40, 4, agent.recipe.stack, agent.recipe.actions, agent.action_space)
-    history.restart(np.arange(40), codes)
+    history.restart(np.arange(40), (codes - fields.code_mean) / fields.code_std)
     right = agent.predict(history.observation())
     policy = live_policy(agent, codes.astype(np.float64))
     actions = np.array(
@@ -173,7 +190,7 @@ def test_the_action_is_the_agents(opened: chromium.Browser, algorithm: str) -> N
         clear = top[:, -1] - top[:, -2] > 0.01 * np.ptp(actions)
         assert clear.sum() > 20
         assert (actions.argmax(1) == right)[clear].all()
-    if algorithm == "PPO":
+    if algorithm.startswith("PPO"):
         np.testing.assert_allclose(actions.sum(1), 1, atol=1e-6)
 
 
@@ -303,8 +320,22 @@ def test_decoders_that_do_not_fit_are_left_out(
     )
     content = small.path.read_text()
     assert small.explored == () and small.size < 200_000 < report.size
-    assert "Models without a live decoder" in content and 'id="traversals"' in content
+    assert "has no live decoder" in content and 'id="traversals"' in content
     assert 'id="explorer"' not in content
+
+
+def test_what_is_not_live_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says which agent's action it does not show, and that a decoder with a user's network
+    is not live."""
+    agent = train_variant(tmp_path / "agent", code="mu_logvar")
+    data = little_games.dataset()
+    first = write_report(tmp_path / "1.html", (), data, agent=agent.path, progress=False)
+    assert first.explored != () and "agent is not shown" in first.path.read_text()
+    monkeypatch.setattr(page, "is_live", lambda encoder: False)
+    second = write_report(tmp_path / "2.html", (), data, agent=agent.path, progress=False)
+    text = second.path.read_text()
+    assert second.explored == () and "built-in networks only" in text
+    assert 'id="explorer"' not in text
 
 
 def test_wrong_inputs_are_refused(tmp_path: Path, dataset: FrameDataset) -> None:
@@ -318,7 +349,7 @@ def test_wrong_inputs_are_refused(tmp_path: Path, dataset: FrameDataset) -> None
         write_report(tmp_path / "page.html", [model])
     with refused(ConfigError, "occurs twice"):
         write_report(tmp_path / "page.html", [model, model], frames)
-    with refused(ObservationError, "not made for the model"):
+    with refused(ObservationError, "do not fit the model"):
         write_report(tmp_path / "page.html", [model], dataset.path)
     with refused(FolderError, "no comparison"):
         write_report(tmp_path / "page.html", [model], frames, comparison=tmp_path)

@@ -1,8 +1,8 @@
 "use strict";
-// The live part of the page: decodes latents into a picture and into an agent's action.
-// Everything it shows comes from the JSON in #data, and it asks nobody for anything.
+// The explorer: decodes latents into a frame and into an agent's action.
+// All its data is the JSON in #data; it opens no connection.
 
-// Numbers that were rounded to 16 bits, as 32-bit ones.
+// Converts 16-bit floats to 32-bit floats.
 function fromHalves(halves) {
   const out = new Float32Array(halves.length);
   for (let i = 0; i < halves.length; i++) {
@@ -21,30 +21,30 @@ const ACTIVATIONS = {
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
 };
 
-// A network: see rl_vae/report/program.py for what its layers compute.
+// A network; rl_vae/analysis/report/program.py documents its layers.
 class Program {
-  constructor(said) {
-    const bytes = Uint8Array.from(atob(said.numbers), (letter) => letter.charCodeAt(0));
-    const numbers = said.half
+  constructor(program) {
+    const bytes = Uint8Array.from(atob(program.numbers), (letter) => letter.charCodeAt(0));
+    const numbers = program.half
       ? fromHalves(new Uint16Array(bytes.buffer)) : new Float32Array(bytes.buffer);
     let place = 0;
     const next = (size) => numbers.subarray(place, (place += size));
-    this.layers = said.layers.map((layer) => {
+    this.layers = program.layers.map((layer) => {
       const [inputs, ...rest] = layer.weight;
       const channels = layer.weight.at(-1), kernel = rest.length === 3 ? rest[0] : 0;
       const weight = next(inputs * rest.reduce((a, b) => a * b)), bias = next(layer.bias);
       const [, , height, width] = layer.window;
-      const made = { ...layer, inputs, channels, kernel, weight, bias };
-      made.out = new Float32Array(kernel ? height * width * channels : channels);
+      const prepared = { ...layer, inputs, channels, kernel, weight, bias };
+      prepared.out = new Float32Array(kernel ? height * width * channels : channels);
       if (kernel) {
-        made.rowLength = ((layer.grid[1] - 1) * layer.stride + kernel) * channels;
-        made.sum = new Float32Array(((layer.grid[0] - 1) * layer.stride + kernel) * made.rowLength);
+        prepared.rowLength = ((layer.grid[1] - 1) * layer.stride + kernel) * channels;
+        prepared.sum = new Float32Array(((layer.grid[0] - 1) * layer.stride + kernel) * prepared.rowLength);
       }
-      return made;
+      return prepared;
     });
   }
 
-  // What comes out of all layers; the array is used again by the next run.
+  // Output of the last layer, in an array that the next run overwrites.
   run(code) {
     let values = code;
     for (const layer of this.layers) {
@@ -53,14 +53,14 @@ class Program {
     return values;
   }
 
-  // The first layer's sums before its activation, as a new array.
+  // Sums of the first layer before its activation, in a new array.
   begin(code) {
     const sums = Float32Array.from(this.layers[0].bias);
     addRows(this.layers[0], code, sums);
     return sums;
   }
 
-  // What comes out where the first layer's sums are those, and latent moved by so much more.
+  // Output if the first layer has these sums and one latent is moved by an amount.
   finish(sums, latent, moved) {
     const first = this.layers[0], { out, channels, weight } = first;
     for (let o = 0; o < channels; o++) out[o] = sums[o] + moved * weight[latent * channels + o];
@@ -80,7 +80,7 @@ function activate(name, values) {
 function addRows({ inputs, channels, weight }, x, sums) {
   for (let i = 0; i < inputs; i++) {
     const value = x[i];
-    if (value === 0) continue;  // after a ReLU, about every other one
+    if (value === 0) continue;  // after a ReLU, about half of the values
     for (let o = 0, w = i * channels; o < channels; o++, w++) sums[o] += value * weight[w];
   }
 }
@@ -111,7 +111,7 @@ function spread(layer, x) {
     }
   }
   const [top, left, height, width] = layer.window, length = width * channels;
-  const each = bias.length === out.length;  // or one for each channel
+  const each = bias.length === out.length;  // otherwise one for each channel
   for (let y = 0, o = 0; y < height; y++) {
     let s = (top + y) * rowLength + left * channels;
     for (let c = 0; c < length; c++, o++, s++) out[o] = sum[s] + bias[each ? o : c % channels];
@@ -120,11 +120,11 @@ function spread(layer, x) {
   return out;
 }
 
-// What an agent does: the numbers that its policy gives, as actions or as shares of actions.
+// Actions of an agent, or shares of actions, from the outputs of its policy.
 class Policy {
-  constructor(said) {
-    Object.assign(this, said);
-    this.program = new Program(said.program);
+  constructor(policy) {
+    Object.assign(this, policy);
+    this.program = new Program(policy.program);
   }
 
   acts(values) {
@@ -142,7 +142,7 @@ class Policy {
   }
 }
 
-// A draw of N(0, 1) (Box and Muller 1958).
+// Draws from N(0, 1) (Box and Muller 1958).
 function normal() {
   const turn = 2 * Math.PI * Math.random();
   return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(turn);
@@ -213,7 +213,7 @@ class Explorer {
       slider.id = `latent-${latent}`;
       part("name").textContent = name;
       part("name").htmlFor = slider.id;
-      part("note").textContent = std < 0.1 ? "hardly used" : `σ ${std.toFixed(2)}`;
+      part("note").textContent = std < 0.1 ? "inactive" : `σ ${std.toFixed(2)}`;
       const share = (value) =>
         `${(100 * Math.min(Math.max((value + reach) / (2 * reach), 0), 1)).toFixed(1)}%`;
       slider.style.setProperty("--from", share(mean - 2 * std));
@@ -232,7 +232,7 @@ class Explorer {
     this.find("latents").replaceChildren(...list);
   }
 
-  // An SVG of 100 x 40 in which every action has a line and a dot at the present value.
+  // Fills an SVG of 100 x 40: each action has a line, and a dot at the current value.
   curves(row) {
     const make = (name, kind) => {
       const line = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -251,13 +251,13 @@ class Explorer {
   bars() {
     const [lows, highs] = this.policy.shown;
     this.find("action-bars").replaceChildren(...this.policy.names.map((name, k) => {
-      const bar = document.createElement("li"), said = document.createElement("span");
+      const bar = document.createElement("li"), label = document.createElement("span");
       const mark = document.createElement("i"), value = document.createElement("output");
       const range = document.createElement("small");
       range.textContent = ` (${lows[k].toPrecision(2)} to ${highs[k].toPrecision(2)})`;
       mark.className = `c${k % 8} d${Math.floor(k / 8) % 3}`;
-      said.append(mark, name, range);
-      bar.append(said, value);
+      label.append(mark, name, range);
+      bar.append(label, value);
       return bar;
     }));
   }
@@ -266,7 +266,7 @@ class Explorer {
     this.frame = i;
     const start = this.pictures[i];
     this.find("real").src = start.picture;
-    this.find("real").alt = `Frame ${start.frame} as the environment shows it`;
+    this.find("real").alt = `Real frame ${start.frame}`;
     [...this.find("frames").children].forEach((button, k) =>
       button.setAttribute("aria-pressed", k === i));
     this.move(this.model.codes[i]);
@@ -276,12 +276,12 @@ class Explorer {
     this.code.set(code);
     for (const row of this.rows) {
       row.slider.value = code[row.latent];
-      this.code[row.latent] = row.slider.valueAsNumber;  // what the slider can show is what counts
+      this.code[row.latent] = row.slider.valueAsNumber;  // rounded by the slider
     }
     this.changed(null);
   }
 
-  // Only what is new is drawn, once a frame of the screen.
+  // Draws once per frame of the screen.
   changed(latent) {
     for (const row of this.rows) row.stale ||= row.latent !== latent;
     if (this.asked) return;
@@ -320,7 +320,7 @@ class Explorer {
       bar.lastElementChild.textContent = now[k].toFixed(2);
     });
     const best = now.indexOf(Math.max(...now));
-    this.find("choice").textContent = this.policy.discrete ? `takes ${this.policy.names[best]}` : "";
+    this.find("choice").textContent = this.policy.discrete ? `chooses ${this.policy.names[best]}` : "";
     for (const row of this.rows) {
       const x = this.place(row, this.code[row.latent]);
       row.present.setAttribute("d", `M${x} 0V40`);
@@ -331,23 +331,23 @@ class Explorer {
 
   place(row, value) { return (50 + (50 * value) / row.reach).toFixed(2); }
 
-  // Of an action in a chart: 38 the lowest that is shown, 2 the highest.
+  // Vertical place of an action in a chart: 38 for the lowest value, 2 for the highest.
   height(action, k) {
     const low = this.policy.shown[0][k], high = this.policy.shown[1][k];
     return (38 - 36 * Math.min(Math.max((action - low) / (high - low || 1), 0), 1)).toFixed(2);
   }
 
   sweep(row, steps) {
-    const found = [];
+    const points = [];
     for (let s = 0; s <= steps; s++) {
       const value = row.reach * ((2 * s) / steps - 1), { program } = this.policy;
       const moved = value - this.code[row.latent];
-      found.push([value, this.policy.acts(program.finish(this.sums, row.latent, moved))]);
+      points.push([value, this.policy.acts(program.finish(this.sums, row.latent, moved))]);
     }
-    return found;
+    return points;
   }
 
-  // Curves whose latents stayed while others moved: some each frame, so that the picture is quick.
+  // Draws curves that other latents have changed, for 8 ms per frame, so that the image stays fast.
   refresh() {
     const until = performance.now() + 8;
     let left = false;
@@ -357,12 +357,12 @@ class Explorer {
         left = true;
         break;
       }
-      const found = this.sweep(row, 24);
-      row.lines.forEach((line, k) => line.setAttribute("d", "M" + found.map(([value, action]) =>
+      const points = this.sweep(row, 24);
+      row.lines.forEach((line, k) => line.setAttribute("d", "M" + points.map(([value, action]) =>
         `${this.place(row, value)} ${this.height(action[k], k)}`).join("L")));
       row.stale = false;
     }
-    // The first in the list shall not be the only ones that are ever drawn.
+    // The next frame starts with the rows that were not drawn.
     if (left) this.rows.push(...this.rows.splice(0, this.rows.findIndex((row) => row.stale)));
     if (left && !this.waiting) {
       this.waiting = requestAnimationFrame(() => {
@@ -372,7 +372,7 @@ class Explorer {
     }
   }
 
-  // The sliders' and the curves' numbers, while somebody looks at them.
+  // Writes the numbers of sliders and curves into the table if it is open.
   table() {
     if (!this.find("numbers").open) return;
     const names = this.policy ? this.policy.names : [];
@@ -384,8 +384,8 @@ class Explorer {
       const { latent } = row, { mean, std } = this.model;
       const cells = [this.code[latent], mean[latent], std[latent]].map((v) => v.toFixed(3));
       if (names.length) {
-        const found = this.sweep(row, 2);
-        names.forEach((_, k) => found.forEach(([, action]) => cells.push(action[k].toFixed(3))));
+        const points = this.sweep(row, 2);
+        names.forEach((_, k) => points.forEach(([, action]) => cells.push(action[k].toFixed(3))));
       }
       return [`z${latent} (±${row.reach})`, ...cells];
     });
@@ -403,6 +403,6 @@ const root = document.getElementById("explorer");
 if (root) {
   const report = JSON.parse(document.getElementById("data").textContent);
   const explorer = new Explorer(root, report);
-  // For the console: the picture of a code, (H, W, C) from 0 to 1, by the number of the model.
+  // For the console: decodes a code by the number of the model to (H, W, C) from 0 to 1.
   globalThis.rlVae = { explorer, decode: (code, which = 0) => explorer.decoder(which).run(code) };
 }

@@ -153,23 +153,31 @@ def _explore(
 ) -> Explorer:
     """Add decoders to `data` as long as they fit into the space, in bytes, that is left."""
     space -= 20_000  # the explorer's own section
-    left_out, error = [], 0.0
+    remarks, error = [], 0.0
     for model in models:
         if not is_live(model.encoder):
-            left_out.append(f"{model.name} has a network of its own, which runs in Python only")
+            remarks.append(
+                f"{model.name} has no live decoder: the script of this page runs built-in networks "
+                f"only, and the model has the network {model.encoder.vae_config.network_name}."
+            )
             continue
         live = live_model(model.name, model.encoder, model.agent, frames)
         size = len(script_json(live.data))
         if size > space:
-            left_out.append(
-                f"{model.name} has {size / 1e6:.1f} MB of weights, and the page stays below "
-                f"{MAX_BYTES / 1e6:.1f} MB. Write a report on this model alone"
+            remarks.append(
+                f"{model.name} has no live decoder: its weights have {size / 1e6:.1f} MB, and the "
+                f"page stays below {MAX_BYTES / 1e6:.1f} MB. Write a report on this model alone."
             )
             continue
+        if model.agent is not None and live.data["policy"] is None:
+            remarks.append(
+                f"The action of {model.name}'s agent is not shown: the agent also observes "
+                "log-variances or other entries of the observation, which have no sliders."
+            )
         space -= size
         data["models"].append(live.data)
         error = max(error, live.error)
-    return Explorer([str(one["name"]) for one in data["models"]], error, left_out)
+    return Explorer([str(one["name"]) for one in data["models"]], error, remarks)
 
 
 def _explorer_section(explorer: Explorer, models: Sequence[Model]) -> Section:

@@ -90,8 +90,8 @@ class Explorer:
     """Names of the models whose decoders are in the page."""
     error: float
     """Largest difference of a pixel from PyTorch's, from 0 to 255."""
-    left_out: Sequence[str]
-    """Models without a live decoder, each with the reason."""
+    remarks: Sequence[str]
+    """Sentences about decoders and agents that are not live, with the reasons."""
     kind = "explorer"
 
 
