@@ -90,7 +90,7 @@ def alarms(agent: Agent, streams: int) -> dict[str, float]:
     print(f"{'stream':10} {'warned':>8} {'outliers':>8}")
     for name, frames in kinds.items():
         shares, warned = [], 0
-        for stream in np.split(frames, streams):
+        for stream in frames.reshape(streams, -1, *frames.shape[1:]):
             monitor = DriftMonitor(encoder)
             with warnings.catch_warnings(record=True) as given:
                 warnings.simplefilter("always")

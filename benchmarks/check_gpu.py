@@ -219,7 +219,7 @@ def interrupted(dataset: FrameDataset, out: Path) -> None:
             raise KeyboardInterrupt
         right(self, *arguments)
 
-    GraphRunner.run = run  # type: ignore[method-assign]
+    GraphRunner.run = run  # type: ignore[assignment,method-assign]
     try:
         train_vae(dataset, out, None, config)
     except KeyboardInterrupt:

@@ -29,14 +29,14 @@ def refused(kind: type[RlVaeError], *words: str) -> Any:
     """A block that must raise `kind`, saying what was expected, what came and what to do."""
     import pytest  # not in worker processes
 
-    def told(error: BaseException) -> bool:
+    def is_complete(error: BaseException) -> bool:
         assert isinstance(error, RlVaeError)
         for part in (error.what, error.expected, error.got, error.remedy):
             assert part is not None and str(part) in str(error)
         assert [word for word in words if word not in str(error)] == []
         return True
 
-    return pytest.raises(kind, check=told)
+    return pytest.raises(kind, check=is_complete)
 
 
 class Moment(NamedTuple):

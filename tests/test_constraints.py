@@ -11,7 +11,7 @@ from rl_vae.errors import ConfigError
 
 @dataclass(frozen=True)
 class Settings:
-    whole: Annotated[int, Range(low=1, high=9)] = 3
+    number: Annotated[int, Range(low=1, high=9)] = 3
     share: Annotated[float, Range(above=0, below=1, remedy="choose 0.5")] | None = None
     kind: Literal["x", "y"] = "x"
     pair: tuple[int, int] = (1, 2)
@@ -23,7 +23,7 @@ class Settings:
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"whole": 9}, {"share": 0.5}, {"share": None}, {"row": (1, 2.5)}, {"kind": "y"}]
+    "values", [{}, {"number": 9}, {"share": 0.5}, {"share": None}, {"row": (1, 2.5)}, {"kind": "y"}]
 )
 def test_right_values_pass(values: dict[str, Any]) -> None:
     """A value of the right type inside its range is taken as it is."""
@@ -34,9 +34,9 @@ def test_right_values_pass(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("values", "expected", "remedy"),
     [
-        ({"whole": 0}, "a whole number from 1 to 9", "choose whole=3"),
-        ({"whole": True}, "a whole number", "choose whole=3"),
-        ({"whole": 2.0}, "a whole number", "choose whole=3"),
+        ({"number": 0}, "a whole number from 1 to 9", "choose number=3"),
+        ({"number": True}, "a whole number", "choose number=3"),
+        ({"number": 2.0}, "a whole number", "choose number=3"),
         ({"share": 1}, "above 0 below 1", "choose 0.5"),
         ({"share": float("nan")}, "a number", "choose 0.5"),
         ({"share": "4"}, "a number", "choose 0.5"),

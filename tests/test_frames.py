@@ -82,8 +82,8 @@ def test_grayscale_observations_come_with_or_without_a_channel(shape: tuple[int,
 def test_a_large_batch_equals_its_images(raw: tuple[int, int], size: tuple[int, int]) -> None:
     """A batch larger than is resized at once gives the frames of its images, at any ratio."""
     spec = FrameSpec(height=size[0], width=size[1], crop=(1, 0, 0, 3))
-    few = 70 // (1 + raw[0] // 200)
-    noise = image(few, raw[0] + 1, raw[1] + 3, 3)
+    n_images = 70 // (1 + raw[0] // 200)
+    noise = image(n_images, raw[0] + 1, raw[1] + 3, 3)
     for batch in (noise, np.where(noise > 127, np.uint8(255), np.uint8(0))):
         right = np.stack([spec.apply(one) for one in batch])
         assert np.array_equal(spec.apply_batch(batch), right)

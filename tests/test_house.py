@@ -375,13 +375,13 @@ def test_public_names() -> None:
 def test_scripts_and_agents_are_imported_by_nobody() -> None:
     """No file imports a script or a recipe by name: scripts are run, recipes loaded by path."""
     closed = {"scripts", "benchmarks", *(path.stem for path in python_files("agents", "scripts"))}
-    found = [
+    wrong = [
         f"{path.relative_to(ROOT)}:{line}: {imported}"
         for path in python_files("rl_vae", "scripts", "agents", "tests")
         for line, imported in imports(path)
         if imported.split(".")[0] in closed
     ]
-    assert not found, "\n".join(found)
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_wheel_holds_rl_vae_only(tmp_path: Path) -> None:
@@ -396,7 +396,9 @@ def test_the_wheel_holds_rl_vae_only(tmp_path: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"rl_vae"}
     assert "rl_vae/py.typed" in names
     assert {path.relative_to(ROOT).as_posix() for path in python_files("rl_vae")} <= names
-    assert {"rl_vae/analysis/report/explorer.js", "rl_vae/analysis/report/style.css"} <= names
+    data = [path for kind in ("*.j2", "*.js", "*.css") for path in (ROOT / "rl_vae").rglob(kind)]
+    assert data and {path.relative_to(ROOT).as_posix() for path in data} <= names
+    assert "rl_vae/agents/recipes/ppo.py" in names
 
 
 def test_no_tracked_file_names_a_path_of_one_machine() -> None:
@@ -413,14 +415,14 @@ def test_no_tracked_file_names_a_path_of_one_machine() -> None:
     # Written in pieces, so that this file does not name them.
     places = "|".join(["work/", "opt/wheels", "opt/pypi", "tmp/venv"])
     pattern = re.compile(rf"(?<![\w.~*}}-])/(?:{places})".encode())
-    found = [
+    wrong = [
         f"{name}: {match.group().decode()}"
         for name in listed.split("\0")
         if name and (ROOT / name).is_file()
         for match in [pattern.search((ROOT / name).read_bytes())]
         if match
     ]
-    assert not found, "\n".join(found)
+    assert not wrong, "\n".join(wrong)
 
 
 def test_constraints_are_exact() -> None:
@@ -439,8 +441,8 @@ def test_constraints_are_exact() -> None:
         asker, extra, requirement = waiting.pop()
         if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
-        found = distribution(requirement.name)
-        version = found.version.split("+")[0]
+        installed = distribution(requirement.name)
+        version = installed.version.split("+")[0]
         name = canonicalize_name(requirement.name)
         assert pinned.get(name) == version, f"{name} {version}, wanted by {asker}"
         assert requirement.specifier.contains(version, prereleases=True), (
@@ -449,5 +451,5 @@ def test_constraints_are_exact() -> None:
         for part in ("", *requirement.extras):
             if (name, part) not in seen:
                 seen.add((name, part))
-                waiting += [(name, part, Requirement(line)) for line in found.requires or ()]
+                waiting += [(name, part, Requirement(line)) for line in installed.requires or ()]
     assert set(pinned) - {name for name, _ in seen} == set()

@@ -45,13 +45,22 @@ def test_from_frames_to_figures(
     main(["collect", env_id, "--out", f"{at}/data", *collect])
     train = ["--steps", "4", "--batch-size", "16", "--latent-dim", "8"]
     main(["train-vae", f"{at}/data", "--out", f"{at}/model", *train])
-    few = ["--evaluations", "1", "--evaluation-episodes", "2", "--n-envs", "2"]
+    evaluations = ["--evaluations", "1", "--evaluation-episodes", "2", "--n-envs", "2"]
     recipe = at / "tiny.py"
     recipe.write_text(
         "import rl_vae\nRECIPE = rl_vae.Recipe('PPO', total_steps=1, stack=2, actions=1,"
         " hyperparameters={'n_steps': 32, 'batch_size': 32, 'n_epochs': 1})\n"
     )
-    agent = ["--encoder", f"{at}/model", "--agent", f"{recipe}", "--steps", "128", *few, *common]
+    agent = [
+        "--encoder",
+        f"{at}/model",
+        "--agent",
+        f"{recipe}",
+        "--steps",
+        "128",
+        *evaluations,
+        *common,
+    ]
     main(["train-agent", env_id, "--out", f"{at}/agent", *agent])
     shown = ["--video", f"{at}/film.mp4", "--json", f"{at}/figures.json"]
     main(["evaluate", f"{at}/agent", "--episodes", "2", *shown])

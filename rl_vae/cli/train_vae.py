@@ -53,7 +53,7 @@ class TrainVAE(Command):
                 name = value
             elif flag.startswith("--objective="):
                 name = flag.partition("=")[2]
-        objective = objective_from(name)
+        objective: Any = objective_from(name)  # every objective is a dataclass
         defaults = {field.name: getattr(objective, field.name) for field in fields(objective)}
         namespace = {
             "__annotations__": {

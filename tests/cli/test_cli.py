@@ -413,9 +413,9 @@ def test_the_whole_way_by_commands(tmp_path: Path, capfd: pytest.CaptureFixture[
         " hyperparameters={'n_steps': 32, 'batch_size': 32})\n"
     )
     options = ["--agent", str(recipe), "--steps", "64", "--n-envs", "1", "--frame-skip", "2"]
-    few = ["--evaluations", "1", "--evaluation-episodes", "2"]
+    evaluations = ["--evaluations", "1", "--evaluation-episodes", "2"]
     command = ["train-agent", LINE, "--encoder", at / "model", "--out", at / "agent"]
-    assert run(*command, *options, *few) == 0
+    assert run(*command, *options, *evaluations) == 0
     out, err = capfd.readouterr()
     assert "PPO, 64 decisions, 128 environment steps" in out
     assert out.count("engine gymnasium: ") == 1

@@ -35,12 +35,12 @@ FIGURES = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A demo's folder and, beside it, what it printed and its figures."""
     at = tmp_path_factory.mktemp("demo")
     recipe = load_recipe("ppo_car_racing")
-    few = {"n_steps": 32, "batch_size": 32, "n_epochs": 1}
-    hyperparameters = {**recipe.hyperparameters, **few}
+    short = {"n_steps": 32, "batch_size": 32, "n_epochs": 1}
+    hyperparameters = {**recipe.hyperparameters, **short}
     recipe = replace(recipe, total_steps=128, n_envs=2, hyperparameters=hyperparameters)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
@@ -59,9 +59,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield at
 
 
-def test_the_demo_leaves_all_that_it_made(made: Path) -> None:
+def test_the_demo_leaves_all_that_it_made(demo_folder: Path) -> None:
     """Dataset, encoder and agent of a demo can be opened; its pictures and films are there."""
-    out = made / "run"
+    out = demo_folder / "run"
     assert len(FrameDataset.open(out / "data")) == 128
     assert Encoder.load(out / "vae").latent_dim == 32
     agent = Agent.load(out / "agent")
@@ -70,9 +70,9 @@ def test_the_demo_leaves_all_that_it_made(made: Path) -> None:
         assert (out / name).stat().st_size > 100, name
 
 
-def test_the_figures_of_the_demo(made: Path) -> None:
+def test_the_figures_of_the_demo(demo_folder: Path) -> None:
     """result.json holds every figure that was promised, finite, in order; --json holds the same."""
-    content = json.loads((made / "run" / "result.json").read_bytes())
+    content = json.loads((demo_folder / "run" / "result.json").read_bytes())
     assert set(content) == {"figures", "seeds", "machine", "versions"}
     figures = content["figures"]
     assert set(figures) >= FIGURES
@@ -81,7 +81,7 @@ def test_the_figures_of_the_demo(made: Path) -> None:
     parts = [figures[f"seconds_{part}"] for part in ("collect", "vae", "agent")]
     assert min(parts) > 0 and sum(parts) < figures["seconds_total"]
     assert content["seeds"] == [3]
-    assert json.loads((made / "figures.json").read_bytes())["figures"] == figures
+    assert json.loads((demo_folder / "figures.json").read_bytes())["figures"] == figures
 
 
 class Links(HTMLParser):
@@ -101,15 +101,15 @@ class Links(HTMLParser):
         self.text += data
 
 
-def test_the_page_shows_files_that_exist(made: Path) -> None:
+def test_the_page_shows_files_that_exist(demo_folder: Path) -> None:
     """Every src, href and poster of index.html is a file beside it that can be shown."""
     page = Links()
-    page.feed((made / "run" / "index.html").read_text("utf-8"))
+    page.feed((demo_folder / "run" / "index.html").read_text("utf-8"))
     assert {"video", "img", "table", "h1"} <= set(page.tags)
     assert len(page.files) >= 5
     for name in page.files:
-        path = (made / "run" / name).resolve()
-        assert path.is_relative_to((made / "run").resolve()), name
+        path = (demo_folder / "run" / name).resolve()
+        assert path.is_relative_to((demo_folder / "run").resolve()), name
         if path.suffix == ".mp4":
             video = cv2.VideoCapture(str(path))
             assert video.read()[0], name
@@ -119,26 +119,26 @@ def test_the_page_shows_files_that_exist(made: Path) -> None:
             assert image is not None and image.std() > 0, name
 
 
-def test_the_page_tells_the_figures(made: Path) -> None:
+def test_the_page_tells_the_figures(demo_folder: Path) -> None:
     """index.html shows the mean return, its interval and what a random policy gets."""
     page = Links()
-    page.feed((made / "run" / "index.html").read_text("utf-8"))
-    figures = json.loads((made / "run" / "result.json").read_bytes())["figures"]
+    page.feed((demo_folder / "run" / "index.html").read_text("utf-8"))
+    figures = json.loads((demo_folder / "run" / "result.json").read_bytes())["figures"]
     for name in ("mean_return", "ci_low", "ci_high", "random_return"):
         assert f"{figures[name]:,.0f}" in page.text
     assert "nan" not in page.text and DRIVE in page.text
 
 
-def test_the_demo_prints_each_step(made: Path) -> None:
+def test_the_demo_prints_each_step(demo_folder: Path) -> None:
     """The demo prints its four steps, both policies with their intervals, and where the page is."""
-    printed = (made / "printed.txt").read_text()
+    printed = (demo_folder / "printed.txt").read_text()
     places = [printed.index(f"{step}/4") for step in (1, 2, 3, 4)]
     assert places == sorted(places)
     assert printed.count("95 % interval") == 2 and "random" in printed
-    assert str(made / "run" / "index.html") in printed
+    assert str(demo_folder / "run" / "index.html") in printed
 
 
-def test_an_interrupted_demo_goes_on(made: Path, tmp_path: Path) -> None:
+def test_an_interrupted_demo_goes_on(demo_folder: Path, tmp_path: Path) -> None:
     """Where run.json says that a demo was interrupted, other settings are refused, not the folder;
     the seconds of steps that were done count once."""
     strict_json.write_json(tmp_path / "run.json", {"seed": 3, "engine": "envpool"})
@@ -151,13 +151,13 @@ def test_an_interrupted_demo_goes_on(made: Path, tmp_path: Path) -> None:
     assert again.total >= first
 
 
-def test_a_folder_that_is_not_free_is_refused(made: Path) -> None:
+def test_a_folder_that_is_not_free_is_refused(demo_folder: Path) -> None:
     """A demo into the folder of another one is a ConfigError that says how to go on."""
-    before = sorted((made / "run").rglob("*"))
+    before = sorted((demo_folder / "run").rglob("*"))
     with pytest.raises(ConfigError) as caught:
-        run_demo(made / "run")
+        run_demo(demo_folder / "run")
     assert caught.value.expected and caught.value.got and caught.value.remedy
-    assert sorted((made / "run").rglob("*")) == before
+    assert sorted((demo_folder / "run").rglob("*")) == before
 
 
 @pytest.mark.parametrize("arguments", [{"seed": -1}, {"seed": 1000}, {"engine": "unreal"}], ids=str)

@@ -60,8 +60,8 @@ def test_envpool_lanes_equal_the_bare_pool(frame_skip: int) -> None:
     age = [0, 0, 0]
     ends = 0
     for actions in car_actions(steps, 3):
-        images, rewards, terminated, truncated, finals, *_ = envs.step(actions)
-        last = iter(finals)
+        images, rewards, terminated, truncated, final_images, *_ = envs.step(actions)
+        last = iter(final_images)
         for index in range(3):
             total, term, trunc = np.float32(0), False, False
             for _ in range(frame_skip):
@@ -91,15 +91,15 @@ def test_an_envpool_lane_ends_alone() -> None:
     ended = 0
     for _ in range(110):
         before = images
-        images, _, terminated, truncated, finals, *_ = envs.step(wild)
+        images, _, terminated, truncated, final_images, *_ = envs.step(wild)
         single = alone.step(wild[1:]).images
         assert np.array_equal(images[1], single[0])
         assert not terminated[1] and not truncated[1]
         if terminated[0]:
             ended += 1
-            assert len(finals) == 1
-            assert not np.array_equal(finals[0], images[0])
-            assert not np.array_equal(finals[0], before[0])
+            assert len(final_images) == 1
+            assert not np.array_equal(final_images[0], images[0])
+            assert not np.array_equal(final_images[0], before[0])
     assert ended
 
 
