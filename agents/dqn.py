@@ -1,4 +1,4 @@
-"""DQN for discrete actions: replays its experience, as SAC does."""
+"""DQN for Discrete actions, with a replay buffer."""
 
 from rl_vae import Recipe
 

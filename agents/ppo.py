@@ -1,4 +1,4 @@
-"""PPO for any environment, continuous or discrete: where to start."""
+"""PPO for any environment and any action space: the recipe to start with."""
 
 from rl_vae import Recipe
 

@@ -1,13 +1,13 @@
-r"""CartPole-v1 from its rendered picture, by PPO.
+r"""PPO for CartPole-v1 from its rendered image.
 
     rl-vae collect CartPole-v1 --out data/cartpole --frames 6000
     rl-vae train-vae data/cartpole --out models/cartpole --steps 1000
     rl-vae train-agent CartPole-v1 --encoder models/cartpole --out agents/cartpole \
         --agent ppo_cartpole
 
-One picture shows where cart and pole are, not how they move: four codes do. No skip, for four
-steps are long for a pole. A short horizon (gamma 0.98), because every step is worth the same. It
-reached 500 of 500 with seeds 0, 1 and 2 (RESULTS.md).
+One image shows positions but no velocities; four codes contain both. There is no frame skip,
+because the pole falls within a few steps. The horizon is short (gamma 0.98), because every step
+has the same reward. Seeds 0, 1 and 2 reached 500 of 500 (RESULTS.md).
 """
 
 from rl_vae import Recipe

@@ -1,15 +1,16 @@
-"""ALE/Pong-v5 by PPO.
+"""PPO for ALE/Pong-v5.
 
     rl-vae collect ALE/Pong-v5 --out data/pong --crop 34 16 0 0
     rl-vae train-vae data/pong --out models/pong --moving-weight 100 --steps 4000
     rl-vae train-agent ALE/Pong-v5 --encoder models/pong --out agents/pong --agent ppo_pong
 
-The field alone, without score and frame. The ball is one or two pixels of 4,096: without weights
-on what moves a VAE leaves it out, and nothing can be learned from a code without a ball. Atari
-holds each action for four frames by itself, so no skip here; four codes show which way the ball
-flies. Many environments and few passes over each rollout: emulating is cheap (4,500 decisions a
-second and core), and points are rare. Seeds 0, 1 and 2 scored 0.6, 12.3, 7.1 over 20 games each;
-seed 0 went on, its VAE refreshed, for as many decisions again and scored 13.6 (RESULTS.md).
+The crop keeps the field without score and border. The ball is one or two of 4,096 pixels: without
+a larger weight on moving pixels a VAE does not encode it, and the agent learns nothing. Atari
+repeats each action for four frames itself, so there is no frame skip here. Four codes contain the
+direction of the ball. Emulation is fast (4,500 decisions per second and core) and rewards are rare,
+so there are many environments and few epochs per rollout. Seeds 0, 1 and 2 scored 0.6, 12.3 and 7.1
+over 20 games each; seed 0 with a refreshed VAE, trained for as many decisions again, scored 13.6
+(RESULTS.md).
 """
 
 from rl_vae import Recipe

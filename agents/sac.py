@@ -1,4 +1,4 @@
-"""SAC for continuous actions: fewer environment steps than PPO, more computing for each."""
+"""SAC for Box actions: fewer environment steps than PPO, more computation per step."""
 
 from rl_vae import Recipe
 

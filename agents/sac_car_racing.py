@@ -1,13 +1,14 @@
-"""CarRacing-v3 by SAC: the same view and pedals as ppo_car_racing, experience replayed.
+"""SAC for CarRacing-v3, with the observations and the pedal axis of ppo_car_racing.
 
     rl-vae collect CarRacing-v3 --out data/car --crop 0 12 0 0 --bias 0 -0.3 -1.2
     rl-vae train-vae data/car --out models/car
     rl-vae train-agent CarRacing-v3 --encoder models/car --out agents/car --agent sac_car_racing
 
-One update for every two decisions: a decision of four steps costs more than an update of networks
-this small, and codes make a replay buffer of 60,000 cheap. The squashed Gaussian has no dead zone
-at its ends, and its temperature, begun low, shrinks the noise by itself. Seeds 0, 1 and 2 scored
-574, 539 and 731 on 20 of Gymnasium's tracks: ppo_car_racing is sooner there (RESULTS.md).
+There is one update per two decisions: a decision of four steps takes longer than an update of such
+small networks. A replay buffer of 60,000 codes needs little memory. The squashed Gaussian has no
+dead zone at the ends of its range, and its temperature, which starts low, reduces the noise. Seeds
+0, 1 and 2 scored 574, 539 and 731 on 20 Gymnasium tracks; ppo_car_racing is faster there
+(RESULTS.md).
 """
 
 from rl_vae import ActionMap, Recipe

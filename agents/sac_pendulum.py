@@ -1,15 +1,15 @@
-r"""Pendulum-v1 from its rendered picture, by SAC.
+r"""SAC for Pendulum-v1 from its rendered image.
 
     rl-vae collect Pendulum-v1 --out data/pendulum --frames 4000
     rl-vae train-vae data/pendulum --out models/pendulum --steps 1000
     rl-vae train-agent Pendulum-v1 --encoder models/pendulum --out agents/pendulum \
         --agent sac_pendulum
 
-A torque is held for two steps: drawing is what costs, 500 pictures a second, and a tenth of a
-second is short for a pendulum. Three codes show speed; the last torque is what drew the arrow in
-the picture. SAC, because an update of these small networks is cheap beside a picture: as many
-updates as decisions. Rewards go down to -16 a step, so they are scaled. Seeds 0, 1 and 2 reached
--150, -149 and -149 (RESULTS.md).
+A torque is repeated for two steps (0.1 seconds): rendering takes most of the time, 500 images per
+second. Three codes contain the angular velocity; the past torque is the one that the arrow in the
+image shows. An update of these small networks takes less time than an image, so there are as many
+updates as decisions. Rewards reach -16 per step, so they are scaled. Seeds 0, 1 and 2 reached -150,
+-149 and -149 (RESULTS.md).
 """
 
 from rl_vae import Recipe
