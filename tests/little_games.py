@@ -160,7 +160,7 @@ gym.register(
 
 @functools.cache
 def folder() -> Path:
-    """Where what is made once is kept, until the tests end."""
+    """Folder of models and agents that several tests share; deleted when the tests end."""
     path = Path(tempfile.mkdtemp(prefix="little-games-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
@@ -202,7 +202,7 @@ def encoder_digest() -> str:
 
 @functools.cache
 def agent(algorithm: str) -> Path:
-    """A trained agent; nobody may change its folder."""
+    """Folder of a trained agent; read only."""
     from rl_vae.agents.train import train_agent
 
     path = folder() / algorithm

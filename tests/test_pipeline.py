@@ -1,4 +1,4 @@
-"""The whole pipeline, as a user runs it, on environments that others made."""
+"""The complete pipeline by its commands, on environments of other packages."""
 
 import json
 import os
@@ -92,7 +92,7 @@ def test_from_frames_to_figures(
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "MiniGrid-Empty-8x8-v0"])
 def test_the_simulators_state_is_recorded(env_id: str, tmp_path: Path) -> None:
-    """Where the simulator's state is known, its factors stand beside the frames and move."""
+    """If the simulator's state is known, its factors are stored with the frames and change."""
     pytest.importorskip(ENVIRONMENTS[env_id][0])
     main(["collect", env_id, "--out", f"{tmp_path}/data", "--frames", "64", "--workers", "1"])
     factors = FrameDataset.open(tmp_path / "data").factors

@@ -1,4 +1,4 @@
-"""Agents on disk: read strictly, without running anything, and acting as SB3's own."""
+"""Agents on disk: strict reading without running code, and the same actions as SB3's load."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_an_agent_says_what_it_was_trained_with(algorithm: str) -> None:
 
 @pytest.mark.parametrize("zip_content", [None, b"not a zip"])
 def test_agent_zip_is_never_opened(copy: Path, zip_content: bytes | None) -> None:
-    """An agent loads and acts the same where agent.zip is missing or damaged."""
+    """An agent loads and acts the same if agent.zip is missing or damaged."""
     before = Agent.load(copy)
     (copy / "agent.zip").unlink()
     if zip_content is not None:
@@ -121,7 +121,7 @@ def refused(folder: Path, *words: str) -> None:
 
 @pytest.mark.parametrize("name", ["policy.safetensors", "config.json", "encoder/model.safetensors"])
 def test_any_flipped_bit_is_found(copy: Path, name: str) -> None:
-    """A flipped bit anywhere in a file that is read is an FolderError that names the file."""
+    """A flipped bit anywhere in a file that is read is a FolderError."""
     content = (copy / name).read_bytes()
     for where in np.random.default_rng(0).integers(0, 8 * len(content), 25):
         flipped = bytearray(content)
@@ -136,7 +136,7 @@ def test_any_flipped_bit_is_found(copy: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["policy.safetensors", "config.json", "encoder/config.json"])
 @pytest.mark.parametrize("how", ["missing", "empty", "half"])
 def test_a_missing_or_torn_file_is_found(copy: Path, name: str, how: str) -> None:
-    """A file that is missing or torn is an FolderError."""
+    """A file that is missing or torn is a FolderError."""
     content = (copy / name).read_bytes()
     if how == "missing":
         (copy / name).unlink()
@@ -146,7 +146,7 @@ def test_a_missing_or_torn_file_is_found(copy: Path, name: str, how: str) -> Non
 
 
 def test_weights_of_another_shape_are_refused(copy: Path) -> None:
-    """Weights that do not fit the recipe are refused even where every digest is right."""
+    """Weights that do not fit the recipe are refused, even if every digest is right."""
     path = copy / "policy.safetensors"
     weights = safetensors.torch.load_file(path)
     name = next(name for name in weights if name.endswith("weight"))
@@ -243,7 +243,7 @@ def test_an_encoder_elsewhere_is_refused(copy: Path, tmp_path: Path) -> None:
 def test_recipes_that_cost_too_much_or_make_no_policy_are_refused(
     copy: Path, change: dict[str, Any]
 ) -> None:
-    """A stranger's recipe is refused before it takes memory; a class in it is never looked up."""
+    """A recipe that is too expensive is refused before it is built; no class is looked up."""
     recipe = json.loads((copy / "config.json").read_bytes())["recipe"]
     rewrite(copy, recipe={**recipe, **change})
     refused(copy, str(copy))
@@ -292,8 +292,8 @@ def test_settings_out_of_range_are_refused(copy: Path, changes: dict[str, Any]) 
     refused(copy)
 
 
-def test_an_interrupted_training_is_told_from_nothing(tmp_path: Path) -> None:
-    """Where only FOLDER.partial exists, the remedy is to go on with the training."""
+def test_an_interrupted_training_is_distinguished_from_a_missing_agent(tmp_path: Path) -> None:
+    """If only FOLDER.partial exists, the remedy is to continue the training."""
     refused(tmp_path / "agent", "no such folder", "make one")
     (tmp_path / "agent.partial").mkdir()
     refused(tmp_path / "agent", "interrupted", "again")

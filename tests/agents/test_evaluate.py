@@ -1,4 +1,4 @@
-"""Evaluation: intervals by the book, episodes from fixed seeds, films."""
+"""Evaluation over whole episodes from fixed seeds, and films."""
 
 import math
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def going_right(observations: Any, *, deterministic: bool = True) -> Any:
 def test_every_seed_is_played_exactly_once(
     n_envs: int, monkeypatch: pytest.MonkeyPatch, seeds_started: list[list[int]]
 ) -> None:
-    """Episode i is the whole episode that seed i begins, however many run at once."""
+    """Episode i is the complete episode of seed i, for any number of parallel environments."""
     monkeypatch.setattr(evaluation, "MAX_ENVS", n_envs)
     agent = Agent.load(little_games.agent("PPO"))
     monkeypatch.setattr(agent, "predict", going_right)
@@ -151,7 +151,7 @@ def test_an_evaluation_out_of_range_is_refused(arguments: dict[str, Any]) -> Non
         evaluate_random(LINE, **arguments)
 
 
-def test_a_missing_agent_is_told(tmp_path: Path) -> None:
+def test_a_missing_agent_is_an_error(tmp_path: Path) -> None:
     """Evaluating a folder without an agent is an FolderError."""
     with pytest.raises(FolderError, match="no agent"):
         evaluate_agent(tmp_path)
@@ -182,7 +182,7 @@ def test_a_film_can_be_cut() -> None:
 
 
 def test_a_grayscale_game_can_be_trained_evaluated_and_filmed(tmp_path: Path) -> None:
-    """Images without a channel axis go through the whole pipeline, the film included."""
+    """Images without a channel axis work in every step of the pipeline, the film included."""
     from rl_vae.data.collect import collect_frames
     from rl_vae.frames import FrameSpec
     from rl_vae.models.config import VAEConfig

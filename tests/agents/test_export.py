@@ -1,4 +1,4 @@
-"""export_agent: one file that acts as the agent does, where there is no torch."""
+"""export_agent: one file that acts like the agent, without torch."""
 
 import inspect
 import json

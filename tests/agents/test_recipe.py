@@ -1,4 +1,4 @@
-"""Recipes: files that are run, values that are checked and written down."""
+"""Recipes: files that are run, fields that are checked and stored."""
 
 import ast
 import json
@@ -31,7 +31,7 @@ def test_recipes_for_anything_and_for_the_benchmarks_tasks_are_bundled() -> None
 def test_a_bundled_recipe_is_found_by_its_name_and_by_its_path(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bundled recipe is the same by name, by file name, by agents/NAME.py and by whole path."""
+    """A bundled recipe loads by name, by file name, by agents/NAME.py and by its full path."""
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(name)
     assert isinstance(recipe, Recipe)

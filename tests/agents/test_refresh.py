@@ -115,7 +115,7 @@ def test_an_agent_sees_through_it(refreshed: Path, trained: Trained) -> None:
 
 
 def test_an_agent_goes_on(refreshed: Path, tmp_path: Path) -> None:
-    """Training goes on from an agent's weights, in its own name, and only where they fit."""
+    """Training continues from another agent's weights into a new folder, if they fit."""
     start = little_games.agent("PPO")
 
     def train(name: str, recipe: Any, **changes: Any) -> Agent:
@@ -135,7 +135,7 @@ def test_an_agent_goes_on(refreshed: Path, tmp_path: Path) -> None:
 
 
 def test_noise_goes_on_from_where_it_was(refreshed: Path, tmp_path: Path) -> None:
-    """Where a recipe shrinks the noise, an agent that goes on keeps what it ended with."""
+    """If the noise follows a schedule, an agent that is trained further keeps the final noise."""
     recipe = replace(
         PPO,
         final_log_std=-2.0,

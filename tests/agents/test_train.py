@@ -1,4 +1,4 @@
-"""train_agent: what it learns with, what it writes, what it refuses, how it goes on."""
+"""train_agent: its results, its files, what it refuses, and how it is resumed."""
 
 import json
 import os
@@ -178,7 +178,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
 
 
 def test_an_algorithm_and_its_actions_are_named_where_they_do_not_fit(tmp_path: Path) -> None:
-    """The error for SAC on discrete actions says what it expects, what came and what to do."""
+    """The error for SAC with discrete actions has expected, got and remedy."""
     with pytest.raises(ConfigError) as caught:
         train(tmp_path / "agent", SAC, env_id=LINE)
     assert "SAC" in caught.value.what
@@ -364,7 +364,7 @@ def test_a_training_that_stops_before_its_first_checkpoint_begins_anew(tmp_path:
 def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
     call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever file operation of a checkpoint is the last one, a whole checkpoint is taken up."""
+    """After a failure in any file operation of a checkpoint, a complete checkpoint is restored."""
     done = 0
 
     def counted(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -402,7 +402,7 @@ def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
     assert left == (160 if call == 8 else 180)  # the eighth tidies up: the new one is in place
 
 
-def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
     """A checkpoint with one flipped bit is an FolderError, not a training from the beginning."""
     interrupt(tmp_path / "agent", DQN, after=190)
     for name in ("model.bin", "buffer.safetensors", "state.json"):
@@ -523,7 +523,7 @@ def test_the_same_seed_gives_the_same_training(algorithm: str, tmp_path: Path) -
 
 
 def test_evaluations_during_training_do_not_change_it(tmp_path: Path) -> None:
-    """An agent that was looked at while it trained is the agent that was not."""
+    """Evaluations during training do not change the trained agent."""
     looked_at = train(tmp_path / "a", PPO, evaluations=2, evaluation_episodes=3)
     alone = train(tmp_path / "b", PPO)
     assert Agent.load(looked_at.path).digest == Agent.load(alone.path).digest
@@ -563,7 +563,7 @@ def test_training_and_evaluation_share_no_seed(
 
 
 def test_the_noise_and_the_learning_rate_end_where_they_were_asked_to(tmp_path: Path) -> None:
-    """Both fall from their start to their end, also where the last rollout passes the end."""
+    """Both fall from start to end, also if the last rollout exceeds the number of steps."""
     seen: list[tuple[float, float]] = []
     update = TrainingCallback._on_rollout_start
 
