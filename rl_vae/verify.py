@@ -94,7 +94,7 @@ def verify_folder(path: str | Path, *, progress: bool = True) -> Verification:
     findings = list(checks.findings)
     findings += _run_in_threads(checks.file_checks, n_bytes, path.name, progress)
     for check in checks.network_checks:
-        # These checks read all files of a folder: they fail again on files that are findings already.
+        # These checks read all files of a folder, so they fail again on files that are findings.
         known = [str(finding.path) for finding in findings]
         findings += [new for new in _run(check) if not any(name in new.damage for name in known)]
     findings.sort(key=lambda finding: finding.path)
