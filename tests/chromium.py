@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-FOUND = shutil.which("chromium") or shutil.which("google-chrome")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -124,7 +124,7 @@ class Browser:
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
     """A new browser with an empty profile folder."""
-    assert FOUND is not None
+    assert CHROMIUM is not None
     ends_of_pipes = [*os.pipe(), *os.pipe()]
     # The browser expects its ends of the pipes as descriptors 3 and 4.
     read_commands, commands, answers, write_answers = (
@@ -135,7 +135,7 @@ def browser(profile: Path) -> Iterator[Browser]:
     ends = f"exec 3<&{read_commands} 4>&{write_answers}; "
     arguments = [*FLAGS, f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(
-        ["bash", "-c", ends + 'exec "$0" "$@"', FOUND, *arguments],
+        ["bash", "-c", ends + 'exec "$0" "$@"', CHROMIUM, *arguments],
         pass_fds=(read_commands, write_answers),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

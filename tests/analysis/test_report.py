@@ -31,7 +31,7 @@ from rl_vae.wrappers.history import History
 
 EVIL = """</script><script>x=1</script><!--<img src=x onerror="boom()">&amp;'"""
 needs_chromium = pytest.mark.skipif(
-    chromium.FOUND is None, reason="Chromium is not installed: apt-get install chromium"
+    chromium.CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"
 )
 
 
@@ -282,7 +282,7 @@ def test_names_stay_text(opened: chromium.Browser) -> None:
     assert opened.run('document.querySelectorAll("img[src=x], main b").length') == 0
     assert opened.run("typeof x") == "undefined"
     assert opened.run('document.querySelectorAll("script").length') == 2
-    texts = opened.run('[...document.querySelectorAll("th")].map((cell) => cell.textContent)')
+    texts = opened.run('[...document.querySelectorAll("th")].map((entry) => entry.textContent)')
     assert EVIL in texts
     names = opened.run('[...document.querySelectorAll("option")].map((one) => one.textContent)')
     assert any(name.startswith("<b>&'\"<!--") for name in names)
@@ -297,7 +297,7 @@ def test_every_chart_has_its_numbers(opened: chromium.Browser) -> None:
             figure.querySelectorAll("details td").length])"""
     )
     assert len(figures) >= 5
-    assert all(label and cells for label, cells in figures)
+    assert all(label and entries for label, entries in figures)
 
 
 def test_the_page_is_one_small_file(report: page.Report) -> None:
@@ -407,9 +407,9 @@ def comparison(tmp_path: Path) -> Path:
     strict_json.write_json(path / "comparison.json", summary)
     for system in systems:
         for seed in (0, 1):
-            cell = {"system": system, "training_curve": [[0, seed], [10, seed + 2.0]]}
+            run = {"system": system, "training_curve": [[0, seed], [10, seed + 2.0]]}
             strict_json.write_json(
-                path / "runs" / f"{system}-seed{seed}.json", {**cell, "curve": []}
+                path / "runs" / f"{system}-seed{seed}.json", {**run, "curve": []}
             )
     return path
 
