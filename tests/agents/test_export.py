@@ -185,8 +185,10 @@ def test_a_file_says_what_it_is(agents: dict[str, Path], encoder: Encoder) -> No
     )
     assert json.loads(facts["action_space"]) == {
         "kind": "Box",
-        "low": [-1.0, -1.0],
-        "high": [1.0, 1.0],
+        "low": -1.0,
+        "high": 1.0,
+        "shape": [2],
+        "dtype": "float32",
     }
     assert facts["frame_skip"] == "1" and "numpy" in json.loads(facts["versions"])
     content = (folder / "agent.onnx").read_bytes()
@@ -199,10 +201,10 @@ def test_the_command_replaces_an_earlier_export(
 ) -> None:
     """`rl-vae export AGENT --out FILE` puts the agent in an older export's place, whole, as the
     function does, and says so."""
-    from rl_vae.cli import commands as cli
+    from rl_vae.cli import main
 
     out = Path(shutil.copy(agents["SAC"] / "agent.onnx", tmp_path))
-    cli.main(["export", str(agents["DQN"]), "--out", str(out)])
+    main(["export", str(agents["DQN"]), "--out", str(out)])
     assert out.read_bytes() == (agents["DQN"] / "agent.onnx").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["agent.onnx"]
     assert capsys.readouterr().out.startswith(f"{out}: ")

@@ -97,7 +97,7 @@ def test_a_resumed_one_equals_an_uninterrupted_one(
 
 def test_another_kind_of_model_is_refused(dataset: FrameDataset, tmp_path: Path) -> None:
     """Other settings than the parent's, or frames of another kind, are refused beforehand."""
-    with refused(ConfigError, "latent_dim=9"):
+    with refused(ConfigError, "'latent_dim': 9"):
         go_on(tmp_path / "model", vae_config=VAEConfig(latent_dim=9))
     with refused(ConfigError, "width=48"):
         train_vae(dataset, tmp_path / "model", start=little_games.model(), progress=False)
@@ -127,7 +127,7 @@ def test_an_agent_goes_on(refreshed: Path, tmp_path: Path) -> None:
     weights = train("still", still, start=start).weights()
     for name, value in Agent.load(start).weights().items():
         torch.testing.assert_close(weights[name], value, atol=1e-6, rtol=0)
-    with refused(FolderError, "holds another agent"):
+    with refused(FolderError, "contains another agent"):
         train("still", still)
     with refused(ConfigError, "networks"):
         train("wider", replace(PPO, stack=3), start=start)
