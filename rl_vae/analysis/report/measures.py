@@ -25,7 +25,7 @@ from rl_vae.training.evaluate import ACTIVE_UNIT
 HELD_OUT = 0.3
 """Share of the episodes that are measured if the models were not trained on this dataset."""
 MAX_FITTED, MAX_MEASURED = 2000, 2000
-"""Largest numbers of frames that metrics are fitted on and measured on."""
+"""Largest numbers of frames in `MeasuredFrames.fit` and `MeasuredFrames.test`."""
 
 DISENTANGLEMENT = {
     "total_correlation": (
@@ -79,9 +79,9 @@ class MeasuredFrames(NamedTuple):
     """Frames of whole episodes, on which all models are measured."""
 
     fit: NDArray[np.int64]
-    """Indices of the frames that predictors are fitted on."""
+    """Indices of other frames, on which only the disentanglement is measured as well."""
     test: NDArray[np.int64]
-    """Indices of the frames that are measured."""
+    """Indices of the frames on which everything is measured."""
     source: str
     """Where the measured frames come from, in words."""
 
@@ -100,7 +100,7 @@ def choose_frames(encoders: Sequence[Encoder], dataset: FrameDataset, seed: int)
     splits = {(train.get("held_out"), train.get("seed")) for train in trainings}
     if len(dataset.episodes) < 2:
         fit = test = np.arange(len(dataset))
-        source = "of the only episode, which is fitted as well"
+        source = "of the only episode"
     elif len(trainings) == len(encoders) and len(splits) == 1 and None not in min(splits):
         split = dataset.split(*splits.pop())
         fit, test, source = split.train, split.held_out, "of episodes that training held out"

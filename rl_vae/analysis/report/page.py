@@ -114,10 +114,11 @@ def _sections(
         f"with the engine {frames.header.engine}."
     )
     metrics = (
-        f"Measured on {len(chosen.test):,} frames ({chosen.source}). Predictors are fitted on "
-        f"{len(chosen.fit):,} frames of other episodes. Intervals: 95 %. For rate, distortion and "
-        "error they are over episodes. For the other measures they are over frames as if frames "
-        "were independent, which makes them too narrow."
+        f"Rate, distortion, error and active latents: measured on {len(chosen.test):,} frames "
+        f"({chosen.source}). Other measures: on these frames and {len(chosen.fit):,} others; DCI, "
+        "SAP and explicitness are fitted on one half of the episodes and measured on the other. "
+        "Intervals: 95 %, over episodes for rate, distortion and error. For the other measures "
+        "they are over frames as if frames were independent, which makes them too narrow."
     )
     sections = [
         model_sections.overview(models, overview),
