@@ -88,9 +88,9 @@ def alarms(agent: Agent, streams: int) -> dict[str, float]:
     }
     figures: dict[str, float] = {"streams": streams}
     print(f"{'stream':10} {'warned':>8} {'outliers':>8}")
-    for name, frames in kinds.items():
+    for name, seen_frames in kinds.items():
         shares, warned = [], 0
-        for stream in frames.reshape(streams, -1, *frames.shape[1:]):
+        for stream in np.split(seen_frames, streams):
             monitor = DriftMonitor(encoder)
             with warnings.catch_warnings(record=True) as given:
                 warnings.simplefilter("always")

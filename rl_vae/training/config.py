@@ -32,8 +32,9 @@ class TrainConfig:
     """Number of updates, instead of epochs."""
     batch_size: Annotated[int, Range(low=2)] = 64
     """Number of frames in one update. Under torchrun: in one update of each process."""
-    learning_rate: Annotated[float, Range(above=0)] = 1e-3
-    """Highest learning rate of Adam. It falls linearly to 0 over the second half of the updates."""
+    learning_rate: Annotated[float, Range(above=0)] | None = None
+    """Largest learning rate of Adam; it falls to 0 over the second half of the updates. None:
+    0.001, or 0.0003 if the training starts from the weights of a model."""
     lr_warm_up: Annotated[float, Range(low=0, high=0.5)] = 0.05
     """Share of the updates over which the learning rate rises from 0. Sprites, small white shapes
     on black, need about 500 updates of warm-up; with fewer the posterior collapses."""
@@ -67,6 +68,11 @@ class TrainConfig:
                 got=f"epochs={self.epochs}, steps={self.steps}",
                 remedy="leave one of the two out",
             )
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The largest learning rate; the default is that of a training from random weights."""
+        return 1e-3 if self.learning_rate is None else self.learning_rate
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""

@@ -127,7 +127,7 @@ def _adam(module: nn.Module, config: TrainConfig, **more: Any) -> torch.optim.Ad
     """Adam for the weights of a module; on a GPU a CUDA graph can capture its steps."""
     on_gpu = next(module.parameters()).is_cuda
     return torch.optim.Adam(
-        module.parameters(), lr=config.learning_rate, fused=True, capturable=on_gpu, **more
+        module.parameters(), lr=config.peak_learning_rate, fused=True, capturable=on_gpu, **more
     )
 
 

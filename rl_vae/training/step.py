@@ -126,7 +126,7 @@ class TrainStep:
     def learning_rate(self, step: int) -> float:
         """Learning rate of an update: linear rise, constant, linear fall to 0 from the middle."""
         rise = (step + 1) / max(1.0, self.config.lr_warm_up * self.total_steps)
-        return self.config.learning_rate * min(1.0, rise, 2 * (1 - step / self.total_steps))
+        return self.config.peak_learning_rate * min(1.0, rise, 2 * (1 - step / self.total_steps))
 
     def schedule(self, step: int) -> float:
         """The scheduled number of the objective, such as beta during its warm-up."""

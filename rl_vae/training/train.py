@@ -17,6 +17,10 @@ from rl_vae.training.loop import VAETraining
 from rl_vae.training.result import Trained, describe_run, read_finished
 
 
+RATE_FROM_MODEL = 3e-4
+"""Default learning rate of a training that starts from a model: codes change less."""
+
+
 def train_vae(
     dataset: FrameDataset,
     out: str | Path,
@@ -68,6 +72,8 @@ def train_vae(
         objective: Any = config.objective
         if hasattr(objective, "warm_up"):  # the model uses its code already
             config = replace(config, objective=replace(objective, warm_up=0.0))
+        if config.learning_rate is None:
+            config = replace(config, learning_rate=RATE_FROM_MODEL)
     vae_config = vae_config or VAEConfig()
     config.objective.check_latent_dim(vae_config.latent_dim)
     check_device(config.device)
