@@ -109,6 +109,18 @@ def moving_weights(x: Tensor, median_frame: Tensor, moving_weight: float) -> Ten
     Returns:
         (B, 1, H, W).
     """
-    moved = ((x - median_frame).abs() > MOVED_THRESHOLD).any(dim=1, keepdim=True)  # (B, 1, H, W)
-    weights = 1 + (moving_weight - 1) * moved.to(x.dtype)
+    weights = 1 + (moving_weight - 1) * moving_pixels(x, median_frame).to(x.dtype)
     return weights / weights.mean(dim=(2, 3), keepdim=True)
+
+
+def moving_pixels(x: Tensor, median_frame: Tensor) -> Tensor:
+    """Whether a pixel moves: if any channel differs by more than 8 / 255 from its median.
+
+    Args:
+        x: (B, C, H, W) in [0, 1].
+        median_frame: (C, H, W) in [0, 1].
+
+    Returns:
+        (B, 1, H, W) bool.
+    """
+    return ((x - median_frame).abs() > MOVED_THRESHOLD).any(dim=1, keepdim=True)

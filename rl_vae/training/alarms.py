@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
 from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import Objective
+from rl_vae.training.config import TrainConfig
 from rl_vae.training.evaluate import HeldOut, beta_norm
 
 USUAL_BETA_NORM = (1e-6, 1.0)
@@ -17,8 +19,18 @@ USUAL_BETA_NORM = (1e-6, 1.0)
 MAX_BETA = 1000.0
 """Largest beta without an alarm: four times the largest of Higgins et al. 2017 (250, table 1)."""
 
-COLLAPSE_SHARE, COLLAPSE_UPDATES = 0.25, 100
-"""Share of the updates, and number of updates, before which an empty code raises no alarm."""
+FIRST_UPDATES = 20
+"""Number of updates before which a model raises no alarm."""
+
+SETTLED_SHARE, SETTLED_UPDATES = 0.25, 100
+"""Share of the updates, and number of updates, after which a measure shows what the model learns.
+The end of a shorter training counts, too."""
+
+LOST_SHARE = 0.5
+"""Share of the positions of moving pixels that are lost, from which there is an alarm."""
+
+LOWEST_PEAK = 8
+"""Highest byte of the frames, below which there is an alarm: frames are divided by 255."""
 
 COLLAPSE_CURES = {
     "beta": "lower beta",
@@ -34,7 +46,7 @@ class Alarm(NamedTuple):
     """A sign that a training goes wrong."""
 
     name: str
-    """"beta_norm", "collapse" or "not_finite"."""
+    """"beta_norm", "collapse", "dark_frames", "lost_objects" or "not_finite"."""
     what: str
     """Description of the problem."""
     cure: str
@@ -42,6 +54,53 @@ class Alarm(NamedTuple):
 
     def __str__(self) -> str:
         return f"ALARM {self.name}: {self.what} Cure: {self.cure}."
+
+
+MODEL_ALARMS = ("collapse", "lost_objects")
+"""Alarms about a model, not about its training: only those of the last epoch stay."""
+
+
+def check_epoch(
+    vae: FrameModel,
+    config: TrainConfig,
+    held_out: HeldOut,
+    *,
+    step: int,
+    total_steps: int,
+    skipped: int,
+    peak: int,
+) -> list[Alarm]:
+    """Alarms of an epoch.
+
+    Args:
+        vae: The model.
+        config: Settings of the training.
+        held_out: Measures after the epoch.
+        step: Number of finished updates.
+        total_steps: Number of updates of the whole training.
+        skipped: Number of updates of the epoch that were skipped.
+        peak: Highest byte of the training frames.
+    """
+    return [
+        *check_beta(config.objective, vae),
+        *check_dark(peak),
+        *check_collapse(held_out, config, vae.config.likelihood, step, total_steps),
+        *check_lost_objects(held_out, config, step, total_steps),
+        *check_skipped(skipped),
+    ]
+
+
+def last_alarms(epochs: Sequence[Sequence[Alarm]]) -> tuple[Alarm, ...]:
+    """Alarms of a whole training, each once.
+
+    An alarm about the model that a later epoch did not repeat is left out: the model has recovered.
+
+    Args:
+        epochs: Alarms of each epoch.
+    """
+    last = {alarm.name for alarm in epochs[-1]}
+    alarms = {alarm.name: alarm for epoch in epochs for alarm in epoch}
+    return tuple(a for a in alarms.values() if a.name in last or a.name not in MODEL_ALARMS)
 
 
 def check_beta(objective: Objective, vae: FrameModel) -> list[Alarm]:
@@ -69,19 +128,24 @@ def check_beta(objective: Objective, vae: FrameModel) -> list[Alarm]:
 
 
 def check_collapse(
-    held_out: HeldOut, objective: Objective, likelihood: str, step: int, total_steps: int
+    held_out: HeldOut, config: TrainConfig, likelihood: str, step: int, total_steps: int
 ) -> list[Alarm]:
-    """Raise an alarm if no latent is active after a quarter of the updates.
+    """Raise an alarm if no latent is active.
+
+    The weight of the KL only rises during a training, so a code that is empty after the first epoch
+    is reported then. An objective without such a weight, such as `Capacity`, may keep the code
+    empty at first on purpose: its code is judged after a quarter of the updates.
 
     Args:
         held_out: Measures after the last update.
-        objective: The loss; the cure names settings that this objective has.
+        config: Settings of the training; the cure names settings that its objective has.
         likelihood: Likelihood of the model.
         step: Number of finished updates.
         total_steps: Number of updates of the whole training.
     """
-    settled = step >= COLLAPSE_UPDATES and step >= COLLAPSE_SHARE * total_steps
-    if held_out.active_units or not settled:
+    objective = config.objective
+    early = objective.max_kl_weight() > 0 and step >= FIRST_UPDATES
+    if held_out.active_units or not (early or _settled(step, total_steps)):
         return []
     cures = [cure for name, cure in COLLAPSE_CURES.items() if hasattr(objective, name)]
     gaussian = "take" if likelihood == "gaussian" else "take likelihood='gaussian' with"
@@ -89,11 +153,62 @@ def check_collapse(
     return [
         Alarm(
             "collapse",
-            f"none of {len(held_out.kl_per_dimension)} latents is active (KL {held_out.rate:.2g} "
-            "nats): every frame has the same code.",
+            f"none of {len(held_out.kl_per_dimension)} latents is active after {step} updates (KL "
+            f"{held_out.rate:.2g} nats): every frame has the same code.",
             ", or ".join(cures),
         )
     ]
+
+
+def check_lost_objects(
+    held_out: HeldOut, config: TrainConfig, step: int, total_steps: int
+) -> list[Alarm]:
+    """Raise an alarm if most of what moves is not reconstructed.
+
+    Args:
+        held_out: Measures after the last update.
+        config: Settings of the training.
+        step: Number of finished updates.
+        total_steps: Number of updates of the whole training.
+    """
+    lost = held_out.lost_share
+    if lost is None or lost <= LOST_SHARE or not _settled(step, total_steps):
+        return []
+    weight = config.moving_weight
+    raised = f"moving_weight above {weight:g}" if weight > 1 else "moving_weight=20 or more"
+    return [
+        Alarm(
+            "lost_objects",
+            f"at {lost:.0%} of the positions where pixels move, the reconstruction is hardly "
+            "better than a still picture (the median frame): moving objects are missing from the "
+            "code.",
+            f"train with {raised} (--moving-weight), or make more updates",
+        )
+    ]
+
+
+def check_dark(peak: int) -> list[Alarm]:
+    """Raise an alarm if all frames are almost black.
+
+    Args:
+        peak: Highest byte of the training frames.
+    """
+    if peak >= LOWEST_PEAK:
+        return []
+    return [
+        Alarm(
+            "dark_frames",
+            f"the highest byte of the frames is {peak} of 255, so they are black to the network: "
+            "perhaps their values range from 0 to 1, not from 0 to 255.",
+            "collect the frames again with value_range=(0, 1), or with the range that they have",
+        )
+    ]
+
+
+def _settled(step: int, total_steps: int) -> bool:
+    """Whether a measure after `step` updates shows what the model learns."""
+    long = step >= SETTLED_UPDATES and step >= SETTLED_SHARE * total_steps
+    return long or step >= max(total_steps, FIRST_UPDATES)
 
 
 def check_skipped(skipped: int) -> list[Alarm]:

@@ -19,6 +19,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import LossInputs, Objective
 from rl_vae.objectives.likelihoods import bits_per_dimension, log_normaliser
+from rl_vae.training.moving_errors import NOT_MEASURED, MovingErrors
 from rl_vae.training.step import PassOutput, StepInputs, run_pass
 
 ACTIVE_UNIT = 0.01
@@ -49,6 +50,14 @@ class HeldOut(NamedTuple):
     """Number of latents whose mean has a variance above 0.01 over the frames."""
     kl_per_dimension: tuple[float, ...]
     """KL of each latent."""
+    moving_mse: float | None
+    """`mse` on the pixels that move: those that differ from the median frame. None if no pixel
+    moves, or no median frame was given."""
+    median_frame_mse: float | None
+    """The same of the median frame as the reconstruction of every frame."""
+    lost_share: float | None
+    """Share of the positions of moving pixels at which the model's error is at least 0.8 times that
+    of the median frame, 0 to 1."""
     terms: Mapping[str, float]
     """Further terms of the loss, by name."""
 
@@ -79,8 +88,9 @@ def evaluate_vae(
         objective: The loss.
         batch_size: B, the number of frames that a loss is computed of.
         discriminator: Discriminator of the objective, if the objective has one.
-        median_frame: (C, H, W) median in [0, 1], if moving pixels get another weight in the loss.
-        moving_weight: Weight of these pixels.
+        median_frame: (C, H, W) median of the training frames in [0, 1], from which moving pixels
+            differ. None: errors on moving pixels are not measured.
+        moving_weight: Weight of moving pixels in the loss.
         device_frames: (all frames, H, W, C) uint8 of the dataset on the VAE's device. None: frames
             are read from the dataset.
     """
@@ -88,6 +98,8 @@ def evaluate_vae(
     sums: dict[str, Tensor] = {}  # on the device until the end, so that nothing waits for a GPU
     kl = torch.zeros(vae.config.latent_dim, dtype=torch.float64, device=device)
     means, step = [], frames_at_once(vae, batch_size)
+    weighted = median_frame is not None and moving_weight > 1
+    moving = None if median_frame is None else MovingErrors(median_frame)
     with torch.no_grad(), vae.evaluation_mode():
         for start in range(0, n, step):
             # Encode and decode
@@ -110,7 +122,9 @@ def evaluate_vae(
             )
 
             # Measure each frame, and each batch's loss
-            measures = _measure_frames(vae, x, output, weighted=median_frame is not None)
+            measures = _measure_frames(vae, x, output, weighted=weighted)
+            if moving is not None:
+                moving.add(x, measures.errors)
             parts = zip(
                 _batches(output.loss_inputs, batch_size),
                 _batches(measures, batch_size),
@@ -130,6 +144,7 @@ def evaluate_vae(
         (kl / n).tolist(),
         int((variances > ACTIVE_UNIT).sum()),
         math.prod(vae.shape),
+        NOT_MEASURED if moving is None else moving.measures(),
         deterministic=objective.deterministic,
     )
 
@@ -197,6 +212,7 @@ def _summarise(
     kl: list[float],
     active_units: int,
     values: int,
+    moving: Mapping[str, float | None],
     *,
     deterministic: bool,
 ) -> HeldOut:
@@ -213,5 +229,6 @@ def _summarise(
         mse=means["mse"],
         active_units=active_units,
         kl_per_dimension=tuple(kl),
+        **moving,
         terms={name: value for name, value in means.items() if name not in named},
     )

@@ -24,7 +24,7 @@ from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import ModelFolder
 from rl_vae.system import described_folder, locks, strict_json
 from rl_vae.system.progress import progress_bar
-from rl_vae.training.alarms import Alarm, AlarmPrinter, check_beta, check_collapse, check_skipped
+from rl_vae.training.alarms import Alarm, AlarmPrinter, check_beta, check_epoch, last_alarms
 from rl_vae.training.batches import BatchReader, shards_in_memory
 from rl_vae.training.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.training.config import TrainConfig
@@ -38,9 +38,10 @@ from rl_vae.training.cuda_graphs import (
 from rl_vae.training.distributed import SINGLE_PROCESS, ProcessGroup
 from rl_vae.training.evaluate import HeldOut, evaluate_vae
 from rl_vae.training.log import TrainingLog, make_record
+from rl_vae.training.moving_errors import measure_still_picture
 from rl_vae.training.result import Trained, describe_run, save_weights, write_model
 from rl_vae.training.state import initial_state
-from rl_vae.training.step import TrainStep, Update, measure_median_frame, not_finite
+from rl_vae.training.step import TrainStep, Update, not_finite
 
 MAX_SKIPPED = 20
 """Number of skipped updates in a row that end a training with an error."""
@@ -161,13 +162,12 @@ class VAETraining:
 
     def end_epoch(self) -> None:
         """Measure the held-out frames, print alarms, and write a record and a checkpoint."""
-        objective, likelihood = self.config.objective, self.vae_config.likelihood
         with self._user_errors():
             held_out = evaluate_vae(
                 self.state.vae,
                 self.dataset,
                 self.split.held_out,
-                objective,
+                self.config.objective,
                 self.config.batch_size,
                 self.state.discriminator,
                 self.step.median_frame,
@@ -178,11 +178,15 @@ class VAETraining:
             if not (math.isfinite(held_out.loss) and finite):
                 raise not_finite(self.state.step, held_out.loss)
             self.state.seconds = time.perf_counter() - self._start
-            alarms = [
-                *check_beta(objective, self.state.vae),
-                *check_collapse(held_out, objective, likelihood, self.state.step, self.total_steps),
-                *check_skipped(len(self._updates) - len(finite)),
-            ]
+            alarms = check_epoch(
+                self.state.vae,
+                self.config,
+                held_out,
+                step=self.state.step,
+                total_steps=self.total_steps,
+                skipped=len(self._updates) - len(finite),
+                peak=self._peak,
+            )
             self._alarms.print(alarms)
             self._save(make_record(self.step, finite, held_out, alarms), held_out)
             self._updates.clear()
@@ -200,9 +204,8 @@ class VAETraining:
             if self.state.discriminator is None:
                 best = min(records, key=lambda record: float(record["loss"]))
             held_out = HeldOut.of(best)
-            alarms = {a["name"]: Alarm(**a) for record in records for a in record["alarms"]}
-            seconds = self.state.seconds
-            result = Trained(self.out, held_out, self.total_steps, seconds, tuple(alarms.values()))
+            alarms = last_alarms([[Alarm(**a) for a in record["alarms"]] for record in records])
+            result = Trained(self.out, held_out, self.total_steps, self.state.seconds, alarms)
             if self.group.is_main_process:
                 write_model(self.partial, result, self.dataset, self.split, self.step, self.run)
             self.group.wait()
@@ -226,9 +229,8 @@ class VAETraining:
         )
         load_checkpoint(self.partial, self.state)
         self.group.share_gradients(self.state.vae)
-        median_frame = None
-        if config.moving_weight > 1:
-            median_frame = measure_median_frame(self.dataset, train).to(self.state.vae.device)
+        median_frame, self._peak = measure_still_picture(self.dataset, train)
+        median_frame = median_frame.to(self.state.vae.device)
         self.step = TrainStep(self.state, config, len(train), median_frame, self.group)
 
     def _open_readers(self) -> None:

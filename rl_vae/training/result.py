@@ -48,7 +48,8 @@ class Trained(NamedTuple):
     seconds: float
     """Training time, without interruptions."""
     alarms: tuple[Alarm, ...]
-    """Alarms that were raised, each once."""
+    """Alarms that were raised, each once. An alarm about the model is left out if the model has
+    recovered by the last epoch."""
 
 
 def describe_run(

@@ -8,12 +8,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import TrainingError
 from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import LossInputs
@@ -23,9 +20,6 @@ from rl_vae.training.config import TrainConfig
 from rl_vae.training.distributed import SINGLE_PROCESS, ProcessGroup
 from rl_vae.training.precision import FLOAT32, Precision, choose_precision
 from rl_vae.training.state import TrainState
-
-MEDIAN_FRAMES = 256
-"""Largest number of training frames that the median frame is computed from."""
 
 
 class Update(NamedTuple):
@@ -78,8 +72,8 @@ def run_pass(
         inputs: The batch and its noise.
         n_frames: Number of frames that the batch is drawn from.
         precision: Number format of the networks; the losses are float32 in any case.
-        median_frame: (C, H, W) median in [0, 1], if moving pixels get another weight.
-        moving_weight: Weight of these pixels.
+        median_frame: (C, H, W) median in [0, 1]; needed only if moving_weight is above 1.
+        moving_weight: Weight of moving pixels.
     """
     x, shown, noise = inputs
     with precision.autocast(x.device):
@@ -87,7 +81,7 @@ def run_pass(
         z = posterior.mu if noise is None else vae.reparameterise(posterior, noise)  # (B, Z)
         logits = vae.decode_logits(z)
     weights = None
-    if median_frame is not None:
+    if median_frame is not None and moving_weight > 1:
         weights = moving_weights(x, median_frame, moving_weight)  # (B, 1, H, W)
     distortion = vae.distortion(logits, x, weights)
     kl = kl_per_dimension(posterior.mu, posterior.logvar)
@@ -104,7 +98,7 @@ class TrainStep:
         state: State of the training; every update changes it.
         config: Settings of the training. batch_size counts the frames of all processes.
         n_frames: Number of training frames.
-        median_frame: (C, H, W) median in [0, 1], if moving pixels get another weight.
+        median_frame: (C, H, W) median in [0, 1]; needed only if config.moving_weight is above 1.
         group: The processes that train together.
     """
 
@@ -202,19 +196,6 @@ class TrainStep:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-
-
-def measure_median_frame(dataset: FrameDataset, train: NDArray[np.int64]) -> Tensor:
-    """Compute the median frame (C, H, W) in [0, 1] over training frames.
-
-    Args:
-        dataset: The frames.
-        train: (N,) indices of the training frames.
-    """
-    n = min(len(train), MEDIAN_FRAMES)
-    chosen = train[np.linspace(0, len(train) - 1, n).astype(np.int64)]
-    median = np.median(dataset.frames(chosen), axis=0).round().astype(np.uint8)
-    return FrameModel.to_input(torch.from_numpy(median)[None])[0]
 
 
 def not_finite(step: int, loss: float) -> TrainingError:

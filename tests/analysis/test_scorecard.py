@@ -23,7 +23,7 @@ def make_card(score: Callable[[str, str], BootstrapEstimate], name: str = "rewar
     """A scorecard with one target, and scores by probe and code."""
     errors = {code: estimate(9.0, 8.0, 10.0) for code in ("median_frame", "vae", *CODES[2:])}
     return Scorecard(
-        held_out=HeldOut(5.0, 3.0, 2.0, None, None, 0.1, 2, (1.0, 2.0), {}),
+        held_out=HeldOut(5.0, 3.0, 2.0, None, None, 0.1, 2, (1.0, 2.0), None, None, None, {}),
         latents=4,
         stack=2,
         train=(100, 10),

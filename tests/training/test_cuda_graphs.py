@@ -49,10 +49,11 @@ from rl_vae.training.cuda_graphs import (
     copy_to_device,
 )
 from rl_vae.training.evaluate import HeldOut, evaluate_vae
+from rl_vae.training.moving_errors import measure_still_picture
 from rl_vae.training.precision import Precision, choose_precision
 from rl_vae.training.result import Trained
 from rl_vae.training.state import TrainState, initial_state
-from rl_vae.training.step import TrainStep, Update, measure_median_frame
+from rl_vae.training.step import TrainStep, Update
 
 BATCH = 16
 SHORT = TrainConfig(epochs=3, batch_size=48)
@@ -89,7 +90,7 @@ class Begun:
         split = dataset.split(config.held_out, config.seed)
         self.dataset, self.config = dataset, config
         self.state = initial_state(vae_config, config, dataset, split.train)
-        median = measure_median_frame(dataset, split.train) if config.moving_weight > 1 else None
+        median = measure_still_picture(dataset, split.train).median_frame
         self.step = TrainStep(self.state, config, len(split.train), median)
         self.reader = BatchReader(dataset, split.train, config)
 
