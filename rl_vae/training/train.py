@@ -16,7 +16,6 @@ from rl_vae.training.distributed import init_process_group
 from rl_vae.training.loop import VAETraining
 from rl_vae.training.result import Trained, describe_run, read_finished
 
-
 RATE_FROM_MODEL = 3e-4
 """Default learning rate of a training that starts from a model: codes change less."""
 
