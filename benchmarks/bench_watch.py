@@ -29,7 +29,7 @@ from rl_vae.data.policies import CollectionPolicy, Correlated
 from rl_vae.envs.make import make_env
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.statistics import score_frames
+from rl_vae.models.scores import score_frames
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 from rl_vae.wrappers.drift import EVERY, WINDOW, DriftMonitor, DriftWarning

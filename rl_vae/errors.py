@@ -6,6 +6,7 @@
     ├── EnvironmentFault   an environment cannot be opened, or failed while it ran
     ├── DatasetError       a folder of frames is missing, damaged, incomplete or in use
     ├── FolderError        a model or agent folder is missing, damaged or of another kind
+    ├── MissingPackageError  a package cannot be imported (also an ImportError)
     └── TrainingError      training cannot start or cannot go on
 
 Each says what was wrong, what was expected, what came and what to do about it, and keeps the
@@ -91,6 +92,50 @@ class FolderError(RlVaeError):
             expected=expected,
             got=got,
             remedy="copy the whole folder again, or make it again",
+        )
+
+
+_INSTALL = {
+    "Box2D": "pip install 'rl-vae[box2d]'",
+    "PIL": "pip install pillow",
+    "ale_py": "pip install 'rl-vae[atari]'",
+    "cv2": "pip install opencv-python, or opencv-python-headless if libGL is missing",
+    "envpool": "pip install 'rl-vae[envpool]'",
+    "minigrid": "pip install 'rl-vae[minigrid]'",
+    "onnx_ir": "pip install onnx-ir",
+    "pygame": "pip install 'rl-vae[classic-control]'",
+    "rl_zoo3": "pip install 'rl-vae[zoo]'",
+    "sklearn": "pip install scikit-learn",
+    "stable_baselines3": "pip install stable-baselines3",
+}
+"""Command that installs a module, if the module does not have the name of its package."""
+
+
+class MissingPackageError(RlVaeError, ImportError):
+    """A package that is needed cannot be imported."""
+
+    @classmethod
+    def of(cls, error: ImportError, purpose: str) -> MissingPackageError:
+        """The error for an import that failed.
+
+        Args:
+            error: The exception of the import.
+            purpose: What needs the package, as the beginning of a sentence.
+        """
+        name = (error.name or "").partition(".")[0] or "a package"
+        install = _INSTALL.get(name, f"pip install {name}")
+        if "libGL" in str(error) or "libgthread" in str(error):  # OpenCV's wheel without its system
+            name = "cv2"
+            install = (
+                "pip uninstall opencv-python && pip install opencv-python-headless, which gives "
+                "equal frames; or install libGL and glib, for example with apt-get install libgl1 "
+                "libglib2.0-0"
+            )
+        return cls(
+            f"{purpose} needs {name}, which cannot be imported.",
+            expected=f"an installed {name} that Python can load",
+            got=f"{type(error).__name__}: {error}",
+            remedy=install,
         )
 
 

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import cv2
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.errors import ConfigError, ObservationError
+from rl_vae.errors import ConfigError, MissingPackageError, ObservationError
+
+try:
+    import cv2
+except ImportError as error:
+    raise MissingPackageError.of(error, "rl_vae") from error
 
 MIN_SIZE = 28
 """Smallest frame height and width, in pixels, that the networks support."""

@@ -23,7 +23,7 @@ from rl_vae.agents.algorithms import make_policy_only
 from rl_vae.agents.recipe import Recipe
 from rl_vae.errors import FolderError, TrainingError
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.folder import match_weights
+from rl_vae.models.weights import check_weights, weight_types_of
 from rl_vae.system import described_folder, files, hashing, strict_json
 
 FORMAT = 1
@@ -144,7 +144,7 @@ def read_policy(
     except Exception as error:  # SB3 and torch raise various exceptions
         expected = "a recipe from which a policy can be made"
         raise FolderError.damaged(path / "config.json", expected, error) from error
-    match_weights(file, weights, model.policy.state_dict())
+    check_weights(file, content, weight_types_of(model.policy.state_dict()))
     model.policy.load_state_dict(weights)
     model.policy.set_training_mode(False)
     return model

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.statistics import LEVELS, Scores, score_frames
+from rl_vae.models.scores import score_frames
+from rl_vae.models.statistics import LEVELS, Scores
 
 
 class Anomalies(NamedTuple):

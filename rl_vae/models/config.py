@@ -14,7 +14,7 @@ from rl_vae.models.networks import (
     check_network,
     network_name,
 )
-from rl_vae.objectives.likelihoods import Likelihood
+from rl_vae.objectives.likelihood_names import Likelihood
 
 MIN_SIGMA = 1 / 255
 """A learned sigma stays above this value: pixels have a resolution of 1 / 255."""

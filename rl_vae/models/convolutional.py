@@ -10,80 +10,50 @@ Shape letters: B batch, C channels, H W frame, Z latents, h w feature maps.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from rl_vae.models.conv_layers import ConvLayers, feature_maps, grid_side
 from rl_vae.models.network import Network
 from rl_vae.models.upsampling import Upsampling
 
 
-class Conv(NamedTuple):
-    """Settings of one convolution or transposed convolution."""
-
-    channels: int
-    """Number of output channels; 0 in a decoder's last layer: those of the frame."""
-    kernel: int
-    """Side of the kernel, in pixels."""
-    stride: int
-    """Stride, in pixels."""
-    padding: int
-    """Padding at each side, in pixels."""
-
-
 @final
-@dataclass(frozen=True)
 class ConvNetwork(Network):
-    """Layers of a convolutional encoder and of its decoder.
+    """Built-in network of given layers."""
 
-    Without convolutions the linear layers map pixels to latents and back.
-    """
-
-    encoder: tuple[Conv, ...]
-    """Convolutions of the encoder."""
-    encoder_hidden: tuple[int, ...]
-    """Widths of the linear layers between the feature maps and the latents."""
-    decoder_hidden: tuple[int, ...]
-    """Widths of the linear layers between the latents and the feature maps."""
-    decoder_start: int
-    """Number of channels of the grid from which the decoder starts."""
-    decoder: tuple[Conv, ...]
-    """Transposed convolutions of the decoder."""
-    centred: bool = False
-    """Whether the network gets and returns the difference from the mean frame."""
+    def __init__(self, layers: ConvLayers) -> None:
+        self.layers, self.centred = layers, layers.centred
 
     def build_encoder(self, frame_shape: tuple[int, int, int], latent_dim: int) -> ConvEncoder:
         """Encoder: (B, C, H, W) in [0, 1] -> (B, 2 Z)."""
-        return ConvEncoder(self, frame_shape, latent_dim)
+        return ConvEncoder(self.layers, frame_shape, latent_dim)
 
     def build_decoder(self, frame_shape: tuple[int, int, int], latent_dim: int) -> ConvDecoder:
         """Decoder: (B, Z) -> (B, C, H, W) logits."""
-        return ConvDecoder(self, frame_shape, latent_dim)
+        return ConvDecoder(self.layers, frame_shape, latent_dim)
 
 
 class ConvEncoder(nn.Module):
     """(B, C, H, W) in [0, 1] -> (B, 2 Z): parameters of a diagonal Gaussian."""
 
-    def __init__(self, network: ConvNetwork, shape: tuple[int, int, int], latent_dim: int) -> None:
+    def __init__(self, layers: ConvLayers, shape: tuple[int, int, int], latent_dim: int) -> None:
         super().__init__()
-        height, width, channels = shape
-        min_side = _min_input(network.encoder)
-        self.pad = (_pad(width, min_side), _pad(height, min_side))
-        size = [height + sum(self.pad[1]), width + sum(self.pad[0])]
-        layers: list[nn.Module] = []
-        for conv in network.encoder:
-            layers += [
+        channels = shape[2]
+        self.pad, maps = feature_maps(layers, shape)
+        modules: list[nn.Module] = []
+        for conv in layers.encoder:
+            modules += [
                 nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, conv.padding),
                 nn.ReLU(),
             ]
             channels = conv.channels
-            size = [(side + 2 * conv.padding - conv.kernel) // conv.stride + 1 for side in size]
-        self.maps = nn.Sequential(*layers, nn.Flatten())
-        features = channels * size[0] * size[1]
-        self.head = _mlp([features, *network.encoder_hidden, 2 * latent_dim])
+        self.maps = nn.Sequential(*modules, nn.Flatten())
+        self.head = _mlp([math.prod(maps), *layers.encoder_hidden, 2 * latent_dim])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 2 Z)."""
@@ -97,24 +67,24 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """(B, Z) -> (B, C, H, W): logits of the pixels."""
 
-    def __init__(self, network: ConvNetwork, shape: tuple[int, int, int], latent_dim: int) -> None:
+    def __init__(self, layers: ConvLayers, shape: tuple[int, int, int], latent_dim: int) -> None:
         super().__init__()
         self.height, self.width, channels = shape
-        self.grid = (_grid(network.decoder, self.height), _grid(network.decoder, self.width))
-        self.start = network.decoder_start or channels
+        self.grid = (grid_side(layers.decoder, self.height), grid_side(layers.decoder, self.width))
+        self.start = layers.decoder_start or channels
         units = self.start * self.grid[0] * self.grid[1]
-        self.tail = _mlp([latent_dim, *network.decoder_hidden, units])
-        self.tail_relu = bool(network.decoder_hidden and network.decoder)
-        layers: list[nn.Module] = []
+        self.tail = _mlp([latent_dim, *layers.decoder_hidden, units])
+        self.tail_relu = bool(layers.decoder_hidden and layers.decoder)
+        modules: list[nn.Module] = []
         before = self.start
-        for conv in network.decoder:
+        for conv in layers.decoder:
             after = conv.channels or channels
-            layers += [
+            modules += [
                 Upsampling(before, after, conv.kernel, conv.stride, conv.padding),
                 nn.ReLU(),
             ]
             before = after
-        self.maps = nn.Sequential(*layers[:-1])
+        self.maps = nn.Sequential(*modules[:-1])
 
     def choose_forms(self, *, bfloat16: bool) -> None:
         """Choose for each layer the form that trains fastest (rl_vae.training.precision)."""
@@ -141,28 +111,3 @@ def _mlp(widths: Sequence[int]) -> nn.Sequential:
     for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-def _min_input(convs: Sequence[Conv]) -> int:
-    """Smallest side of a frame for which every convolution has an output."""
-    side = 1
-    for conv in reversed(convs):
-        side = max((side - 1) * conv.stride + conv.kernel - 2 * conv.padding, 1)
-    return side
-
-
-def _pad(side: int, min_side: int) -> tuple[int, int]:
-    missing = max(0, min_side - side)
-    return missing // 2, missing - missing // 2
-
-
-def _grid(convs: Sequence[Conv], side: int) -> int:
-    """Smallest side of a grid whose transposed convolutions cover the side of a frame."""
-    grid = 1
-    while True:
-        out = grid
-        for conv in convs:
-            out = (out - 1) * conv.stride + conv.kernel - 2 * conv.padding
-        if out >= side:
-            return grid
-        grid += 1

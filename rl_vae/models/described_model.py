@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,10 +12,12 @@ from rl_vae.errors import FolderError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.description import ModelDescription
+from rl_vae.models.late_torch import torch_parts
 from rl_vae.models.observation_space import check_observation_space
 from rl_vae.models.statistics import TrainingStatistics
-from rl_vae.objectives.base import Objective
-from rl_vae.objectives.registry import objective_from_dict
+
+if TYPE_CHECKING:
+    from rl_vae.objectives.base import Objective
 
 
 class DescribedModel:
@@ -80,11 +82,13 @@ class DescribedModel:
         Raises:
             FolderError: if the provenance does not describe an objective.
         """
+        parts = torch_parts("An objective")
         try:
-            return objective_from_dict(self.provenance["train"]["objective"])
+            objective: Objective = parts.objective_from_dict(self.provenance["train"]["objective"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             path = self.path / "config.json"
             raise FolderError.damaged(path, "the objective of the training", error) from error
+        return objective
 
     def check_space(self, space: gym.Space[Any]) -> None:
         """Raise ObservationError unless a space holds the raw observations of this encoder."""

@@ -13,20 +13,22 @@ digest                SHA-256 of the other fields
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.statistics import TrainingStatistics
-from rl_vae.models.vae import VAE
+from rl_vae.models.weights import (
+    WeightType,
+    built_in_weights,
+    parse_weight_type,
+    weight_types_of,
+)
 from rl_vae.system import described_folder, hashing
 
 FORMAT = 1
@@ -77,20 +79,17 @@ class ModelDescription(NamedTuple):
     digest: str
     """SHA-256 of what determines the latents: FrameSpec, VAEConfig, weights, a user's graphs."""
 
-    def weight_shapes(self) -> dict[str, Tensor]:
-        """Tensors without values, by name: the weights that the model must have."""
+    def weight_types(self) -> dict[str, WeightType]:
+        """Types and shapes of the weights that the model must have, by name."""
         if self.vae_config.has_own_network:
-            return {name: _empty(value) for name, value in self.tensors.items()}
-        with torch.device("meta"):
-            return VAE(self.vae_config, self.spec.shape).state_dict()
+            return {name: parse_weight_type(value) for name, value in self.tensors.items()}
+        return built_in_weights(self.vae_config, self.spec.shape)
 
 
-def describe_tensors(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """JSON values for `ModelDescription.tensors`."""
-    return {
-        name: [str(value.dtype).removeprefix("torch."), list(value.shape)]
-        for name, value in weights.items()
-    }
+def describe_tensors(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON values for `ModelDescription.tensors`, of tensors of torch."""
+    types = weight_types_of(weights)
+    return {name: [value.dtype, list(value.shape)] for name, value in types.items()}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -128,7 +127,7 @@ def read_model_description(path: str | Path) -> ModelDescription:
             raise TypeError(f"files {str(digests)[:80]}, tensors {str(tensors)[:80]}")
         if bool(tensors) != vae_config.has_own_network:
             raise ValueError(f"{len(tensors)} tensors for the network {vae_config.network_name}")
-        if sum(_empty(value).numel() for value in tensors.values()) > MAX_VALUES:
+        if sum(parse_weight_type(value).size for value in tensors.values()) > MAX_VALUES:
             raise ValueError(f"more than {MAX_VALUES:,} weights")
     except (
         ConfigError,
@@ -158,17 +157,3 @@ def read_model_description(path: str | Path) -> ModelDescription:
         files=digests,
         digest=hashing.digest(identity),
     )
-
-
-def _empty(description: Any) -> Tensor:
-    """A tensor without values, of [type, shape].
-
-    Raises:
-        TypeError, ValueError, RuntimeError: if the description is not that of a tensor.
-    """
-    name, shape = description
-    dtype = getattr(torch, name) if isinstance(name, str) else None
-    sizes = isinstance(shape, list) and all(type(side) is int and side >= 0 for side in shape)
-    if not isinstance(dtype, torch.dtype) or not sizes or math.prod(shape) > MAX_VALUES:
-        raise ValueError(f"tensor {str(description)[:80]}")
-    return torch.empty(shape, dtype=dtype, device="meta")

@@ -1,5 +1,7 @@
 """Encoder: a trained model in use, with ONNX Runtime on the CPU or with torch on a GPU.
 
+Encoding with ONNX Runtime needs no torch; decoding does.
+
 Shape letters: N images, h w raw size, H W C frame, Z latents.
 """
 
@@ -8,24 +10,25 @@ from __future__ import annotations
 import multiprocessing
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rl_vae.constraints import Range, check_value
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
-from rl_vae.models.described_model import DescribedModel
+from rl_vae.models.decoding import DecodingModel
 from rl_vae.models.description import ModelDescription, read_model_description
-from rl_vae.models.device import check_device
 from rl_vae.models.folder import ModelFolder, read_model
-from rl_vae.models.frame_model import FrameModel
-from rl_vae.models.networks import find_network
-from rl_vae.models.onnx_vae import OnnxVAE
+from rl_vae.models.late_torch import torch_parts
+from rl_vae.models.networks import check_buildable
 from rl_vae.models.runtime import OnnxRuntime, decoder_ports, encoder_ports
-from rl_vae.models.vae import VAE, learned_sigma
+from rl_vae.system.process_settings import default_threads
+
+if TYPE_CHECKING:
+    from rl_vae.models.frame_model import FrameModel
+    from rl_vae.models.vae import VAE
 
 Runtime = Literal["auto", "onnx", "torch"]
 
@@ -47,7 +50,7 @@ class Gaussians(NamedTuple):
     """Natural logarithms of the variances."""
 
 
-class Encoder(DescribedModel):
+class Encoder(DecodingModel):
     """Encodes frames to mean latents. It never changes and draws no random numbers.
 
     Make one with `Encoder.load(path)`. A pickled encoder holds only the path: the copy reads the
@@ -88,7 +91,8 @@ class Encoder(DescribedModel):
             path: Folder that `train_vae` wrote.
             device: "cpu", or a torch device such as "cuda".
             runtime: "auto" uses ONNX Runtime on the CPU and torch elsewhere.
-            threads: Number of threads of ONNX Runtime; None: torch's number. They never spin.
+            threads: Number of threads of ONNX Runtime; None: that of torch if it is
+                loaded, else OMP_NUM_THREADS or the number of cores. They never spin.
             lazy: Whether only config.json is read now, and the rest at the first use.
 
         Raises:
@@ -98,7 +102,8 @@ class Encoder(DescribedModel):
         """
         check_value("runtime", runtime, Runtime, "auto")
         check_value("threads", threads, Annotated[int, Range(low=1)] | None)
-        check_device(device)
+        if device != "cpu":
+            torch_parts("A device other than the CPU").check_device(device)
         if runtime == "auto":
             runtime = "onnx" if device == "cpu" else "torch"
         if runtime == "onnx" and device != "cpu":
@@ -112,7 +117,7 @@ class Encoder(DescribedModel):
             read_model_description(path),
             device=device,
             runtime=runtime,
-            threads=threads or torch.get_num_threads(),
+            threads=threads or default_threads(),
         )
         if runtime == "torch":
             encoder.check_built_in()
@@ -145,8 +150,8 @@ class Encoder(DescribedModel):
             ConfigError: if the network is a user's: the folder holds no code.
         """
         self.check_built_in()
-        assert isinstance(self.vae, VAE)
-        return self.vae
+        vae: Any = self.vae
+        return cast("VAE", vae)
 
     def encode(self, frames: UInt8Array) -> NDArray[np.float32]:
         """Mean latents of frames of the FrameSpec: (N, H, W, C) uint8 -> (N, Z).
@@ -172,61 +177,6 @@ class Encoder(DescribedModel):
         """
         return self.encode(self.spec.apply_batch(observations))
 
-    def decode(self, mu: NDArray[np.float32]) -> UInt8Array:
-        """Decode latents: (N, Z) -> (N, H, W, C) uint8.
-
-        Raises:
-            ConfigError: if the latents have another shape.
-        """
-        codes = np.asarray(mu, np.float32)
-        if codes.ndim != 2 or codes.shape[1] != self.latent_dim:
-            raise ConfigError(
-                "The latents do not fit this encoder.",
-                expected=f"shape (N, {self.latent_dim})",
-                got=f"shape {codes.shape}",
-                remedy="decode latents of this encoder's encode, without stack or actions",
-            )
-        return self.vae.decode_frames(torch.from_numpy(codes))
-
-    def reconstruct(self, frames: UInt8Array) -> UInt8Array:
-        """Encode and decode frames, (N, H, W, C) uint8 both."""
-        return self.decode(self.encode(frames))
-
-    def sample(self, n: int, *, seed: int = 0) -> UInt8Array:
-        """Decode samples of the prior: (n, H, W, C) uint8.
-
-        An autoencoder without a prior decodes samples of N(0, 1), which may show little.
-
-        Raises:
-            ConfigError: if the objective is a user's with a prior other than N(0, 1).
-        """
-        z = self.objective.sample_prior(n, self.latent_dim, torch.Generator().manual_seed(seed))
-        return self.vae.decode_frames(z)
-
-    def interpolate(
-        self, first: UInt8Array, last: UInt8Array, steps: int = 9, *, spherical: bool = False
-    ) -> UInt8Array:
-        """Frames (steps, H, W, C) between two frames (H, W, C), as `FrameModel.interpolate`."""
-        ends = torch.from_numpy(self.encode(np.stack([first, last])))  # (2, Z)
-        return self.vae.interpolate(ends[0], ends[1], steps, spherical=spherical)
-
-    def traverse(
-        self, frame: UInt8Array, latent: int, steps: int = 9, *, reach: float = 2.5
-    ) -> UInt8Array:
-        """Decode a frame's latents while one latent changes: (steps, H, W, C) uint8.
-
-        Args:
-            frame: (H, W, C) uint8.
-            latent: Index of the latent that changes.
-            steps: Number of frames.
-            reach: The latent goes from its mean minus `reach` standard deviations to its mean plus
-                as many, both over the training frames.
-        """
-        codes = np.repeat(self.encode(frame[None]), steps, axis=0)  # (steps, Z)
-        mean, std = self.statistics.latent_mean[latent], self.statistics.latent_std[latent]
-        codes[:, latent] = mean + std * np.linspace(-reach, reach, steps)
-        return self.decode(codes)
-
     def _encode(self, frames: UInt8Array, names: tuple[str, ...]) -> list[NDArray[np.float32]]:
         """The named outputs, each (N, Z)."""
         self.check_frames(frames)
@@ -249,7 +199,7 @@ class Encoder(DescribedModel):
 
     def _enter_process(self) -> None:
         """Check that the encoder may work in a process that got it from another process."""
-        if torch.device(self.device).type != "cpu":
+        if str(self.device).partition(":")[0] != "cpu":
             raise ConfigError(
                 "An encoder on a GPU was passed to another process.",
                 expected="its use in the process that loaded it",
@@ -262,7 +212,7 @@ class Encoder(DescribedModel):
     def check_built_in(self) -> None:
         """Raise ConfigError if the network is a user's, so that there are no torch modules."""
         if self.vae_config.has_own_network:
-            find_network(self.vae_config.network)
+            check_buildable(self.vae_config.network)
 
     def _read(self) -> ModelFolder:
         """Content of the model folder; FolderError if it changed since config.json was read."""
@@ -278,17 +228,21 @@ class Encoder(DescribedModel):
             self._folder = folder
         return self._folder
 
-    def _onnx_vae(self) -> OnnxVAE:
+    def _onnx_vae(self) -> FrameModel:
+        parts = torch_parts("Decoding")
         folder, shape = self._read(), self.spec.shape
-        sigma: float | torch.Tensor = folder.vae_config.sigma
+        sigma: Any = folder.vae_config.sigma
         if folder.vae_config.likelihood == "learned_gaussian":
-            sigma = learned_sigma(folder.weights["log_sigma"])
+            sigma = parts.learned_sigma(folder.weights["log_sigma"])
         decoder = OnnxRuntime(
             self.path / "decoder.onnx",
             lambda: folder.decoder_onnx or b"",
             decoder_ports(shape, self.latent_dim),
         )
-        return OnnxVAE(folder.vae_config, shape, self._graph, decoder, sigma, self._threads)
+        vae: FrameModel = parts.OnnxVAE(
+            folder.vae_config, shape, self._graph, decoder, sigma, self._threads
+        )
+        return vae
 
 
 def _reload(path: str, arguments: dict[str, Any], process: int) -> Encoder:

@@ -6,12 +6,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import load
 
 from rl_vae.errors import FolderError
 from rl_vae.models.card import make_card
 from rl_vae.models.description import read_config, read_model_description
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.folder import export_onnx, parse_weights, read_file, read_model
+from rl_vae.models.folder import check_model_weights, read_file, read_model
+from rl_vae.models.save import export_onnx
 from rl_vae.models.vae import VAE
 from rl_vae.system import files, hashing, locks, strict_json
 from rl_vae.system.integrity import Check, FolderChecks, already_checked, make_finding
@@ -32,7 +34,7 @@ def model_checks(folder: Path) -> FolderChecks:
 
     def check_weights() -> None:
         content = read_file(description, "model.safetensors")
-        parse_weights(description, content)
+        check_model_weights(description, content)
 
     checks.file_checks = [
         Check(folder / "config.json", already_checked, _NO_SALVAGE),
@@ -101,7 +103,7 @@ def repair_model(folder: Path, names: set[str]) -> list[str]:
     try:
         description = read_model_description(folder)
         content = read_file(description, "model.safetensors")
-        weights = parse_weights(description, content)
+        check_model_weights(description, content)
         config = read_config(folder)
         repaired = {"README.md": make_card(config).encode()}
     except (FolderError, KeyError, TypeError, ValueError):  # a config.json of another program
@@ -109,6 +111,7 @@ def repair_model(folder: Path, names: set[str]) -> list[str]:
     if description.vae_config.has_own_network and names != {"README.md"}:
         return []
     if "encoder.onnx" in names:
+        weights = load(content)
         vae = VAE.from_weights(description.vae_config, description.spec.shape, weights).eval()
         repaired["encoder.onnx"] = export_onnx(vae)
     with locks.locked(folder, FolderError):

@@ -1,20 +1,18 @@
-"""Registry of networks: by name, by class, and from a user's file."""
+"""Registry of networks: names, layers of the built-in ones, and checks of a choice."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from rl_vae.errors import ConfigError
-from rl_vae.models.convolutional import Conv, ConvNetwork
+from rl_vae.models.conv_layers import Conv, ConvLayers
 from rl_vae.models.network import Network
-from rl_vae.system.user_code import load_name
 
-NETWORKS: dict[str, Network] = {
+NETWORKS: dict[str, ConvLayers] = {
     # The default. A first layer of 8 x 8 patches leaves a sixteenth of the pixels to the other
     # layers. It is centred on the mean frame: if most of a frame never changes, as in CartPole,
     # the constant part otherwise dominates the loss and the posterior collapses.
-    "patch": ConvNetwork(
+    "patch": ConvLayers(
         (Conv(32, 8, 4, 2), Conv(64, 4, 2, 1), Conv(128, 4, 2, 1)),
         (256,),
         (256,),
@@ -23,7 +21,7 @@ NETWORKS: dict[str, Network] = {
         centred=True,
     ),
     # Ha & Schmidhuber 2018, World Models, appendix A.1.
-    "world_models": ConvNetwork(
+    "world_models": ConvLayers(
         (Conv(32, 4, 2, 0), Conv(64, 4, 2, 0), Conv(128, 4, 2, 0), Conv(256, 4, 2, 0)),
         (),
         (),
@@ -31,7 +29,7 @@ NETWORKS: dict[str, Network] = {
         (Conv(128, 5, 2, 0), Conv(64, 5, 2, 0), Conv(32, 6, 2, 0), Conv(0, 6, 2, 0)),
     ),
     # Burgess et al. 2018, Understanding disentangling in beta-VAE, appendix A.
-    "burgess": ConvNetwork(
+    "burgess": ConvLayers(
         (Conv(32, 4, 2, 1),) * 4,
         (256, 256),
         (256, 256),
@@ -40,12 +38,12 @@ NETWORKS: dict[str, Network] = {
     ),
     # One hidden layer in encoder and decoder, as in Kingma & Welling 2014, appendix C, with ReLUs.
     # On 28 x 28 grayscale frames and with 20 latents it is 784-400-20-400-784.
-    "mlp": ConvNetwork((), (400,), (400,), 0, ()),
+    "mlp": ConvLayers((), (400,), (400,), 0, ()),
     # One matrix in encoder and decoder, centred: PCA is written as this network
     # (rl_vae.training.baselines).
-    "linear": ConvNetwork((), (), (), 0, (), centred=True),
+    "linear": ConvLayers((), (), (), 0, (), centred=True),
 }
-"""Built-in networks by name."""
+"""Layers of the built-in networks by name."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,11 @@ def check_network(choice: NetworkChoice) -> None:
         )
 
 
-def find_network(choice: NetworkChoice) -> Network:
-    """Return the network of a choice; this runs a user's file.
+def check_buildable(choice: NetworkChoice) -> None:
+    """Check that a network can be built as torch modules.
 
     Raises:
-        ConfigError: if the file does not define it, or the choice was read from a model folder.
+        ConfigError: if the choice was read from a model folder, which holds no code.
     """
     if isinstance(choice, StoredNetwork):
         raise ConfigError(
@@ -101,17 +99,3 @@ def find_network(choice: NetworkChoice) -> Network:
             remedy=f"encode on the CPU, which needs no code, or name the file: network="
             f"'FILE.py:{choice.name}'",
         )
-    value: Any = choice
-    if isinstance(choice, str):
-        if choice in NETWORKS:
-            return NETWORKS[choice]
-        file, _, name = choice.rpartition(":")
-        value = load_name(file, name, "a subclass of rl_vae.Network")
-    if not (isinstance(value, type) and issubclass(value, Network)):
-        raise ConfigError(
-            f"{choice} is not a network.",
-            expected="a subclass of rl_vae.Network",
-            got=repr(value),
-            remedy="correct the name or the file",
-        )
-    return value()

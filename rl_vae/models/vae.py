@@ -18,8 +18,8 @@ from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.config import MIN_SIGMA, VAEConfig
 from rl_vae.models.convolutional import ConvEncoder
+from rl_vae.models.find_network import find_network
 from rl_vae.models.frame_model import FrameModel, Posterior
-from rl_vae.models.networks import find_network
 from rl_vae.objectives.divergences import kl_per_dimension
 
 LOGVAR_BOUND = 12.0

@@ -10,13 +10,13 @@ Shape letters: B batch, C H W frame.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Likelihood = Literal["bernoulli", "gaussian", "learned_gaussian"]
+from rl_vae.objectives.likelihood_names import Likelihood
+
 LIKELIHOODS: tuple[Likelihood, ...] = ("bernoulli", "gaussian", "learned_gaussian")
 
 MOVED_THRESHOLD = 8 / 255

@@ -34,3 +34,18 @@ def limit_threads(threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
+
+
+def default_threads() -> int:
+    """Number of threads of a computation: torch's if torch is loaded.
+
+    Otherwise OMP_NUM_THREADS, or the number of cores that this process may use.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    number = os.environ.get("OMP_NUM_THREADS", "")
+    if number.isdecimal() and int(number):
+        return int(number)
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

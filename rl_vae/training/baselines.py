@@ -29,9 +29,10 @@ from rl_vae.frames import UInt8Array
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.convolutional import ConvDecoder, ConvEncoder
 from rl_vae.models.description import read_config
-from rl_vae.models.folder import read_model, save_model
+from rl_vae.models.folder import read_model
 from rl_vae.models.networks import NETWORKS
-from rl_vae.models.statistics import measure_statistics
+from rl_vae.models.save import save_model
+from rl_vae.models.scores import measure_statistics
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.system import files, locks

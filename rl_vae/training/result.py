@@ -17,8 +17,9 @@ from rl_vae.errors import FolderError, TrainingError
 from rl_vae.models import pictures
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.description import read_config
-from rl_vae.models.folder import ModelFolder, save_model
-from rl_vae.models.statistics import measure_statistics
+from rl_vae.models.folder import ModelFolder
+from rl_vae.models.save import save_model
+from rl_vae.models.scores import measure_statistics
 from rl_vae.models.vae import VAE
 from rl_vae.system import files, hashing
 from rl_vae.training.alarms import Alarm

@@ -13,7 +13,8 @@ from torch import nn
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.config import VAEConfig
-from rl_vae.models.folder import ModelFolder, export_own_network
+from rl_vae.models.folder import ModelFolder
+from rl_vae.models.save import export_own_network
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.discriminator import DISCRIMINATOR_BETAS
 from rl_vae.training.config import TrainConfig

@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 from rl_vae.constraints import Range, check_value
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.statistics import score_frames
+from rl_vae.models.scores import score_frames
 
 LEVEL = 0.99
 """Quantile of the training frames above which a frame is an outlier."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rl_vae import Encoder, FrameDataset, find_anomalies
 from rl_vae.errors import ConfigError, ObservationError
-from rl_vae.models.statistics import score_frames
+from rl_vae.models.scores import score_frames
 
 
 def test_training_frames_are_seldom_outliers(encoder: Encoder, dataset: FrameDataset) -> None:

@@ -15,7 +15,7 @@ from rl_vae.analysis.bootstrap import BootstrapEstimate
 from rl_vae.analysis.probes import PROBES, probe
 from rl_vae.cli import main
 from rl_vae.errors import ConfigError, ObservationError
-from rl_vae.models.statistics import score_frames
+from rl_vae.models.scores import score_frames
 
 CODES = ("vae", "one frame", "random", "pca", "pixels")
 

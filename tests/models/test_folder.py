@@ -25,8 +25,10 @@ from rl_vae import Encoder, FrameDataset
 from rl_vae.errors import FolderError
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.description import FILES
-from rl_vae.models.folder import export_onnx, read_model, save_model
-from rl_vae.models.statistics import TrainingStatistics, measure_statistics
+from rl_vae.models.folder import read_model
+from rl_vae.models.save import export_onnx, save_model
+from rl_vae.models.scores import measure_statistics
+from rl_vae.models.statistics import TrainingStatistics
 from rl_vae.models.vae import VAE
 from rl_vae.system import hashing
 from rl_vae.training.result import Trained

@@ -4,8 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from rl_vae.models.config import VAEConfig
 from rl_vae.models.convolutional import ConvDecoder, ConvEncoder
+from rl_vae.models.find_network import find_network
 from rl_vae.models.networks import NETWORKS
+from rl_vae.models.vae import VAE
+from rl_vae.models.weights import built_in_weights, weight_types_of
 
 SIZES = [(28, 28), (32, 32), (33, 47), (64, 64), (84, 84), (96, 96), (210, 160)]
 LATENTS = 5
@@ -32,7 +36,7 @@ def parameters(*networks: nn.Module) -> int:
 
 
 def pair(name: str, shape: tuple[int, int, int], latents: int) -> tuple[ConvEncoder, ConvDecoder]:
-    network = NETWORKS[name]
+    network = find_network(name)
     encoder = network.build_encoder(shape, latents)
     decoder = network.build_decoder(shape, latents)
     assert isinstance(encoder, ConvEncoder) and isinstance(decoder, ConvDecoder)
@@ -139,3 +143,14 @@ def test_both_ends_are_unbounded(name: str) -> None:
     with torch.no_grad():
         for out in (encoder(torch.rand(8, 3, 32, 32)), decoder(torch.randn(8, 16))):
             assert (out < 0).any()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_weights_are_known_without_torch(name: str, size: tuple[int, int]) -> None:
+    """Names, types and shapes that are computed without torch are those of the torch modules."""
+    for channels, likelihood in ((1, "gaussian"), (3, "learned_gaussian")):
+        config = VAEConfig(LATENTS, name, likelihood)  # type: ignore[arg-type]
+        with torch.device("meta"):
+            weights = VAE(config, (*size, channels)).state_dict()
+        assert built_in_weights(config, (*size, channels)) == weight_types_of(weights)

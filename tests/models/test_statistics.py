@@ -11,7 +11,8 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.statistics import LEVELS, TrainingStatistics, measure_statistics, score_frames
+from rl_vae.models.scores import measure_statistics, score_frames
+from rl_vae.models.statistics import LEVELS, TrainingStatistics
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.divergences import kl_per_dimension
 

@@ -279,7 +279,8 @@ def test_an_agent_needs_its_model_folder(
 
 def little_games_model_with(vae: Any, out: Path) -> None:
     from rl_vae.data.dataset import FrameDataset
-    from rl_vae.models.folder import read_model, save_model
+    from rl_vae.models.folder import read_model
+    from rl_vae.models.save import save_model
 
     theirs = read_model(little_games.model())
     out.mkdir()

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, 
 from rl_vae import Encoder, LatentObservation, WatchLatents, make_env
 from rl_vae.envs.registry import make_engine
 from rl_vae.errors import ConfigError
-from rl_vae.models.statistics import score_frames
+from rl_vae.models.scores import score_frames
 from rl_vae.sb3 import PixelVecEnv, VecLatent
 from rl_vae.sb3.watch import DriftCallback, VecWatch
 

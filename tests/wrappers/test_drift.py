@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rl_vae import DriftWarning, Encoder, FrameDataset
 from rl_vae.errors import ConfigError
-from rl_vae.models.statistics import score_frames
+from rl_vae.models.scores import score_frames
 from rl_vae.wrappers.drift import WINDOW, DriftMonitor
 
 Frames = NDArray[np.uint8]

@@ -14,7 +14,7 @@ from toys import STEERED
 
 from rl_vae import Encoder, LatentObservation, WatchLatents, make_env
 from rl_vae.errors import ConfigError, ObservationError
-from rl_vae.models.statistics import score_frames
+from rl_vae.models.scores import score_frames
 
 Opened = Callable[[], WatchLatents]
 

@@ -17,7 +17,8 @@ from rl_vae.analysis.disentanglement import score_disentanglement
 from rl_vae.analysis.encodings import encode_all
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.encoder import Encoder
-from rl_vae.models.statistics import Scores, score_frames
+from rl_vae.models.scores import score_frames
+from rl_vae.models.statistics import Scores
 from rl_vae.system.estimate import Estimate
 from rl_vae.training.baselines import evenly_spaced
 from rl_vae.training.evaluate import ACTIVE_UNIT
