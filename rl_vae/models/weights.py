@@ -116,7 +116,7 @@ def check_weights(path: Path, content: bytes, right: Mapping[str, WeightType]) -
             one, or if a number is not finite.
     """
     try:
-        weights = dict(deserialize(content))
+        weights = dict(deserialize(content))  # type: ignore[no-untyped-call]
     except Exception as error:  # safetensors' exception has no public base class
         raise FolderError.damaged(path, "a safetensors file", error) from error
     if set(weights) != set(right):
