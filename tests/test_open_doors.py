@@ -151,8 +151,8 @@ def test_a_model_is_trained_further_with_its_file(
     """With the network named again, training continues from the model's weights."""
     config = VAEConfig(latent_dim=3, network=f"{folder}/small_net.py:SmallNet")
     train_config = TrainConfig(**SHORT, learning_rate=1e-9)
-    made = train_vae(dataset, folder / "more", config, train_config, start=model, progress=False)
-    before, after = read_model(model).weights, read_model(made.path).weights
+    trained = train_vae(dataset, folder / "more", config, train_config, start=model, progress=False)
+    before, after = read_model(model).weights, read_model(trained.path).weights
     np.testing.assert_allclose(before["decoder.0.weight"], after["decoder.0.weight"], atol=1e-6)
 
 

@@ -90,8 +90,8 @@ def test_encoding_twice_gives_the_same_bits(either: Encoder, frames: NDArray[np.
     torch.manual_seed(1)
     assert np.array_equal(either.encode(frames), first)
     torch.manual_seed(0)
-    fresh = Encoder.load(either.path, runtime=either.runtime)
-    assert np.array_equal(fresh.encode(frames), first)
+    new_encoder = Encoder.load(either.path, runtime=either.runtime)
+    assert np.array_equal(new_encoder.encode(frames), first)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -323,8 +323,8 @@ def test_no_child_process_touches_the_gpu(
     def touched(*_: Any, **__: Any) -> Any:
         raise AssertionError("the GPU was touched")
 
-    said = read_model_description(trained.path)
-    gpu = Encoder(said, device="cuda", runtime="torch", threads=1)
+    printed = read_model_description(trained.path)
+    gpu = Encoder(printed, device="cuda", runtime="torch", threads=1)
     frames = noise(1, gpu.spec.shape)
     monkeypatch.setattr(torch, "empty", touched)
     monkeypatch.setattr(torch.nn.Module, "to", touched)

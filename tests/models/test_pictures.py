@@ -203,9 +203,9 @@ def test_webp_keeps_every_pixel_or_nearly() -> None:
     down, right = np.meshgrid(ramp, ramp, indexing="ij")
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8) // 8
     image = np.stack([down, right, noise], axis=-1)
-    whole, small = (pictures.as_webp(image, exact=exact) for exact in (True, False))
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(whole))), image)
-    assert len(small) < len(whole)
+    complete, small = (pictures.as_webp(image, exact=exact) for exact in (True, False))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(complete))), image)
+    assert len(small) < len(complete)
     near = np.asarray(Image.open(io.BytesIO(small))).astype(int)
     assert np.abs(near - image).mean() < 4
     gray = np.asarray(Image.open(io.BytesIO(pictures.as_webp(image[..., :1], exact=True))))

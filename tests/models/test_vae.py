@@ -250,12 +250,12 @@ def test_a_vae_of_given_weights_draws_none() -> None:
     """VAE.from_weights makes the same VAE; it draws no random number and shares no weight."""
     vae = make()
     vae.centre(some_frames())
-    made: list[VAE] = []
-    leave_no_trace(lambda: made.append(VAE.from_weights(vae.config, vae.shape, vae.state_dict())))
+    built: list[VAE] = []
+    leave_no_trace(lambda: built.append(VAE.from_weights(vae.config, vae.shape, vae.state_dict())))
     right = vae.encode_frames(some_frames(seed=1))
-    assert torch.equal(made[0].encode_frames(some_frames(seed=1)).mu, right.mu)
+    assert torch.equal(built[0].encode_frames(some_frames(seed=1)).mu, right.mu)
     with torch.no_grad():
-        for parameter in made[0].parameters():
+        for parameter in built[0].parameters():
             parameter.zero_()
     assert torch.equal(vae.encode_frames(some_frames(seed=1)).mu, right.mu)
 
