@@ -90,6 +90,7 @@ def train_baseline(
         EnvironmentFault: if the environment cannot be opened.
         ObservationError: if the environment's images do not fit the FrameSpec.
     """
+    # Refuse what cannot work, and return a finished result
     check_baseline_input(baseline, dataset)
     out = Path(out)
     partial = out.with_name(out.name + ".partial")
@@ -109,6 +110,7 @@ def train_baseline(
         return _open(baseline, dataset, recipe, n_envs, 0, 1.0, workers)
 
     try:
+        # Train, evaluate, and write the result
         model = make_algorithm(recipe, venv, seed, _POLICIES[baseline])
         partial.mkdir(parents=True, exist_ok=True)
         with locks.locked(partial, FolderError):
@@ -194,6 +196,7 @@ def _open(
     workers: int | None,
 ) -> VecEnv:
     """Open the environments of a baseline agent, with the recipe's wrappers."""
+    # The observation: the state, or stacked frames
     header = dataset.header
     venv: VecEnv
     if baseline == "state":

@@ -54,9 +54,11 @@ def learn(
         open_venv=open_venv,
         progress=progress,
     )
+    # Go on from the last checkpoint
     callback.resume(model)
     if model.num_timesteps > 0:  # other noise and other episodes than at the beginning
         model.set_random_seed(training_seeds(1, seed, model.num_timesteps)[0])
+    # Train what is left
     remaining = recipe.total_steps - model.num_timesteps
     try:
         if remaining > 0:

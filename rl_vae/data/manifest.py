@@ -70,6 +70,7 @@ def scan_manifest(folder: Path, header: DatasetHeader) -> Iterator[ManifestLine]
             got=error,
             remedy="restore the file from a copy, or collect the dataset again",
         ) from error
+    # A line counts if it is intact, not a repetition, and of this header
     header_sha256 = hashing.digest(header.to_dict())
     seen: set[int] = set()
     for number, text in enumerate(complete, 1):

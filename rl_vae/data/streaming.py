@@ -64,6 +64,7 @@ class Stream:
             size = sum(batch.frames.nbytes for batch in ready if isinstance(batch, _Batch))
             return closed or not ready or size < PREFETCH_BYTES
 
+        # A thread reads batches until the next one would not fit
         def read() -> None:
             end: Exception | None = None
             try:
@@ -83,6 +84,7 @@ class Stream:
 
         thread = threading.Thread(target=read, name="prefetch", daemon=True)
         thread.start()
+        # Hand the batches over in order; the thread's error ends the stream
         try:
             while True:
                 with change:

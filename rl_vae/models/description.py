@@ -111,6 +111,7 @@ def read_model_description(path: str | Path) -> ModelDescription:
     config = read_config(path)
     file = path / "config.json"
     try:
+        # Check every setting
         spec = FrameSpec.from_dict(config["spec"])
         vae_config = VAEConfig.from_dict(config["vae"])
         shape, provenance = config["observation_shape"], config["provenance"]
@@ -140,9 +141,11 @@ def read_model_description(path: str | Path) -> ModelDescription:
         ValueError,
     ) as error:
         raise FolderError.damaged(file, "settings in their range", error) from error
+    # Check the list of files
     names = OWN_NETWORK_FILES if vae_config.has_own_network else FILES
     if set(digests) != set(names):
         raise FolderError.damaged(file, f"the files {list(names)}", sorted(digests))
+    # The digest names what the model computes, not how it was trained
     identity = {"spec": config["spec"], "vae": config["vae"], "weights": digests[FILES[0]]}
     if vae_config.has_own_network:
         identity["onnx"] = [digests["encoder.onnx"], digests["decoder.onnx"]]

@@ -51,6 +51,7 @@ def save_model(
             got=f"NaN or infinity in {not_finite}",
             remedy="train with a lower learning_rate",
         )
+    # Make the content of every file
     provenance = {
         **provenance,
         "env_id": dataset.header.env_id,
@@ -74,6 +75,7 @@ def save_model(
         "provenance": json.loads(hashing.canonical_json(provenance)),
     }
     content["README.md"] = make_card(config).encode()
+    # Write config.json last: it holds the digests of the other files
     for name, value in content.items():
         files.write_whole(folder / name, value)
     config["files"] = {name: hashing.file_digest(folder / name) for name in content}
@@ -107,6 +109,7 @@ def export_own_network(vae: VAE) -> tuple[bytes, bytes]:
             got=f"{type(error).__name__}: {error}",
             remedy="use operations that ONNX has; do not branch on values of tensors",
         ) from error
+    # Compare the graphs with the modules on random frames and latents
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (3, *vae.shape), np.uint8)
     z = rng.standard_normal((3, latents)).astype(np.float32)

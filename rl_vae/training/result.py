@@ -141,6 +141,7 @@ def write_model(
     Raises:
         TrainingError: if the weights are damaged.
     """
+    # Pictures of the weights that are kept
     vae, config = load_weights(partial, step.state), step.config
     draw_pictures(
         partial / "pictures",
@@ -150,6 +151,7 @@ def write_model(
         result.held_out.kl_per_dimension,
         config,
     )
+    # The model itself
     save_model(
         partial,
         vae,

@@ -129,6 +129,7 @@ def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, workers: int 
             got="no run",
             remedy='give runs such as {"beta4": TrainConfig(objective=Beta(4.0))}',
         )
+    # Each name becomes a folder
     for name in runs:
         if not re.fullmatch(r"\w[\w.+-]*", name) or name.endswith(".partial"):
             raise ConfigError(
@@ -137,6 +138,7 @@ def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, workers: int 
                 got=repr(name),
                 remedy="choose a name such as beta4-seed0",
             )
+    # Each run must fit the model and the device
     check_value("workers", workers, Annotated[int, Range(low=1)] | None)
     for config in runs.values():
         config.objective.check_latent_dim(vae_config.latent_dim)
@@ -176,6 +178,7 @@ def _follow(
             progress=progress,
         ) as bar,
     ):
+        # A message is None while nothing happens: then the bar is brought up to date
         for message in messages:
             if message is None:
                 ended = [*results, *failures]

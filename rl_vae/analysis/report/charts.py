@@ -167,6 +167,7 @@ def heat_map(
             )
             for c, column in enumerate(columns)
         ]
+    # The table below repeats the numbers
     width, height = label_width + SQUARE * len(columns) + 4, SQUARE * (len(rows) + 1) + 4
     svg = Markup(
         '<div class="scroll" tabindex="0" role="group" aria-label="{}">'

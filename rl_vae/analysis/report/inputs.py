@@ -44,6 +44,7 @@ def read_inputs(
         ObservationError: if the frames were made by another FrameSpec than a model's.
         FolderError, DatasetError: if a folder is missing or damaged.
     """
+    # Find the models and agents that are not named
     folders, agents = [Path(model) for model in models], []
     if agent is not None:
         agents.append(Agent.load(agent))
@@ -61,6 +62,7 @@ def read_inputs(
             got="no model" if not folders else "no dataset",
             remedy="rl-vae report MODEL --dataset DATASET --out report.html",
         )
+    # Read them, and check that they belong together
     frames = FrameDataset.open(dataset)
     frames.require_complete()
     encoders = [Encoder.load(folder) for folder in folders]

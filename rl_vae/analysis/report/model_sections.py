@@ -117,6 +117,7 @@ def factors(models: Sequence[Model]) -> Section | None:
     names = models[0].measured.factors
     if not names:
         return None
+    # Two heat maps per model, with one colour scale for the mutual information of all models
     top = max(float(model.measured.information.max()) for model in models)
     charts: list[Chart] = []
     for model in models:
