@@ -64,7 +64,7 @@ from rl_vae.errors import FolderError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
 from rl_vae.objectives.beta import Beta
-from rl_vae.sb3 import MapActions, PixelVecEnv, play
+from rl_vae.sb3 import ActionConverter, ConvertActions, PixelVecEnv, play
 from rl_vae.system import strict_json
 from rl_vae.system.described_folder import check_run
 from rl_vae.system.process_settings import configure_process
@@ -313,7 +313,8 @@ class AgentRun:
         )
         venv: VecEnv = PixelVecEnv(environments, self._seed)
         if self._recipe.action_map is not None and pixels["convert_actions"]:
-            venv = MapActions(venv, self._recipe.action_map)
+            converter = ActionConverter(self._recipe.action_map, venv.action_space)
+            venv = ConvertActions(venv, converter)
         return VecFrameStack(VecMonitor(venv), pixels["stack"]), environments.name
 
 

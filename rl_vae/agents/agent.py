@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from rl_vae.agents.actions import ActionConverter
 from rl_vae.agents.collector import CollectingAgent
 from rl_vae.agents.environments import observation_config, open_latent_envs
 from rl_vae.agents.folder import check_settings, read_agent_config, read_policy
@@ -24,6 +23,7 @@ from rl_vae.envs.registry import EngineName
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
+from rl_vae.sb3.actions import ActionConverter
 from rl_vae.system import files
 from rl_vae.wrappers.fields import ObservationFields
 from rl_vae.wrappers.pipeline import LatentPipeline

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rl_vae.agents.actions import ActionConverter
 from rl_vae.data.policies import PolicyContext
 from rl_vae.frames import UInt8Array
+from rl_vae.sb3.actions import ActionConverter
 from rl_vae.wrappers.pipeline import LatentPipeline
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from rl_vae.agents.actions import ActionConverter, ConvertActions
 from rl_vae.agents.recipe import Recipe, check_actions
 from rl_vae.agents.spaces import space_to_dict
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
+from rl_vae.sb3.actions import ActionConverter, ConvertActions
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
 from rl_vae.sb3.rewards import ScaleRewards
 from rl_vae.sb3.vec_latent import VecLatent

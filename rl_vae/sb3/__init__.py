@@ -1,6 +1,7 @@
 """Latents as observations in Stable-Baselines3: vectorised environments, an extractor, a watch."""
 
-from rl_vae.sb3.action_map import ActionMap, MapActions
+from rl_vae.sb3.action_map import ActionMap
+from rl_vae.sb3.actions import ActionConverter, ConvertActions
 from rl_vae.sb3.extractor import LatentExtractor
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
 from rl_vae.sb3.play import play
@@ -8,9 +9,10 @@ from rl_vae.sb3.rewards import ScaleRewards
 from rl_vae.sb3.vec_latent import VecLatent
 
 __all__ = [
+    "ActionConverter",
     "ActionMap",
+    "ConvertActions",
     "LatentExtractor",
-    "MapActions",
     "PixelVecEnv",
     "ScaleRewards",
     "VecLatent",

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rl_vae.constraints import Range, check_fields
 from rl_vae.errors import ConfigError
@@ -68,33 +66,3 @@ class ActionMap:
         matrix, offset = np.asarray(self.matrix), np.asarray(self.offset)
         mapped: NDArray[np.float64] = actions @ matrix.T + offset
         return np.clip(mapped, space.low, space.high).astype(np.float32)
-
-
-class MapActions(VecEnvWrapper):
-    """Applies an ActionMap to the actions of an agent.
-
-    Args:
-        venv: Vectorised environments to wrap.
-        action_map: Map from the agent's actions to theirs.
-
-    Raises:
-        ConfigError: if the map does not fit their action space.
-    """
-
-    def __init__(self, venv: VecEnv, action_map: ActionMap) -> None:
-        action_map.check_space(venv.action_space)
-        self._map = action_map
-        super().__init__(venv, action_space=action_map.agent_space)
-
-    def reset(self) -> VecEnvObs:
-        """Begin episodes."""
-        return self.venv.reset()
-
-    def step_async(self, actions: NDArray[Any]) -> None:
-        """Send the mapped actions to the environments."""
-        assert isinstance(self.venv.action_space, gym.spaces.Box)
-        self.venv.step_async(self._map.apply(actions, self.venv.action_space))
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """Return the step of the environments unchanged."""
-        return self.venv.step_wait()

@@ -1,4 +1,4 @@
-"""ActionMap and MapActions."""
+"""ActionMap, and the wrapper that applies it."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from pixel_envs import dummy, pixels
 from toys import STEERED
 
 from rl_vae.errors import ConfigError
-from rl_vae.sb3 import ActionMap, MapActions
+from rl_vae.sb3 import ActionConverter, ActionMap, ConvertActions
 
 CAR = ActionMap(matrix=((1.0, 0.0), (0.0, 1.0), (0.0, -1.0)), offset=(0.0, 0.0, -0.5))
 CAR_SPACE = gym.spaces.Box(np.array([-1, 0, 0], np.float32), np.ones(3, np.float32))
@@ -51,13 +51,15 @@ def test_wrong_action_maps_are_refused(matrix: Any, offset: Any, word: str) -> N
 def test_an_action_map_of_another_environment_is_refused(env_id: str) -> None:
     """A map to three actions does not fit an environment with two, or with discrete ones."""
     with refused(ConfigError, "3 actions", "recipe"):
-        MapActions(dummy(env_id), CAR)
+        ActionConverter(CAR, dummy(env_id).action_space)
 
 
 def test_mapped_actions_reach_the_environment() -> None:
     """The environment gets the mapped actions, and the agent acts in the space of the map."""
     swap = ActionMap(matrix=((0.0, 2.0), (0.5, 0.0)), offset=(0.0, 0.25))
-    venv: Any = MapActions(pixels(STEERED, 1), swap)
+    environments = pixels(STEERED, 1)
+    converter = ActionConverter(swap, environments.action_space)
+    venv: Any = ConvertActions(environments, converter)
     assert venv.action_space == gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
     venv.reset()
     rewards = venv.step(np.array([[0.5, 0.25]], np.float32))[1]

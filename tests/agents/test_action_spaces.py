@@ -11,9 +11,9 @@ from exported_agents import check_exported
 from little_games import DQN, PPO
 
 from rl_vae import ActionMap, Agent, Recipe, collect_frames, evaluate_agent, export_agent
-from rl_vae.agents.actions import ActionConverter
 from rl_vae.agents.train import train_agent
 from rl_vae.errors import ConfigError
+from rl_vae.sb3.actions import ActionConverter
 
 CASES: dict[str, tuple[str, Recipe]] = {
     "Discrete from -1, PPO": ("Shifted", replace(PPO, total_steps=128)),

@@ -1,4 +1,4 @@
-"""Actions: an agent's action space, and the conversion of its actions to the environment's."""
+"""Conversion of an agent's actions to the actions of the environment, for Stable-Baselines3."""
 
 from __future__ import annotations
 
