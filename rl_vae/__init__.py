@@ -181,11 +181,18 @@ if "rl_vae/Sprites-v0" not in gym.registry:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"rl_vae.{_HOME[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"rl_vae.{_MODULES[name]}")
-    raise AttributeError(f"module 'rl_vae' has no attribute {name!r}")
+    module = _HOME.get(name) or _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'rl_vae' has no attribute {name!r}")
+    try:
+        home = importlib.import_module(f"rl_vae.{module}")
+    except ImportError as error:
+        from rl_vae.errors import MissingPackageError
+
+        if isinstance(error, MissingPackageError):
+            raise
+        raise MissingPackageError.of(error, f"rl_vae.{name}") from error
+    return getattr(home, name) if name in _HOME else home
 
 
 def __dir__() -> list[str]:

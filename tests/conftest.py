@@ -111,4 +111,4 @@ def dataset_copy(dataset: FrameDataset, tmp_path: Path) -> Path:
 @pytest.fixture
 def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes longest and is not training: the export to ONNX."""
-    monkeypatch.setattr("rl_vae.models.folder.export_onnx", lambda vae: b"left out")
+    monkeypatch.setattr("rl_vae.models.save.export_onnx", lambda vae: b"left out")

@@ -168,7 +168,7 @@ def test_a_streamed_run_resumes_to_the_bit(
     ten_shards: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An interrupted and resumed streamed training gives the weights of an uninterrupted one."""
-    monkeypatch.setattr("rl_vae.models.folder.export_onnx", lambda vae: b"left out")
+    monkeypatch.setattr("rl_vae.models.save.export_onnx", lambda vae: b"left out")
     config = TrainConfig(epochs=3, batch_size=48, memory=3 * 32 * FRAME / 2**30)
     uninterrupted = train_vae(ten_shards, tmp_path / "whole", CONFIG, config, progress=False)
     right, calls = BatchReader.next_frames, 0

@@ -35,7 +35,7 @@ from rl_vae import (
     collect_frames,
 )
 from rl_vae.errors import TrainingError
-from rl_vae.models import folder as model_folder
+from rl_vae.models import save as model_writer
 from rl_vae.models.folder import read_model
 from rl_vae.models.vae import VAE
 from rl_vae.sb3 import LatentExtractor, VecLatent
@@ -54,12 +54,12 @@ UPDATES, PER_EPOCH = 52, 13
 @contextlib.contextmanager
 def without_onnx() -> Iterator[None]:
     """Skip the export to ONNX, which takes most of the time."""
-    right = model_folder.export_onnx
-    model_folder.export_onnx = lambda vae: b"left out"
+    right = model_writer.export_onnx
+    model_writer.export_onnx = lambda vae: b"left out"
     try:
         yield
     finally:
-        model_folder.export_onnx = right
+        model_writer.export_onnx = right
 
 
 def frames(folder: Path) -> FrameDataset:

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("quick_export")
 def reference(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The outcome of an uninterrupted short run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rl_vae.models.folder.export_onnx", lambda vae: b"left out")
+        patch.setattr("rl_vae.models.save.export_onnx", lambda vae: b"left out")
         return outcome(train(dataset, tmp_path_factory.mktemp("reference") / "model"))
 
 

@@ -29,7 +29,7 @@ TESTS = Path(__file__).parents[1]
 def quick_export() -> Any:
     """Skip the export to ONNX, which takes longest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rl_vae.models.folder.export_onnx", lambda vae: b"left out")
+        patch.setattr("rl_vae.models.save.export_onnx", lambda vae: b"left out")
         yield
 
 

@@ -91,7 +91,7 @@ def test_each_model_equals_the_same_trained_alone(
 ) -> None:
     """A model of a sweep that was interrupted has the bits that train_vae alone gives it, and the
     finished sweep is returned as it is."""
-    monkeypatch.setattr("rl_vae.models.folder.export_onnx", lambda vae: b"left out")
+    monkeypatch.setattr("rl_vae.models.save.export_onnx", lambda vae: b"left out")
     assert torch.get_num_threads() == 1
     results = sweeping.run(RUNS)
     assert list(results) == list(RUNS)
