@@ -11,9 +11,11 @@ from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.coverage import coverage
+from rl_vae.data.function_policy import as_policy
 from rl_vae.data.policies import CollectionPolicy, Correlated, Mixture, Uniform
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
+from rl_vae.system.user_code import load_name
 
 
 @dataclass(kw_only=True)
@@ -35,7 +37,12 @@ class Collect(Command):
     ]
     spec: Annotated[Any, flags(FrameSpec)]
     policy: str = "correlated"
-    """Policy that acts: correlated, uniform, or the folder of an agent."""
+    """Policy that acts: correlated, uniform, the folder of an agent, FILE.py:NAME for a function
+    NAME(observation, info) of your own that returns an action (the file is run), or sb3:FILE.zip
+    for a model that Stable-Baselines3 saved (with --trust-zip)."""
+    trust_zip: bool = False
+    """Load the zip of --policy sb3:FILE.zip. Loading unpickles it, which runs any code that the
+    file holds: only for files that you made yourself, or from people you trust."""
     noise: Annotated[Any, flags(Correlated)]
     random_share: Annotated[float, Range(low=0, high=1)] = 0.0
     """Share of episodes with uniform actions instead."""
@@ -52,6 +59,12 @@ class Collect(Command):
             policy = Uniform()
         elif self.policy == "correlated":
             policy = call(Correlated, self.noise)
+        elif self.policy.startswith("sb3:"):
+            policy = _load_zip(self.policy.removeprefix("sb3:"), self.trust_zip)
+        elif ".py:" in self.policy:
+            file, _, name = self.policy.rpartition(":")
+            function = load_name(file, name, "a function policy(observation, info) -> action")
+            policy = as_policy(function)
         else:
             agent = _load_agent(self.policy)
             policy = agent
@@ -78,12 +91,19 @@ class Collect(Command):
         )
 
 
+def _load_zip(file: str, trust: bool) -> CollectionPolicy:
+    """The model in a zip; loads Stable-Baselines3 only if it is needed."""
+    from rl_vae.agents.zip_policy import ZipPolicy
+
+    return ZipPolicy(file, trust=trust)
+
+
 def _load_agent(folder: str) -> Any:
     """The agent in a folder; loads Stable-Baselines3 only if it is needed."""
     if not any(Path(path).exists() for path in (folder, f"{folder}.partial")):
         raise ConfigError(
             "There is no such policy.",
-            expected="correlated, uniform, or the folder of an agent",
+            expected="correlated, uniform, the folder of an agent, FILE.py:NAME or sb3:FILE.zip",
             got=repr(folder),
             remedy="check the spelling",
         )

@@ -17,9 +17,15 @@ import numpy as np
 
 from rl_vae.constraints import Range, check_value
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.function_policy import PolicyFunction, as_policy
 from rl_vae.data.header import DatasetHeader, read_header
 from rl_vae.data.manifest import read_manifest, remove_incomplete_line
-from rl_vae.data.policies import CollectionPolicy, Correlated, PolicyContext, observes_extras
+from rl_vae.data.policies import (
+    CollectionPolicy,
+    PolicyContext,
+    observes_extras,
+    observes_raw,
+)
 from rl_vae.data.shard_workers import WorkerSettings, make_shards
 from rl_vae.data.shards import commit_shard, max_shard_rows
 from rl_vae.envs.registry import EngineName, make_engine, resolve_engine
@@ -39,7 +45,7 @@ def collect_frames(
     *,
     n_frames: int,
     spec: FrameSpec | None = None,
-    policy: CollectionPolicy | None = None,
+    policy: CollectionPolicy | PolicyFunction | None = None,
     seed: int = 0,
     engine: EngineName = "auto",
     workers: int | None = None,
@@ -57,7 +63,9 @@ def collect_frames(
         out: Folder of the dataset. A finished dataset with the same settings is returned unchanged.
         n_frames: Number of frames, at least 16.
         spec: Conversion of an observation into a frame; None: 64 x 64 RGB without crop.
-        policy: Policy that chooses the actions; None: time-correlated noise.
+        policy: Policy that chooses the actions, or a function `policy(observation, info) -> action`
+            of one environment, which gets raw observations (see `FunctionPolicy`); None:
+            time-correlated noise.
         seed: Seed of the dataset, at least 0. It decides the dataset; `workers` does not.
         engine: "auto", "gymnasium" or "envpool", as in `make_engine`. Only "gymnasium" gives
             factors.
@@ -81,7 +89,7 @@ def collect_frames(
         ObservationError: if its images do not fit the spec.
         DatasetError: if the folder holds other files, is in use, or cannot be written.
     """
-    out, spec, policy = Path(out), spec or FrameSpec(), policy or Correlated()
+    out, spec, policy = Path(out), spec or FrameSpec(), as_policy(policy)
     at_least_0 = Annotated[int, Range(low=0)]
     at_least_16 = Annotated[int, Range(low=16, remedy="choose n_frames=16 or more")]
     check_value("n_frames", n_frames, at_least_16)
@@ -89,7 +97,8 @@ def collect_frames(
     check_value("restarts", restarts, at_least_0, 0)
     check_value("workers", workers, Annotated[int, Range(low=1)] | None)
     check_value("timeout", timeout, Annotated[float, Range(above=0)], TIMEOUT)
-    engine_name = resolve_engine(env_id, engine, env_kwargs or image_key)
+    gymnasium_only = env_kwargs or image_key or observes_raw(policy)
+    engine_name = resolve_engine(env_id, engine, gymnasium_only)
     if restarts and engine_name == "envpool":
         raise ConfigError(
             "EnvPool has no worker processes that could be restarted.",
@@ -208,6 +217,8 @@ def _make_header(
         # A policy that cannot act here raises before anything is written.
         context = PolicyContext(space, settings["spec"], settings["frame_skip"], 1, (seed,))
         policy.start(context._replace(extras_space=engine.extras_space))
+        if observes_raw(policy):
+            engine.raw_observations()
         header = DatasetHeader(
             env_id=env_id,
             **settings,

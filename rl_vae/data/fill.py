@@ -42,7 +42,11 @@ def fill_shard(
     images, extras = engine.reset(training_seeds(n_envs, *key)), engine.reset_extras
     context = PolicyContext(engine.action_space, header.spec, header.frame_skip, n_envs, key)
     act = policy.start(
-        context._replace(extras_space=engine.extras_space, read_extras=lambda: extras)
+        context._replace(
+            extras_space=engine.extras_space,
+            read_extras=lambda: extras,
+            read_raw=engine.raw_observations,
+        )
     )
     is_first = np.ones(n_envs, np.bool_)
     step = np.zeros(n_envs, np.int32)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.constraints import Range, check_fields
+from rl_vae.envs.raw_observations import RawObservation
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec, UInt8Array
 
@@ -42,6 +43,9 @@ class PolicyContext(NamedTuple):
     """Space of the other entries of a Dict observation; None unless the policy observes them."""
     read_extras: Callable[[], dict[str, Any] | None] = lambda: None
     """Returns those entries for the current images, (N, ...) by key."""
+    read_raw: Callable[[], Sequence[RawObservation]] = lambda: ()
+    """Returns the raw observation and info of each environment for the current images, if the
+    policy observes them."""
 
 
 @runtime_checkable
@@ -64,8 +68,20 @@ def observes_extras(policy: CollectionPolicy) -> bool:
 
     Such a policy has a true attribute `observes_extras`.
     """
+    return _has(policy, "observes_extras")
+
+
+def observes_raw(policy: CollectionPolicy) -> bool:
+    """Whether a policy, or a part of a mixture, observes raw observations and infos.
+
+    Such a policy has a true attribute `observes_raw`. The engine must be Gymnasium.
+    """
+    return _has(policy, "observes_raw")
+
+
+def _has(policy: CollectionPolicy, attribute: str) -> bool:
     parts = policy.parts if isinstance(policy, Mixture) else ()
-    return bool(getattr(policy, "observes_extras", False)) or any(map(observes_extras, parts))
+    return bool(getattr(policy, attribute, False)) or any(_has(part, attribute) for part in parts)
 
 
 @dataclass(frozen=True)

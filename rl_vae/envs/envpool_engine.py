@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rl_vae.envs.extras import Extras
 from rl_vae.envs.pixels import PixelSource, is_image
+from rl_vae.envs.raw_observations import RawObservation
 from rl_vae.envs.vector_env import Engine, VectorEnvConfig, VectorStep
 from rl_vae.errors import ConfigError, EnvironmentFault
 from rl_vae.frames import UInt8Array
@@ -121,6 +122,19 @@ class EnvPoolVectorEnv:
     def factors(self) -> NDArray[np.float64]:
         """(N, 0): EnvPool does not expose the simulator's state."""
         return np.empty((self.num_envs, 0))
+
+    def raw_observations(self) -> list[RawObservation]:
+        """Not available.
+
+        Raises:
+            ConfigError: in any case.
+        """
+        raise ConfigError(
+            "EnvPool gives no raw observations and infos, which the collection policy needs.",
+            expected="the engine 'gymnasium'",
+            got="the engine 'envpool'",
+            remedy="choose engine='gymnasium'",
+        )
 
     def close(self) -> None:
         """Delete the pool."""

@@ -16,6 +16,7 @@ from rl_vae.envs.extras import Extras, batch_extras, find_extras, join_extras, r
 from rl_vae.envs.factors import read_factors
 from rl_vae.envs.make import make_env
 from rl_vae.envs.pixels import pixel_source
+from rl_vae.envs.raw_observations import RawObservation, read_raw
 from rl_vae.envs.vector_env import Engine, PixelVectorEnv, VectorEnvConfig, VectorStep
 from rl_vae.errors import EnvironmentFault, ObservationError
 from rl_vae.frames import UInt8Array
@@ -117,6 +118,10 @@ class InProcessVectorEnv:
         """(N, number of factors): state of each simulator."""
         rows = [list(read_factors(env).values()) for env in self._envs]
         return np.asarray(rows, np.float64).reshape(self.num_envs, -1)
+
+    def raw_observations(self) -> list[RawObservation]:
+        """N raw observations and infos that belong to the images returned last."""
+        return [read_raw(env) for env in self._envs]
 
     def close(self) -> None:
         """Close every environment."""
@@ -229,6 +234,11 @@ class MultiProcessVectorEnv:
         """(N, number of factors): state of each simulator."""
         return np.concatenate(self._request("factors", [()] * len(self._workers)))
 
+    def raw_observations(self) -> list[RawObservation]:
+        """N raw observations and infos that belong to the images returned last."""
+        parts = self._request("raw_observations", [()] * len(self._workers))
+        return [raw for part in parts for raw in part]
+
     def close(self) -> None:
         """End the worker processes."""
         for worker in self._workers:
@@ -276,5 +286,7 @@ def _serve(parent: ParentLink, config: VectorEnvConfig, first_index: int) -> Non
         elif method == "reset":
             images = envs.reset(argument)
             parent.send((images, envs.reset_extras))
+        elif method == "raw_observations":
+            parent.send(envs.raw_observations())
         else:
             parent.send(envs.factors())

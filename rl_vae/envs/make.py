@@ -11,6 +11,7 @@ import gymnasium as gym
 from rl_vae.constraints import Range, check_value
 from rl_vae.envs.frame_skip import FrameSkip
 from rl_vae.envs.pixels import find_pixels, observe_pixels
+from rl_vae.envs.raw_observations import KeepRaw
 from rl_vae.errors import EnvironmentFault, RlVaeError
 
 _PLUGINS = {
@@ -54,7 +55,7 @@ def make_env(
             _check_renders(env_id, env)
             env.close()
             env = open_env(env_id, {**kwargs, "render_mode": "rgb_array"})
-        skipping = FrameSkip(env, frame_skip) if frame_skip > 1 else env
+        skipping = KeepRaw(FrameSkip(env, frame_skip) if frame_skip > 1 else env)
         return observe_pixels(env_id, skipping, source)
     except RlVaeError:
         env.close()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rl_vae.constraints import Range, check_fields
 from rl_vae.envs.extras import Extras
 from rl_vae.envs.pixels import PixelSource
+from rl_vae.envs.raw_observations import RawObservation
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system.processes import TIMEOUT
 
@@ -84,6 +85,13 @@ class PixelVectorEnv(Protocol):
 
     def factors(self) -> NDArray[np.float64]:
         """(N, number of factors): simulator state that belongs to the images returned last."""
+
+    def raw_observations(self) -> list[RawObservation]:
+        """N raw observations and infos that belong to the images returned last.
+
+        Raises:
+            ConfigError: if the engine does not have them.
+        """
 
     def close(self) -> None:
         """Close all environments and end all worker processes. May be called twice."""
