@@ -39,9 +39,9 @@ class Collect(Command):
     policy: str = "correlated"
     """Policy that acts: correlated, uniform, the folder of an agent, FILE.py:NAME for a function
     NAME(observation, info) of your own that returns an action (the file is run), or sb3:FILE.zip
-    for a model that Stable-Baselines3 saved (with --trust-zip)."""
+    for a model that Stable-Baselines3 saved (see trust_zip)."""
     trust_zip: bool = False
-    """Load the zip of --policy sb3:FILE.zip. Loading unpickles it, which runs any code that the
+    """Load the file of the policy sb3:FILE.zip. Loading unpickles it, which runs any code that the
     file holds: only for files that you made yourself, or from people you trust."""
     noise: Annotated[Any, flags(Correlated)]
     random_share: Annotated[float, Range(low=0, high=1)] = 0.0

@@ -160,6 +160,9 @@ BAD = [
     (f"{COLLECT_LINE} --policy IN/agent --frame-skip 0", "0"),
     (f"collect {PUSH} --out OUT --policy IN/agent", "Discrete"),
     # a folder that is not free
+    (f"collect {LINE} --out OUT --policy IN/no.py:act", "no.py"),
+    (f"collect {LINE} --out OUT --policy sb3:IN/agent.zip", "unpickles"),
+    (f"collect {LINE} --out OUT --policy sb3:IN/agent.zip --trust-zip", "no model of"),
     (f"collect {LINE} --out IN/other --height 32 --width 32", "IN/other"),
     (f"collect {LINE} --out IN/file --height 32 --width 32", "IN/file"),
     (f"collect {LINE} --out IN/file/below --height 32 --width 32", "IN/file"),
@@ -518,6 +521,24 @@ def test_one_episode_is_evaluated_without_an_interval(
     assert figures["mean_return"] is not None
     assert figures["ci_low"] is figures["ci_high"] is figures["std_return"] is None
     assert capfd.readouterr().err == ""
+
+
+def test_a_function_of_a_file_collects_by_command(tmp_path: Path) -> None:
+    """collect --policy FILE.py:NAME runs the file, and mixes its function with random episodes."""
+    file = tmp_path / "own.py"
+    file.write_text(
+        "def right(observation, info):\n    return int(observation.shape == (32, 32, 3)) * 2\n"
+    )
+    out = tmp_path / "data"
+    options = ["--frames", "64", "--policy", f"{file}:right", "--workers", "1"]
+    assert run("collect", LINE, "--out", out, *options) == 0
+    dataset = FrameDataset.open(out)
+    assert set(dataset.steps()["action"]) == {2}
+    assert dataset.header.policy["name"] == "right"
+    mixed = tmp_path / "mixed"
+    assert run("collect", LINE, "--out", mixed, *options, "--random-share", "0.5") == 0
+    kinds = [part["kind"] for part in FrameDataset.open(mixed).header.policy["parts"]]
+    assert kinds == ["function", "uniform"]
 
 
 def test_an_agent_collects_by_command(inputs: Path, tmp_path: Path) -> None:
