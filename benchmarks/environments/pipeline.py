@@ -1,0 +1,171 @@
+"""The whole pipeline on one environment of table.toml; check_environments.py starts this script.
+
+    python pipeline.py ROW OUT
+
+ROW is the environment's table as JSON. OUT/result.json holds what came of each stage; OUT/raw.png
+is an image that plain Gymnasium gives, and OUT/frame.png the frame that rl_vae makes of the same
+moment. The exported agent is played by the loop of docs/usage.md, as it stands there.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from plain import walk
+
+import rl_vae
+from rl_vae.envs.pixels import pixel_source
+from rl_vae.system.process_settings import configure_process
+
+HERE = Path(__file__).resolve().parent
+USAGE = HERE.parents[1] / "docs" / "usage.md"
+PLAIN = dict(os.environ)
+"""Environment variables before rl_vae changes them."""
+N_FRAMES, SEED = 512, 7
+RECIPE = rl_vae.Recipe(
+    "PPO",
+    2048,
+    n_envs=2,
+    stack=2,
+    extras="drop",
+    hyperparameters={"n_steps": 256, "batch_size": 64, "n_epochs": 2},
+)
+
+
+def main() -> None:
+    row, out = json.loads(sys.argv[1]), Path(sys.argv[2])
+    out.mkdir(parents=True, exist_ok=True)
+    configure_process()
+    facts: dict[str, Any] = {"name": row["name"], "seconds": {}, "error": None}
+    for name, stage in STAGES.items():
+        began = time.perf_counter()
+        try:
+            facts |= stage(row, out)
+        except Exception as error:
+            message = " ".join(str(error).split())
+            facts["error"] = f"{name}: {type(error).__name__}: {message}"
+            traceback.print_exc()
+            break
+        finally:
+            facts["seconds"][name] = round(time.perf_counter() - began, 1)
+            (out / "result.json").write_text(json.dumps(facts, indent=1))
+
+
+def compare_pictures(row: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Compare frames of rl_vae with pictures of plain Gymnasium at the same moments.
+
+    Both environments get the same seed and the same actions. Plain Gymnasium runs in a process of
+    its own that does not import rl_vae, in the environment variables of the row.
+    """
+    env, spec = rl_vae.make_env(row["id"], env_kwargs=row.get("kwargs", {})), rl_vae.FrameSpec()
+    source = pixel_source(env)
+    frames = [spec.apply(image) for image in walk(env)]
+    env.close()
+
+    # Pictures of the same moments without rl_vae.
+    arguments = [json.dumps(row), source.kind, str(source.key), str(out / "plain")]
+    subprocess.run([sys.executable, str(HERE / "plain.py"), *arguments], check=True, env=PLAIN)
+    pictures = np.load(out / "plain.npz")["pictures"]
+    (out / "plain.npz").unlink()
+    size = (spec.width, spec.height)
+    expected = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
+    difference = np.abs(np.stack(frames).astype(float) - np.stack(expected)).max()
+
+    cv2.imwrite(str(out / "raw.png"), pictures[-1][..., ::-1])
+    cv2.imwrite(str(out / "frame.png"), frames[-1][..., ::-1])
+    facts = {
+        "source": source.kind if source.key is None else f"{source.kind} {source.key}",
+        "raw_shape": list(pictures[-1].shape),
+        "conversion": "area resize",
+        "looked_at": len(frames),
+        "difference": difference,
+        "mean": float(np.mean(frames)),
+    }
+    if difference > 1 or not facts["mean"]:
+        raise ValueError(f"frames differ from plain pictures or are black: {facts}")
+    return facts
+
+
+def collect(row: dict[str, Any], out: Path) -> dict[str, Any]:
+    data = rl_vae.collect_frames(
+        row["id"],
+        out / "data",
+        n_frames=N_FRAMES,
+        workers=2,
+        env_kwargs=row.get("kwargs", {}),
+        progress=False,
+    )
+    frames = np.asarray(data.frames(np.arange(N_FRAMES)))
+    return {"frames": N_FRAMES, "distinct": len({frame.tobytes() for frame in frames})}
+
+
+def train_vae(row: dict[str, Any], out: Path) -> dict[str, Any]:
+    rl_vae.train_vae(
+        rl_vae.FrameDataset.open(out / "data"),
+        out / "vae",
+        rl_vae.VAEConfig(latent_dim=8),
+        rl_vae.TrainConfig(steps=40, batch_size=32),
+        progress=False,
+    )
+    return {}
+
+
+def train_agent(row: dict[str, Any], out: Path) -> dict[str, Any]:
+    trained = rl_vae.train_agent(
+        row["id"],
+        out / "vae",
+        out / "agent",
+        RECIPE,
+        env_kwargs=row.get("kwargs", {}),
+        evaluations=0,
+        workers=2,
+        progress=False,
+    )
+    return {"steps": trained.steps}
+
+
+def evaluate(row: dict[str, Any], out: Path) -> dict[str, Any]:
+    result = rl_vae.evaluate_agent(out / "agent", episodes=2, workers=2)
+    return {"mean_return": result.mean}
+
+
+def film(row: dict[str, Any], out: Path) -> dict[str, Any]:
+    from rl_vae.agents.film import film_agent
+
+    agent = rl_vae.Agent.load(out / "agent")
+    pictures = film_agent(agent, seed=SEED, max_steps=50).images
+    cv2.imwrite(str(out / "film.png"), pictures[-1][..., ::-1])
+    return {"pictures": len(pictures)}
+
+
+def play_export(row: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Play the exported agent by the program in docs/usage.md."""
+    rl_vae.export_agent(out / "agent", out / "agent.onnx")
+    blocks = re.findall(r"```python\n(.*?)```", USAGE.read_text(), re.DOTALL)
+    (program,) = [block for block in blocks if "InferenceSession" in block]
+    names: dict[str, Any] = {}
+    exec(program.replace('"agent.onnx"', repr(str(out / "agent.onnx"))), names)
+    return {"played_steps": names["step"], "played_return": names["total"]}
+
+
+STAGES: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
+    "pictures": compare_pictures,
+    "collect": collect,
+    "train-vae": train_vae,
+    "train-agent": train_agent,
+    "evaluate": evaluate,
+    "film": film,
+    "export": play_export,
+}
+
+if __name__ == "__main__":
+    main()
