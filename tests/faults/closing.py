@@ -19,7 +19,13 @@ from faults.processes import FaultProcess, started_process
 STATUS = {"end": 0, "exception": 2, "Ctrl-C": 130, "SIGTERM": 143}
 """Exit status of the command by the way it ends."""
 SIGNALS = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
-OPERATIONS = ("collect", "train-agent", "evaluate", "compare")
+OPERATIONS = {
+    "end": ("collect", "train-agent", "evaluate", "compare"),
+    "exception": ("evaluate", "compare", "collect", "train-agent"),
+    "Ctrl-C": ("train-agent", "evaluate", "compare", "collect"),
+    "SIGTERM": ("compare", "collect", "train-agent", "evaluate"),
+}
+"""Commands that run in turn; the order differs, so that two trials of each way run them all."""
 FAILING_STEP = 20
 """Step of every environment that raises; the check that `reset` is seeded takes less."""
 RECIPE = (
@@ -53,7 +59,7 @@ def _count(way: str, n: int, folder: Path) -> Figure:
     good = opened = closed = left = 0
     agent = _agent()
     for trial in range(n):
-        operation, workers = OPERATIONS[trial % 4], 1 + (trial // 4) % 2
+        operation, workers = OPERATIONS[way][trial % 4], 1 + (trial // 4) % 2
         at = folder / str(trial)
         (at / "programs").mkdir(parents=True)
         arguments = _command(operation, workers, at, agent, endless=way in SIGNALS)
