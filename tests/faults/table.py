@@ -1,6 +1,6 @@
 """Table of faults: name, function, expected result, trials in the tests and of `make faults`."""
 
-from faults import Row, closing, collecting, damage, learning, observations, running
+from faults import Row, collecting, damage, learning, observations, running
 
 ROWS = (
     Row("kill -9 while collecting", collecting.kill_collecting, "0 lost, 100/100", 3, 100),
@@ -33,8 +33,4 @@ ROWS = (
     Row("memory of 1,000,000 frames", running.memory, "1 GB and 2 GB resident", 2_000, 1_000_000),
     Row("two processes write one folder", collecting.two_writers, "10/10", 2, 10),
     Row("Ctrl-C, SIGTERM", running.signals, "20/20 within 2 s", 2, 20, 2.0),
-    Row("environments closed at the end", closing.close_at_end, "20/20", 2, 20),
-    Row("environments closed, a step raises", closing.close_after_exception, "20/20", 2, 20),
-    Row("environments closed, Ctrl-C", closing.close_after_interrupt, "20/20", 2, 20),
-    Row("environments closed, SIGTERM", closing.close_after_sigterm, "20/20", 2, 20),
 )
