@@ -103,7 +103,7 @@ _INSTALL = {
     "envpool": "pip install 'rl-vae[envpool]'",
     "minigrid": "pip install 'rl-vae[minigrid]'",
     "onnx_ir": "pip install onnx-ir",
-    "pygame": "pip install 'rl-vae[classic-control]'",
+    "pygame": "pip install 'rl-vae[box2d]'",
     "rl_zoo3": "pip install 'rl-vae[zoo]'",
     "sklearn": "pip install scikit-learn",
     "stable_baselines3": "pip install stable-baselines3",
