@@ -110,7 +110,8 @@ class FrameSpec:
             ObservationError: if the observation is not a uint8 image that the crop fits.
         """
         self._check_array(observation, batch=False)
-        return self._apply(observation)
+        frame = self._apply(observation)
+        return frame.copy() if np.may_share_memory(frame, observation) else frame
 
     def apply_batch(self, observations: UInt8Array) -> UInt8Array:
         """Turn raw observations, (N, h, w, c) or grayscale (N, h, w) uint8, into (N, H, W, C).

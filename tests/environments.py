@@ -241,13 +241,21 @@ class Drawn(States):
 
     def __init__(self, how: str = "right", render_mode: str | None = None) -> None:
         super().__init__(render_mode)
-        self._how, self.drawn = how, 0
+        self._how, self.drawn, self._step = how, 0, 0
+
+    def reset(self, **kwargs: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+        self._step = 0
+        return super().reset(**kwargs)
+
+    def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
+        self._step += 1
+        return super().step(action)
 
     def render(self) -> Any:
         self.drawn += 1
         match self._how:
             case "right":
-                return np.full((40, 48, 3), 7, np.uint8)
+                return np.full((40, 48, 3), 7 + self._step % 200, np.uint8)
             case "none":
                 return None
             case "raise":

@@ -1,5 +1,9 @@
 """Plays an exported agent in its environment, and compares its actions with the agent's."""
 
+import copy
+import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +24,17 @@ def play_exported(file: Path, steps: int = 40) -> tuple[list[Any], NDArray[Any],
 
     session = onnxruntime.InferenceSession(str(file))
     facts, inputs = session.get_modelmeta().custom_metadata_map, session.get_inputs()
-    shown = [i.name for i in inputs if i.name.startswith("observation")]
-    memory = {i.name: np.zeros([1, *i.shape[1:]], "f4") for i in inputs[len(shown) + 1 :]}
-    env = gym.make(facts["env_id"])
+    paths = json.loads(facts["inputs"])
+    memory = {i.name: np.zeros([1, *i.shape[1:]], "f4") for i in inputs[len(paths) + 1 :]}
+    env = gym.make(facts["env_id"], **json.loads(facts["env_kwargs"]))
     seen, first = env.reset(seed=0)[0], True
     observations, starts, actions = [], [], []
     for _ in range(steps):
-        entries = {n: seen[n[12:]] if isinstance(seen, dict) else seen for n in shown}
-        feed = {name: np.asarray(value)[None] for name, value in entries.items()}
+        shown = env.render() if facts["pixels"] == "render" else seen
+        feed = {n: np.asarray(reduce(getitem, path, shown))[None] for n, path in paths.items()}
         action, *new = session.run(None, {**feed, "first": np.array([first]), **memory})
         memory = dict(zip(memory, new, strict=True))
-        observations.append(seen)
+        observations.append(copy.deepcopy(shown))
         starts.append(first)
         actions.append(action[0])
         assert env.action_space.contains(action[0])
@@ -47,8 +51,13 @@ def agent_actions(agent: Agent, observations: list[Any], starts: NDArray[Any]) -
     own: Any = None
     actions = []
     for observation, first in zip(observations, starts, strict=True):
-        if isinstance(observation, dict) and not agent.observes_extras:
-            observation = observation[agent.pixels.key]
+        image = agent.pixels.apply(observation)
+        if agent.extras_space is not None:
+            paths = {name: agent.pixels.path_of(name) for name in agent.extras_space}
+            extras = {name: reduce(getitem, path, observation) for name, path in paths.items()}
+            observation = {**extras, agent.pixels.key: image}
+        else:
+            observation = image
         if first:
             observed = pipeline.reset([observation], [None])
         else:

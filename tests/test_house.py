@@ -31,7 +31,7 @@ ARROWS = {
     "envs": "system",
     "data": "system envs",
     "objectives": "system",
-    "models": "system data objectives",
+    "models": "system envs data objectives",
     "training": "system data objectives models",
     "wrappers": "envs models",
     "sb3": "envs models wrappers",

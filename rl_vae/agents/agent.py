@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from rl_vae.agents.folder import check_settings, read_agent_config, read_policy
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.spaces import space_from_dict
 from rl_vae.data.policies import ActFunction, PolicyContext
-from rl_vae.envs.pixels import PixelSource
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.registry import EngineName
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
@@ -60,12 +59,12 @@ class Agent:
         self.seed: int = config["seed"]
         self.action_space = space_from_dict(config["action_space"])
         self.environment_action_space = space_from_dict(config["environment_action_space"])
-        self.pixels = _read_pixels(config["pixels"])
+        self.pixels = PixelSource.from_dict(config["pixels"])
         self.extras_space: gym.spaces.Dict | None = None
         if config["extras_space"] is not None:
             extras = space_from_dict(config["extras_space"])
-            if not isinstance(extras, gym.spaces.Dict) or self.pixels.kind != "dict":
-                raise ValueError("extras_space without a Dict observation")
+            if not isinstance(extras, gym.spaces.Dict) or self.pixels.key is None:
+                raise ValueError("extras_space without entries of the observation")
             self.extras_space = extras
         self.digest: str = config["files"]["policy.safetensors"]
         self.converter = ActionConverter(self.recipe.action_map, self.environment_action_space)
@@ -164,7 +163,7 @@ class Agent:
             space,
             self.action_space,
             n_envs,
-            observation_config(self.recipe, space),
+            observation_config(self.recipe, self.pixels.key, space),
             applied=None if raw else spec,
             seed=seed,
         )
@@ -228,20 +227,6 @@ class Agent:
 
 def _reload(path: str, encoder: str) -> Agent:
     return Agent.load(path, encoder=encoder)
-
-
-def _read_pixels(values: Mapping[str, Any]) -> PixelSource:
-    """Where an environment's pixels come from, of a config.json.
-
-    Raises:
-        TypeError, ValueError: if the values describe no source.
-    """
-    source = PixelSource(**values)
-    if source.kind not in ("observation", "dict", "render"):
-        raise ValueError(f"pixels {source.kind!r}")
-    if type(source.key) is not (str if source.kind == "dict" else type(None)):
-        raise ValueError(f"pixels {source.kind!r} with the key {source.key!r}")
-    return source
 
 
 def _replace_encoder(own: Encoder, other: Encoder) -> Encoder:

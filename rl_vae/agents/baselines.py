@@ -210,7 +210,7 @@ def _open(
             workers=workers,
             spec=header.spec,
             frame_skip=recipe.frame_skip,
-            image_key=header.image_key,
+            pixels=header.source,
             env_kwargs=header.env_kwargs,
         )
         venv = PixelVecEnv(pixels, seed)

@@ -11,6 +11,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from rl_vae.agents.recipe import Recipe, check_actions
 from rl_vae.agents.spaces import space_to_dict
+from rl_vae.envs.pixel_options import PixelOptions
+from rl_vae.envs.pixel_source import PixelSource, options_like
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
@@ -55,7 +57,7 @@ def open_pixels(
         workers=workers,
         spec=encoder.spec,
         frame_skip=recipe.frame_skip,
-        image_key=recipe.image_key,
+        pixels=find_pixel_options(recipe, encoder),
         env_kwargs=env_kwargs,
         extras=recipe.extras != "drop",
     )
@@ -65,6 +67,16 @@ def open_pixels(
         pixels.close()
         raise
     return PixelVecEnv(pixels, seed)
+
+
+def find_pixel_options(recipe: Recipe, encoder: Encoder) -> PixelOptions | PixelSource:
+    """Where an agent's pixels come from: as the recipe says, otherwise as the encoder's frames."""
+    trained, key = encoder.pixels, recipe.image_key
+    if recipe.pixels in ("auto", trained.pixels) and key in (None, trained.key):
+        return trained
+    if all(conversion.is_plain for conversion in trained.conversions):
+        return PixelOptions(pixels=recipe.pixels, image_key=key)
+    return options_like(trained, pixels=recipe.pixels, image_key=key)
 
 
 def open_latent_envs(
@@ -115,21 +127,20 @@ def make_latent_envs(
     """
     try:
         venv = wrap_actions(pixels, recipe, reward_scale=reward_scale)
-        config = observation_config(recipe, venv.observation_space)
+        config = observation_config(recipe, pixels.vector_env.source.key, venv.observation_space)
         return VecLatent(venv, encoder, config=config, seed=seed)
     except BaseException:
         pixels.close()
         raise
 
 
-def observation_config(recipe: Recipe, space: gym.Space[Any]) -> ObservationConfig:
+def observation_config(recipe: Recipe, key: str | None, space: gym.Space[Any]) -> ObservationConfig:
     """What a recipe's agent observes, for environments whose observations may be images already.
 
-    The engine has then used the recipe's `image_key`, and no Dict is left.
+    The engine has used the recipe's `image_key`. If it returns extras, `key` is that of the image.
     """
-    if isinstance(space, gym.spaces.Dict):
-        return recipe.observation
-    return replace(recipe.observation, image_key=None)
+    image_key = key if isinstance(space, gym.spaces.Dict) else None
+    return replace(recipe.observation, image_key=image_key)
 
 
 def wrap_actions(venv: VecEnv, recipe: Recipe, *, reward_scale: float = 1.0) -> VecEnv:
@@ -170,6 +181,6 @@ def describe_spaces(venv: VecEnv) -> dict[str, Any]:
     return {
         "action_space": space_to_dict(actions),
         "environment_action_space": space_to_dict(pixels.action_space),
-        "pixels": pixels.vector_env.source._asdict(),
+        "pixels": pixels.vector_env.source.to_dict(),
         "extras_space": None if extras is None else space_to_dict(extras),
     }

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rl_vae.agents.agent import Agent
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
@@ -93,7 +94,7 @@ def evaluate_random(
     seed: int = 0,
     frame_skip: int = 1,
     engine: EngineName = "auto",
-    image_key: str | None = None,
+    pixels: PixelSource | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Evaluate a policy that draws every action uniformly, on the seeds of `evaluate_agent`.
@@ -104,7 +105,7 @@ def evaluate_random(
         seed: Number of the set of evaluation seeds, from 0 to 999; also the seed of the actions.
         frame_skip: Number of environment steps for which an action is repeated.
         engine: Environment engine, as in `make_engine`.
-        image_key: Key of the image in a Dict observation.
+        pixels: Where the pixels come from, such as `Agent.pixels`; None: as `make_env` finds them.
         env_kwargs: Keyword arguments of the environment.
 
     Raises:
@@ -112,15 +113,15 @@ def evaluate_random(
         ConfigError: if an argument is out of range.
     """
     seeds = evaluation_seeds(episodes, seed)
-    pixels = make_engine(
+    envs = make_engine(
         env_id,
         min(episodes, MAX_ENVS),
         engine=engine,
         frame_skip=frame_skip,
-        image_key=image_key,
+        pixels=pixels,
         env_kwargs=env_kwargs,
     )
-    venv = PixelVecEnv(pixels)
+    venv = PixelVecEnv(envs)
     venv.action_space.seed(seed)
     try:
         played = play(
@@ -131,7 +132,7 @@ def evaluate_random(
         )
     finally:
         venv.close()
-    return _summarise(played, seeds, pixels.name)
+    return _summarise(played, seeds, envs.name)
 
 
 def _summarise(played: Played, seeds: Sequence[int], engine: str) -> Evaluation:

@@ -2,10 +2,11 @@
 
 Inputs, for N environments:
 
-    observation       (N, h, w, c) or (N, h, w) uint8: raw images that the environment observes or,
-                      if the metadata `pixels` is "render", renders
-    observation.KEY   instead, if the environment's observation is a Dict: its entries that the
-                      agent observes, (N, ...), the image first
+    observation       (N, ...) raw images that the environment observes or, if the metadata `pixels`
+                      is "render", renders; the graph holds their conversion
+    observation.PATH  instead, if the environment's observation is a Dict or Tuple: its entries that
+                      the agent observes, (N, ...), images first; the metadata `inputs` maps each
+                      input to its keys
     first             (N,) bool: whether an episode starts
     latents           (N, stack, width of a code) float32: zeros, then the last `next_latents`
     actions           (N, past actions, width of an action) float32: zeros, then the last
@@ -15,8 +16,9 @@ Outputs: `action`, (N, ...) actions for the environment; `next_latents` and `nex
 `first` is true, the values of `latents` and `actions` are not used: the graph fills the stack with
 the first code and sets the past actions to zero, as every wrapper does.
 
-The metadata describe the agent. `frame_skip` is the number of environment steps for which an
-action is repeated.
+The metadata describe the agent: `pixels` and `conversion` say where its pixels come from,
+`env_kwargs` are the arguments of `gymnasium.make`, `frame_skip` is the number of environment steps
+for which an action is repeated.
 """
 
 from __future__ import annotations
@@ -29,12 +31,15 @@ import numpy as np
 import onnx
 import torch
 from onnx import compose, version_converter
+from torch import nn
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.graph import DecisionGraph, leaf_spaces
 from rl_vae.agents.spaces import space_to_dict
+from rl_vae.envs.pixel_source import name_of
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.onnx import export_graph
+from rl_vae.models.pixel_conversion import PixelConversion
 from rl_vae.models.preprocessing import FrameConversion
 from rl_vae.system import files
 from rl_vae.system.provenance import package_versions
@@ -48,20 +53,24 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
 
     The file acts like the agent without noise. This loop runs it in the environment:
 
+        import json
+        from functools import reduce
+        from operator import getitem
+
         import gymnasium as gym
         import numpy as np
         import onnxruntime
 
         session = onnxruntime.InferenceSession("agent.onnx")
         facts, inputs = session.get_modelmeta().custom_metadata_map, session.get_inputs()
-        shown = [i.name for i in inputs if i.name.startswith("observation")]
-        memory = {i.name: np.zeros([1, *i.shape[1:]], "f4") for i in inputs[len(shown) + 1 :]}
-        env = gym.make(facts["env_id"])
+        paths = json.loads(facts["inputs"])
+        memory = {i.name: np.zeros([1, *i.shape[1:]], "f4") for i in inputs[len(paths) + 1 :]}
+        env = gym.make(facts["env_id"], **json.loads(facts["env_kwargs"]))
         seen, total, step, over = env.reset(seed=0)[0], 0.0, 0, False
         while not over:
             if step % int(facts["frame_skip"]) == 0:
-                entries = {n: seen[n[12:]] if isinstance(seen, dict) else seen for n in shown}
-                feed = {name: np.asarray(value)[None] for name, value in entries.items()}
+                shown = env.render() if facts["pixels"] == "render" else seen
+                feed = {n: np.array(reduce(getitem, p, shown))[None] for n, p in paths.items()}
                 action, *new = session.run(None, {**feed, "first": np.array([step == 0]), **memory})
                 memory = dict(zip(memory, new))
             seen, reward, terminated, truncated, _ = env.step(action[0])
@@ -96,12 +105,19 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
 
 def _merge(agent: Agent) -> bytes:
     """Connect preprocessing, the model folder's encoder.onnx and the agent's decision."""
-    encoder, entries = agent.encoder, _entries(agent)
-    image, *extras = entries
+    encoder = agent.encoder
+    images = list(_image_inputs(agent))
+    extras = {f"observation.{name}": space for name, space in leaf_spaces(agent.extras_space)}
 
     # Preprocessing: raw images -> frames.
-    raw = {image: torch.zeros(2, *encoder.observation_shape, dtype=torch.uint8)}
-    framing = FrameConversion(encoder.spec, encoder.observation_shape)
+    source = agent.pixels
+    raw = {
+        name: torch.zeros(2, *conversion.shape, dtype=getattr(torch, conversion.dtype))
+        for name, conversion in zip(images, source.conversions, strict=True)
+    }
+    framing = nn.Sequential(
+        PixelConversion(source), FrameConversion(encoder.spec, encoder.observation_shape)
+    )
     preprocessing = _load(export_graph(framing, raw, ["agent_frames"]), "preprocessing_")
 
     # Encoder: frames -> posterior.
@@ -116,7 +132,7 @@ def _merge(agent: Agent) -> bytes:
     inputs = {
         **{"agent_mu": mu, "agent_logvar": logvar, "first": torch.tensor([True, False])},
         **history,
-        **{name: _example(entries[name]) for name in extras},
+        **{name: _example(space) for name, space in extras.items()},
     }
     outputs = ["action", *(f"next_{name}" for name in history)]
     decision = _load(export_graph(DecisionGraph(agent), inputs, outputs), "decision_")
@@ -128,21 +144,28 @@ def _merge(agent: Agent) -> bytes:
     posteriors = {name: other for name, other in posteriors.items() if other not in unused}
     model = _connect(framed, decision, posteriors, outputs)
     by_name = {value.name: value for value in model.graph.input}
-    ordered = [by_name[name] for name in (image, *extras, "first", *history)]
+    ordered = [by_name[name] for name in (*images, *extras, "first", *history)]
     del model.graph.input[:]
     model.graph.input.extend(ordered)
     onnx.helper.set_model_props(model, _metadata(agent))
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _entries(agent: Agent) -> dict[str, Any]:
-    """Name and space of each input that is an entry of the observation, the image first."""
-    if agent.pixels.kind != "dict":
-        return {"observation": None}
-    extras = leaf_spaces(agent.extras_space)
+def _image_inputs(agent: Agent) -> dict[str, list[str | int]]:
+    """Keys of each camera in an observation, by the name of its input."""
+    paths = agent.pixels.paths
+    return {f"observation.{name_of(path)}" if path else "observation": [*path] for path in paths}
+
+
+def _extra_inputs(agent: Agent) -> dict[str, list[str | int]]:
+    """Keys of each extra in an observation, by the name of its input."""
+    extras = {} if agent.extras_space is None else agent.extras_space.spaces
     return {
-        f"observation.{agent.pixels.key}": None,
-        **{f"observation.{name}": space for name, space in extras},
+        f"observation.{leaf}": [*agent.pixels.path_of(name), *leaf[len(name) + 1 :].split(".")]
+        if leaf != name
+        else [*agent.pixels.path_of(name)]
+        for name, space in extras.items()
+        for leaf, _ in leaf_spaces(space, name)
     }
 
 
@@ -183,13 +206,16 @@ def _input_names(model: onnx.ModelProto) -> set[str]:
 
 def _metadata(agent: Agent) -> dict[str, str]:
     """Description of the agent that the file contains."""
+    rendering = {"render_mode": "rgb_array"} if agent.pixels.pixels == "render" else {}
     return {
         "kind": KIND,
         "format": FORMAT,
         "env_id": agent.env_id,
-        "env_kwargs": json.dumps(agent.env_kwargs),
-        "pixels": agent.pixels.kind,
+        "env_kwargs": json.dumps({**agent.env_kwargs, **rendering}),
+        "pixels": agent.pixels.pixels,
         "image_key": json.dumps(agent.pixels.key),
+        "conversion": agent.pixels.describe(),
+        "inputs": json.dumps({**_image_inputs(agent), **_extra_inputs(agent)}),
         "frame_skip": str(agent.recipe.frame_skip),
         "action_space": json.dumps(space_to_dict(agent.environment_action_space)),
         "algorithm": agent.recipe.algorithm,

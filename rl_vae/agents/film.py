@@ -34,7 +34,7 @@ def film_agent(agent: Agent, *, seed: int, max_steps: int = 1000, height: int = 
         engine=agent.engine,
         workers=1,
         frame_skip=agent.recipe.frame_skip,
-        image_key=agent.recipe.image_key,
+        pixels=agent.pixels,
         env_kwargs=agent.env_kwargs,
         extras=agent.observes_extras,
     )

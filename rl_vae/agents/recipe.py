@@ -43,6 +43,8 @@ class Recipe(ObservationConfig):
     """Number of environments that run in parallel."""
     frame_skip: Annotated[int, Range(low=1)] = 1
     """Number of environment steps for which a decision is repeated."""
+    pixels: Literal["auto", "observation", "render"] = "auto"
+    """Source of the pixels, as in `PixelOptions`; "auto": the source of the encoder's frames."""
     stack: Annotated[int, Range(low=1)] = 4
     """Number of latent codes in an observation, the current one included."""
     reward_scale: Annotated[float, Range(above=0)] = 1.0

@@ -18,12 +18,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.algorithms import make_algorithm, policy_name
 from rl_vae.agents.checkpoint import delete_checkpoints
-from rl_vae.agents.environments import describe_spaces, open_latent_envs
+from rl_vae.agents.environments import describe_spaces, find_pixel_options, open_latent_envs
 from rl_vae.agents.folder import FORMAT, read_agent_config, save_agent
 from rl_vae.agents.learn import learn
 from rl_vae.agents.recipe import Recipe
 from rl_vae.constraints import Range, check_value
-from rl_vae.envs.registry import EngineName, explain_engine, resolve_engine
+from rl_vae.envs.pixel_source import PixelSource
+from rl_vae.envs.registry import EngineName, explain_engine, has_options, resolve_engine
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
@@ -68,7 +69,7 @@ def train_agent(
         encoder: The model folder.
         out: The agent's folder. A finished agent with the same settings is returned unchanged; an
             interrupted training (FOLDER.partial) continues from its last checkpoint.
-        recipe: The recipe. Its `image_key` and `extras` say which entries of a Dict observation
+        recipe: The recipe. Its `pixels`, `image_key` and `extras` say which parts of an observation
             the agent observes.
         seed: Seed of the policy's weights, of its noise and of the environments.
         engine: Environment engine, as in `make_engine`.
@@ -81,7 +82,8 @@ def train_agent(
             its last value.
         workers: Number of processes or threads of the environments; None: number of cores. The
             agent does not depend on it.
-        progress: Whether to print the engine, and to show a progress bar if there is a terminal.
+        progress: Whether to print the engine and where the pixels come from, and to show a
+            progress bar if there is a terminal.
 
     Raises:
         ConfigError: if an argument is out of range, or the recipe does not fit the environment's
@@ -113,8 +115,10 @@ def train_agent(
         with locks.locked(unfinished, FolderError):
             strict_json.write_json(unfinished / "run.json", run)
             if progress:
-                why = explain_engine(env_id, engine, env_kwargs or recipe.image_key)
-                print(f"{env_id}: {why}")
+                only = env_kwargs or has_options(find_pixel_options(recipe, loaded))
+                why = explain_engine(env_id, engine, only)
+                source = PixelSource.from_dict(spaces["pixels"])
+                print(f"{env_id}: {why}; pixels: {source.describe()}")
             seconds = learn(
                 model,
                 recipe,
@@ -158,10 +162,11 @@ def _describe_run(
     Raises:
         ConfigError: if env_kwargs contains something else than JSON values.
     """
+    only = env_kwargs or has_options(find_pixel_options(recipe, encoder))
     run = {
         "env_id": env_id,
         "env_kwargs": dict(env_kwargs or {}),
-        "engine": resolve_engine(env_id, engine, env_kwargs or recipe.image_key),
+        "engine": resolve_engine(env_id, engine, only),
         "encoder": encoder.digest,
         "recipe": recipe.to_dict(),
         "seed": seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -42,8 +42,10 @@ class TrainAgent(Command):
     """Environments that run at once. None: the recipe's."""
     frame_skip: Annotated[int, Range(low=1)] | None = None
     """Environment steps for which each decision is held. None: the recipe's."""
+    pixels: Literal["auto", "observation", "render"] | None = None
+    """Source of the pixels. None: the recipe's; auto: the source of the model's frames."""
     image_key: str | None = None
-    """Key of the image in a Dict observation. None: the recipe's."""
+    """Entry of a Dict or Tuple observation that is the image. None: the recipe's."""
     training: Annotated[
         Any,
         flags(
@@ -82,6 +84,7 @@ class TrainAgent(Command):
             "total_steps": self.steps,
             "n_envs": self.n_envs,
             "frame_skip": self.frame_skip,
+            "pixels": self.pixels,
             "image_key": self.image_key,
         }
         return replace(recipe, **{k: v for k, v in changes.items() if v is not None})
@@ -120,7 +123,7 @@ class Evaluate(CommandWithFigures):
             env_id=agent.env_id,
             frame_skip=agent.recipe.frame_skip,
             engine=self.evaluation.engine or agent.engine,
-            image_key=agent.recipe.image_key,
+            pixels=agent.pixels,
             env_kwargs=agent.env_kwargs,
         )
         for name, evaluation in (("agent ", result), ("random", random)):

@@ -16,6 +16,7 @@ from rl_vae.analysis.report import write_report
 from rl_vae.cli.command import CommandWithFigures, EnvId, json_object
 from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
+from rl_vae.envs.pixel_options import PIXEL_OPTIONS
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
 from rl_vae.training.config import TrainConfig
@@ -40,7 +41,7 @@ class Compare(CommandWithFigures):
                 "episodes",
                 "evaluations",
                 "engine",
-                "image_key",
+                *PIXEL_OPTIONS,
             ),
             names={"betas": "beta"},
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from rl_vae.data.collect import collect_frames
 from rl_vae.data.coverage import coverage
 from rl_vae.data.function_policy import as_policy
 from rl_vae.data.policies import CollectionPolicy, Correlated, Mixture, Uniform
+from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.system.user_code import load_name
@@ -30,11 +31,12 @@ class Collect(Command):
         Any,
         flags(
             collect_frames,
-            only=("n_frames", "seed", "engine", "workers", "image_key", "timeout", "restarts"),
+            only=("n_frames", "seed", "engine", "workers", "timeout", "restarts"),
             names={"n_frames": "frames"},
             n_frames=10_000,
         ),
     ]
+    pixels: Annotated[Any, flags(PixelOptions)]
     spec: Annotated[Any, flags(FrameSpec)]
     policy: str = "correlated"
     """Policy that acts: correlated, uniform, the folder of an agent, FILE.py:NAME for a function
@@ -81,6 +83,7 @@ class Collect(Command):
             policy=policy,
             frame_skip=frame_skip or 1,
             env_kwargs=json_object(self.env_kwargs),
+            **asdict(call(PixelOptions, self.pixels)),
         )
         content = coverage(dataset)
         print(

@@ -17,6 +17,7 @@ import numpy as np
 
 from rl_vae.constraints import Range, check_value
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.frame_checks import check_frames
 from rl_vae.data.function_policy import PolicyFunction, as_policy
 from rl_vae.data.header import DatasetHeader, read_header
 from rl_vae.data.manifest import read_manifest, remove_incomplete_line
@@ -28,7 +29,8 @@ from rl_vae.data.policies import (
 )
 from rl_vae.data.shard_workers import WorkerSettings, make_shards
 from rl_vae.data.shards import commit_shard, max_shard_rows
-from rl_vae.envs.registry import EngineName, make_engine, resolve_engine
+from rl_vae.envs.pixel_options import PixelOptions, pixel_options
+from rl_vae.envs.registry import EngineName, has_options, make_engine, resolve_engine
 from rl_vae.errors import ConfigError, DatasetError
 from rl_vae.frames import FrameSpec
 from rl_vae.system import hashing, locks, strict_json
@@ -50,16 +52,16 @@ def collect_frames(
     engine: EngineName = "auto",
     workers: int | None = None,
     frame_skip: int = 1,
-    image_key: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     timeout: float = TIMEOUT,
     restarts: int = 0,
     progress: bool = True,
+    **pixels: Any,
 ) -> FrameDataset:
     """Collect frames into a folder, or continue an interrupted collection.
 
     Args:
-        env_id: Gymnasium id of the environment. `make_env` says which pixels are taken.
+        env_id: Gymnasium id of the environment.
         out: Folder of the dataset. A finished dataset with the same settings is returned unchanged.
         n_frames: Number of frames, at least 16.
         spec: Conversion of an observation into a frame; None: 64 x 64 RGB without crop.
@@ -71,14 +73,16 @@ def collect_frames(
             factors.
         workers: Number of worker processes or threads; None: the number of cores.
         frame_skip: Number of environment steps per action; one frame is kept per action.
-        image_key: Key of the image in a Dict observation.
         env_kwargs: Keyword arguments of the environment.
         timeout: Seconds that one step of an environment in a worker process may take, as in
             `make_engine`.
         restarts: Number of failures of worker processes (an exception, a hang or a crash of an
             environment) after which the worker is restarted and its shard is collected again. The
             next failure is raised. For "gymnasium" only: EnvPool has no worker processes.
-        progress: Whether to show a progress bar if there is a terminal.
+        progress: Whether to print where the pixels come from, and to show a progress bar if there
+            is a terminal.
+        **pixels: Where the pixels come from, the fields of `PixelOptions`: pixels, image_key,
+            image_layout, stack_frame, value_range, cameras, small_images.
 
     Returns:
         The finished dataset.
@@ -86,7 +90,8 @@ def collect_frames(
     Raises:
         ConfigError: if an argument is out of range, or the policy does not fit the environment.
         EnvironmentFault: if the environment cannot be opened, or fails.
-        ObservationError: if its images do not fit the spec.
+        ObservationError: if its images do not fit the spec, are ambiguous, never change, or their
+            conversion must be chosen.
         DatasetError: if the folder holds other files, is in use, or cannot be written.
     """
     out, spec, policy = Path(out), spec or FrameSpec(), as_policy(policy)
@@ -97,7 +102,8 @@ def collect_frames(
     check_value("restarts", restarts, at_least_0, 0)
     check_value("workers", workers, Annotated[int, Range(low=1)] | None)
     check_value("timeout", timeout, Annotated[float, Range(above=0)], TIMEOUT)
-    gymnasium_only = env_kwargs or image_key or observes_raw(policy)
+    options = pixel_options(pixels)
+    gymnasium_only = env_kwargs or has_options(options) or observes_raw(policy)
     engine_name = resolve_engine(env_id, engine, gymnasium_only)
     if restarts and engine_name == "envpool":
         raise ConfigError(
@@ -107,11 +113,16 @@ def collect_frames(
             remedy="leave restarts out, or choose engine='gymnasium'",
         )
     settings = {"spec": spec, "frame_skip": frame_skip, "env_kwargs": env_kwargs or {}}
-    settings |= {"image_key": image_key, "engine": engine_name}
-    header = _make_header(env_id, settings, policy, seed, n_frames)
+    header = _make_header(
+        env_id, {**settings, "engine": engine_name}, options, policy, seed, n_frames
+    )
+    if progress:
+        print(f"{env_id}: pixels: {header.source.describe()}")
     with missing_shards(out, header) as missing:
         _collect(out, header, missing, policy, WorkerSettings(workers, timeout, restarts), progress)
-    return FrameDataset.open(out)
+    dataset = FrameDataset.open(out)
+    check_frames(dataset)
+    return dataset
 
 
 @contextlib.contextmanager
@@ -160,12 +171,12 @@ def check_folder(folder: Path, header: DatasetHeader) -> DatasetHeader | None:
             )
         return None
     old, new = existing.to_dict(), header.to_dict()
-    differing = [name for name in new if old.get(name) != new[name]]
+    differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if differing:
         raise DatasetError(
             f"{folder} holds another dataset.",
             expected=", ".join(f"{name} {old.get(name)}" for name in differing),
-            got=", ".join(f"{name} {new[name]}" for name in differing),
+            got=", ".join(f"{name} {new.get(name)}" for name in differing),
             remedy="choose another folder, or the settings of the dataset in this folder",
         )
     return existing
@@ -208,10 +219,16 @@ def _remove_temporaries(out: Path) -> None:
 
 
 def _make_header(
-    env_id: str, settings: dict[str, Any], policy: CollectionPolicy, seed: int, n_frames: int
+    env_id: str,
+    settings: dict[str, Any],
+    options: PixelOptions,
+    policy: CollectionPolicy,
+    seed: int,
+    n_frames: int,
 ) -> DatasetHeader:
     """Open the environment once to read its spaces, and describe the dataset."""
-    engine = make_engine(env_id, 1, workers=1, extras=observes_extras(policy), **settings)
+    extras = observes_extras(policy)
+    engine = make_engine(env_id, 1, workers=1, extras=extras, pixels=options, **settings)
     try:
         space = engine.action_space
         # A policy that cannot act here raises before anything is written.
@@ -222,6 +239,8 @@ def _make_header(
         header = DatasetHeader(
             env_id=env_id,
             **settings,
+            image_key=options.image_key,
+            pixels=engine.source,
             raw_shape=engine.raw_space.shape,
             seed=seed,
             n_frames=n_frames,

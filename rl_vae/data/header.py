@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rl_vae.envs.pixel_source import PixelSource, plain_source
 from rl_vae.errors import DatasetError, RlVaeError
 from rl_vae.frames import FrameSpec
 from rl_vae.system import files, strict_json
@@ -43,7 +44,7 @@ class DatasetHeader:
     spec: FrameSpec
     """Conversion of a raw observation into a frame."""
     raw_shape: tuple[int, ...]
-    """Shape of a raw observation, before the spec is applied."""
+    """Shape of a raw observation: uint8, after the conversion of its pixels, before the spec."""
     seed: int
     """Seed of the dataset, at least 0."""
     n_frames: int
@@ -60,6 +61,18 @@ class DatasetHeader:
     """Data type of an action, as in `numpy.dtype.str`."""
     factor_names: tuple[str, ...]
     """Names of the factors (the simulator's state); empty if the environment has none."""
+    pixels: PixelSource | None = None
+    """Where the pixels come from, and their conversion to raw observations; None: the observation
+    is the image. The JSON key is left out if it is None."""
+
+    def __post_init__(self) -> None:
+        if self.pixels is not None and self.pixels.is_plain:
+            object.__setattr__(self, "pixels", None)
+
+    @property
+    def source(self) -> PixelSource:
+        """Where the pixels come from, and their conversion to raw observations."""
+        return self.pixels or plain_source(self.raw_shape)
 
     @property
     def n_shards(self) -> int:
@@ -89,6 +102,10 @@ class DatasetHeader:
         """Return the header as plain JSON values."""
         values = {**asdict(self), "spec": self.spec.to_dict(), "format": FORMAT}
         values["lanes"] = values.pop("n_envs")
+        if self.pixels is None:
+            del values["pixels"]
+        else:
+            values["pixels"] = self.pixels.to_dict()
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 
@@ -108,8 +125,12 @@ class DatasetHeader:
                 raise ValueError(f"{name} is {str(values[name])[:80]!r}")
         values |= {name: tuple(values[name]) for name in _TUPLE_FIELDS}
         values |= {"spec": FrameSpec.from_dict(values["spec"]), "n_envs": values.pop("lanes")}
+        if "pixels" in values:
+            values["pixels"] = PixelSource.from_dict(values["pixels"])
         header = cls(**values)
         header.spec.check_shape(header.raw_shape, np.uint8)
+        if header.source.output_shape != header.raw_shape:
+            raise ValueError(f"pixels of shape {header.source.output_shape}")
         return header
 
 

@@ -93,7 +93,7 @@ def _open_engine(
         workers=workers,
         spec=header.spec,
         frame_skip=header.frame_skip,
-        image_key=header.image_key,
+        pixels=header.source,
         env_kwargs=header.env_kwargs,
         extras=observes_extras(policy),
     )

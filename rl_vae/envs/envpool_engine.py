@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.envs.extras import Extras
-from rl_vae.envs.pixels import PixelSource, is_image
+from rl_vae.envs.find_conversion import is_plain_image
+from rl_vae.envs.pixel_options import PixelOptions
+from rl_vae.envs.pixel_source import plain_source
 from rl_vae.envs.raw_observations import RawObservation
 from rl_vae.envs.vector_env import Engine, VectorEnvConfig, VectorStep
 from rl_vae.errors import ConfigError, EnvironmentFault
@@ -26,19 +28,19 @@ class EnvPoolVectorEnv:
 
     name = "envpool"
     factor_names: tuple[str, ...] = ()
-    source = PixelSource("observation")
     extras_space: gym.spaces.Dict | None = None
     reset_extras: Extras | None = None
 
     def __init__(self, config: VectorEnvConfig) -> None:
         import envpool
 
-        if config.image_key is not None:
+        options = config.pixels
+        if not (options.is_default if isinstance(options, PixelOptions) else options.is_plain):
             raise ConfigError(
-                "EnvPool has no Dict observations.",
-                expected="no image_key",
-                got=repr(config.image_key),
-                remedy="leave image_key out, or choose the engine 'gymnasium'",
+                "EnvPool has no options of pixels: its observations are images.",
+                expected="no image_key, and no other option of PixelOptions",
+                got=options,
+                remedy="leave the options out, or choose the engine 'gymnasium'",
             )
         self.env_id, self.num_envs = config.env_id, config.num_envs
         self.frame_skip, self.spec = config.frame_skip, config.spec
@@ -55,6 +57,7 @@ class EnvPoolVectorEnv:
             ) from error
         self.raw_space = _read_space(pool_spec, "observation_space")
         self.action_space = _read_space(pool_spec, "action_space")
+        self.source = plain_source(self.raw_space.shape)
         if self.spec is not None:
             self.spec.check_space(self.raw_space)
         image_shape = self.raw_space.shape if self.spec is None else self.spec.shape
@@ -153,7 +156,7 @@ def find_obstacle(env_id: str) -> str | None:
     if env_id not in envpool.list_all_envs():
         return "it has no environment of this name"
     space = _read_space(envpool.make_spec(env_id), "observation_space")
-    if not is_image(space):
+    if not is_plain_image(space):
         return f"its observations are {_describe_space(space)}, not RGB images"
     return None
 

@@ -1,4 +1,4 @@
-"""Extras: the entries of a Dict observation beside the image, in batches."""
+"""Extras: the entries of a Dict or Tuple observation beside the image, in batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from rl_vae.envs.pixels import ImageOfDict
+from rl_vae.envs.pixels import ObservePixels
 
 Extras = dict[str, Any]
 """Batch of the other entries of a Dict observation, by name: arrays of shape (N, ...).
@@ -20,12 +20,12 @@ An entry of another type is batched as `gymnasium.vector.utils.concatenate` does
 
 def find_extras(env: gym.Env[Any, Any]) -> gym.spaces.Dict | None:
     """Space of an environment's extras; None if it has none."""
-    return env.extras_space if isinstance(env, ImageOfDict) and len(env.extras_space) else None
+    return env.extras_space if isinstance(env, ObservePixels) and len(env.extras_space) else None
 
 
 def read_extras(env: gym.Env[Any, Any]) -> dict[str, Any]:
     """Copy the extras that belong to the image which an environment returned last."""
-    assert isinstance(env, ImageOfDict)
+    assert isinstance(env, ObservePixels)
     return copy.deepcopy(env.extras)  # the environment may reuse its arrays
 
 

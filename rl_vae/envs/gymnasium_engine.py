@@ -8,14 +8,13 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.envs.extras import Extras, batch_extras, find_extras, join_extras, read_extras
 from rl_vae.envs.factors import read_factors
-from rl_vae.envs.make import make_env
-from rl_vae.envs.pixels import pixel_source
+from rl_vae.envs.make import open_pixel_env
+from rl_vae.envs.pixels import ObservePixels
 from rl_vae.envs.raw_observations import RawObservation, read_raw
 from rl_vae.envs.vector_env import Engine, PixelVectorEnv, VectorEnvConfig, VectorStep
 from rl_vae.errors import EnvironmentFault, ObservationError
@@ -39,24 +38,19 @@ class InProcessVectorEnv:
         self.env_id, self.num_envs = config.env_id, config.num_envs
         self.frame_skip, self.spec = config.frame_skip, config.spec
         self._first_index = first_index
-        self._envs: list[gym.Env[Any, Any]] = []
+        self._envs: list[ObservePixels] = []
         self._seeds = [0] * self.num_envs
         self._steps = np.zeros(self.num_envs, np.int64)
         self._episodes = np.zeros(self.num_envs, np.int64)
         self.reset_extras: Extras | None = None
         try:
             for _ in range(self.num_envs):
-                env = make_env(
-                    config.env_id,
-                    frame_skip=config.frame_skip,
-                    image_key=config.image_key,
-                    env_kwargs=config.env_kwargs,
-                )
-                self._envs.append(env)
+                pixels = config.pixels if not self._envs else self._envs[0].source
+                arguments = (config.frame_skip, config.env_kwargs, pixels)
+                self._envs.append(open_pixel_env(config.env_id, *arguments))
             raw = self._envs[0].observation_space
-            assert isinstance(raw, gym.spaces.Box)
             self.raw_space, self.action_space = raw, self._envs[0].action_space
-            self.source = pixel_source(self._envs[0])
+            self.source = self._envs[0].source
             self.extras_space = find_extras(self._envs[0]) if config.extras else None
             if self.spec is not None:
                 self.spec.check_space(raw)

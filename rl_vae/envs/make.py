@@ -9,8 +9,11 @@ from typing import Annotated, Any
 import gymnasium as gym
 
 from rl_vae.constraints import Range, check_value
+from rl_vae.envs.find_pixels import resolve_pixels
 from rl_vae.envs.frame_skip import FrameSkip
-from rl_vae.envs.pixels import find_pixels, observe_pixels
+from rl_vae.envs.pixel_options import PixelOptions, pixel_options
+from rl_vae.envs.pixel_source import PixelSource
+from rl_vae.envs.pixels import ObservePixels, observe_render
 from rl_vae.envs.raw_observations import KeepRaw
 from rl_vae.errors import EnvironmentFault, RlVaeError
 
@@ -26,37 +29,49 @@ def make_env(
     env_id: str,
     *,
     frame_skip: int = 1,
-    image_key: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    **pixels: Any,
 ) -> gym.Env[Any, Any]:
     """Open a Gymnasium environment so that it observes pixels, uint8 of shape (h, w, c) or (h, w).
 
-    The pixels come from the first of these sources that exists: the observation itself; the entry
-    `image_key` or the only image of a Dict observation; `render()`.
+    Every observation is a new array, also if the environment reuses its own.
 
     Args:
         env_id: A registered id. "module:id" imports the module first.
         frame_skip: Number of steps per action, at least 1. Rewards are summed, and the last image
             is observed. Rendered environments render only this image.
-        image_key: Name of the image in a Dict observation.
         env_kwargs: Keyword arguments of `gymnasium.make`.
+        **pixels: Where the pixels come from, the fields of `PixelOptions`: pixels, image_key,
+            image_layout, stack_frame, value_range, cameras, small_images.
 
     Raises:
         EnvironmentFault: if the environment cannot be opened or has no pixels.
-        ObservationError: if its images have an unsupported type or are ambiguous.
-        ConfigError: if `frame_skip` is below 1, or `image_key` names no entry of a Dict.
+        ObservationError: if its images are ambiguous, or their conversion must be chosen.
+        ConfigError: if an argument is out of range, or `image_key` is given without a Dict.
     """
+    return open_pixel_env(env_id, frame_skip, env_kwargs or {}, pixel_options(pixels))
+
+
+def open_pixel_env(
+    env_id: str,
+    frame_skip: int,
+    env_kwargs: Mapping[str, Any],
+    options: PixelOptions | PixelSource,
+) -> ObservePixels:
+    """Do what `make_env` does, for options or for the source that they gave before."""
     check_value("frame_skip", frame_skip, Annotated[int, Range(low=1)], 1)
-    kwargs = dict(env_kwargs or {})
+    kwargs = dict(env_kwargs)
     env = open_env(env_id, kwargs)
     try:
-        source = find_pixels(env_id, env.observation_space, image_key)
-        if source.kind == "render" and env.render_mode != "rgb_array":
+        source = resolve_pixels(env_id, env.observation_space, options)
+        if source is None and env.render_mode != "rgb_array":
             _check_renders(env_id, env)
             env.close()
             env = open_env(env_id, {**kwargs, "render_mode": "rgb_array"})
         skipping = KeepRaw(FrameSkip(env, frame_skip) if frame_skip > 1 else env)
-        return observe_pixels(env_id, skipping, source)
+        if source is None:
+            return observe_render(env_id, skipping, options)
+        return ObservePixels(skipping, source)
     except RlVaeError:
         env.close()
         raise

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from rl_vae.envs import envpool_engine, gymnasium_engine
+from rl_vae.envs.pixel_options import PixelOptions
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.vector_env import Engine, PixelVectorEnv, VectorEnvConfig
 from rl_vae.errors import ConfigError, EnvironmentFault
 from rl_vae.frames import FrameSpec
@@ -28,7 +30,7 @@ def make_engine(
     workers: int | None = None,
     spec: FrameSpec | None = None,
     frame_skip: int = 1,
-    image_key: str | None = None,
+    pixels: PixelOptions | PixelSource | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     timeout: float = TIMEOUT,
     extras: bool = False,
@@ -45,7 +47,7 @@ def make_engine(
             environments of Gymnasium live in this process. Results do not depend on this number.
         spec: Applied to every image in the process that makes the image.
         frame_skip: Number of steps per action, at least 1.
-        image_key: Name of the image in a Dict observation.
+        pixels: Where the pixels come from; None: as `make_env` finds them.
         env_kwargs: Keyword arguments for the environment. "auto" then takes Gymnasium.
         timeout: Seconds after which a step in a worker process fails. Steps in this process (one
             worker, or EnvPool) have no time limit.
@@ -62,12 +64,12 @@ def make_engine(
         workers=workers,
         spec=spec,
         frame_skip=frame_skip,
-        image_key=image_key,
+        pixels=pixels or PixelOptions(),
         env_kwargs=dict(env_kwargs or {}),
         timeout=timeout,
         extras=extras,
     )
-    return ENGINES[resolve_engine(env_id, engine, env_kwargs or image_key)].open(config)
+    return ENGINES[resolve_engine(env_id, engine, env_kwargs or has_options(pixels))].open(config)
 
 
 def resolve_engine(env_id: str, engine: EngineName, gymnasium_arguments: object = None) -> str:
@@ -76,7 +78,7 @@ def resolve_engine(env_id: str, engine: EngineName, gymnasium_arguments: object 
     Args:
         env_id: A registered id.
         engine: Name of an engine, or "auto".
-        gymnasium_arguments: A true value if `env_kwargs` or `image_key` is given: "auto" then
+        gymnasium_arguments: A true value if `env_kwargs` or pixel options are given: "auto" then
             takes only engines that open environments with `gymnasium.make`.
 
     Raises:
@@ -107,6 +109,13 @@ def resolve_engine(env_id: str, engine: EngineName, gymnasium_arguments: object 
     return engine
 
 
+def has_options(pixels: PixelOptions | PixelSource | None) -> bool:
+    """Whether pixels need an engine that opens environments with `gymnasium.make`."""
+    if isinstance(pixels, PixelSource):
+        return not pixels.is_plain
+    return pixels is not None and not pixels.is_default
+
+
 def explain_engine(env_id: str, engine: EngineName, gymnasium_arguments: object = None) -> str:
     """Explain in one line which engine `resolve_engine` takes and why.
 
@@ -128,5 +137,5 @@ def explain_engine(env_id: str, engine: EngineName, gymnasium_arguments: object 
 
 def _find_obstacle(engine: Engine, env_id: str, gymnasium_arguments: object) -> str | None:
     if gymnasium_arguments and not engine.gymnasium_arguments:
-        return "it does not take the env_kwargs of gymnasium.make, nor image_key"
+        return "it does not take the env_kwargs of gymnasium.make, nor options of pixels"
     return engine.find_obstacle(env_id)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from rl_vae.constraints import Range, check_fields
 from rl_vae.envs.extras import Extras
-from rl_vae.envs.pixels import PixelSource
+from rl_vae.envs.pixel_options import PixelOptions
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.raw_observations import RawObservation
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system.processes import TIMEOUT
@@ -57,9 +58,9 @@ class PixelVectorEnv(Protocol):
     action_space: gym.Space[Any]
     """Action space of one environment."""
     raw_space: gym.spaces.Box
-    """Space of one raw image."""
+    """Space of one raw image, after the source's conversion."""
     source: PixelSource
-    """Where the pixels come from: the observation, an entry of a Dict observation, `render()`."""
+    """Where the pixels come from, and their conversion to raw images."""
     spec: FrameSpec | None
     """Applied to every raw image before it is returned; None: images stay raw."""
     factor_names: tuple[str, ...]
@@ -106,7 +107,7 @@ class VectorEnvConfig:
     workers: Annotated[int, Range(low=1)] | None = None
     spec: FrameSpec | None = None
     frame_skip: Annotated[int, Range(low=1)] = 1
-    image_key: str | None = None
+    pixels: PixelOptions | PixelSource = field(default_factory=PixelOptions)
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     timeout: Annotated[float, Range(above=0)] = TIMEOUT
     extras: bool = False
@@ -127,4 +128,4 @@ class Engine:
     find_obstacle: Callable[[str], str | None]
     """Returns why the engine cannot open an environment id; None if it can."""
     gymnasium_arguments: bool
-    """Whether `env_kwargs` are keyword arguments of `gymnasium.make`, and `image_key` works."""
+    """Whether `env_kwargs` are keyword arguments of `gymnasium.make`, and pixels have options."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.errors import FolderError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.models.config import VAEConfig
@@ -51,6 +52,11 @@ class DescribedModel:
         return self._description.observation_shape
 
     @property
+    def pixels(self) -> PixelSource:
+        """Where the pixels of the training frames came from, and their conversion."""
+        return self._description.pixels
+
+    @property
     def vae_config(self) -> VAEConfig:
         """Settings of the VAE."""
         return self._description.vae_config
@@ -89,6 +95,19 @@ class DescribedModel:
             path = self.path / "config.json"
             raise FolderError.damaged(path, "the objective of the training", error) from error
         return objective
+
+    def to_images(self, observations: Any) -> UInt8Array:
+        """Images (N, h, w, c) uint8 of a batch of raw observations, converted or not.
+
+        Raises:
+            ObservationError: if they are of another kind.
+        """
+        if all(conversion.is_plain for conversion in self.pixels.conversions):
+            return observations  # type: ignore[no-any-return]
+        shape, dtype = (getattr(observations, name, None) for name in ("shape", "dtype"))
+        if dtype == np.uint8 and shape is not None and shape[1:] == self.observation_shape:
+            return observations  # type: ignore[no-any-return]
+        return self.pixels.apply_batch(observations)
 
     def check_space(self, space: gym.Space[Any]) -> None:
         """Raise ObservationError unless a space holds the raw observations of this encoder."""

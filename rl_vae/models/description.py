@@ -2,7 +2,8 @@
 
 format, kind          format number, "rl_vae encoder"
 spec                  FrameSpec
-observation_shape     shape of a raw observation
+observation_shape     shape of a raw observation, after the conversion of its pixels
+pixels                PixelSource: where the pixels come from, and their conversion
 vae                   VAEConfig
 tensors               name -> type and shape of each weight of a user's network; {} otherwise
 statistics            TrainingStatistics
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
@@ -47,6 +49,7 @@ _FIELDS = frozenset(
         "kind",
         "spec",
         "observation_shape",
+        "pixels",
         "vae",
         "tensors",
         "statistics",
@@ -66,6 +69,8 @@ class ModelDescription(NamedTuple):
     """Conversion of a raw observation to a frame."""
     observation_shape: tuple[int, ...]
     """Shape of one raw observation of the environment that the frames came from."""
+    pixels: PixelSource
+    """Where the pixels of that environment come from, and their conversion to raw observations."""
     vae_config: VAEConfig
     """Settings of the VAE."""
     tensors: dict[str, Any]
@@ -77,7 +82,8 @@ class ModelDescription(NamedTuple):
     files: dict[str, Any]
     """SHA-256 of each other file, by name."""
     digest: str
-    """SHA-256 of what determines the latents: FrameSpec, VAEConfig, weights, a user's graphs."""
+    """SHA-256 of what determines the latents: FrameSpec, VAEConfig, weights, a user's graphs,
+    and the conversion of the pixels if it changes them."""
 
     def weight_types(self) -> dict[str, WeightType]:
         """Types and shapes of the weights that the model must have, by name."""
@@ -121,6 +127,9 @@ def read_model_description(path: str | Path) -> ModelDescription:
         if not isinstance(shape, list) or any(type(side) is not int or side < 1 for side in shape):
             raise ValueError(f"observation_shape {shape}")
         spec.check_shape(tuple(shape), np.uint8)
+        pixels = PixelSource.from_dict(config["pixels"])
+        if pixels.output_shape != tuple(shape):
+            raise ValueError(f"pixels of shape {pixels.output_shape}")
         if not isinstance(provenance, dict):
             raise TypeError(f"provenance {provenance!r}")
         digests, tensors = config["files"], config["tensors"]
@@ -149,10 +158,13 @@ def read_model_description(path: str | Path) -> ModelDescription:
     identity = {"spec": config["spec"], "vae": config["vae"], "weights": digests[FILES[0]]}
     if vae_config.has_own_network:
         identity["onnx"] = [digests["encoder.onnx"], digests["decoder.onnx"]]
+    if not all(conversion.is_plain for conversion in pixels.conversions):
+        identity["pixels"] = config["pixels"]
     return ModelDescription(
         path=path,
         spec=spec,
         observation_shape=tuple(shape),
+        pixels=pixels,
         vae_config=vae_config,
         tensors=tensors,
         statistics=statistics,

@@ -169,13 +169,13 @@ class Encoder(DecodingModel):
         """
         return Gaussians(*self._encode(frames, ("mu", "logvar")))
 
-    def encode_observations(self, observations: UInt8Array) -> NDArray[np.float32]:
-        """Mean latents of raw observations: (N, h, w, c) uint8 -> (N, Z).
+    def encode_observations(self, observations: Any) -> NDArray[np.float32]:
+        """Mean latents (N, Z) of raw observations, as `DescribedModel.to_images` takes them.
 
         Raises:
             ObservationError: if the FrameSpec does not fit the observations.
         """
-        return self.encode(self.spec.apply_batch(observations))
+        return self.encode(self.spec.apply_batch(self.to_images(observations)))
 
     def _encode(self, frames: UInt8Array, names: tuple[str, ...]) -> list[NDArray[np.float32]]:
         """The named outputs, each (N, Z)."""

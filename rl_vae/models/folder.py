@@ -16,6 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.description import ModelDescription, read_model_description
@@ -39,6 +40,8 @@ class ModelFolder(NamedTuple):
     """Conversion of a raw observation to a frame."""
     observation_shape: tuple[int, ...]
     """Shape of one raw observation of the environment that the frames came from."""
+    pixels: PixelSource
+    """Where the pixels of that environment come from, and their conversion to raw observations."""
     vae_config: VAEConfig
     """Settings of the VAE."""
     statistics: TrainingStatistics
@@ -84,6 +87,7 @@ def read_model(path: str | Path) -> ModelFolder:
         path=description.path,
         spec=description.spec,
         observation_shape=description.observation_shape,
+        pixels=description.pixels,
         vae_config=description.vae_config,
         statistics=description.statistics,
         provenance=description.provenance,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rl_vae.frames import FrameSpec
+from rl_vae.models.pixel_conversion import to_gray
 
 _EDGE = 1e-3
 """OpenCV ignores a raw pixel if a cell covers a smaller share of it than this."""
@@ -53,11 +54,7 @@ class FrameConversion(nn.Module):
         x = x[:, self.rows[0] : self.rows[1], self.columns[0] : self.columns[1]]
         frames: Tensor = self.resize(x)
         if self.gray:
-            red, green, blue = frames.float().unbind(
-                3
-            )  # whole numbers below 2^24: exact in float32
-            gray = (9798 * red + 19235 * green + 3735 * blue + 2**14) / 2**15
-            frames = gray.floor().byte().unsqueeze(3)
+            frames = to_gray(frames)
         return frames
 
 

@@ -69,6 +69,7 @@ def save_model(
         "kind": KIND,
         "spec": dataset.spec.to_dict(),
         "observation_shape": list(dataset.header.raw_shape),
+        "pixels": dataset.header.source.to_dict(),
         "vae": vae.config.to_dict(),
         "tensors": describe_tensors(weights) if vae.config.has_own_network else {},
         "statistics": statistics.to_dict(),

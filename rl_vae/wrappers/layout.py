@@ -6,7 +6,9 @@ flattened extras.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -15,11 +17,21 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
-from rl_vae.envs.pixels import is_image
+from rl_vae.envs.find_conversion import looks_like_image
+from rl_vae.envs.pixel_source import (
+    Path,
+    PixelSource,
+    find_part,
+    name_of,
+    other_entries,
+    plain_source,
+    take,
+)
 from rl_vae.errors import ConfigError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.wrappers.config import ObservationConfig
+from rl_vae.wrappers.image_source import find_path, find_source, is_uint8
 
 LATENT = "latent"
 """Key of latents and past actions in a Dict observation, with extras="dict"."""
@@ -39,7 +51,8 @@ class ObservationLayout:
 
     Args:
         encoder: Encoder, made for raw images of one shape.
-        space: Observation space of one environment: such images, or a Dict with one such entry.
+        space: Observation space of one environment: such images, what the simulator of the
+            training gave, or a Dict or Tuple with such an entry.
         config: What the agent observes; `extras` and `image_key` are used here.
         applied: FrameSpec that the environment has already applied, or None.
 
@@ -58,22 +71,12 @@ class ObservationLayout:
     ) -> None:
         self._encoder, self._applied, self._kept = encoder, applied, config.extras == "dict"
         self._shape = encoder.spec.shape if applied is not None else encoder.observation_shape
-        self._key: str | None = None
+        self._source = self._find_source(space, config.image_key)
         self._extras: dict[str, gym.Space[Any]] = {}
-        image = space
-        if isinstance(space, spaces.Dict):
-            self._key = _image_key(self._shape, space, config.image_key)
-            image = space[self._key]
-            if config.extras != "drop":
-                self._extras = {k: part for k, part in space.items() if k != self._key}
-        elif config.image_key is not None:
-            raise ConfigError(
-                f"There is no image named {config.image_key!r}.",
-                expected="a Dict observation, if image_key is given",
-                got=space,
-                remedy="leave image_key out",
-            )
-        self._check_image(image)
+        self._paths: dict[str, Path] = {}
+        if config.extras != "drop":
+            for path, part in other_entries(space, self._source.paths).items():
+                self._extras[name_of(path)], self._paths[name_of(path)] = part, path
         self._check_extras()
         self.flattened: dict[str, int] = {}
         """Numbers of each flattened extra, by its key, in their order."""
@@ -123,59 +126,51 @@ class ObservationLayout:
         return images if self._applied is not None else self._encoder.spec.apply_batch(images)
 
     def _split_batch(self, batch: Any) -> SplitObservation:
-        if self._key is None:
-            return SplitObservation(batch, {} if self._kept else None)
-        images = batch[self._key]
+        images = self._source.apply_batch(batch)
+        extras = {key: take(batch, path) for key, path in self._paths.items()}
         if self._kept:
-            return SplitObservation(images, {key: batch[key] for key in self._extras})
+            return SplitObservation(images, copy.deepcopy(extras))  # environments reuse arrays
         columns = [
-            _flatten_batch(part, batch[key], len(images)) for key, part in self._extras.items()
+            _flatten_batch(part, extras[key], len(images)) for key, part in self._extras.items()
         ]
         return SplitObservation(images, np.concatenate(columns, axis=1) if columns else None)
 
     def _split_each(self, observations: Sequence[Any]) -> SplitObservation:
-        if self._key is None:
-            return SplitObservation(
-                np.stack(observations), [{} for _ in observations] if self._kept else None
-            )
-        images = np.stack([observation[self._key] for observation in observations])
+        images = np.stack([self._source.apply(observation) for observation in observations])
+        extras = [
+            {key: take(observation, path) for key, path in self._paths.items()}
+            for observation in observations
+        ]
         if self._kept:
-            return SplitObservation(
-                images, [{k: single[k] for k in self._extras} for single in observations]
-            )
+            return SplitObservation(images, copy.deepcopy(extras))
         rows = [
-            [_flatten(part, single[key]) for key, part in self._extras.items()]
-            for single in observations
+            [_flatten(part, single[key]) for key, part in self._extras.items()] for single in extras
         ]
         return SplitObservation(
             images, np.stack([np.concatenate(row) for row in rows]) if rows[0] else None
         )
 
-    def _check_image(self, space: gym.Space[Any]) -> None:
+    def _find_source(self, space: gym.Space[Any], image_key: str | None) -> PixelSource:
+        """Where the images of the encoder's kind, or its frames, stand in an observation."""
         if self._applied is None:
-            try:
-                self._encoder.check_space(space)
-            except ObservationError as error:
-                if self._key is None:
-                    raise
-                got = f"in the entry {self._key!r} of a Dict, {error.got}"
-                raise ObservationError(
-                    error.what, expected=error.expected, got=got, remedy=error.remedy
-                ) from error
-        elif self._applied != self._encoder.spec:
+            return find_source(self._encoder, space, image_key)
+        if self._applied != self._encoder.spec:
             raise ObservationError(
                 "The frames were made for another encoder.",
                 expected=self._encoder.spec,
                 got=self._applied,
                 remedy="open the environments with the encoder's spec",
             )
-        elif space.shape != self._applied.shape or space.dtype != np.uint8:
+        path = find_path(space, self._shape, image_key)
+        image = find_part(space, path)
+        if not is_uint8(image, self._shape):
             raise ObservationError(
                 "A wrapper has changed the frames.",
-                expected=f"uint8 of shape {self._applied.shape}",
-                got=f"{space.dtype} of shape {space.shape}",
+                expected=f"uint8 of shape {self._shape}",
+                got=f"{getattr(image, 'dtype', image)} of shape {getattr(image, 'shape', None)}",
                 remedy="encode before other wrappers: stack latents with stack=, do not scale",
             )
+        return replace(plain_source(self._shape), paths=(path,))
 
     def _check_extras(self) -> None:
         if self._kept:
@@ -188,43 +183,26 @@ class ObservationLayout:
                 )
             return
         for key, part in self._extras.items():
-            if is_image(part) or not part.is_np_flattenable:
+            if looks_like_image(part) or not part.is_np_flattenable:
                 raise ObservationError(
                     f"The entry {key!r} cannot be flattened beside the latents.",
                     expected="numbers: Box, Discrete, MultiBinary, MultiDiscrete, Dicts of them",
-                    got="a second image" if is_image(part) else part,
+                    got="a second image" if looks_like_image(part) else part,
                     remedy="choose extras='dict' or extras='drop'",
                 )
 
 
 def rows_of(batch: Any, envs: NDArray[np.int64]) -> list[Any]:
-    """Single observations of some environments, from a batch (an array or a Dict of arrays)."""
+    """Single observations of some environments, from a batch: arrays in Dicts and Tuples."""
+    return [_row_of(batch, env) for env in envs]
+
+
+def _row_of(batch: Any, env: np.int64) -> Any:
     if isinstance(batch, Mapping):
-        return [{key: values[env] for key, values in batch.items()} for env in envs]
-    return [batch[env] for env in envs]
-
-
-def _image_key(shape: tuple[int, ...], space: spaces.Dict, image_key: str | None) -> str:
-    """Key of the image of the given shape, or `image_key`."""
-    images = [k for k, part in space.items() if is_image(part) or part.shape == shape]
-    if image_key is not None and image_key in space.spaces:  # `in space` asks for values
-        return image_key
-    if image_key is None and len(images) == 1:
-        return images[0]
-    if not images:
-        raise ObservationError(
-            "The Dict observation holds no image.",
-            expected=f"an entry of uint8, 0 to 255, of shape {shape}",
-            got=space,
-            remedy="let the environment observe its image as uint8, height x width x channels; "
-            "gymnasium's AddRenderObservation adds what it renders",
-        )
-    raise ObservationError(
-        "The image of the Dict observation is not known.",
-        expected=f"image_key= one of {images}",
-        got="no image_key" if image_key is None else f"image_key={image_key!r}",
-        remedy=f"choose image_key={images[0]!r}",
-    )
+        return {key: _row_of(values, env) for key, values in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(_row_of(values, env) for values in batch)
+    return batch[env]
 
 
 def _flatten_batch(space: gym.Space[Any], values: Any, n: int) -> NDArray[np.float32]:

@@ -152,8 +152,8 @@ def test_the_example_plays_as_the_agent_does(agents: dict[str, Path], name: str)
     """The example in the documentation plays the episode that the agent plays."""
     text = inspect.getdoc(export_agent)
     assert text is not None
-    code = textwrap.dedent(text[text.index("    import gymnasium") : text.index("\nArgs:")])
-    assert len([line for line in code.splitlines() if line.strip()]) <= 18
+    code = textwrap.dedent(text[text.index("    import json") : text.index("\nArgs:")])
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
     here = f"import sys; sys.path.append({str(Path(__file__).parents[1])!r})\n"
     total = float(alone(here + code + "\nprint(total)", agents[name]))
     agent = Agent.load(agents[name])

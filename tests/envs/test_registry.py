@@ -7,6 +7,7 @@ import pytest
 from environments import COUNTING, DRAWN, refused
 from vector_envs import SPEC
 
+from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.registry import EngineName, explain_engine, make_engine, resolve_engine
 from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
 from rl_vae.frames import FrameSpec
@@ -29,7 +30,7 @@ CAR = "CarRacing-v3"
         ({"frame_skip": 0}, ConfigError),
         ({"engine": "unity"}, ConfigError),
         ({"engine": "envpool"}, EnvironmentFault),
-        ({"image_key": "camera"}, ConfigError),
+        ({"pixels": PixelOptions(image_key="camera")}, ConfigError),
         ({"env_id": "Nowhere-v0"}, EnvironmentFault),
         ({"env_kwargs": {"wheels": 5}}, EnvironmentFault),
         ({"spec": FrameSpec(crop=(16, 16, 0, 0))}, ObservationError),
@@ -55,7 +56,7 @@ def test_auto_takes_envpool_if_possible() -> None:
     with refused(EnvironmentFault, "wheels"):
         make_engine(CAR, 1, engine="envpool", env_kwargs={"wheels": 5})
     with refused(ConfigError, "image_key"):
-        make_engine(CAR, 1, engine="envpool", image_key="camera")
+        make_engine(CAR, 1, engine="envpool", pixels=PixelOptions(image_key="camera"))
 
 
 def test_the_engine_is_explained_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,9 +200,9 @@ def _collect(
             engine=config.engine,
             workers=workers,
             frame_skip=config.recipe.frame_skip,
-            image_key=config.image_key,
             env_kwargs=config.env_kwargs,
             progress=progress,
+            **config.pixel_options,
         )
     return FrameDataset.open(out / "frames")
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from rl_vae.agents.recipe import Recipe
-from rl_vae.constraints import Range, check_fields
+from rl_vae.constraints import Range
+from rl_vae.envs.pixel_options import PIXEL_OPTIONS, PixelOptions
 from rl_vae.envs.registry import EngineName
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
@@ -27,7 +28,7 @@ FORMAT = 2
 
 
 @dataclass(frozen=True)
-class ComparisonConfig:
+class ComparisonConfig(PixelOptions):
     """Systems, seeds and settings of a comparison.
 
     Raises:
@@ -59,15 +60,13 @@ class ComparisonConfig:
     engine: EngineName = "gymnasium"
     """Environment engine. Only gymnasium reads the state. Without the state there are no probes of
     the state, no disentanglement metrics and no baseline state."""
-    image_key: str | None = None
-    """Entry of a Dict observation that holds the image."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the environment."""
     seed: int = 0
     """Seed of the frames."""
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         for name in ("betas", "baselines", "seeds"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
@@ -76,6 +75,11 @@ class ComparisonConfig:
             raise _config_error("one beta or one baseline", "no system", "choose betas=(1.0, 4.0)")
         if not self.seeds:
             raise _config_error("one seed or more", "no seed", "choose seeds=(0, 1, 2)")
+
+    @property
+    def pixel_options(self) -> dict[str, Any]:
+        """The fields of `PixelOptions`, by name."""
+        return {name: getattr(self, name) for name in PIXEL_OPTIONS}
 
     @property
     def systems(self) -> tuple[str, ...]:

@@ -156,7 +156,7 @@ def _train_agent(
         header.env_id,
         model,
         agent,
-        replace(config.recipe, image_key=header.image_key),
+        replace(config.recipe, pixels="auto", image_key=None),
         seed=seed,
         engine=header.engine,  # type: ignore[arg-type]
         env_kwargs=header.env_kwargs,
