@@ -189,7 +189,7 @@ def __getattr__(name: str) -> Any:
     except ImportError as error:
         from rl_vae.errors import MissingPackageError
 
-        if isinstance(error, MissingPackageError):
+        if isinstance(error, MissingPackageError) or (error.name or "").startswith("rl_vae"):
             raise
         raise MissingPackageError.of(error, f"rl_vae.{name}") from error
     return getattr(home, name) if name in _HOME else home

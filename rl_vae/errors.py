@@ -122,8 +122,12 @@ class MissingPackageError(RlVaeError, ImportError):
             error: The exception of the import.
             purpose: What needs the package, as the beginning of a sentence.
         """
-        name = (error.name or "").partition(".")[0] or "a package"
+        name = (error.name or "").partition(".")[0]
         install = _INSTALL.get(name, f"pip install {name}")
+        if not name:
+            name, install = "a package", "install what the message names"
+        elif not isinstance(error, ModuleNotFoundError):
+            install = f"{install}; if it is installed, install it anew"
         if "libGL" in str(error) or "libgthread" in str(error):  # OpenCV's wheel without its system
             name = "cv2"
             install = (

@@ -18,7 +18,7 @@ import tyro
 import rl_vae
 from rl_vae.cli.command import Command
 from rl_vae.constraints import check_fields
-from rl_vae.errors import ConfigError, RlVaeError
+from rl_vae.errors import ConfigError, MissingPackageError, RlVaeError
 from rl_vae.system.process_settings import configure_process, limit_threads
 from rl_vae.system.provenance import package_versions
 from rl_vae.system.signals import Terminated, say, stoppable
@@ -107,6 +107,7 @@ def _parse(name: str, arguments: Sequence[str]) -> Command:
 
     Raises:
         ConfigError: if there is no such command, or a flag is out of its range.
+        MissingPackageError: if a package that the command needs is not installed.
     """
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -117,7 +118,10 @@ def _parse(name: str, arguments: Sequence[str]) -> Command:
             remedy=f"type rl-vae {near[0]}" if near else "see rl-vae --help",
         )
     entry = COMMANDS[name]
-    module = importlib.import_module(f"rl_vae.cli.{entry.module}")
+    try:
+        module = importlib.import_module(f"rl_vae.cli.{entry.module}")
+    except ModuleNotFoundError as error:
+        raise MissingPackageError.of(error, f"rl-vae {name}") from error
     kind: Any = getattr(module, entry.name).for_arguments(arguments)
     command: Command = tyro.cli(
         kind,
