@@ -12,6 +12,7 @@ name; collecting, training, wrapping and an agent; `pip check`; licences; an SBO
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -70,15 +71,15 @@ import sys
 from pathlib import Path
 import numpy as np
 import rl_vae
-from rl_vae.data.sprites import collect_sprites
 assert [getattr(rl_vae, name) for name in rl_vae.__all__]
 out = Path(sys.argv[1])
-data = collect_sprites(out / "data", n_frames=256)
+sprites = "rl_vae/Sprites-v0"
+data = rl_vae.collect_frames(sprites, out / "data", n_frames=256, workers=1, progress=False)
 model = rl_vae.train_vae(data, out / "model", rl_vae.VAEConfig(4),
                          rl_vae.TrainConfig(epochs=1, batch_size=32), progress=False)
 encoder = rl_vae.Encoder.load(model.path)
-assert encoder.reconstruct(data.frames(np.arange(3))).shape == (3, 64, 64, 1)
-env = rl_vae.LatentObservation(rl_vae.make_env("rl_vae/Sprites-v0"), model.path, stack=2)
+assert encoder.reconstruct(data.frames(np.arange(3))).shape == (3, 64, 64, 3)
+env = rl_vae.LatentObservation(rl_vae.make_env(sprites), model.path, stack=2)
 assert env.reset(seed=0)[0].shape == (8,) and env.step(env.action_space.sample())
 assert not rl_vae.verify_folder(model.path).findings
 """
@@ -173,7 +174,7 @@ def check_bare(folder: Path, wheel: Path, sbom: Path | None) -> dict[str, float]
         "rl-vae --help": call(*command, "--help", cwd=work),
         "rl-vae demo": call(*command, "demo", "--out", "demo", cwd=work),
         "rl-vae collect CartPole-v1": call(
-            *command, "collect", "CartPole-v1", "--out", "data", "--n-frames", "64", cwd=work
+            *command, "collect", "CartPole-v1", "--out", "data", "--frames", "64", cwd=work
         ),
         "public names, the pipeline": call(python, "-c", SMOKE, work / "smoke", cwd=work),
         "pip check": call(python, "-m", "pip", "check", cwd=work),
@@ -213,10 +214,10 @@ def install(python: Path, *packages: str) -> None:
 
 
 def call(*command: Any, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a command outside the repository, so that only what is installed is imported."""
-    where = cwd or Path(tempfile.gettempdir())
+    """Run a command in a folder outside the repository: only what is installed is imported."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
-        [str(part) for part in command], cwd=where, capture_output=True, text=True
+        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True
     )
 
 
