@@ -22,8 +22,9 @@ from rl_vae.analysis.comparison.integrity import DATASETS, comparison_checks
 from rl_vae.data.integrity import dataset_checks, repair_dataset
 from rl_vae.errors import FolderError, RlVaeError
 from rl_vae.models.integrity import REPAIRABLE, model_checks, repair_model
-from rl_vae.system import files, strict_json
+from rl_vae.system import reading, strict_json
 from rl_vae.system.integrity import Check, Finding, FolderChecks, make_finding
+from rl_vae.system.outputs import partial_folder
 from rl_vae.system.progress import progress_bar
 from rl_vae.training.integrity import unfinished_model_checks
 
@@ -86,8 +87,8 @@ def verify_folder(path: str | Path, *, progress: bool = True) -> Verification:
         FolderError: if the folder is none of these.
     """
     path = Path(path)
-    if not path.exists() and path.with_name(path.name + ".partial").is_dir():
-        path = path.with_name(path.name + ".partial")
+    if path.name and not path.exists() and partial_folder(path).is_dir():
+        path = partial_folder(path)
     checks = _CHECKS[_kind_of(path)](path)
     sizes = [_file_sizes(check.path) for check in checks.file_checks]
     n_bytes = [sum(size) for size in sizes]
@@ -147,7 +148,7 @@ def _kind_of(path: Path) -> str:
         return "dataset"
     try:
         config = strict_json.parse_json(
-            files.read_bounded(path / "config.json", strict_json.MAX_DESCRIPTION_BYTES)
+            reading.read_bounded(path / "config.json", strict_json.MAX_DESCRIPTION_BYTES)
         )
         kind = config.get("kind") if isinstance(config, dict) else None
     except (OSError, ValueError):

@@ -23,7 +23,7 @@ from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.actions import ActionConverter
-from rl_vae.system import files
+from rl_vae.system import reading
 from rl_vae.wrappers.fields import ObservationFields
 from rl_vae.wrappers.pipeline import LatentPipeline
 
@@ -89,7 +89,7 @@ class Agent:
         path = Path(path)
         config = read_agent_config(path)
         try:
-            files.check_inside(path, path / "encoder")
+            reading.check_inside(path, path / "encoder")
             own = Encoder.load(path / "encoder")
             agent = cls(path, config, own)
             space = agent.make_pipeline(1).observation_space

@@ -35,6 +35,7 @@ from rl_vae.errors import ConfigError, FolderError
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
 from rl_vae.sb3.play import play
 from rl_vae.system import described_folder, files, locks, strict_json
+from rl_vae.system.outputs import output_path, partial_folder
 
 BaselineInput = Literal["pixels", "state"]
 BASELINE_INPUTS: tuple[BaselineInput, ...] = ("pixels", "state")
@@ -92,8 +93,8 @@ def train_baseline(
     """
     # Refuse what cannot work, and return a finished result
     check_baseline_input(baseline, dataset)
-    out = Path(out)
-    partial = out.with_name(out.name + ".partial")
+    out = output_path(out)
+    partial = partial_folder(out)
     run = {
         "input": baseline,
         "dataset": dataset.digest,
@@ -112,7 +113,7 @@ def train_baseline(
     try:
         # Train, evaluate, and write the result
         model = make_algorithm(recipe, venv, seed, _POLICIES[baseline])
-        partial.mkdir(parents=True, exist_ok=True)
+        files.make_folder(partial)
         with locks.locked(partial, FolderError):
             strict_json.write_json(partial / "run.json", run)
             seconds = learn(

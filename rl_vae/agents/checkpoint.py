@@ -9,7 +9,6 @@ Nothing in a checkpoint is unpickled.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rl_vae.errors import FolderError
-from rl_vae.models.state_dict import pack_state, unpack_state
-from rl_vae.system import files, hashing, strict_json
+from rl_vae.models.state_dict import MAX_STATE_BYTES, pack_state, read_state
+from rl_vae.system import files, hashing, reading, strict_json
 
 FOLDERS = ("checkpoint", "checkpoint.old", "checkpoint.new")
 """The last checkpoint, the one before it, and one that is being written."""
@@ -39,7 +38,7 @@ def save_checkpoint(partial: Path, model: BaseAlgorithm, seconds: float) -> None
         seconds: Training time so far.
     """
     current, old, new = (partial / name for name in FOLDERS)
-    shutil.rmtree(new, ignore_errors=True)
+    files.remove_folder(new)
     new.mkdir()
     parts: dict[str, Any] = {"parameters": model.get_parameters()}
     state: dict[str, Any] = {
@@ -55,10 +54,10 @@ def save_checkpoint(partial: Path, model: BaseAlgorithm, seconds: float) -> None
     state["files"] = {path.name: hashing.file_digest(path) for path in new.iterdir()}
     strict_json.write_json(new / "state.json", {**state, "digest": hashing.digest(state)})
     if current.is_dir():
-        shutil.rmtree(old, ignore_errors=True)
-        current.rename(old)
+        files.remove_folder(old)
+        files.rename(current, old.name)
     files.rename_folder(new, current)
-    shutil.rmtree(old, ignore_errors=True)
+    files.remove_folder(old)
 
 
 def load_checkpoint(partial: Path, model: BaseAlgorithm) -> float:
@@ -80,7 +79,7 @@ def load_checkpoint(partial: Path, model: BaseAlgorithm) -> float:
         return 0.0
     try:
         state = read_checkpoint(folder)
-        parts = unpack_state((folder / "model.bin").read_bytes())
+        parts = read_state(folder / "model.bin")
         model.set_parameters(parts["parameters"], device="cpu")
         if isinstance(model, SAC) and model.log_ent_coef is not None:
             # set_parameters leaves it out: it is no parameter of the policy.
@@ -101,7 +100,7 @@ def load_checkpoint(partial: Path, model: BaseAlgorithm) -> float:
 def delete_checkpoints(folder: Path) -> None:
     """Delete all checkpoints in a folder."""
     for name in FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
+        files.remove_folder(folder / name)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
         OSError, KeyError, TypeError, ValueError: if a file is missing or damaged.
     """
     state = strict_json.parse_json(
-        files.read_bounded(folder / "state.json", strict_json.MAX_DESCRIPTION_BYTES)
+        reading.read_bounded(folder / "state.json", strict_json.MAX_DESCRIPTION_BYTES)
     )
     body = {name: value for name, value in state.items() if name != "digest"}
     if hashing.digest(body) != state["digest"]:
@@ -119,8 +118,9 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     if not {"model.bin"} <= set(state["files"]) <= {"model.bin", "buffer.safetensors"}:
         raise ValueError(f"{folder / 'state.json'} lists {sorted(state['files'])}")
     for name, sha256 in state["files"].items():
-        if not (folder / name).is_file() or hashing.file_digest(folder / name) != sha256:
-            raise ValueError(f"{folder / name} is missing or damaged")
+        with reading.opened(folder / name, MAX_STATE_BYTES) as file:
+            if hashing.stream_digest(file) != sha256:
+                raise ValueError(f"{folder / name} is damaged")
     return dict(state)
 
 
@@ -142,6 +142,9 @@ def _save_buffer(model: OffPolicyAlgorithm, path: Path) -> dict[str, Any]:
     arrays = {name: array[: buffer.size()] for name, array in _buffer_arrays(buffer).items()}
     with files.whole_file(path) as temporary:
         safetensors.numpy.save_file(arrays, temporary)
+        n_bytes = sum(array.nbytes for array in arrays.values())
+        if temporary.stat().st_size <= n_bytes:
+            raise OSError(f"{path} is incomplete: the disk may be full")
     return {"pos": int(buffer.pos), "full": bool(buffer.full)}
 
 

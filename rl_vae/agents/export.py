@@ -38,10 +38,12 @@ from rl_vae.agents.graph import DecisionGraph, leaf_spaces
 from rl_vae.agents.spaces import space_to_dict
 from rl_vae.envs.pixel_source import name_of
 from rl_vae.errors import ConfigError, FolderError
+from rl_vae.models.folder import read_model_files
 from rl_vae.models.onnx import export_graph
 from rl_vae.models.pixel_conversion import PixelConversion
 from rl_vae.models.preprocessing import FrameConversion
 from rl_vae.system import files
+from rl_vae.system.outputs import output_path
 from rl_vae.system.provenance import package_versions
 
 KIND = "rl_vae exported agent"
@@ -87,7 +89,7 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
         ConfigError: if `out` does not end in .onnx, or the agent's code is "sample".
         FolderError: if the agent is missing or damaged, or `out` is something else.
     """
-    out = Path(out)
+    out = output_path(out)
     _check_output(out)
     loaded = Agent.load(agent)
     if loaded.recipe.code == "sample":
@@ -98,7 +100,7 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
             remedy='train an agent with code="mu"',
         )
     content = _merge(loaded)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out.parent)
     files.write_whole(out, content)
     return out
 
@@ -121,7 +123,8 @@ def _merge(agent: Agent) -> bytes:
     preprocessing = _load(export_graph(framing, raw, ["agent_frames"]), "preprocessing_")
 
     # Encoder: frames -> posterior.
-    encoding = _load((encoder.path / "encoder.onnx").read_bytes(), "encoder_")
+    graph = read_model_files(encoder.path, encoder.digest)["encoder.onnx"]
+    encoding = _load(graph, "encoder_")
 
     # Decision: posterior, history and extras -> action and history.
     fields = agent.fields

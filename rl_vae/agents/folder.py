@@ -8,8 +8,8 @@ agent.zip            the same agent for SB3's own `load`, which unpickles; never
 
 from __future__ import annotations
 
+import io
 import itertools
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from rl_vae.agents.algorithms import make_policy_only
 from rl_vae.agents.recipe import Recipe
 from rl_vae.errors import FolderError, TrainingError
-from rl_vae.models.encoder import Encoder
 from rl_vae.models.weights import check_weights, weight_types_of
 from rl_vae.system import described_folder, files, hashing, strict_json
 
@@ -39,14 +38,17 @@ _MAX_HISTORY, _MAX_LAYERS, _MAX_UNITS = 1024, 64, 2**16
 
 
 def save_agent(
-    folder: Path, model: BaseAlgorithm, encoder: Encoder, config: dict[str, Any]
+    folder: Path,
+    model: BaseAlgorithm,
+    encoder_files: Mapping[str, bytes],
+    config: dict[str, Any],
 ) -> None:
     """Write the files of an agent into a folder, which the caller renames afterwards.
 
     Args:
         folder: An existing folder.
         model: The trained algorithm.
-        encoder: The encoder, whose files are copied.
+        encoder_files: Content of each file of the encoder, by name.
         config: Content of config.json without `files` and `digest`.
 
     Raises:
@@ -64,12 +66,13 @@ def save_agent(
     # Cloned, because safetensors rejects tensors that share memory, as SAC's actor and critic do.
     content = safetensors.torch.save({name: value.clone() for name, value in weights.items()})
     files.write_whole(folder / "policy.safetensors", content)
-    with files.whole_file(folder / "agent.zip") as temporary:
-        model.save(temporary)
-    shutil.rmtree(folder / "encoder", ignore_errors=True)
+    archive = io.BytesIO()
+    model.save(archive)
+    files.write_whole(folder / "agent.zip", archive.getbuffer())
+    files.remove_folder(folder / "encoder")
     (folder / "encoder").mkdir()
-    for name in encoder.file_names:
-        files.write_whole(folder / "encoder" / name, (encoder.path / name).read_bytes())
+    for name, value in encoder_files.items():
+        files.write_whole(folder / "encoder" / name, value)
     names = ("policy.safetensors", "agent.zip")
     body = {**config, "files": {name: hashing.file_digest(folder / name) for name in names}}
     strict_json.write_json(folder / "config.json", {**body, "digest": hashing.digest(body)})

@@ -14,6 +14,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from rl_vae.agents.callback import TrainingCallback
 from rl_vae.agents.recipe import Recipe
 from rl_vae.envs.seeds import training_seeds
+from rl_vae.system import files
+from rl_vae.system.open_folder import check_tree
 
 
 def learn(
@@ -45,7 +47,10 @@ def learn(
     Raises:
         FolderError: if the checkpoint is damaged.
     """
-    model.set_logger(configure(str(partial / "tensorboard"), ["tensorboard"]))
+    board = partial / "tensorboard"
+    files.make_folder(board)
+    check_tree(board, single=True)
+    model.set_logger(configure(str(board), ["tensorboard"]))
     callback = TrainingCallback(
         partial,
         recipe,

@@ -28,7 +28,9 @@ from rl_vae.envs.registry import EngineName, explain_engine, has_options, resolv
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
+from rl_vae.models.folder import read_model_files
 from rl_vae.system import described_folder, files, hashing, locks, strict_json
+from rl_vae.system.outputs import output_path, partial_folder
 from rl_vae.system.provenance import package_versions
 
 
@@ -93,9 +95,11 @@ def train_agent(
         ObservationError: if the environment's images do not fit the encoder.
     """
     _check_arguments(seed, evaluations, evaluation_episodes)
-    out = Path(out)
-    unfinished = out.with_name(out.name + ".partial")
+    out = output_path(out)
+    unfinished = partial_folder(out)
     loaded = Encoder.load(encoder)
+    # Kept in memory: the model folder may be trained further, or deleted, during this training.
+    encoder_files = read_model_files(loaded.path, loaded.digest)
     parent = None if start is None else Agent.load(start)
     run = _describe_run(env_id, engine, env_kwargs, loaded, recipe, seed, parent)
     if out.exists():
@@ -111,7 +115,7 @@ def train_agent(
         model = make_algorithm(recipe, venv, seed, policy_name(venv.observation_space))
         if parent is not None:
             _load_parent(model, parent)
-        unfinished.mkdir(parents=True, exist_ok=True)
+        files.make_folder(unfinished)
         with locks.locked(unfinished, FolderError):
             strict_json.write_json(unfinished / "run.json", run)
             if progress:
@@ -131,7 +135,7 @@ def train_agent(
             )
             result = {"steps": model.num_timesteps, "seconds": seconds}
             identity = {"format": FORMAT, "kind": "rl_vae agent", "versions": package_versions()}
-            save_agent(unfinished, model, loaded, {**run, **identity, **spaces, **result})
+            save_agent(unfinished, model, encoder_files, {**run, **identity, **spaces, **result})
             # Renamed before checkpoints are deleted: a kill in between loses nothing.
             files.rename_folder(unfinished, out)
     finally:
@@ -221,7 +225,7 @@ def _finished(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
         )
     delete_checkpoints(out)
     for name in ("run.json", ".lock"):
-        (out / name).unlink(missing_ok=True)
+        files.remove_file(out / name)
     steps = config["steps"]
     frames = steps * config["recipe"]["frame_skip"]
     return TrainedAgent(out, steps, frames, config["seconds"], config["engine"])

@@ -14,6 +14,7 @@ from rl_vae.models import pictures
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.statistics import Scores
 from rl_vae.system import files, locks
+from rl_vae.system.outputs import output_path
 
 COLUMNS = 12
 """Number of frames in a row."""
@@ -62,9 +63,9 @@ def draw_gallery(
     """
     encoder.check_spec(dataset.spec)
     anomalies = _find_all(encoder, dataset, level)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with locks.locked(out, FolderError):
+    out = output_path(out)
+    files.make_folder(out)
+    with locks.locked(out, FolderError, whole=False):
         _draw(encoder, dataset, out, anomalies, seed)
     return Gallery(out, anomalies.shares)
 

@@ -19,6 +19,7 @@ from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
 from rl_vae.errors import ConfigError
 from rl_vae.models import pictures
+from rl_vae.system import files
 
 
 @dataclass(kw_only=True)
@@ -130,7 +131,7 @@ class Evaluate(CommandWithFigures):
             print(f"{name} {describe(evaluation)}")
         if self.video is not None:
             film = film_agent(agent, seed=result.seeds[0])
-            self.video.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(self.video.parent)
             pictures.save_video(self.video, film.images, fps=50 / agent.recipe.frame_skip)
             print(f"{self.video}: {len(film.images)} decisions, return {film.total:.2f}")
         self.write(figures_of(result, random), [self.evaluation.seed])

@@ -19,6 +19,7 @@ import rl_vae
 from rl_vae.cli.command import Command
 from rl_vae.constraints import check_fields
 from rl_vae.errors import ConfigError, MissingPackageError, RlVaeError
+from rl_vae.system.outputs import output_path
 from rl_vae.system.process_settings import configure_process, limit_threads
 from rl_vae.system.provenance import package_versions
 from rl_vae.system.signals import Terminated, say, stoppable
@@ -54,6 +55,10 @@ COMMANDS = {
     "verify": Entry("folders", "Verify", "Check every byte of a folder, and repair it"),
     "demo": Entry("demo", "DemoCommand", "Train a car to drive, from nothing, and show it", True),
 }
+
+
+OUTPUTS = ("out", "json", "video")
+"""Flags that name a file or folder to write."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -131,6 +136,9 @@ def _parse(name: str, arguments: Sequence[str]) -> Command:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     check_fields(command)
+    for flag in OUTPUTS:
+        if getattr(command, flag, None) is not None:
+            setattr(command, flag, output_path(getattr(command, flag)))
     return command
 
 

@@ -26,7 +26,8 @@ from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models import pictures
 from rl_vae.models.config import VAEConfig
-from rl_vae.system import described_folder, locks, strict_json
+from rl_vae.system import described_folder, files, locks, strict_json
+from rl_vae.system.outputs import output_path
 from rl_vae.system.provenance import write_figures
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.result import Trained
@@ -65,7 +66,7 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
         ConfigError: if the folder is not free or in use, or the seed is out of range.
         RlVaeError: as the steps do.
     """
-    out = Path(out)
+    out = output_path(out)
     evaluation_seeds(EPISODES, seed)  # refuses a wrong seed before the work
     run = {"seed": seed, "engine": resolve_engine(ENV_ID, engine)}
     resumed = (out / "run.json").is_file()
@@ -77,12 +78,12 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
             remedy=f"name another folder, or delete this one: rm -r {out}",
         )
     described_folder.check_run(out, run, ConfigError)
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     with locks.locked(out, ConfigError):
         strict_json.write_json(out / "run.json", run)
         demo = _run_steps(out, seed, engine)
         for name in ("run.json", "seconds.jsonl", ".lock"):
-            (out / name).unlink(missing_ok=True)
+            files.remove_file(out / name)
     return demo
 
 

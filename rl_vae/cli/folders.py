@@ -9,7 +9,8 @@ from typing import Annotated
 import tyro
 
 from rl_vae.cli.command import Command
-from rl_vae.system import strict_json
+from rl_vae.system import files, strict_json
+from rl_vae.system.outputs import output_path
 from rl_vae.system.provenance import machine, package_versions
 from rl_vae.verify import Verification, repair_folder, verify_folder
 
@@ -38,8 +39,9 @@ class Verify(Command):
             print(f"REPAIRED {sentence}")
         print(result)
         if self.json is not None:
-            self.json.parent.mkdir(parents=True, exist_ok=True)
-            strict_json.write_json(self.json, _as_json(result, repaired))
+            path = output_path(self.json)
+            files.make_folder(path.parent)
+            strict_json.write_json(path, _as_json(result, repaired))
         return 2 if result.findings else 0
 
 

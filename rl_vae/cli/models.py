@@ -17,6 +17,7 @@ from rl_vae.models import pictures
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.beta import Beta
+from rl_vae.system import files
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.sweep import train_sweep
 
@@ -126,7 +127,7 @@ class Classify(CommandWithFigures):
             labels=labels,
         )
         encoder = "fine-tuned" if self.training.fine_tune else "frozen"
-        self.out.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.out.parent)
         title = f"{self.label}, encoder {encoder}: accuracy {result.accuracy:.0%}"
         pictures.save_matrix(self.out, result.confusion, labels.names, title=title)
         print(

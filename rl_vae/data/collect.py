@@ -8,7 +8,6 @@ dataset, and an interrupted shard is collected again.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.frame_checks import check_frames
 from rl_vae.data.function_policy import PolicyFunction, as_policy
 from rl_vae.data.header import DatasetHeader, read_header
-from rl_vae.data.manifest import read_manifest, remove_incomplete_line
+from rl_vae.data.manifest import continue_manifest
 from rl_vae.data.policies import (
     CollectionPolicy,
     PolicyContext,
@@ -33,7 +32,8 @@ from rl_vae.envs.pixel_options import PixelOptions, pixel_options
 from rl_vae.envs.registry import EngineName, has_options, make_engine, resolve_engine
 from rl_vae.errors import ConfigError, DatasetError
 from rl_vae.frames import FrameSpec
-from rl_vae.system import hashing, locks, strict_json
+from rl_vae.system import files, hashing, locks, strict_json
+from rl_vae.system.outputs import output_path
 from rl_vae.system.processes import TIMEOUT
 from rl_vae.system.progress import progress_bar
 
@@ -94,7 +94,7 @@ def collect_frames(
             conversion must be chosen.
         DatasetError: if the folder holds other files, is in use, or cannot be written.
     """
-    out, spec, policy = Path(out), spec or FrameSpec(), as_policy(policy)
+    out, spec, policy = output_path(out), spec or FrameSpec(), as_policy(policy)
     at_least_0 = Annotated[int, Range(low=0)]
     at_least_16 = Annotated[int, Range(low=16, remedy="choose n_frames=16 or more")]
     check_value("n_frames", n_frames, at_least_16)
@@ -134,13 +134,13 @@ def missing_shards(out: Path, header: DatasetHeader) -> Iterator[list[int]]:
     """
     check_folder(out, header)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        files.make_folder(out)
         with locks.locked(out, DatasetError):
             if check_folder(out, header) is None:
                 strict_json.write_json(out / "dataset.json", header.to_dict())
-            remove_incomplete_line(out)
+            entries = continue_manifest(out, header)
             _remove_temporaries(out)
-            committed = {entry["shard"] for entry in read_manifest(out, header)}
+            committed = {entry["shard"] for entry in entries}
             yield [shard for shard in range(header.n_shards) if shard not in committed]
     except OSError as error:
         raise DatasetError(
@@ -215,7 +215,7 @@ def _collect(
 
 def _remove_temporaries(out: Path) -> None:
     for path in out.glob(".tmp-*"):
-        shutil.rmtree(path, ignore_errors=True)
+        files.remove_folder(path)
 
 
 def _make_header(

@@ -14,7 +14,7 @@ import numpy as np
 from rl_vae.envs.pixel_source import PixelSource, plain_source
 from rl_vae.errors import DatasetError, RlVaeError
 from rl_vae.frames import FrameSpec
-from rl_vae.system import files, strict_json
+from rl_vae.system import reading, strict_json
 
 FORMAT = 1
 """Version of the format on disk."""
@@ -141,11 +141,11 @@ def read_header(folder: Path) -> DatasetHeader | None:
         DatasetError: if dataset.json is damaged.
     """
     path = folder / "dataset.json"
-    if not path.is_file():
-        return None
     try:
+        if not reading.is_file(path):
+            return None
         content = strict_json.parse_json(
-            files.read_bounded(path, strict_json.MAX_DESCRIPTION_BYTES)
+            reading.read_bounded(path, strict_json.MAX_DESCRIPTION_BYTES)
         )
         return DatasetHeader.from_dict(content)
     except (RlVaeError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:

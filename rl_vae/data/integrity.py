@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
 from rl_vae.data.header import DatasetHeader, read_header
-from rl_vae.data.manifest import ShardEntry, has_incomplete_line, scan_manifest
+from rl_vae.data.manifest import ShardEntry, has_incomplete_line, scan_manifest, write_manifest
 from rl_vae.data.shards import check_shard, shard_path
 from rl_vae.errors import DatasetError
-from rl_vae.system import files, locks
+from rl_vae.system import files, locks, reading
 from rl_vae.system.integrity import Check, FolderChecks, make_finding
 
 _SALVAGE = (
@@ -93,22 +94,24 @@ def repair_dataset(folder: Path, damaged: set[str]) -> list[str]:
             header = read_header(folder)
             assert header is not None
             lines = list(scan_manifest(folder, header))
-        except DatasetError:
+        except DatasetError as error:
+            if reading.read_failure(error):
+                raise
             return []
         # Sort the lines: damaged lines, lines of damaged shards, and lines to keep.
-        kept: list[bytes] = []
+        kept: list[ShardEntry] = []
         removed: list[int] = []
         n_damaged_lines = 0
-        for text, content in lines:
+        for _, content in lines:
             if isinstance(content, DatasetError):
                 n_damaged_lines += 1
             elif shard_path(folder, content["shard"]).name in damaged:
                 removed.append(content["shard"])
             else:
-                kept.append(text)
+                kept.append(content)
         if not kept:
             return []
-        files.write_whole(manifest, b"".join(text + b"\n" for text in kept))
+        write_manifest(folder, kept)
         new_names = [_set_aside(shard_path(folder, shard)) for shard in removed]
 
     # Describe what was done.
@@ -134,9 +137,8 @@ def _set_aside(shard: Path) -> str | None:
     if not shard.exists():
         return None
     target, number = shard.with_name(f"damaged-{shard.name}"), 1
-    while target.exists():
+    while os.path.lexists(target):
         number += 1
         target = shard.with_name(f"damaged-{shard.name}-{number}")
-    shard.rename(target)
-    files.sync_directory(shard.parent)
+    files.rename(shard, target.name)
     return target.name

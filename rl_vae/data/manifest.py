@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from rl_vae.data.header import DatasetHeader
 from rl_vae.errors import DatasetError
-from rl_vae.system import files, hashing, strict_json
+from rl_vae.system import files, hashing, reading, strict_json
 
-MAX_MANIFEST_BYTES = 256 * 2**20
-"""Largest size of a manifest in bytes: a few million shards."""
+MAX_MANIFEST_BYTES = 64 * 2**20
+"""Largest size of a manifest in bytes: 200,000 shards or more."""
+_MAX_LINE_BYTES = 4096
 
 
 class ShardDigests(TypedDict):
@@ -59,10 +60,10 @@ def scan_manifest(folder: Path, header: DatasetHeader) -> Iterator[ManifestLine]
         DatasetError: if the file cannot be read.
     """
     path = folder / "manifest.jsonl"
-    if not path.is_file():
-        return
     try:
-        *complete, _incomplete = files.read_bounded(path, MAX_MANIFEST_BYTES).split(b"\n")
+        if not reading.is_file(path):
+            return
+        *complete, _incomplete = reading.read_bounded(path, MAX_MANIFEST_BYTES).split(b"\n")
     except (OSError, ValueError) as error:
         raise DatasetError(
             f"{path} cannot be read.",
@@ -99,6 +100,8 @@ def scan_manifest(folder: Path, header: DatasetHeader) -> Iterator[ManifestLine]
 def _parse_entry(text: bytes, header: DatasetHeader) -> ShardEntry | None:
     """Parse one line; None if the line does not describe a shard of this dataset."""
     try:
+        if len(text) > _MAX_LINE_BYTES:
+            return None
         entry: ShardEntry = strict_json.parse_json(text)
         shard, rows = entry["shard"], entry["rows"]
         valid = type(shard) is int and type(rows) is int
@@ -118,16 +121,29 @@ def append_entry(folder: Path, entry: ShardEntry) -> None:
 def has_incomplete_line(folder: Path) -> bool:
     """Whether the manifest ends within a line: writing it was interrupted."""
     path = folder / "manifest.jsonl"
-    if not path.is_file() or not path.stat().st_size:
+    if not reading.is_file(path) or not path.stat().st_size:
         return False
-    with path.open("rb") as file:
+    with reading.opened(path, MAX_MANIFEST_BYTES) as file:
         file.seek(-1, 2)
         return file.read(1) != b"\n"
 
 
-def remove_incomplete_line(folder: Path) -> None:
-    """Remove an incomplete last line, so that the next entry begins a new line."""
-    path = folder / "manifest.jsonl"
+def continue_manifest(folder: Path, header: DatasetHeader) -> list[ShardEntry]:
+    """Read the committed shards, and remove an incomplete last line, so that entries can follow.
+
+    Raises:
+        DatasetError: if a complete line is damaged. Nothing is written then.
+    """
+    entries = read_manifest(folder, header)
     if has_incomplete_line(folder):
-        content = path.read_bytes()
-        files.write_whole(path, content[: content.rfind(b"\n") + 1])
+        write_manifest(folder, entries)
+    return entries
+
+
+def write_manifest(folder: Path, entries: Sequence[ShardEntry]) -> None:
+    """Write a manifest of these shards, and nothing else that an earlier manifest contained."""
+    lines = [
+        hashing.canonical_json({name: entry[name] for name in ShardEntry.__annotations__}) + b"\n"
+        for entry in entries
+    ]
+    files.write_whole(folder / "manifest.jsonl", b"".join(lines))

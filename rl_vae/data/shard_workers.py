@@ -20,6 +20,7 @@ from rl_vae.data.shards import ShardRows
 from rl_vae.envs.registry import make_engine
 from rl_vae.envs.vector_env import PixelVectorEnv
 from rl_vae.errors import EnvironmentFault
+from rl_vae.system import files
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.processes import Worker
 from rl_vae.system.worker_process import ParentLink
@@ -236,7 +237,7 @@ def _fill_shards(
             if pending is not None:
                 reuse, temporary, digests = pending
                 yield WrittenShard(reuse.shard, temporary, digests.result())
-            temporary = out / f".tmp-{shard:05d}-{os.getpid()}"
+            temporary = files.temporary_path(out, f"{shard:05d}-")
             if overlap:
                 pending = (rows, temporary, writer.submit(rows.write, temporary))
             else:

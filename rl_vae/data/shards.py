@@ -7,8 +7,7 @@ from one shard to the next.
 
 from __future__ import annotations
 
-import os
-import shutil
+import io
 import threading
 import warnings
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests, ShardEntry, append_entry
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec, UInt8Array
-from rl_vae.system import files, hashing
+from rl_vae.system import files, hashing, reading
 
 SHARD_ROWS = 4096
 """Largest number of frames in a shard."""
@@ -82,21 +81,20 @@ class ShardRows:
         """Write frames.npy and steps.npy into a new folder.
 
         Args:
-            temporary: Path of the folder. An old folder of this name is deleted.
+            temporary: Path of the folder, which must not exist.
 
         Raises:
             DatasetError: if the files cannot be written.
         """
         digests: dict[str, str] = {}
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             for name, array in (("frames", self.frames), ("steps", self.steps)):
                 path = temporary / f"{name}.npy"
                 _write_npy(path, array)
                 digests[name] = hashing.file_digest(path)
         except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
+            files.remove_folder(temporary)
             size = self.frames.nbytes + self.steps.nbytes
             raise DatasetError(
                 f"A shard of {size:,} bytes could not be written to {temporary.parent}: {error}",
@@ -119,11 +117,9 @@ def _write_npy(path: Path, array: NDArray[Any]) -> None:
     Not `numpy.save`: it replaces the reason of a failed write by a count of bytes. The file is
     synced here, in a background thread, so that the commit has little left to sync.
     """
-    with path.open("wb") as file:
-        npy_format.write_array_header_1_0(file, npy_format.header_data_from_array_1_0(array))
-        file.write(array.view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())
+    header = io.BytesIO()
+    npy_format.write_array_header_1_0(header, npy_format.header_data_from_array_1_0(array))
+    files.write_new(path, header.getbuffer(), array.view(np.uint8).data)
 
 
 def commit_shard(folder: Path, shard: int, temporary: Path, digests: ShardDigests) -> None:
@@ -137,7 +133,7 @@ def commit_shard(folder: Path, shard: int, temporary: Path, digests: ShardDigest
     target = shard_path(folder, shard)
     try:
         # A folder without a line in the manifest is left over from an interrupted commit.
-        shutil.rmtree(target, ignore_errors=True)
+        files.remove_folder(target)
         files.rename_folder(temporary, target)
         append_entry(folder, {"shard": shard, **digests})
     except OSError as error:
@@ -199,9 +195,9 @@ def _map(
     folder: Path, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> np.memmap[Any, Any]:
     try:
-        if not path.is_file():  # opening a named pipe would block
+        if not reading.is_file(path):  # opening a named pipe would block
             raise FileNotFoundError("no such file")
-        files.check_inside(folder, path)
+        reading.check_inside(folder, path)
         with _WARNINGS_LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy warns about damaged headers that it can read
             # Not np.load: it also opens zip files and pickles.

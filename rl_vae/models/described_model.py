@@ -37,11 +37,6 @@ class DescribedModel:
         return self._description.path
 
     @property
-    def file_names(self) -> tuple[str, ...]:
-        """Names of all files of the model folder."""
-        return ("config.json", *self._description.files)
-
-    @property
     def spec(self) -> FrameSpec:
         """Conversion of a raw observation to a frame."""
         return self._description.spec

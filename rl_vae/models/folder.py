@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rl_vae.envs.pixel_source import PixelSource
+from rl_vae.errors import FolderError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.description import ModelDescription, read_model_description
 from rl_vae.models.late_torch import torch_parts
 from rl_vae.models.statistics import TrainingStatistics
 from rl_vae.models.weights import check_weights
-from rl_vae.system import described_folder
+from rl_vae.system import described_folder, reading, strict_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,6 +110,29 @@ def read_file(description: ModelDescription, name: str) -> bytes:
     return described_folder.read_checked(
         description.path / name, description.files[name], max_bytes
     )
+
+
+def read_model_files(path: Path, digest: str) -> dict[str, bytes]:
+    """Content of every file of a model folder, by name, each checked.
+
+    Args:
+        path: The model folder.
+        digest: Digest of the model when it was loaded.
+
+    Raises:
+        FolderError: if a file is missing or damaged, or the model is another one by now.
+    """
+    description = read_model_description(path)
+    config = reading.read_bounded(path / "config.json", strict_json.MAX_DESCRIPTION_BYTES)
+    content = {name: read_file(description, name) for name in description.files}
+    if description.digest != digest or strict_json.parse_json(config)["files"] != description.files:
+        raise FolderError(
+            f"The encoder {path} was changed after it was opened.",
+            expected=f"digest {digest}",
+            got=description.digest,
+            remedy="run the command again, and do not write into a folder that is in use",
+        )
+    return {"config.json": config, **content}
 
 
 def check_model_weights(description: ModelDescription, content: bytes) -> None:

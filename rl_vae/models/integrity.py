@@ -125,6 +125,6 @@ def repair_model(folder: Path, names: set[str]) -> list[str]:
             strict_json.write_json(
                 folder / "config.json", {**config, "digest": hashing.digest(config)}
             )
-    (folder / ".lock").unlink(missing_ok=True)
+    files.remove_file(folder / ".lock")
     source = {"encoder.onnx": "model.safetensors", "README.md": "config.json"}
     return [f"{folder / name}: written again from {source[name]}" for name in sorted(names)]

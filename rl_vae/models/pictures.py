@@ -106,8 +106,9 @@ def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -
             for image in images
         ]
         rest, each = frames[1:], round(1000 / fps)
-        with files.whole_file(path) as temporary:
-            frames[0].save(temporary, save_all=True, append_images=rest, duration=each, loop=0)
+        content = io.BytesIO()
+        frames[0].save(content, "gif", save_all=True, append_images=rest, duration=each, loop=0)
+        files.write_whole(path, content.getbuffer())
         return
     if path.suffix != ".mp4":
         raise ConfigError(
@@ -125,7 +126,8 @@ def save_video(path: Path, images: Sequence[UInt8Array], *, fps: float = 25.0) -
         for image in images:
             writer.write(np.ascontiguousarray(image[:height, :width, ::-1]))
         writer.release()
-        _check_written(opened and temporary.is_file(), path)
+        # OpenCV reports no failed write, such as on a full disk.
+        _check_written(opened and _count_frames(temporary) == len(images), path)
 
 
 class Curve(NamedTuple):
@@ -160,8 +162,7 @@ def save_chart(
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    with files.whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=140)
+    _save_figure(path, figure)
 
 
 def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title: str) -> None:
@@ -183,8 +184,13 @@ def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title
     axes.set_xlabel("prediction")
     axes.set_ylabel("class")
     axes.set_title(title)
-    with files.whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=140)
+    _save_figure(path, figure)
+
+
+def _save_figure(path: Path, figure: Any) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:] or None, dpi=140)
+    files.write_whole(path, content.getbuffer())
 
 
 def side_by_side(left: UInt8Array, right: UInt8Array, *, height: int = 192) -> UInt8Array:
@@ -255,11 +261,20 @@ def at_height(image: UInt8Array, height: int) -> UInt8Array:
     return resized.astype(np.uint8)
 
 
+def _count_frames(path: Path) -> int:
+    """Number of frames that can be read from a video."""
+    reader, frames = cv2.VideoCapture(str(path)), 0
+    while reader.grab():
+        frames += 1
+    reader.release()
+    return frames
+
+
 def _check_written(written: bool, path: Path) -> None:
     if not written:
         raise ConfigError(
             f"{path} could not be written.",
             expected="a writable folder, and an OpenCV with this format",
             got="no file, or an incomplete file",
-            remedy="check the disk; write a .gif instead of an .mp4",
+            remedy="free disk space, or write a .gif instead of an .mp4",
         )

@@ -9,11 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from rl_vae.system import hashing, reading
+
+MAX_STATE_BYTES = 2**32
+"""Largest size of a packed state in a file, and of another file of a checkpoint."""
+_MAX_HEADER_BYTES = 100 * 2**20
+"""Largest header of a safetensors file, as in safetensors itself."""
+_SMALL_BYTES = 2**26
+
+
+class DamagedState(ValueError):
+    """A packed state has changed since it was written."""
 
 
 def pack_state(state: Any) -> bytes:
@@ -49,6 +63,26 @@ def unpack_state(packed: bytes) -> Any:
         return _state(structure, tensors)
     except Exception as error:  # safetensors' exception has no public base class
         raise ValueError(f"not a packed state: {error}") from error
+
+
+def read_state(path: Path) -> Any:
+    """Unpack a state from a file. A damaged file of any size takes little memory.
+
+    Raises:
+        OSError: if the file does not exist or cannot be read.
+        DamagedState: if its SHA-256 differs.
+        ValueError: if it is not a packed state.
+    """
+    with reading.opened(path, MAX_STATE_BYTES) as file:
+        size = os.fstat(file.fileno()).st_size
+        sha256, header = file.read(32), int.from_bytes(file.read(8), "little")
+        if size > _SMALL_BYTES and not 0 < header <= min(size, _MAX_HEADER_BYTES):
+            raise DamagedState("not a packed state")  # without reading gigabytes of zeros
+        file.seek(32)
+        if hashing.stream_digest(file) != sha256.hex():
+            raise DamagedState("the SHA-256 differs")
+        file.seek(0)
+        return unpack_state(file.read(size))
 
 
 def _structure(value: Any, tensors: dict[str, Tensor]) -> Any:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rl_vae.errors import FolderError, RlVaeError
-from rl_vae.system.files import check_inside, read_bounded
-from rl_vae.system.hashing import canonical_json, digest, file_digest
+from rl_vae.system.hashing import canonical_json, digest, stream_digest
+from rl_vae.system.outputs import partial_folder
+from rl_vae.system.reading import is_file, opened, read_bounded
 from rl_vae.system.strict_json import MAX_DESCRIPTION_BYTES, parse_json
+
+_MAX_FILE_BYTES = 2**32
 
 
 def read_description(
@@ -30,9 +33,9 @@ def read_description(
             or format.
     """
     file, noun = folder / "config.json", kind.removeprefix("rl_vae ")
-    if not file.is_file():
-        raise _missing(folder, noun, command)
     try:
+        if not is_file(file):
+            raise _missing(folder, noun, command)
         config: dict[str, Any] = parse_json(read_bounded(file, MAX_DESCRIPTION_BYTES))
     except (OSError, ValueError) as error:
         expected = f"JSON of at most {MAX_DESCRIPTION_BYTES:,} bytes"
@@ -77,16 +80,14 @@ def read_checked(path: Path, sha256: object, max_bytes: int) -> bytes:
 
 
 def check_file(path: Path, sha256: object) -> None:
-    """Compare the content of a file of any size with its SHA-256; the file is read in pieces.
+    """Compare the content of a file with its SHA-256; the file is read in pieces.
 
     Raises:
-        FolderError: if the file is missing or has another digest.
+        FolderError: if the file is missing, is larger than 4 GiB or has another digest.
     """
     try:
-        if not path.is_file():
-            raise FileNotFoundError("no such file")
-        check_inside(path.parent, path)
-        got = file_digest(path)
+        with opened(path, _MAX_FILE_BYTES) as file:
+            got = stream_digest(file)
     except (OSError, ValueError) as error:
         raise FolderError.damaged(path, "a readable file", error) from error
     if got != sha256:
@@ -105,9 +106,9 @@ def check_run(partial: Path, run: Mapping[str, Any], error: type[RlVaeError]) ->
         RlVaeError: of the class `error`, if the settings differ.
     """
     path = partial / "run.json"
-    if not path.is_file():
-        return
     try:
+        if not is_file(path):
+            return
         stored = parse_json(read_bounded(path, MAX_DESCRIPTION_BYTES))
     except (OSError, ValueError):
         stored = None
@@ -130,8 +131,7 @@ def _describe_differences(stored: Any, current: dict[str, Any]) -> str:
 
 def _missing(folder: Path, noun: str, command: str) -> FolderError:
     """The error for a folder without config.json."""
-    interrupted = folder.with_name(folder.name + ".partial").is_dir()
-    if interrupted:
+    if partial_folder(folder).is_dir():
         got = "an interrupted training"
         remedy = f"run the same rl-vae {command} command again, which continues the training"
     else:

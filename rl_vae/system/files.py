@@ -1,102 +1,200 @@
-"""Files and folders that are complete or absent: atomic writes, and reads of limited size."""
+"""Writing: every file is complete or absent, and nothing is written through a link.
+
+A folder may come from a stranger. So a file's folder is opened once without following a link, and
+all names are relative to this descriptor. New files have random names and must not exist. A file
+that a library writes by its path is created here, checked when it is written, and then renamed.
+On Windows, which has no such descriptors, the same functions work by path.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from rl_vae.system.open_folder import OpenFolder, check_tree, link_error
+
+_TEMPORARY = re.compile(r"\.tmp-(\d{5}-)?[0-9a-f]{16}(\.\w+)?")
 
 
-def sync_file(path: Path) -> None:
-    """Write a file's content to the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def make_folder(path: Path) -> None:
+    """Create a folder, with missing folders above it, unless it exists.
+
+    Raises:
+        FolderError: if it is a link.
+    """
+    if path.is_symlink():
+        raise link_error(path)
+    path.mkdir(parents=True, exist_ok=True)
 
 
-def sync_directory(path: Path) -> None:
-    """Write a folder's entries to the disk, so that renames in it survive a crash."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def temporary_path(folder: Path, prefix: str = "", suffix: str = "") -> Path:
+    """Return a random path of a temporary file or folder in a folder. Nothing is created."""
+    return folder / f".tmp-{prefix}{secrets.token_hex(8)}{suffix}"
 
 
-@contextmanager
+def remove_folder(path: Path) -> None:
+    """Delete a folder and what is in it, as far as possible; a link is not followed."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_file(path: Path) -> None:
+    """Delete a file if it exists; a link is not followed."""
+    path.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete the temporary files and folders that killed processes left in a folder."""
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                remove_folder(path)
+            else:
+                remove_file(path)
+
+
+@contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file under a temporary name and rename it at the end of the block.
+    """Let a library write a file under a temporary name, and rename it at the end of the block.
 
     After a crash the file has its old content or its new content, never a part.
 
     Yields:
-        The temporary path, with the same suffix as `path`.
+        Path of an empty file in the same folder, with the same suffix as `path`.
+
+    Raises:
+        OSError: if the file is empty at the end of the block.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        sync_file(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    with OpenFolder(path.parent) as folder:
+        name = temporary_path(path.parent, suffix=path.suffix).name
+        os.close(folder.create(name))
+        try:
+            yield path.parent / name
+            if not (path.parent / name).stat().st_size:
+                raise OSError(f"nothing was written to {path}")
+            folder.sync_file(name)
+            folder.rename(name, path.name)
+        except BaseException:
+            folder.remove(name)
+            raise
+        folder.sync()
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: Any) -> None:
     """Write a file completely or not at all.
+
+    Args:
+        path: The file.
+        content: Bytes, or another object with a buffer; it is not copied.
 
     Raises:
         OSError: if writing fails; the message contains the path and the number of bytes.
+        FolderError: if the file's folder is a link.
     """
-    try:
-        with whole_file(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        if error.errno is None:
+    with _named(path, content), OpenFolder(path.parent) as folder:
+        name = temporary_path(path.parent, suffix=path.suffix).name
+        try:
+            _write(folder.create(name), content)
+            folder.rename(name, path.name)
+        except BaseException:
+            folder.remove(name)
             raise
-        reason = f"{error.strerror}, writing {len(content):,} bytes"
-        raise OSError(error.errno, reason, str(path)) from error
+        folder.sync()
+
+
+def write_new(path: Path, *parts: Any) -> None:
+    """Write a file that must not exist, and sync it to the disk. Its parts are not copied.
+
+    Raises:
+        OSError: if writing fails.
+    """
+    with _named(path, *parts), OpenFolder(path.parent) as folder:
+        _write(folder.create(path.name), *parts)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Append bytes to a file, which is created if it does not exist, and sync it to the disk.
+
+    Raises:
+        OSError: if writing fails.
+        FolderError: if the file is no plain file.
+    """
+    with _named(path, content), OpenFolder(path.parent) as folder:
+        _write(folder.open_in_place(path.name, os.O_APPEND), content)
+        folder.sync()
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Replace the content of a file in place; it is created if it does not exist.
+
+    Raises:
+        OSError: if writing fails.
+        FolderError: if the file is no plain file.
+    """
+    with _named(path, content), OpenFolder(path.parent) as folder:
+        descriptor = folder.open_in_place(path.name)
+        os.ftruncate(descriptor, 0)
+        _write(descriptor, content)
+
+
+def rename(path: Path, name: str) -> None:
+    """Give a file or folder another name in its folder, and sync the folder to the disk."""
+    with OpenFolder(path.parent) as folder:
+        folder.rename(path.name, name)
+        folder.sync()
 
 
 def rename_folder(temporary: Path, target: Path) -> None:
-    """Rename a finished folder after its content has been written to the disk."""
+    """Rename a finished folder after its content has been written to the disk.
+
+    Raises:
+        FolderError: if the folder contains a link.
+    """
+    check_tree(temporary)
     for path in sorted(temporary.rglob("*")):
-        if path.is_file():
-            sync_file(path)
-        else:
+        if path.is_dir():
             sync_directory(path)
+            continue
+        with OpenFolder(path.parent) as folder:
+            folder.sync_file(path.name)
     sync_directory(temporary)
-    temporary.rename(target)
-    sync_directory(target.parent)
+    assert temporary.parent == target.parent
+    rename(temporary, target.name)
 
 
-def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """Read a regular file of limited size that lies in its folder.
-
-    Files may come from a stranger: a pipe never ends, and a link may lead to any file.
-
-    Raises:
-        OSError: if the file does not exist or cannot be read.
-        ValueError: if it is larger than `max_bytes`, or a link that leads out of its folder.
-    """
-    if not path.is_file():
-        raise FileNotFoundError("no such file")
-    check_inside(path.parent, path)
-    with path.open("rb") as file:
-        # read() allocates as many bytes as requested, so the request is not larger than the file.
-        size = os.fstat(file.fileno()).st_size
-        content = file.read(min(size, max_bytes) + 1)
-    if len(content) > max_bytes:
-        raise ValueError(f"more than {max_bytes:,} bytes")
-    return content
+def sync_directory(path: Path) -> None:
+    """Write a folder's entries to the disk."""
+    with OpenFolder(path) as folder:
+        folder.sync()
 
 
-def check_inside(folder: Path, path: Path) -> None:
-    """Check that a path in a folder is no link that leads out of the folder.
+def _write(descriptor: int, *parts: Any) -> None:
+    """Write all parts, sync the file to the disk, and close the descriptor."""
+    try:
+        for part in parts:
+            view = memoryview(part)
+            if view.nbytes:
+                view = view.cast("B")
+            while view.nbytes:
+                view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
-    Raises:
-        ValueError: if it leads out of the folder.
-    """
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"a link out of {folder}")
+
+@contextlib.contextmanager
+def _named(path: Path, *parts: Any) -> Iterator[None]:
+    """Add the path and the number of bytes to an error of the system."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        size = sum(memoryview(part).nbytes for part in parts)
+        reason = f"{error.strerror}, writing {size:,} bytes"
+        raise OSError(error.errno, reason, str(path)) from error

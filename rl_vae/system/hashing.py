@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def canonical_json(value: Any) -> bytes:
@@ -26,4 +26,9 @@ def digest(value: Any) -> str:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file of any size; the file is read in pieces."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return stream_digest(file)
+
+
+def stream_digest(file: BinaryIO) -> str:
+    """SHA-256 of the rest of an open file, which is read in pieces."""
+    return hashlib.file_digest(file, "sha256").hexdigest()

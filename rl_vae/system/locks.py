@@ -10,27 +10,36 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rl_vae.errors import RlVaeError
-from rl_vae.system.files import read_bounded
+from rl_vae.system import files
+from rl_vae.system.open_folder import OpenFolder, check_tree
+from rl_vae.system.reading import read_bounded
 
 _LOCK_FILE = ".lock"
 _MAX_BYTES = 20
 
 
 @contextmanager
-def locked(folder: Path, error: type[RlVaeError]) -> Iterator[None]:
+def locked(folder: Path, error: type[RlVaeError], *, whole: bool = True) -> Iterator[None]:
     """Hold the lock of a folder; do not wait for it.
 
     The operating system releases the lock when the process ends, also after `kill -9`. The file
-    `.lock` stays and holds the process id of the last writer.
+    `.lock` stays and holds the process id of the last writer. Temporary files that a killed writer
+    left in the folder are deleted.
 
     Args:
         folder: An existing folder.
         error: Class of the error.
+        whole: Whether the folder belongs to rl_vae as a whole: nothing in it may be a link.
 
     Raises:
         RlVaeError: of the class `error`, if another process or thread holds the lock.
+        FolderError: if the folder is a link, contains one, or `.lock` is no plain file.
     """
     path = folder / _LOCK_FILE
+    if whole:
+        check_tree(folder)
+    with OpenFolder(folder) as opened:
+        os.close(opened.open_in_place(_LOCK_FILE))  # filelock opens it by its path
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)
@@ -42,7 +51,9 @@ def locked(folder: Path, error: type[RlVaeError]) -> Iterator[None]:
             remedy="wait until that process ends, or choose another folder",
         ) from None
     try:
-        path.write_bytes(str(os.getpid()).encode())
+        if os.name == "posix":  # Windows keeps others from writing a locked file
+            files.overwrite(path, str(os.getpid()).encode())
+        files.remove_temporaries(folder)
         yield
     finally:
         lock.release()

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rl_vae.system import strict_json
+from rl_vae.system import files, strict_json
+from rl_vae.system.outputs import output_path
 
 _PACKAGES = ("rl-vae", "torch", "numpy", "gymnasium", "stable-baselines3", "opencv-python")
 
@@ -67,5 +68,6 @@ def write_figures(path: Path, figures: Mapping[str, float], seeds: Sequence[int]
         "machine": machine(),
         "versions": package_versions(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = output_path(path)
+    files.make_folder(path.parent)
     strict_json.write_json(path, content)

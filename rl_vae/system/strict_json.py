@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from rl_vae.errors import FolderError
-from rl_vae.system.files import read_bounded, sync_directory, write_whole
+from rl_vae.system.files import append, write_whole
 from rl_vae.system.hashing import canonical_json
+from rl_vae.system.reading import is_file, read_bounded
 
 MAX_DESCRIPTION_BYTES = 4 * 2**20
 """Maximal size of a description, such as config.json."""
 
-_MAX_OBJECT_BYTES = 64 * 2**20
+_MAX_OBJECT_BYTES = 32 * 2**20
+"""Maximal size of another object, and of a log. In memory JSON can take 20 times as much."""
 _MAX_DEPTH = 64
 """Maximal nesting. Deeper values could exceed the recursion limit of a function that walks them."""
 
@@ -27,11 +28,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def append_line(path: Path, value: Any) -> None:
     """Append a line of JSON to a file and write it to the disk."""
-    with path.open("ab") as file:
-        file.write(canonical_json(value) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    sync_directory(path.parent)
+    append(path, canonical_json(value) + b"\n")
 
 
 def parse_json(content: bytes) -> Any:
@@ -66,7 +63,7 @@ def parse_json(content: bytes) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a file that contains one JSON object, of at most 64 MiB.
+    """Read a file that contains one JSON object, of at most 32 MiB.
 
     Raises:
         FolderError: if the file does not exist or contains something else.
@@ -87,11 +84,16 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     exist has no lines.
 
     Raises:
-        FolderError: if a complete line is no JSON object.
+        FolderError: if a complete line is no JSON object, or the file is larger than 32 MiB, a link
+            out of its folder, or cannot be read.
     """
-    if not path.is_file():
-        return []
-    *complete, _incomplete = path.read_bytes().split(b"\n")
+    try:
+        if not is_file(path):
+            return []
+        *complete, _incomplete = read_bounded(path, _MAX_OBJECT_BYTES).split(b"\n")
+    except (OSError, ValueError) as error:
+        expected = f"a log of at most {_MAX_OBJECT_BYTES:,} bytes"
+        raise FolderError.damaged(path, expected, error) from error
     lines = []
     for number, text in enumerate(complete, 1):
         try:

@@ -36,6 +36,7 @@ from rl_vae.models.scores import measure_statistics
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.system import files, locks
+from rl_vae.system.outputs import output_path, partial_folder
 from rl_vae.training.evaluate import evaluate_vae
 
 BASELINE_MODELS = ("random", "pca")
@@ -105,7 +106,7 @@ def write_baseline(
         FolderError: if the folder holds something else.
     """
     assert name in BASELINE_MODELS
-    out, config = Path(out), vae_config or VAEConfig()
+    out, config = output_path(out), vae_config or VAEConfig()
     request = {
         "baseline": name,
         "dataset": dataset.digest,
@@ -155,7 +156,7 @@ def write_standardised(source: str | Path, dataset: FrameDataset, out: str | Pat
     Raises:
         FolderError: if the source is damaged, or the folder holds something else.
     """
-    out, model = Path(out), read_model(source)
+    out, model = output_path(out), read_model(source)
     if out.exists():
         _check_same(out, read_config(out)["provenance"].get("standardised"), model.digest)
         return out
@@ -253,8 +254,8 @@ def _save(
     vae: VAE, dataset: FrameDataset, split: Split, out: Path, provenance: dict[str, object]
 ) -> Path:
     """Write a model folder under a temporary name, then rename it."""
-    partial = out.with_name(out.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    partial = partial_folder(out)
+    files.make_folder(partial)
     with locks.locked(partial, FolderError):
         save_model(
             partial,
@@ -264,5 +265,5 @@ def _save(
             provenance=provenance,
         )
         files.rename_folder(partial, out)
-    (out / ".lock").unlink(missing_ok=True)
+    files.remove_file(out / ".lock")
     return out

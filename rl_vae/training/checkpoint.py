@@ -11,8 +11,8 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from rl_vae.errors import TrainingError
-from rl_vae.models.state_dict import is_intact, pack_state, unpack_state
-from rl_vae.system import files
+from rl_vae.models.state_dict import DamagedState, pack_state, read_state
+from rl_vae.system import files, reading
 from rl_vae.training.state import TrainState
 
 NAMES = ("checkpoint.bin", "checkpoint.old.bin")
@@ -29,9 +29,8 @@ def save_checkpoint(partial: Path, state: TrainState) -> None:
     path, new = partial / NAMES[0], partial / "checkpoint.new.bin"
     files.write_whole(new, pack_state(state.to_dict()))
     if path.is_file():
-        path.replace(partial / NAMES[1])
-    new.replace(path)
-    files.sync_directory(partial)
+        files.rename(path, NAMES[1])
+    files.rename(new, NAMES[0])
 
 
 def load_checkpoint(partial: Path, state: TrainState) -> None:
@@ -46,14 +45,13 @@ def load_checkpoint(partial: Path, state: TrainState) -> None:
     """
     for name in NAMES:
         path = partial / name
-        if not path.is_file():
-            continue
-        packed = path.read_bytes()
-        if not is_intact(packed):
-            tqdm.write(f"{path} is damaged: using an older checkpoint")
+        if not reading.is_file(path):
             continue
         try:
-            state.load(unpack_state(packed))
+            state.load(read_state(path))
+        except DamagedState:
+            tqdm.write(f"{path} is damaged: using an older checkpoint")
+            continue
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise TrainingError(
                 f"{path} is not a checkpoint of this training.",

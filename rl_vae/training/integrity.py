@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rl_vae.models.state_dict import unpack_state
-from rl_vae.system import hashing
+from rl_vae.models.state_dict import MAX_STATE_BYTES, read_state
+from rl_vae.system import hashing, reading
 from rl_vae.system.integrity import FolderChecks, check_checkpoints, check_log
 from rl_vae.training.checkpoint import NAMES
 
@@ -18,13 +18,15 @@ def unfinished_model_checks(folder: Path) -> FolderChecks:
     best = folder / "best.safetensors"
     intact = check_checkpoints(checks, paths, _read_step)
     if intact and best.exists():
-        newest = unpack_state(intact[0].read_bytes())
-        if hashing.file_digest(best) != newest["best_sha256"]:
+        newest = read_state(intact[0])
+        with reading.opened(best, MAX_STATE_BYTES) as file:
+            got = hashing.stream_digest(file)
+        if got != newest["best_sha256"]:
             note = f"{best.name} is newer than the checkpoint, or damaged: it is written again"
             checks.notes.insert(0, note)
     return checks
 
 
 def _read_step(path: Path) -> int:
-    step: int = unpack_state(path.read_bytes())["step"]
+    step: int = read_state(path)["step"]
     return step

@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from rl_vae.system import files, hashing, strict_json
+from rl_vae.system.open_folder import check_tree
 from rl_vae.training.alarms import Alarm
 from rl_vae.training.evaluate import HeldOut, beta_norm
 from rl_vae.training.step import TrainStep, Update
@@ -34,7 +35,10 @@ class TrainingLog:
         if writes:
             lines = [hashing.canonical_json(record) + b"\n" for record in self.records]
             files.write_whole(self._path, b"".join(lines))
-            self._board = SummaryWriter(str(partial / "tensorboard"), purge_step=step + 1)
+            board = partial / "tensorboard"
+            files.make_folder(board)
+            check_tree(board, single=True)
+            self._board = SummaryWriter(str(board), purge_step=step + 1)
 
     def show(self, record: dict[str, Any], batch_size: int, total_steps: int) -> None:
         """Show a record in TensorBoard, with the speed and the time that is left.

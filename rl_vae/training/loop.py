@@ -22,7 +22,8 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import FolderError, TrainingError
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import ModelFolder
-from rl_vae.system import described_folder, locks, strict_json
+from rl_vae.system import described_folder, files, locks, strict_json
+from rl_vae.system.outputs import partial_folder
 from rl_vae.system.progress import progress_bar
 from rl_vae.training.alarms import Alarm, AlarmPrinter, check_beta, check_epoch, last_alarms
 from rl_vae.training.batches import BatchReader, shards_in_memory
@@ -87,7 +88,7 @@ class VAETraining:
     ) -> None:
         if shards_in_memory(dataset, config) is not None:
             dataset = dataset.unmapped()
-        self.out, self.partial = out, out.with_name(out.name + ".partial")
+        self.out, self.partial = out, partial_folder(out)
         self.dataset, self.vae_config, self.config = dataset, vae_config, config
         self.parent, self.group = parent, group
         self.run = describe_run(dataset, vae_config, config, parent)
@@ -215,11 +216,9 @@ class VAETraining:
         """Lock the folder of the unfinished training."""
         described_folder.check_run(self.partial, self.run, FolderError)
         if self.group.is_main_process:
-            self.partial.mkdir(parents=True, exist_ok=True)
+            files.make_folder(self.partial)
             stack.enter_context(locks.locked(self.partial, FolderError))
             strict_json.write_json(self.partial / "run.json", self.run)
-            for path in self.partial.glob(".*.tmp*"):  # of a write that was killed
-                path.unlink()
 
     def _load_state(self) -> None:
         """Make the first state, or load the last checkpoint."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +19,9 @@ from rl_vae.models.description import read_config
 from rl_vae.models.folder import ModelFolder
 from rl_vae.models.save import save_model
 from rl_vae.models.scores import measure_statistics
+from rl_vae.models.state_dict import MAX_STATE_BYTES
 from rl_vae.models.vae import VAE
-from rl_vae.system import files, hashing
+from rl_vae.system import files, hashing, reading
 from rl_vae.training.alarms import Alarm
 from rl_vae.training.checkpoint import NAMES as CHECKPOINTS
 from rl_vae.training.config import TrainConfig
@@ -108,7 +108,10 @@ def load_weights(partial: Path, state: TrainState) -> VAE:
         TrainingError: if the file is damaged.
     """
     path = partial / WEIGHTS
-    content = path.read_bytes()
+    try:
+        content = reading.read_bounded(path, MAX_STATE_BYTES)
+    except ValueError as error:
+        raise FolderError.damaged(path, "the weights of the best epoch", error) from error
     if hashing.digest(content) != state.best_sha256:
         raise TrainingError(
             f"{path} is damaged.",
@@ -171,7 +174,7 @@ def write_model(
     )
     files.rename_folder(partial, result.path)
     for name in _UNFINISHED_ONLY:
-        (result.path / name).unlink(missing_ok=True)
+        files.remove_file(result.path / name)
 
 
 def draw_pictures(
@@ -192,7 +195,7 @@ def draw_pictures(
         kl_per_dimension: KL of each latent; the eight largest are traversed.
         config: Settings of the training.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    files.remove_folder(folder)
     folder.mkdir()
     chosen = held_out[np.linspace(0, len(held_out) - 1, 12).astype(np.int64)]
     frames = dataset.frames(chosen)

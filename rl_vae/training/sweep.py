@@ -34,6 +34,7 @@ from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
 from rl_vae.system import strict_json
 from rl_vae.system.jobs import JobMessage, run_jobs
+from rl_vae.system.outputs import output_path, partial_folder
 from rl_vae.system.progress import progress_bar
 from rl_vae.system.worker_process import ParentLink
 from rl_vae.training.config import TrainConfig
@@ -81,7 +82,7 @@ def train_sweep(
         TrainingError: if runs failed, with their names, after the others are finished.
     """
     # Check the settings and the data, and read finished models
-    out, vae_config = Path(out), vae_config or VAEConfig()
+    out, vae_config = output_path(out), vae_config or VAEConfig()
     _check(runs, vae_config, workers)
     dataset.require_complete()
     dataset.verify()
@@ -198,7 +199,7 @@ def _follow(
 
 def _saved_updates(out: Path, name: str) -> int:
     """Number of updates in the last checkpoint of an unfinished run."""
-    records = strict_json.read_lines(out / f"{name}.partial" / "metrics.jsonl")
+    records = strict_json.read_lines(partial_folder(out / name) / "metrics.jsonl")
     return int(records[-1]["step"]) if records else 0
 
 

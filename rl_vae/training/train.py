@@ -11,6 +11,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
 from rl_vae.models.folder import ModelFolder, read_model
+from rl_vae.system.outputs import output_path
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.distributed import init_process_group
 from rl_vae.training.loop import VAETraining
@@ -62,7 +63,7 @@ def train_vae(
         TrainingError: if the loss is not finite, the device has too little memory, or the folder
             cannot be written.
     """
-    out, config = Path(out), train_config or TrainConfig()
+    out, config = output_path(out), train_config or TrainConfig()
 
     # Check the settings and the data
     parent = None if start is None else read_model(start)

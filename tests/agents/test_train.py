@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import shutil
 import signal
 import subprocess
 import sys
@@ -389,11 +388,11 @@ def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(TrainingCallback, "_save_checkpoint", watched)
-        patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+        patch.setattr(files, "remove_folder", counted(files.remove_folder))
         patch.setattr(strict_json, "write_json", counted(strict_json.write_json))
         patch.setattr(files, "rename_folder", counted(files.rename_folder))
         patch.setattr(Path, "mkdir", counted(Path.mkdir))
-        patch.setattr(Path, "rename", counted(Path.rename))
+        patch.setattr(files, "rename", counted(files.rename))
         train(tmp_path / "agent", DQN)
     with recording() as seen:
         trained = train(tmp_path / "agent", DQN)

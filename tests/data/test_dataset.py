@@ -15,7 +15,7 @@ from environments import refused
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.header import DatasetHeader, read_header
-from rl_vae.data.manifest import remove_incomplete_line
+from rl_vae.data.manifest import continue_manifest
 from rl_vae.data.shards import commit_shard, max_shard_rows, shard_path
 from rl_vae.errors import ConfigError, DatasetError
 from rl_vae.frames import FrameSpec
@@ -173,7 +173,7 @@ def test_an_incomplete_manifest_line_is_ignored(dataset: FrameDataset) -> None:
         assert np.array_equal(opened[-1], frames[len(opened) - 1]) if shards else not len(opened)
         if cut % 23 == 0:
             opened.verify()
-            remove_incomplete_line(dataset.path)
+            continue_manifest(dataset.path, dataset.header)
             assert path.read_bytes() == b"".join(content.splitlines(keepends=True)[:shards])
 
 

@@ -1,23 +1,21 @@
-"""Files: whole or not there, read with bounds, written by one at a time."""
+"""files: complete files, never written through a link."""
 
-import json
+import ast
 import os
-import subprocess
-import sys
-import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rl_vae.errors import DatasetError, FolderError
-from rl_vae.system import described_folder, files, locks, strict_json
+from rl_vae.errors import FolderError
+from rl_vae.system import files
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
-    """Where writing ends in the middle, the file stays as it was and no other one is left."""
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
+    """If writing ends in the middle, the file has its old content and no other file is left."""
     path = tmp_path / "film.mp4"
     files.write_whole(path, b"old")
     with pytest.raises(error), files.whole_file(path) as temporary:
@@ -30,100 +28,150 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, error: type[Base
     assert path.read_bytes() == b"new"
 
 
-def test_a_full_disk_is_told_with_path_and_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_library_that_writes_nothing_is_noticed(tmp_path: Path) -> None:
+    """If a library leaves its file empty, the old file stays and the error names it."""
+    path = tmp_path / "film.mp4"
+    files.write_whole(path, b"old")
+    error = pytest.raises(OSError, match=r"nothing was written to .*film\.mp4")
+    with error, files.whole_file(path):
+        pass
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("write", [files.write_whole, files.write_new, files.append])
+def test_a_full_disk_is_an_error_with_path_and_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]
 ) -> None:
-    """The system's error names the file and the bytes that it was to have."""
+    """The error names the file and the number of bytes."""
 
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="No space left on device, writing 1,000 bytes") as caught:
-        files.write_whole(tmp_path / "frames", b"0" * 1000)
+        write(tmp_path / "frames", b"0" * 1000)
     assert caught.value.filename == str(tmp_path / "frames")
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_read_is_bounded(tmp_path: Path) -> None:
-    """A larger file, a pipe, a folder and a link out of the folder are refused at once."""
-    inside = tmp_path / "folder"
-    inside.mkdir()
-    (inside / "ten").write_bytes(b"0123456789")
-    assert files.read_bounded(inside / "ten", 10) == b"0123456789"
-    with pytest.raises(ValueError, match="more than 9 bytes"):
-        files.read_bounded(inside / "ten", 9)
-    tracemalloc.start()
-    assert files.read_bounded(inside / "ten", 2**30) == b"0123456789"
-    assert tracemalloc.get_traced_memory()[1] < 2**20  # not for what it might have been
-    tracemalloc.stop()
-    os.mkfifo(inside / "pipe")
-    for name in ("pipe", "../folder", "nothing"):
-        with pytest.raises(OSError, match="no such file"):
-            files.read_bounded(inside / name, 10)
-    (inside / "near").symlink_to("ten")
-    assert files.read_bounded(inside / "near", 10) == b"0123456789"
-    (tmp_path / "secret").write_bytes(b"secret")
-    (inside / "far").symlink_to(tmp_path / "secret")
-    with pytest.raises(ValueError, match="a link out of"):
-        files.read_bounded(inside / "far", 10)
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "write_whole": lambda path: files.write_whole(path, b"theirs"),
+    "write_new": lambda path: files.write_new(path, b"theirs"),
+    "append": lambda path: files.append(path, b"theirs"),
+    "overwrite": lambda path: files.overwrite(path, b"theirs"),
+    "whole_file": lambda path: _write_by_library(path),
+}
 
 
-def test_a_giant_file_is_not_read(tmp_path: Path) -> None:
-    """A sparse file of a terabyte is refused for its size, without being read into memory."""
-    with (tmp_path / "giant").open("wb") as file:
-        file.truncate(2**40)
-    with pytest.raises(FolderError, match="more than 1,000 bytes"):
-        described_folder.read_checked(tmp_path / "giant", "0" * 64, 1000)
+def _write_by_library(path: Path) -> None:
+    with files.whole_file(path) as temporary:
+        temporary.write_bytes(b"theirs")
 
 
-@pytest.mark.parametrize("text", [b"[1]", b"{", b"[" * 100_000, b"\xff"])
-def test_lines_that_say_nothing_are_told(tmp_path: Path, text: bytes) -> None:
-    """A whole line that is no JSON object is an error that names the file and the line."""
-    path = tmp_path / "metrics.jsonl"
-    strict_json.append_line(path, {"step": 1})
-    path.write_bytes(path.read_bytes() + text + b"\n")
-    with pytest.raises(FolderError, match="line 2"):
-        strict_json.read_lines(path)
-    path.write_bytes(b'{"step": 1}\n' + text)
-    assert strict_json.read_lines(path) == [{"step": 1}]
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "pipe"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_nothing_is_written_through_a_link(tmp_path: Path, writer: str, kind: str) -> None:
+    """A link, a hard link or a pipe at the path of a file is replaced or refused; the file that it
+    leads to does not change."""
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    folder.mkdir()
+    path = folder / "manifest.jsonl"
+    if kind != "dangling link":
+        outside.write_bytes(b"mine")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "hard link":
+        path.hardlink_to(outside)
+    else:
+        path.symlink_to(outside)
+    try:
+        WRITERS[writer](path)
+    except (FolderError, FileExistsError) as error:
+        assert str(path) in str(error)
+    else:
+        assert path.is_file() and not path.is_symlink() and path.read_bytes() == b"theirs"
+    assert not outside.exists() if kind == "dangling link" else outside.read_bytes() == b"mine"
 
 
-def test_the_second_writer_is_told_of_the_first(tmp_path: Path) -> None:
-    """A locked folder is refused to another process, which is told the holder's process id."""
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from rl_vae import errors\nfrom rl_vae.system import locks\n"
-        "try:\n"
-        "    with locks.locked(Path(sys.argv[1]), errors.DatasetError): print('in')\n"
-        "except errors.DatasetError as error: print(error)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def second() -> str:
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True
-        ).stdout
-
-    with locks.locked(tmp_path, DatasetError):
-        assert f"process {os.getpid()}." in second()
-        assert locks.lock_holder(tmp_path) == os.getpid()
-    assert second() == "in\n"
-    assert locks.lock_holder(tmp_path) != os.getpid()
+@pytest.mark.parametrize("writer", WRITERS)
+def test_nothing_is_written_into_a_linked_folder(tmp_path: Path, writer: str) -> None:
+    """If a file's folder is a link, writing is refused, and the error names the link."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "folder").symlink_to("outside")
+    with pytest.raises(FolderError, match=r"folder is not written.*a link to outside"):
+        WRITERS[writer](tmp_path / "folder" / "file")
+    assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_a_lock_file_that_says_nothing_is_no_hindrance(tmp_path: Path) -> None:
-    """What an earlier process left in the lock file does not matter, the lock itself does."""
-    for content in (b"", b"1", b"no number", b"9" * 100):
-        (tmp_path / ".lock").write_bytes(content)
-        with locks.locked(tmp_path, DatasetError):
-            assert locks.lock_holder(tmp_path) == os.getpid()
+def test_temporary_names_cannot_be_guessed(tmp_path: Path) -> None:
+    """No two temporary names are equal, and none contains the process id."""
+    names = {files.temporary_path(tmp_path).name for _ in range(1000)}
+    assert len(names) == 1000
+    assert all(len(name) == len(".tmp-") + 16 for name in names)
 
 
-def test_json_of_any_kind_is_read_or_refused() -> None:
-    """parse_json gives what json gives, and refuses everything else by ValueError alone."""
-    assert strict_json.parse_json(b'{"a": [1, null]}') == json.loads('{"a": [1, null]}')
-    for text in (b"", b"{", b"\xff", b"[" * 10**6, b"1" * 10_000):
-        with pytest.raises(ValueError):
-            strict_json.parse_json(text)
+def test_leftovers_of_killed_writers_are_deleted(tmp_path: Path) -> None:
+    """Temporary files and folders are deleted; files of other names, and what a link leads to,
+    stay."""
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (outside / "mine").write_bytes(b"mine")
+    files.temporary_path(folder, suffix=".bin").write_bytes(b"half")
+    shard = files.temporary_path(folder, "00001-")
+    shard.mkdir()
+    (shard / "frames.npy").write_bytes(b"half")
+    files.temporary_path(folder).symlink_to(outside)
+    kept = [folder / ".tmp", folder / ".tmp-notes", folder / "shard-00000"]
+    for path in kept:
+        path.write_bytes(b"kept")
+    files.remove_temporaries(folder)
+    assert sorted(folder.iterdir()) == sorted(kept)
+    assert (outside / "mine").read_bytes() == b"mine"
+
+
+def test_a_folder_with_a_link_is_not_finished(tmp_path: Path) -> None:
+    """rename_folder refuses a folder that contains a link, and syncs every file of another one."""
+    partial, target = tmp_path / "model.partial", tmp_path / "model"
+    (partial / "pictures").mkdir(parents=True)
+    (partial / "pictures" / "a.png").write_bytes(b"png")
+    (partial / "pictures" / "b.png").symlink_to("a.png")
+    with pytest.raises(FolderError, match=r"b\.png is not written"):
+        files.rename_folder(partial, target)
+    (partial / "pictures" / "b.png").unlink()
+    files.rename_folder(partial, target)
+    assert (target / "pictures" / "a.png").read_bytes() == b"png" and not partial.exists()
+
+
+WRITES = ("write_bytes", "write_text", "symlink_to", "hardlink_to", "touch", "rmtree", "move")
+ALLOWED = {
+    "rl_vae/system/files.py",
+    "rl_vae/system/open_folder.py",
+    "rl_vae/system/status_file.py",  # a file without a name
+}
+
+
+def test_only_one_module_writes() -> None:
+    """No other module of the library opens a file for writing, renames or deletes one."""
+    wrong = []
+    for path in sorted((ROOT / "rl_vae").rglob("*.py")):
+        name = str(path.relative_to(ROOT))
+        if name in ALLOWED:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and _writes(node):
+                wrong.append(f"{name}:{node.lineno}: {ast.unparse(node)[:60]}")
+    assert wrong == []
+
+
+def _writes(call: ast.Call) -> bool:
+    """Whether a call writes, renames or deletes a file, as far as its text tells."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    of = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    if name in WRITES or (of == "os" and name in ("replace", "remove", "truncate", "mkdir")):
+        return True
+    if name in ("rename", "unlink", "rmdir"):
+        return of not in ("files", "folder")
+    modes = [a.value for a in call.args if isinstance(a, ast.Constant)]
+    modes += [k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)]
+    opens = name in ("open", "fdopen") and "devnull" not in ast.unparse(call)
+    return opens and any(isinstance(m, str) and set(m) & set("wax+") and len(m) < 4 for m in modes)

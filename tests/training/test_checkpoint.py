@@ -171,7 +171,7 @@ def test_half_a_checkpoint_is_not_taken(
     partial = interrupted(dataset, tmp_path / "model", "update", 13)
     shutil.copy(partial / "checkpoint.bin", partial / "checkpoint.new.bin")
     cut(partial / "checkpoint.new.bin")
-    (partial / ".best.safetensors.123.tmp").write_bytes(b"half")
+    (partial / ".tmp-0123456789abcdef.safetensors").write_bytes(b"half")
     with (partial / "metrics.jsonl").open("ab") as file:
         file.write(b'{"step": 15, "los')
     finished = train(dataset, tmp_path / "model")

@@ -33,6 +33,7 @@ from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import FolderError, TrainingError
 from rl_vae.system import files, locks, strict_json
+from rl_vae.system.outputs import output_path
 from rl_vae.system.provenance import write_figures
 
 MAX_SCORED = 4000
@@ -74,10 +75,10 @@ def compare(
         EnvironmentFault, ObservationError: if the environment cannot be opened.
         TrainingError: if runs failed, with their names, after all other runs have finished.
     """
-    out = Path(out)
+    out = output_path(out)
     if workers is not None:
         check_value("workers", workers, Annotated[int, Range(low=1)])
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     with locks.locked(out, FolderError):
         _write_config(config, out)
         dataset = _collect(config, out, workers, progress)
@@ -116,7 +117,7 @@ def summarise(out: str | Path) -> ComparisonSummary:
     Raises:
         FolderError: if the folder holds no comparison, or a run is damaged.
     """
-    out = Path(out)
+    out = output_path(out)
     config = read_comparison(out)
     runs, missing = [], []
     for seed in config["seeds"]:

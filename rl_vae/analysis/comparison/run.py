@@ -26,7 +26,7 @@ from rl_vae.models.description import read_model_description
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.objectives.beta import Beta
-from rl_vae.system import strict_json
+from rl_vae.system import files, strict_json
 from rl_vae.training.baselines import BASELINE_MODELS, write_baseline, write_standardised
 from rl_vae.training.train import train_vae
 
@@ -83,7 +83,7 @@ def run_system(config: ComparisonConfig, out: Path, system: str, seed: int) -> d
         "training_curve": _curve(lines, "training_return"),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     strict_json.write_json(path, plain_json(result))
     return result
 
@@ -98,7 +98,7 @@ def _train_code(
 ) -> dict[str, float]:
     """Write the model folder of a system; the stage takes as long as the training."""
     path = model_path(out, system, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     if system in BASELINE_MODELS:
         write_baseline(system, frames, path, config.vae, held_out=config.train.held_out, seed=seed)
     else:

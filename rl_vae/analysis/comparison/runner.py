@@ -21,7 +21,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from rl_vae.errors import RlVaeError
-from rl_vae.system import strict_json
+from rl_vae.system import files, strict_json
 from rl_vae.system.jobs import run_jobs
 from rl_vae.system.progress import progress_bar
 from rl_vae.system.worker_process import ParentLink
@@ -51,7 +51,7 @@ class StageClock:
     def __init__(self, path: Path, *, restart: bool) -> None:
         self._path = path
         if restart:
-            path.unlink(missing_ok=True)
+            files.remove_file(path)
         stored = strict_json.read_object(path) if path.is_file() else {}
         self.seconds: float = stored.get("seconds", 0.0)
         self.cpu_seconds: float = stored.get("cpu_seconds", 0.0)
@@ -127,12 +127,12 @@ def run_stage(
         return strict_json.read_object(target)
     if log is not None:
         log(f"{path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     with StageClock(clock_file, restart=not resumable) as clock:
         result = work(clock) or {}
     content: dict[str, Any] = plain_json({**clock.to_dict(), **result})
     strict_json.write_json(target, content)
-    clock_file.unlink()
+    files.remove_file(clock_file)
     if log is not None:
         log(f"{path}: {content['seconds']:.0f} s")
     return content

@@ -19,6 +19,7 @@ from rl_vae.analysis.report.model_sections import Model
 from rl_vae.analysis.report.parts import Explorer, Group, Section
 from rl_vae.analysis.report.render import render_page, script_json
 from rl_vae.system import files
+from rl_vae.system.outputs import output_path
 from rl_vae.system.progress import progress_bar
 
 MAX_BYTES = 4_900_000
@@ -71,7 +72,7 @@ def write_report(
         ObservationError: if the frames were made by another FrameSpec than a model's.
         FolderError, DatasetError: if a folder is missing or damaged, or `out` is no report.
     """
-    out = Path(out)
+    out = output_path(out)
     check_target(out)
     inputs = read_inputs(models, dataset, agent, comparison)
 
@@ -96,7 +97,7 @@ def write_report(
     # Write the page.
     sections = [first, _explorer_section(explorer, measured), *others]
     content = render_page(title, sections, data).encode()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out.parent)
     files.write_whole(out, content)
     return Report(out, len(content), tuple(explorer.names), explorer.error, _figures(measured))
 

@@ -15,6 +15,8 @@ from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import ShardRows, commit_shard, max_shard_rows
 from rl_vae.data.sprites.sampler import Sprites, check_interventions
 from rl_vae.data.sprites.shapes import FACTOR_NAMES, FACTOR_SIZES
+from rl_vae.system import files
+from rl_vae.system.outputs import output_path
 
 
 def collect_sprites(
@@ -46,7 +48,7 @@ def collect_sprites(
         ConfigError: if an argument is out of range.
         DatasetError: if the folder holds other files, is in use, or cannot be written.
     """
-    out, sprites, do = Path(out), Sprites(distractors), check_interventions(do)
+    out, sprites, do = output_path(out), Sprites(distractors), check_interventions(do)
     sizes = [1 if name in do else n for name, n in zip(FACTOR_NAMES, FACTOR_SIZES, strict=True)]
     combinations = int(np.prod(sizes))
     frame_range = Range(
@@ -70,7 +72,7 @@ def collect_sprites(
             rows.steps["factors"] = shard_factors
             rows.steps["truncated"] = True
             rows.steps["episode"] = np.arange(rows.rows)
-            temporary = out / f".tmp-{shard:05d}"
+            temporary = files.temporary_path(out, f"{shard:05d}-")
             commit_shard(out, shard, temporary, rows.write(temporary))
     return FrameDataset.open(out)
 

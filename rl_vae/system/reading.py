@@ -1,0 +1,98 @@
+"""Reading: regular files of limited size, from folders that may come from a stranger.
+
+A pipe never ends, a device may do anything, a link may lead to any file, and a sparse file of a
+terabyte takes no space on the disk. None of them is opened, or read beyond its limit.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_ABSENT = frozenset(
+    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
+)
+"""Errors that say that a path leads to no file."""
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file, or a link to one.
+
+    Raises:
+        OSError: if the system cannot tell, for example for lack of permission.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return False
+        raise
+    except ValueError:  # a NUL in the name
+        return False
+
+
+@contextmanager
+def opened(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+    """Open a regular file of limited size that lies in its folder.
+
+    Raises:
+        OSError: if the file does not exist or cannot be read.
+        ValueError: if it is larger than `max_bytes`, or a link that leads out of its folder.
+    """
+    if not is_file(path):
+        raise FileNotFoundError("no such file")
+    check_inside(path.parent, path)
+    with os.fdopen(os.open(path, os.O_RDONLY | _NO_WAIT), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError("no such file")
+        if status.st_size > max_bytes:
+            raise ValueError(f"more than {max_bytes:,} bytes")
+        yield file
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file of limited size that lies in its folder.
+
+    Raises:
+        OSError: if the file does not exist or cannot be read.
+        ValueError: if it is larger than `max_bytes`, or a link that leads out of its folder.
+    """
+    with opened(path, max_bytes) as file:
+        # read() allocates as many bytes as requested, so the request is not larger than the file.
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, max_bytes) + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"more than {max_bytes:,} bytes")
+    return content
+
+
+def check_inside(folder: Path, path: Path) -> None:
+    """Check that a path in a folder is no link that leads out of the folder.
+
+    Raises:
+        ValueError: if it leads out of the folder.
+    """
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"a link out of {folder}")
+
+
+def read_failure(error: BaseException | None) -> BaseException | None:
+    """Return the failure of the system that an error comes from; None if a file is damaged.
+
+    A file that was read and is wrong, or that does not exist, is damaged. A file that could not be
+    read (an error of the disk, no permission, no free descriptor, no memory) may be intact.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return error
+        if isinstance(error, OSError) and error.errno and error.errno not in _ABSENT:
+            return error
+        error = error.__cause__
+    return None

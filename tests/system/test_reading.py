@@ -1,0 +1,55 @@
+"""reading: regular files of limited size."""
+
+import os
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from rl_vae.system import reading
+
+
+def test_reads_are_bounded(tmp_path: Path) -> None:
+    """A larger file, a pipe, a folder and a link out of the folder are refused at once."""
+    inside = tmp_path / "folder"
+    inside.mkdir()
+    (inside / "ten").write_bytes(b"0123456789")
+    assert reading.read_bounded(inside / "ten", 10) == b"0123456789"
+    with pytest.raises(ValueError, match="more than 9 bytes"):
+        reading.read_bounded(inside / "ten", 9)
+    tracemalloc.start()
+    assert reading.read_bounded(inside / "ten", 2**30) == b"0123456789"
+    assert tracemalloc.get_traced_memory()[1] < 2**20  # not for what it might have been
+    tracemalloc.stop()
+    os.mkfifo(inside / "pipe")
+    for name in ("pipe", "../folder", "nothing"):
+        with pytest.raises(OSError, match="no such file"):
+            reading.read_bounded(inside / name, 10)
+    (inside / "near").symlink_to("ten")
+    assert reading.read_bounded(inside / "near", 10) == b"0123456789"
+    (tmp_path / "secret").write_bytes(b"secret")
+    (inside / "far").symlink_to(tmp_path / "secret")
+    with pytest.raises(ValueError, match="a link out of"):
+        reading.read_bounded(inside / "far", 10)
+
+
+def test_a_link_loop_or_an_impossible_name_is_no_file(tmp_path: Path) -> None:
+    """A path that leads nowhere, for whatever reason, is no file."""
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("loop", "x" * 5000, "a\0b", "nothing", "nothing/below"):
+        assert not reading.is_file(tmp_path / name)
+    assert reading.is_file(Path(__file__))
+
+
+def test_a_failure_of_the_system_is_no_damage(tmp_path: Path) -> None:
+    """Errors of the disk, of permissions, of descriptors and of memory mean that a file could not
+    be read; a missing file, and wrong content, are damage."""
+    causes = [OSError(5, "I/O"), OSError(24, "too many"), PermissionError(13, ""), MemoryError()]
+    for cause in causes:
+        error = ValueError("damaged")
+        error.__cause__ = KeyError("inner")
+        error.__cause__.__cause__ = cause
+        assert reading.read_failure(error) is cause
+        assert reading.read_failure(cause) is cause
+    for error in (ValueError(), FileNotFoundError(2, ""), FileNotFoundError("no such file"), None):
+        assert reading.read_failure(error) is None
