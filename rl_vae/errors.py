@@ -9,26 +9,28 @@
     ├── MissingPackageError  a package cannot be imported (also an ImportError)
     └── TrainingError      training cannot start or cannot go on
 
-Each says what was wrong, what was expected, what came and what to do about it, and keeps the
-parts as attributes. Anything else that rl_vae raises is a defect of rl_vae.
+Each error has four parts, as text and as attributes: the problem, what was expected, what is there
+instead, and a remedy. Any other exception that rl_vae raises is a defect of rl_vae.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from rl_vae.text import printable
+
 MOST_TEXT = 2000
-"""Characters of each part that an error's message shows; its attributes hold all."""
+"""Largest number of characters of each part in a message; the attributes hold the whole text."""
 
 
 class RlVaeError(Exception):
     """Base of all errors for a user's mistake or a damaged file.
 
     Attributes:
-        what: One sentence on what was wrong.
-        expected: What would have been right, or None.
-        got: What came instead, or None.
-        remedy: What to do about it, or None.
+        what: One sentence on the problem.
+        expected: Description of a right value, or None.
+        got: The wrong value, or None.
+        remedy: What the user can do, or None.
     """
 
     def __init__(
@@ -40,23 +42,28 @@ class RlVaeError(Exception):
         remedy: str | None = None,
     ) -> None:
         self.what, self.expected, self.got, self.remedy = what, expected, got, remedy
-        parts = [_short(what)]
+        # Tracebacks of workers have several lines; text from a file stays on one.
+        parts = [_short(what, keep="\n\t")]
         if expected is not None:
             parts.append(f"Expected: {_short(expected)}.")
         if got is not None:
             parts.append(f"Got: {_short(got)}.")
         if remedy is not None:
-            parts.append(f"Remedy: {remedy}.")
+            parts.append(f"Remedy: {_short(remedy)}.")
         super().__init__(" ".join(parts))
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.what, self.expected, self.got, self.remedy))
 
 
-def _short(part: object) -> str:
-    """A part as text: what came from a damaged file may be millions of characters long."""
+def _short(part: object, keep: str = "") -> str:
+    """Return a part as text that a terminal can show.
+
+    Text from a damaged file may have millions of characters, or controls of the terminal.
+    """
     text = str(part)
-    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}..."
+    text = text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}..."
+    return printable(text, keep=keep)
 
 
 def _rebuild(
@@ -92,6 +99,16 @@ class FolderError(RlVaeError):
             expected=expected,
             got=got,
             remedy="copy the whole folder again, or make it again",
+        )
+
+    @classmethod
+    def unreadable(cls, path: Path, error: BaseException) -> FolderError:
+        """The error for a file that could not be read, but may be intact."""
+        return cls(
+            f"{path} could not be read.",
+            expected="a file that can be read",
+            got=f"{type(error).__name__}: {error}",
+            remedy="check the disk, the permissions and the limit of open files (ulimit -n)",
         )
 
 

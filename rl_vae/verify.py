@@ -24,8 +24,10 @@ from rl_vae.errors import FolderError, RlVaeError
 from rl_vae.models.integrity import REPAIRABLE, model_checks, repair_model
 from rl_vae.system import reading, strict_json
 from rl_vae.system.integrity import Check, Finding, FolderChecks, make_finding
+from rl_vae.system.open_folder import check_tree
 from rl_vae.system.outputs import partial_folder
 from rl_vae.system.progress import progress_bar
+from rl_vae.text import printable
 from rl_vae.training.integrity import unfinished_model_checks
 
 _CHECKS: dict[str, Callable[[Path], FolderChecks]] = {
@@ -62,8 +64,11 @@ class Verification(NamedTuple):
         lines = [f"{self.path}: {self.kind}, {state} ({size})"]
         lines += [f"  {note}" for note in self.notes]
         for finding in self.findings:
-            lines.append(f"  DAMAGED {finding.damage} Can be saved: {finding.salvage}.")
-        return "\n".join(lines)
+            if finding.unread:
+                lines.append(f"  NOT READ {finding.damage} The file may be intact.")
+            else:
+                lines.append(f"  DAMAGED {finding.damage} Can be saved: {finding.salvage}.")
+        return printable("\n".join(lines), keep="\n")
 
 
 class Repair(NamedTuple):
@@ -118,10 +123,21 @@ def repair_folder(path: str | Path, *, progress: bool = True) -> Repair:
         progress: Whether to show progress bars if there is a terminal.
 
     Raises:
-        FolderError: if the folder was not written by rl_vae, or is being written.
+        FolderError: if the folder was not written by rl_vae, is being written, contains a link, or
+            a file in it could not be read.
         DatasetError: if it is a dataset that is being written.
     """
     before = verify_folder(path, progress=progress)
+    check_tree(before.path)  # a link could lead the repair out of the folder
+    for finding in before.findings:
+        if finding.unread:
+            raise FolderError(
+                f"{before.path} was not repaired.",
+                expected="files that can be read: only what was read is known to be damaged",
+                got=finding.damage,
+                remedy="check the disk, the permissions and the limit of open files (ulimit -n), "
+                "then repeat the command",
+            )
     damaged_names: dict[Path, set[str]] = {}  # by folder
     for finding in before.findings:
         damaged_names.setdefault(finding.path.parent, set()).add(finding.path.name)
@@ -151,7 +167,9 @@ def _kind_of(path: Path) -> str:
             reading.read_bounded(path / "config.json", strict_json.MAX_DESCRIPTION_BYTES)
         )
         kind = config.get("kind") if isinstance(config, dict) else None
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if reading.read_failure(error):
+            raise FolderError.unreadable(path / "config.json", error) from error
         kind = None
     # If config.json is damaged, the other files tell the kind.
     if kind == "rl_vae comparison" or ((path / "frames").is_dir() and (path / "runs").is_dir()):
@@ -197,7 +215,7 @@ def _run_in_threads(
 def _run(check: Check) -> list[Finding]:
     try:
         check.run()
-    except (RlVaeError, OSError) as error:
+    except (RlVaeError, OSError, MemoryError) as error:
         return [make_finding(check.path, error, check.salvage)]
     return []
 

@@ -65,7 +65,7 @@ def draw_gallery(
     anomalies = _find_all(encoder, dataset, level)
     out = output_path(out)
     files.make_folder(out)
-    with locks.locked(out, FolderError, whole=False):
+    with locks.locked(out, FolderError, tree=False):
         _draw(encoder, dataset, out, anomalies, seed)
     return Gallery(out, anomalies.shares)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from rl_vae.errors import FolderError, RlVaeError
 from rl_vae.system import strict_json
+from rl_vae.system.reading import read_failure
 
 
 class Finding(NamedTuple):
@@ -20,6 +21,8 @@ class Finding(NamedTuple):
     """Description of the damage: what was expected and what is there."""
     salvage: str
     """What can be saved, and how."""
+    unread: bool = False
+    """Whether the file could not be read. It may be intact."""
 
 
 class Check(NamedTuple):
@@ -61,7 +64,7 @@ def make_finding(path: Path, error: Exception, salvage: str) -> Finding:
     damage = str(error)
     if isinstance(error, RlVaeError):
         damage = f"{error.what} Expected: {error.expected}. Got: {error.got}."
-    return Finding(path, damage, salvage)
+    return Finding(path, damage, salvage, read_failure(error) is not None)
 
 
 def already_checked() -> None:
@@ -89,6 +92,7 @@ def check_checkpoints(
             checks.file_checks.append(Check(path, already_checked, salvage))
         except (OSError, KeyError, TypeError, ValueError) as error:
             damaged = FolderError.damaged(path, "an intact checkpoint", error)
+            damaged.__cause__ = error
             checks.findings.append(make_finding(path, damaged, salvage))
     note = "unfinished: there is no intact checkpoint, so the same command starts again"
     for path, step in intact.items():

@@ -19,7 +19,7 @@ _MAX_BYTES = 20
 
 
 @contextmanager
-def locked(folder: Path, error: type[RlVaeError], *, whole: bool = True) -> Iterator[None]:
+def locked(folder: Path, error: type[RlVaeError], *, tree: bool = True) -> Iterator[None]:
     """Hold the lock of a folder; do not wait for it.
 
     The operating system releases the lock when the process ends, also after `kill -9`. The file
@@ -29,14 +29,14 @@ def locked(folder: Path, error: type[RlVaeError], *, whole: bool = True) -> Iter
     Args:
         folder: An existing folder.
         error: Class of the error.
-        whole: Whether the folder belongs to rl_vae as a whole: nothing in it may be a link.
+        tree: Whether everything in the folder is checked, too: nothing may be a link.
 
     Raises:
         RlVaeError: of the class `error`, if another process or thread holds the lock.
         FolderError: if the folder is a link, contains one, or `.lock` is no plain file.
     """
     path = folder / _LOCK_FILE
-    if whole:
+    if tree:
         check_tree(folder)
     with OpenFolder(folder) as opened:
         os.close(opened.open_in_place(_LOCK_FILE))  # filelock opens it by its path
