@@ -24,8 +24,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Which package imports from which: exactly these arrows exist. text, errors, constraints, frames are
-# modules at the bottom; every package may import them.
+# Which package imports from which: exactly these arrows exist. The modules in BOTTOM may be imported
+# by every package.
 ARROWS = {
     "system": "",
     "envs": "system",
