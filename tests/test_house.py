@@ -24,8 +24,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Which package imports from which: exactly these arrows exist. The modules in BOTTOM may be imported
-# by every package.
+# Which package imports from which: exactly these arrows exist. Every package may import
+# the modules in BOTTOM.
 ARROWS = {
     "system": "",
     "envs": "system",
