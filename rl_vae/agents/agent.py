@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from rl_vae.agents.spaces import space_from_dict
 from rl_vae.data.policies import ActFunction, PolicyContext
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.registry import EngineName
+from rl_vae.envs.source import EnvSource, Wrapper, stored_source
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.actions import ActionConverter
 from rl_vae.system import reading
+from rl_vae.system.json_values import decode_values
 from rl_vae.wrappers.fields import ObservationFields
 from rl_vae.wrappers.pipeline import LatentPipeline
 
@@ -40,6 +43,8 @@ class Agent:
         encoder: Encoder through which the agent observes.
         env_id: Gymnasium id of the environment in which the agent was trained.
         env_kwargs: Keyword arguments of that environment.
+        max_episode_steps: Number of its steps after which an episode is truncated; None: as the
+            environment has it.
         engine: Environment engine, "envpool" or "gymnasium".
         seed: Seed of the training.
         action_space: Action space of the agent.
@@ -55,7 +60,9 @@ class Agent:
         check_settings(config, self.recipe)
         self.env_id: str = config["env_id"]
         self.engine: EngineName = config["engine"]
-        self.env_kwargs: dict[str, Any] = config["env_kwargs"]
+        self.env_kwargs: dict[str, Any] = decode_values(config["env_kwargs"])
+        self.max_episode_steps: int | None = config["max_episode_steps"]
+        self._environment: dict[str, Any] | None = config["environment"]
         self.seed: int = config["seed"]
         self.action_space = space_from_dict(config["action_space"])
         self.environment_action_space = space_from_dict(config["environment_action_space"])
@@ -125,24 +132,52 @@ class Agent:
         weights: dict[str, torch.Tensor] = self._model.policy.state_dict()
         return weights
 
+    def env_source(
+        self,
+        env: Any = None,
+        wrappers: Sequence[Wrapper] = (),
+        max_episode_steps: int | None = None,
+    ) -> EnvSource:
+        """The environment in which the agent acts.
+
+        Args:
+            env: The environment, as `train_agent` takes it; None: the one of the training.
+            wrappers: Wrappers around it.
+            max_episode_steps: Number of environment steps after which an episode is truncated;
+                None: as in training.
+
+        Raises:
+            ConfigError: if the training was given an environment that has no id, or wrappers, and
+                none is given here.
+        """
+        limit = self.max_episode_steps if max_episode_steps is None else max_episode_steps
+        if env is None and not wrappers:
+            call = "evaluate_agent(agent, env=...)"
+            kwargs, environment = self.env_kwargs, self._environment
+            return stored_source(self.env_id, kwargs, limit, environment, call)
+        kwargs = {} if isinstance(env, gym.Env) else self.env_kwargs
+        return EnvSource.of(self.env_id if env is None else env, kwargs, wrappers, limit)
+
     def make_venv(
-        self, n_envs: int, *, engine: EngineName | None = None, workers: int | None = None
+        self,
+        n_envs: int,
+        *,
+        env: EnvSource | None = None,
+        engine: EngineName | None = None,
+        workers: int | None = None,
     ) -> VecEnv:
         """Open the agent's environments as in training, without scaled rewards.
 
         Args:
             n_envs: Number of environments.
+            env: The environment, from `env_source`; None: the one of the training.
             engine: Environment engine; None: the engine of the training.
             workers: Number of processes or threads; None: number of cores.
         """
+        env = self.env_source() if env is None else env
+        engine = engine or (self.engine if env.is_plain_id else "auto")
         return open_latent_envs(
-            self.env_id,
-            self.encoder,
-            self.recipe,
-            n_envs,
-            engine=engine or self.engine,
-            env_kwargs=self.env_kwargs,
-            workers=workers,
+            env, self.encoder, self.recipe, n_envs, engine=engine, workers=workers
         )
 
     def make_pipeline(self, n_envs: int, *, raw: bool = False, seed: int = 0) -> LatentPipeline:

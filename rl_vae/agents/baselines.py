@@ -8,7 +8,7 @@ Shape letters: N environments, K numbers of the state, H W C frame, S stack.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -28,9 +28,9 @@ from rl_vae.agents.recipe import Recipe
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.envs.factors import read_factors
 from rl_vae.envs.frame_skip import FrameSkip
-from rl_vae.envs.make import open_env
 from rl_vae.envs.registry import make_engine
 from rl_vae.envs.seeds import evaluation_seeds, reset_seeds
+from rl_vae.envs.source import EnvSource
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
 from rl_vae.sb3.play import play
@@ -67,6 +67,7 @@ def train_baseline(
     evaluation_episodes: int = 5,
     workers: int | None = None,
     progress: bool = True,
+    env: EnvSource | None = None,
 ) -> BaselineResult:
     """Train and evaluate a baseline agent, or resume an interrupted training.
 
@@ -83,6 +84,7 @@ def train_baseline(
         evaluation_episodes: Number of episodes of such an evaluation.
         workers: Number of processes or threads of the environments; None: number of cores.
         progress: Whether to show a progress bar if there is a terminal.
+        env: The environment; None: the one that the dataset's header names.
 
     Raises:
         ConfigError: if the recipe does not fit, frames are smaller than 36 x 36, or the state is
@@ -105,10 +107,12 @@ def train_baseline(
     described_folder.check_run(out if out.exists() else partial, run, FolderError)
     if out.exists():
         return _read_result(out)
-    venv = _open(baseline, dataset, recipe, recipe.n_envs, seed, recipe.reward_scale, workers)
+    env = dataset.header.env_source() if env is None else env
 
-    def open_venv(n_envs: int) -> VecEnv:
-        return _open(baseline, dataset, recipe, n_envs, 0, 1.0, workers)
+    def open_venv(n_envs: int, seed: int = 0, reward_scale: float = 1.0) -> VecEnv:
+        return _open(baseline, env, dataset, recipe, n_envs, seed, reward_scale, workers)
+
+    venv = open_venv(recipe.n_envs, seed, recipe.reward_scale)
 
     try:
         # Train, evaluate, and write the result
@@ -189,6 +193,7 @@ def _read_result(out: Path) -> BaselineResult:
 
 def _open(
     baseline: BaselineInput,
+    env: EnvSource,
     dataset: FrameDataset,
     recipe: Recipe,
     n_envs: int,
@@ -202,17 +207,16 @@ def _open(
     venv: VecEnv
     if baseline == "state":
         mean, std = _state_scale(dataset)
-        venv = StateVecEnv(header.env_id, n_envs, header.env_kwargs, recipe.frame_skip, mean, std)
+        venv = StateVecEnv(env, n_envs, recipe.frame_skip, mean, std)
     else:
         pixels = make_engine(
-            header.env_id,
+            env,
             n_envs,
             engine=header.engine,  # type: ignore[arg-type]
             workers=workers,
             spec=header.spec,
             frame_skip=recipe.frame_skip,
             pixels=header.source,
-            env_kwargs=header.env_kwargs,
         )
         venv = PixelVecEnv(pixels, seed)
     try:
@@ -236,9 +240,8 @@ class StateVecEnv(DummyVecEnv):
     """N environments whose observation is the standardised state (K,); seeded like PixelVecEnv.
 
     Args:
-        env_id: A Gymnasium id.
+        env: The environment.
         n_envs: N.
-        env_kwargs: Keyword arguments of the environment.
         frame_skip: Number of environment steps for which an action is repeated.
         mean: (K,) mean of the state.
         std: (K,) standard deviation of the state.
@@ -246,16 +249,16 @@ class StateVecEnv(DummyVecEnv):
 
     def __init__(
         self,
-        env_id: str,
+        env: EnvSource,
         n_envs: int,
-        env_kwargs: Mapping[str, Any],
         frame_skip: int,
         mean: NDArray[np.float64],
         std: NDArray[np.float64],
     ) -> None:
         def open_one() -> gym.Env[Any, Any]:
-            return _ObserveState(FrameSkip(open_env(env_id, env_kwargs), frame_skip), mean, std)
+            return _ObserveState(FrameSkip(env.open(), frame_skip), mean, std)
 
+        self.max_episode_steps = env.max_episode_steps
         self._seed_base, self._resets = 0, 0
         super().__init__([open_one] * n_envs)
 

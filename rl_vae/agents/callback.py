@@ -14,7 +14,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.agents.recipe import Recipe
-from rl_vae.envs.seeds import evaluation_seeds
+from rl_vae.envs.seeds import evaluation_seeds, training_seeds
+from rl_vae.errors import EnvironmentFault
 from rl_vae.sb3.play import play
 from rl_vae.system import files, hashing, strict_json
 from rl_vae.system.progress import progress_bar
@@ -38,6 +39,7 @@ class TrainingCallback(BaseCallback):
         episodes: Number of episodes of an evaluation.
         open_venv: Function from a number of environments to environments for evaluation.
         progress: Whether to show a progress bar if there is a terminal.
+        share: Whether evaluations use the environments of the training.
     """
 
     def __init__(
@@ -49,10 +51,11 @@ class TrainingCallback(BaseCallback):
         episodes: int,
         open_venv: Callable[[int], VecEnv],
         progress: bool,
+        share: bool = False,
     ) -> None:
         super().__init__()
         self._partial, self._recipe = partial, recipe
-        self._episodes, self._open_venv = episodes, open_venv
+        self._episodes, self._open_venv, self._share = episodes, open_venv, share
         total = recipe.total_steps
         self._evaluate_at = [total * (i + 1) // (evaluations + 1) for i in range(evaluations)]
         self._record_every = max(1, total // 50)
@@ -146,7 +149,8 @@ class TrainingCallback(BaseCallback):
         policy.log_std.requires_grad_(False).fill_(first + (last - first) * min(1.0, share))
 
     def _evaluate(self) -> None:
-        venv = self._open_venv(min(self._episodes, 8))
+        venv = self._open_for_evaluation()
+        shared = venv is self.training_env
         try:
             episodes = play(
                 venv,
@@ -155,7 +159,30 @@ class TrainingCallback(BaseCallback):
                 evaluation_seeds(1, EVALUATION_SET)[0],
             )
         finally:
-            venv.close()
+            if not shared:
+                venv.close()
         mean = float(episodes.returns.mean())
+        if shared:
+            mean /= self._recipe.reward_scale
+            self._restart_training()
         self.model.logger.record("evaluation/mean_return", mean)
         self._record(evaluation_return=mean, evaluation_episodes=self._episodes)
+
+    def _open_for_evaluation(self) -> VecEnv:
+        """Environments for an evaluation: those of the training if there can be no others."""
+        if self._share:
+            return self.training_env
+        try:
+            return self._open_venv(min(self._episodes, 8))
+        except EnvironmentFault:
+            if self._recipe.n_envs > 1:
+                raise
+        self._share = True  # the simulator allows one instance
+        return self.training_env
+
+    def _restart_training(self) -> None:
+        """Start new episodes in the environments of the training, which an evaluation has used."""
+        model: Any = self.model
+        self.training_env.seed(training_seeds(1, model.seed or 0, self.num_timesteps)[0])
+        model._last_obs = self.training_env.reset()
+        model._last_episode_starts = np.ones(self.training_env.num_envs, np.bool_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from rl_vae.agents.spaces import space_to_dict
 from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.pixel_source import PixelSource, options_like
 from rl_vae.envs.registry import EngineName, make_engine
+from rl_vae.envs.source import EnvSource
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.actions import ActionConverter, ConvertActions
@@ -24,26 +24,24 @@ from rl_vae.wrappers.config import ObservationConfig
 
 
 def open_pixels(
-    env_id: str,
+    env: EnvSource,
     n_envs: int,
     encoder: Encoder,
     recipe: Recipe,
     *,
     seed: int = 0,
     engine: EngineName = "auto",
-    env_kwargs: Mapping[str, Any] | None = None,
     workers: int | None = None,
 ) -> PixelVecEnv:
     """Open environments whose observations are the encoder's frames, with the recipe's frame skip.
 
     Args:
-        env_id: A Gymnasium id.
+        env: The environment.
         n_envs: Number of environments.
         encoder: The encoder, whose FrameSpec is applied.
         recipe: The recipe.
         seed: Seed of the environments, as `PixelVecEnv` takes it.
         engine: Environment engine, as in `make_engine`.
-        env_kwargs: Keyword arguments of the environment.
         workers: Number of processes or threads; None: number of cores.
 
     Raises:
@@ -51,14 +49,13 @@ def open_pixels(
         ObservationError: if its images do not fit the encoder.
     """
     pixels = make_engine(
-        env_id,
+        env,
         n_envs,
         engine=engine,
         workers=workers,
         spec=encoder.spec,
         frame_skip=recipe.frame_skip,
         pixels=find_pixel_options(recipe, encoder),
-        env_kwargs=env_kwargs,
         extras=recipe.extras != "drop",
     )
     try:
@@ -80,7 +77,7 @@ def find_pixel_options(recipe: Recipe, encoder: Encoder) -> PixelOptions | Pixel
 
 
 def open_latent_envs(
-    env_id: str,
+    env: EnvSource,
     encoder: Encoder,
     recipe: Recipe,
     n_envs: int,
@@ -88,20 +85,10 @@ def open_latent_envs(
     seed: int = 0,
     reward_scale: float = 1.0,
     engine: EngineName = "auto",
-    env_kwargs: Mapping[str, Any] | None = None,
     workers: int | None = None,
 ) -> VecLatent:
     """Open environments and wrap them for an agent: `open_pixels`, then `make_latent_envs`."""
-    pixels = open_pixels(
-        env_id,
-        n_envs,
-        encoder,
-        recipe,
-        seed=seed,
-        engine=engine,
-        env_kwargs=env_kwargs,
-        workers=workers,
-    )
+    pixels = open_pixels(env, n_envs, encoder, recipe, seed=seed, engine=engine, workers=workers)
     return make_latent_envs(pixels, encoder, recipe, reward_scale=reward_scale)
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from rl_vae.agents.agent import Agent
+from rl_vae.constraints import Range, check_value
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.envs.seeds import evaluation_seeds
+from rl_vae.envs.source import EnvSource, Wrapper
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
 from rl_vae.sb3.play import Played, play
 from rl_vae.system.estimate import t_interval
+from rl_vae.system.signals import close_at_sigterm
 
 MAX_ENVS = 20
 """Largest number of environments that an evaluation runs in parallel."""
@@ -41,6 +45,8 @@ class Evaluation(NamedTuple):
     """Environment seed of each episode."""
     engine: str
     """Environment engine, "envpool" or "gymnasium"."""
+    n_cut: int
+    """Number of episodes that were cut, because they did not end within 10,000 decisions."""
 
 
 def evaluate_agent(
@@ -51,6 +57,10 @@ def evaluate_agent(
     seed: int = 0,
     engine: EngineName | None = None,
     workers: int | None = None,
+    env: Any = None,
+    wrappers: Sequence[Wrapper] = (),
+    max_episode_steps: int | None = None,
+    n_envs: int | None = None,
 ) -> Evaluation:
     """Evaluate an agent over whole episodes from seeds on which it was never trained.
 
@@ -62,6 +72,12 @@ def evaluate_agent(
         seed: Number of the set of evaluation seeds, from 0 to 999.
         engine: Environment engine; None: the engine of the training.
         workers: Number of processes or threads; None: number of cores.
+        env: The environment, as `train_agent` takes it; None: the one of the training, which must
+            be given again if it was not an id.
+        wrappers: Wrappers around each environment, the innermost first.
+        max_episode_steps: Number of environment steps after which an episode is truncated; None: as
+            in training. Without a limit an episode is cut after 10,000 decisions, with a warning.
+        n_envs: Number of environments in parallel; None: up to 20, 1 if an environment is given.
 
     Raises:
         FolderError: if the agent is missing or damaged.
@@ -70,25 +86,26 @@ def evaluate_agent(
     """
     seeds = evaluation_seeds(episodes, seed)
     agent = agent if isinstance(agent, Agent) else Agent.load(agent)
-    venv = agent.make_venv(min(episodes, MAX_ENVS), engine=engine, workers=workers)
+    check_value("n_envs", n_envs, Annotated[int, Range(low=1)] | None)
+    source = agent.env_source(env, wrappers, max_episode_steps)
+    n_envs = min(episodes, 1 if source.is_single else n_envs or MAX_ENVS)
+    venv = agent.make_venv(n_envs, env=source, engine=engine, workers=workers)
     pixels = venv.unwrapped
     assert isinstance(pixels, PixelVecEnv)
-    try:
-        with torch.random.fork_rng(devices=[]):  # SB3's policies sample with torch's generator
-            torch.manual_seed(seed)
-            played = play(
-                venv,
-                lambda observations: agent.predict(observations, deterministic=deterministic),
-                episodes,
-                seeds[0],
-            )
-    finally:
-        venv.close()
+    # SB3's policies sample with torch's generator.
+    with close_at_sigterm(), contextlib.closing(venv), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        played = play(
+            venv,
+            lambda observations: agent.predict(observations, deterministic=deterministic),
+            episodes,
+            seeds[0],
+        )
     return _summarise(played, seeds, pixels.vector_env.name)
 
 
 def evaluate_random(
-    env_id: str,
+    env: Any,
     *,
     episodes: int = 20,
     seed: int = 0,
@@ -96,30 +113,32 @@ def evaluate_random(
     engine: EngineName = "auto",
     pixels: PixelSource | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    n_envs: int | None = None,
 ) -> Evaluation:
     """Evaluate a policy that draws every action uniformly, on the seeds of `evaluate_agent`.
 
     Args:
-        env_id: A Gymnasium id.
+        env: The environment, as in `make_env`, or the result of `Agent.env_source`.
         episodes: Number of episodes, from 1 up.
         seed: Number of the set of evaluation seeds, from 0 to 999; also the seed of the actions.
         frame_skip: Number of environment steps for which an action is repeated.
         engine: Environment engine, as in `make_engine`.
         pixels: Where the pixels come from, such as `Agent.pixels`; None: as `make_env` finds them.
         env_kwargs: Keyword arguments of the environment.
+        n_envs: Number of environments in parallel; None: up to 20, 1 if an environment is given.
 
     Raises:
         EnvironmentFault: if the environment cannot be opened, or fails.
         ConfigError: if an argument is out of range.
     """
     seeds = evaluation_seeds(episodes, seed)
+    source = EnvSource.of(env, env_kwargs)
     envs = make_engine(
-        env_id,
-        min(episodes, MAX_ENVS),
+        source,
+        min(episodes, 1 if source.is_single else n_envs or MAX_ENVS),
         engine=engine,
         frame_skip=frame_skip,
         pixels=pixels,
-        env_kwargs=env_kwargs,
     )
     venv = PixelVecEnv(envs)
     venv.action_space.seed(seed)
@@ -139,4 +158,6 @@ def _summarise(played: Played, seeds: Sequence[int], engine: str) -> Evaluation:
     returns = played.returns
     mean, low, high = t_interval(returns)
     std = float(returns.std(ddof=1)) if len(returns) > 1 else float("nan")
-    return Evaluation(returns, played.lengths, mean, std, low, high, tuple(seeds), engine)
+    return Evaluation(
+        returns, played.lengths, mean, std, low, high, tuple(seeds), engine, played.n_cut
+    )

@@ -43,6 +43,7 @@ from rl_vae.models.onnx import export_graph
 from rl_vae.models.pixel_conversion import PixelConversion
 from rl_vae.models.preprocessing import FrameConversion
 from rl_vae.system import files
+from rl_vae.system.json_values import encode_values
 from rl_vae.system.outputs import output_path
 from rl_vae.system.provenance import package_versions
 
@@ -214,7 +215,7 @@ def _metadata(agent: Agent) -> dict[str, str]:
         "kind": KIND,
         "format": FORMAT,
         "env_id": agent.env_id,
-        "env_kwargs": json.dumps({**agent.env_kwargs, **rendering}),
+        "env_kwargs": json.dumps(encode_values({**agent.env_kwargs, **rendering})),
         "pixels": agent.pixels.pixels,
         "image_key": json.dumps(agent.pixels.key),
         "conversion": agent.pixels.describe(),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from rl_vae.agents.agent import Agent
 from rl_vae.envs.registry import make_engine
+from rl_vae.envs.source import EnvSource
 from rl_vae.frames import UInt8Array
 from rl_vae.models import pictures
 
@@ -19,30 +20,38 @@ class Film(NamedTuple):
     """Return of the episode."""
 
 
-def film_agent(agent: Agent, *, seed: int, max_steps: int = 1000, height: int = 192) -> Film:
+def film_agent(
+    agent: Agent,
+    *,
+    seed: int,
+    env: EnvSource | None = None,
+    max_steps: int = 1000,
+    height: int = 192,
+) -> Film:
     """Let an agent play one episode without noise, and keep the pictures.
 
     Args:
         agent: The agent.
         seed: Seed of the environment, such as one of `evaluation_seeds`.
+        env: The environment, from `Agent.env_source`; None: the one of the training.
         max_steps: Largest number of decisions.
         height: Height of the pictures in pixels.
     """
-    env = make_engine(
-        agent.env_id,
+    source = agent.env_source() if env is None else env
+    envs = make_engine(
+        source,
         1,
-        engine=agent.engine,
+        engine=agent.engine if source.is_plain_id else "auto",
         workers=1,
         frame_skip=agent.recipe.frame_skip,
         pixels=agent.pixels,
-        env_kwargs=agent.env_kwargs,
         extras=agent.observes_extras,
     )
     pipeline = agent.make_pipeline(1, raw=True)
     images, total = [], 0.0
     try:
-        raw = env.reset([seed])
-        observed = pipeline.reset(agent.raw_observations(raw, env.reset_extras), [seed])
+        raw = envs.reset([seed])
+        observed = pipeline.reset(agent.raw_observations(raw, envs.reset_extras), [seed])
         for _ in range(max_steps):
             # Record the image beside its reconstruction.
             image = raw[0] if raw[0].ndim == 3 else raw[0][..., None]  # gray without channels
@@ -50,12 +59,12 @@ def film_agent(agent: Agent, *, seed: int, max_steps: int = 1000, height: int = 
             images.append(pictures.side_by_side(image, decoded, height=height))
             # Act.
             action = agent.predict(observed.now)
-            step = env.step(agent.converter.to_environment(action))
+            step = envs.step(agent.converter.to_environment(action))
             total += float(step.rewards[0])
             if step.ended[0]:
                 break
             raw = step.images
             observed = pipeline.step(agent.raw_observations(raw, step.extras), action)
     finally:
-        env.close()
+        envs.close()
     return Film(images, total)

@@ -24,9 +24,13 @@ from rl_vae.agents.recipe import Recipe
 from rl_vae.errors import FolderError, TrainingError
 from rl_vae.models.weights import check_weights, weight_types_of
 from rl_vae.system import described_folder, files, hashing, strict_json
+from rl_vae.system.provenance import package_versions
 
 FORMAT = 1
-_RUN_FIELDS = ("env_id", "env_kwargs", "engine", "encoder", "recipe", "seed", "start")
+_RUN_FIELDS = (
+    *("env_id", "env_kwargs", "max_episode_steps", "environment"),
+    *("engine", "encoder", "recipe", "seed", "start"),
+)
 _RESULT_FIELDS = (
     *("format", "kind", "action_space", "environment_action_space", "pixels", "extras_space"),
     *("steps", "seconds", "versions", "files", "digest"),
@@ -49,7 +53,7 @@ def save_agent(
         folder: An existing folder.
         model: The trained algorithm.
         encoder_files: Content of each file of the encoder, by name.
-        config: Content of config.json without `files` and `digest`.
+        config: Run, spaces, steps and seconds for config.json.
 
     Raises:
         TrainingError: if a weight is not finite.
@@ -74,7 +78,12 @@ def save_agent(
     for name, value in encoder_files.items():
         files.write_whole(folder / "encoder" / name, value)
     names = ("policy.safetensors", "agent.zip")
-    body = {**config, "files": {name: hashing.file_digest(folder / name) for name in names}}
+    identity = {"format": FORMAT, "kind": "rl_vae agent", "versions": package_versions()}
+    body = {
+        **config,
+        **identity,
+        "files": {name: hashing.file_digest(folder / name) for name in names},
+    }
     strict_json.write_json(folder / "config.json", {**body, "digest": hashing.digest(body)})
 
 
@@ -99,6 +108,11 @@ def check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
     for name, kind in {**types, "files": dict, "encoder": str}.items():
         if type(config[name]) is not kind:
             raise ValueError(f"{name} {config[name]!r}")
+    limit, environment = config["max_episode_steps"], config["environment"]
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ValueError(f"max_episode_steps {limit!r}")
+    if environment is not None and type(environment) is not dict:
+        raise ValueError(f"environment {environment!r}")
     if max(recipe.stack, recipe.actions) > _MAX_HISTORY:
         raise ValueError(f"stack or actions above {_MAX_HISTORY}")
     policy = recipe.hyperparameters.get("policy_kwargs", {})

@@ -28,6 +28,7 @@ def learn(
     evaluations: int,
     evaluation_episodes: int,
     progress: bool,
+    share: bool = False,
 ) -> float:
     """Train an algorithm as a recipe says, from its last checkpoint if there is one.
 
@@ -40,6 +41,7 @@ def learn(
         evaluations: Number of evaluations during training.
         evaluation_episodes: Number of episodes of an evaluation.
         progress: Whether to show a progress bar if there is a terminal.
+        share: Whether evaluations use the environments of the training.
 
     Returns:
         Training time over all sessions, in seconds.
@@ -58,6 +60,7 @@ def learn(
         episodes=evaluation_episodes,
         open_venv=open_venv,
         progress=progress,
+        share=share,
     )
     # Go on from the last checkpoint
     callback.resume(model)

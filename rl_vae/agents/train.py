@@ -7,7 +7,9 @@ At the end the agent's files are added and the folder is renamed to FOLDER.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -19,19 +21,21 @@ from rl_vae.agents.agent import Agent
 from rl_vae.agents.algorithms import make_algorithm, policy_name
 from rl_vae.agents.checkpoint import delete_checkpoints
 from rl_vae.agents.environments import describe_spaces, find_pixel_options, open_latent_envs
-from rl_vae.agents.folder import FORMAT, read_agent_config, save_agent
+from rl_vae.agents.folder import read_agent_config, save_agent
 from rl_vae.agents.learn import learn
 from rl_vae.agents.recipe import Recipe
 from rl_vae.constraints import Range, check_value
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.registry import EngineName, explain_engine, has_options, resolve_engine
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
+from rl_vae.envs.source import EnvSource, Wrapper
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.folder import read_model_files
 from rl_vae.system import described_folder, files, hashing, locks, strict_json
+from rl_vae.system.json_values import encode_values
 from rl_vae.system.outputs import output_path, partial_folder
-from rl_vae.system.provenance import package_versions
+from rl_vae.system.signals import close_at_sigterm
 
 
 class TrainedAgent(NamedTuple):
@@ -50,7 +54,7 @@ class TrainedAgent(NamedTuple):
 
 
 def train_agent(
-    env_id: str,
+    env: Any,
     encoder: str | Path,
     out: str | Path,
     recipe: Recipe,
@@ -58,6 +62,8 @@ def train_agent(
     seed: int = 0,
     engine: EngineName = "auto",
     env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[Wrapper] = (),
+    max_episode_steps: int | None = None,
     evaluations: int = 4,
     evaluation_episodes: int = 5,
     start: str | Path | None = None,
@@ -67,7 +73,9 @@ def train_agent(
     """Train an agent on latents and write its folder, or resume an interrupted training.
 
     Args:
-        env_id: A Gymnasium id, as in `collect_frames`.
+        env: The environment, as in `collect_frames`: an id, an EnvSpec, a function that makes an
+            environment, or an environment, which is not closed. If an environment is given, the
+            recipe's n_envs is 1.
         encoder: The model folder.
         out: The agent's folder. A finished agent with the same settings is returned unchanged; an
             interrupted training (FOLDER.partial) continues from its last checkpoint.
@@ -76,7 +84,12 @@ def train_agent(
         seed: Seed of the policy's weights, of its noise and of the environments.
         engine: Environment engine, as in `make_engine`.
         env_kwargs: Keyword arguments of the environment.
-        evaluations: Number of evaluations without noise during training.
+        wrappers: Wrappers around each environment, the innermost first.
+        max_episode_steps: Number of environment steps after which an episode is truncated; None:
+            as the environment has it.
+        evaluations: Number of evaluations without noise during training. They have environments of
+            their own, or, if the recipe's n_envs is 1 and no second environment can be opened, the
+            one of the training.
         evaluation_episodes: Number of episodes of such an evaluation. Their seeds are used neither
             in training nor by `evaluate_agent`, unless it is called with seed=999.
         start: Folder of an agent whose weights are trained further: with the same algorithm,
@@ -101,15 +114,21 @@ def train_agent(
     # Kept in memory: the model folder may be trained further, or deleted, during this training.
     encoder_files = read_model_files(loaded.path, loaded.digest)
     parent = None if start is None else Agent.load(start)
-    run = _describe_run(env_id, engine, env_kwargs, loaded, recipe, seed, parent)
+    source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
+    if source.is_single:
+        recipe = replace(recipe, n_envs=1)
+    run = _describe_run(source, engine, loaded, recipe, seed, parent)
     if out.exists():
         return _finished(out, run)
     described_folder.check_run(unfinished, run, FolderError)
 
-    options: dict[str, Any] = {"engine": engine, "env_kwargs": env_kwargs, "workers": workers}
-    open_venv: Callable[..., VecEnv] = partial(open_latent_envs, env_id, loaded, recipe, **options)
-    venv = open_venv(recipe.n_envs, seed=seed, reward_scale=recipe.reward_scale)
-    try:
+    options: dict[str, Any] = {"engine": engine, "workers": workers}
+    open_venv: Callable[..., VecEnv] = partial(open_latent_envs, source, loaded, recipe, **options)
+    scale = recipe.reward_scale
+    with (
+        close_at_sigterm(),
+        closing(open_venv(recipe.n_envs, seed=seed, reward_scale=scale)) as venv,
+    ):
         # Nothing is written before environments and algorithm have accepted the recipe.
         spaces = describe_spaces(venv)
         model = make_algorithm(recipe, venv, seed, policy_name(venv.observation_space))
@@ -119,10 +138,7 @@ def train_agent(
         with locks.locked(unfinished, FolderError):
             strict_json.write_json(unfinished / "run.json", run)
             if progress:
-                only = env_kwargs or has_options(find_pixel_options(recipe, loaded))
-                why = explain_engine(env_id, engine, only)
-                source = PixelSource.from_dict(spaces["pixels"])
-                print(f"{env_id}: {why}; pixels: {source.describe()}")
+                _print_choices(source, engine, recipe, loaded, spaces)
             seconds = learn(
                 model,
                 recipe,
@@ -131,16 +147,23 @@ def train_agent(
                 seed=seed,
                 evaluations=evaluations,
                 evaluation_episodes=evaluation_episodes,
+                share=source.is_single,
                 progress=progress,
             )
             result = {"steps": model.num_timesteps, "seconds": seconds}
-            identity = {"format": FORMAT, "kind": "rl_vae agent", "versions": package_versions()}
-            save_agent(unfinished, model, encoder_files, {**run, **identity, **spaces, **result})
+            save_agent(unfinished, model, encoder_files, {**run, **spaces, **result})
             # Renamed before checkpoints are deleted: a kill in between loses nothing.
             files.rename_folder(unfinished, out)
-    finally:
-        venv.close()
     return _finished(out, run)
+
+
+def _print_choices(
+    env: EnvSource, engine: EngineName, recipe: Recipe, encoder: Encoder, spaces: dict[str, Any]
+) -> None:
+    """Print the engine and the source of the pixels."""
+    why = explain_engine(env, engine, has_options(find_pixel_options(recipe, encoder)))
+    pixels = PixelSource.from_dict(spaces["pixels"]).describe()
+    print(f"{env.name}: {why}; pixels: {pixels}")
 
 
 def _check_arguments(seed: Any, evaluations: Any, evaluation_episodes: Any) -> None:
@@ -153,9 +176,8 @@ def _check_arguments(seed: Any, evaluations: Any, evaluation_episodes: Any) -> N
 
 
 def _describe_run(
-    env_id: str,
+    env: EnvSource,
     engine: EngineName,
-    env_kwargs: Mapping[str, Any] | None,
     encoder: Encoder,
     recipe: Recipe,
     seed: int,
@@ -166,24 +188,27 @@ def _describe_run(
     Raises:
         ConfigError: if env_kwargs contains something else than JSON values.
     """
-    only = env_kwargs or has_options(find_pixel_options(recipe, encoder))
+    only = has_options(find_pixel_options(recipe, encoder))
     run = {
-        "env_id": env_id,
-        "env_kwargs": dict(env_kwargs or {}),
-        "engine": resolve_engine(env_id, engine, only),
+        "env_id": env.name,
+        "max_episode_steps": env.max_episode_steps,
+        "environment": env.describe(),
+        "engine": resolve_engine(env, engine, only),
         "encoder": encoder.digest,
         "recipe": recipe.to_dict(),
         "seed": seed,
         "start": None if parent is None else parent.digest,
     }
     try:
+        run["env_kwargs"] = encode_values(env.kwargs)
         hashing.canonical_json(run)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             "env_kwargs cannot be stored with the agent.",
-            expected="JSON values: numbers, strings, lists and dicts",
+            expected="numbers, strings, tuples, lists and dicts",
             got=error,
-            remedy="replace objects by JSON values",
+            remedy="replace objects by such values, or give a function that makes the environment "
+            "with them",
         ) from error
     return run
 

@@ -51,7 +51,7 @@ class TrainAgent(Command):
         Any,
         flags(
             train_agent,
-            only=("seed", "engine", "evaluations", "evaluation_episodes"),
+            only=("seed", "engine", "evaluations", "evaluation_episodes", "max_episode_steps"),
         ),
     ]
     env_kwargs: str = "{}"
@@ -63,7 +63,7 @@ class TrainAgent(Command):
         trained = call(
             train_agent,
             self.training,
-            env_id=self.env_id,
+            env=self.env_id,
             encoder=self.encoder,
             out=self.out,
             recipe=recipe,
@@ -101,7 +101,10 @@ class Evaluate(CommandWithFigures):
     """Model to use instead of the agent's own, such as one that went on from it."""
     stochastic: bool = False
     """Sample actions instead of taking the mean or the likeliest one."""
-    evaluation: Annotated[Any, flags(evaluate_agent, only=("episodes", "seed", "engine"))]
+    evaluation: Annotated[
+        Any,
+        flags(evaluate_agent, only=("episodes", "seed", "engine", "max_episode_steps", "n_envs")),
+    ]
     video: Path | None = None
     """Film to write, NAME.gif or NAME.mp4: the real frame beside the decoded one."""
 
@@ -118,19 +121,19 @@ class Evaluate(CommandWithFigures):
         result = call(
             evaluate_agent, self.evaluation, agent=agent, deterministic=not self.stochastic
         )
+        env = agent.env_source(max_episode_steps=self.evaluation.max_episode_steps)
         random = call(
             evaluate_random,
             self.evaluation,
-            env_id=agent.env_id,
+            env=env,
             frame_skip=agent.recipe.frame_skip,
             engine=self.evaluation.engine or agent.engine,
             pixels=agent.pixels,
-            env_kwargs=agent.env_kwargs,
         )
         for name, evaluation in (("agent ", result), ("random", random)):
             print(f"{name} {describe(evaluation)}")
         if self.video is not None:
-            film = film_agent(agent, seed=result.seeds[0])
+            film = film_agent(agent, seed=result.seeds[0], env=env)
             files.make_folder(self.video.parent)
             pictures.save_video(self.video, film.images, fps=50 / agent.recipe.frame_skip)
             print(f"{self.video}: {len(film.images)} decisions, return {film.total:.2f}")

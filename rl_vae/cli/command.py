@@ -14,6 +14,7 @@ from rl_vae.constraints import Range
 from rl_vae.data.concat import ConcatDataset
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
+from rl_vae.system.json_values import decode_values
 from rl_vae.system.provenance import write_figures
 
 EnvId = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV_ID")]
@@ -94,4 +95,5 @@ def json_object(text: str) -> dict[str, Any]:
             got=repr(text),
             remedy="put names into double quotes, and the whole text into single quotes",
         )
-    return value
+    decoded: dict[str, Any] = decode_values(value)
+    return decoded

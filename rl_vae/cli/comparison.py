@@ -42,6 +42,7 @@ class Compare(CommandWithFigures):
                 "evaluations",
                 "engine",
                 *PIXEL_OPTIONS,
+                "max_episode_steps",
             ),
             names={"betas": "beta"},
         ),

@@ -31,7 +31,17 @@ class Collect(Command):
         Any,
         flags(
             collect_frames,
-            only=("n_frames", "seed", "engine", "workers", "timeout", "restarts"),
+            only=(
+                "n_frames",
+                "seed",
+                "engine",
+                "workers",
+                "max_episode_steps",
+                "n_envs",
+                "reuse_envs",
+                "timeout",
+                "restarts",
+            ),
             names={"n_frames": "frames"},
             n_frames=10_000,
         ),
@@ -77,7 +87,7 @@ class Collect(Command):
         dataset = call(
             collect_frames,
             self.collecting,
-            env_id=self.env_id,
+            env=self.env_id,
             out=self.out,
             spec=spec,
             policy=policy,

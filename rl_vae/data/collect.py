@@ -8,7 +8,7 @@ dataset, and an interrupted shard is collected again.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from rl_vae.constraints import Range, check_value
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.frame_checks import check_frames
 from rl_vae.data.function_policy import PolicyFunction, as_policy
-from rl_vae.data.header import DatasetHeader, read_header
+from rl_vae.data.header import DatasetHeader, check_storable, read_header
 from rl_vae.data.manifest import continue_manifest
 from rl_vae.data.policies import (
     CollectionPolicy,
@@ -27,22 +27,30 @@ from rl_vae.data.policies import (
     observes_raw,
 )
 from rl_vae.data.shard_workers import WorkerSettings, make_shards
-from rl_vae.data.shards import commit_shard, max_shard_rows
+from rl_vae.data.shards import commit_shard, shard_rows
 from rl_vae.envs.pixel_options import PixelOptions, pixel_options
-from rl_vae.envs.registry import EngineName, has_options, make_engine, resolve_engine
+from rl_vae.envs.registry import (
+    EngineName,
+    check_single,
+    has_options,
+    make_engine,
+    resolve_engine,
+)
+from rl_vae.envs.source import EnvSource, Wrapper
 from rl_vae.errors import ConfigError, DatasetError
 from rl_vae.frames import FrameSpec
-from rl_vae.system import files, hashing, locks, strict_json
+from rl_vae.system import files, locks, strict_json
 from rl_vae.system.outputs import output_path
 from rl_vae.system.processes import TIMEOUT
 from rl_vae.system.progress import progress_bar
+from rl_vae.system.signals import close_at_sigterm
 
 ENVS_PER_SHARD = {"gymnasium": 4, "envpool": 16}
 """Number of environments that fill a shard together, by engine. Part of the dataset's header."""
 
 
 def collect_frames(
-    env_id: str,
+    env: Any,
     out: str | Path,
     *,
     n_frames: int,
@@ -53,6 +61,10 @@ def collect_frames(
     workers: int | None = None,
     frame_skip: int = 1,
     env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[Wrapper] = (),
+    max_episode_steps: int | None = None,
+    n_envs: int | None = None,
+    reuse_envs: bool = False,
     timeout: float = TIMEOUT,
     restarts: int = 0,
     progress: bool = True,
@@ -61,7 +73,8 @@ def collect_frames(
     """Collect frames into a folder, or continue an interrupted collection.
 
     Args:
-        env_id: Gymnasium id of the environment.
+        env: Gymnasium id of the environment ("module:id" imports the module first), an EnvSpec, a
+            function that makes an environment, or an environment, which is not closed.
         out: Folder of the dataset. A finished dataset with the same settings is returned unchanged.
         n_frames: Number of frames, at least 16.
         spec: Conversion of an observation into a frame; None: 64 x 64 RGB without crop.
@@ -73,7 +86,17 @@ def collect_frames(
             factors.
         workers: Number of worker processes or threads; None: the number of cores.
         frame_skip: Number of environment steps per action; one frame is kept per action.
-        env_kwargs: Keyword arguments of the environment.
+        env_kwargs: Keyword arguments of the environment. Tuples and nested mappings are stored
+            unchanged.
+        wrappers: Wrappers around each environment, the innermost first.
+        max_episode_steps: Number of environment steps after which an episode is truncated; None:
+            as the environment has it.
+        n_envs: Number of environments that fill a shard together; part of the dataset. None: 4, 16
+            for EnvPool, 1 if an environment was given. With n_envs=1 and workers=1 there is never
+            more than one environment at a time.
+        reuse_envs: Whether the environments of one shard are used for the next one, for simulators
+            that start slowly. If an environment carries state from one episode to the next, the
+            frames then depend on `workers`.
         timeout: Seconds that one step of an environment in a worker process may take, as in
             `make_engine`.
         restarts: Number of failures of worker processes (an exception, a hang or a crash of an
@@ -88,7 +111,8 @@ def collect_frames(
         The finished dataset.
 
     Raises:
-        ConfigError: if an argument is out of range, or the policy does not fit the environment.
+        ConfigError: if an argument is out of range or cannot be stored, or the policy does not fit
+            the environment.
         EnvironmentFault: if the environment cannot be opened, or fails.
         ObservationError: if its images do not fit the spec, are ambiguous, never change, or their
             conversion must be chosen.
@@ -102,9 +126,13 @@ def collect_frames(
     check_value("restarts", restarts, at_least_0, 0)
     check_value("workers", workers, Annotated[int, Range(low=1)] | None)
     check_value("timeout", timeout, Annotated[float, Range(above=0)], TIMEOUT)
-    options = pixel_options(pixels)
-    gymnasium_only = env_kwargs or has_options(options) or observes_raw(policy)
-    engine_name = resolve_engine(env_id, engine, gymnasium_only)
+    check_value("n_envs", n_envs, Annotated[int, Range(low=1)] | None)
+    source, options = (
+        EnvSource.of(env, env_kwargs, wrappers, max_episode_steps),
+        pixel_options(pixels),
+    )
+    check_single(source, n_envs or 1, max(workers or 1, 1 + restarts))
+    engine_name = resolve_engine(source, engine, has_options(options) or observes_raw(policy))
     if restarts and engine_name == "envpool":
         raise ConfigError(
             "EnvPool has no worker processes that could be restarted.",
@@ -112,14 +140,15 @@ def collect_frames(
             got=restarts,
             remedy="leave restarts out, or choose engine='gymnasium'",
         )
-    settings = {"spec": spec, "frame_skip": frame_skip, "env_kwargs": env_kwargs or {}}
-    header = _make_header(
-        env_id, {**settings, "engine": engine_name}, options, policy, seed, n_frames
-    )
-    if progress:
-        print(f"{env_id}: pixels: {header.source.describe()}")
-    with missing_shards(out, header) as missing:
-        _collect(out, header, missing, policy, WorkerSettings(workers, timeout, restarts), progress)
+    settings = {"spec": spec, "frame_skip": frame_skip, "engine": engine_name}
+    n_envs = n_envs or (1 if source.is_single else ENVS_PER_SHARD[engine_name])
+    running = WorkerSettings(workers, timeout, restarts, reuse_envs)
+    with close_at_sigterm():
+        header = _make_header(source, settings, options, policy, (seed, n_frames, n_envs))
+        if progress:
+            print(f"{source.name}: pixels: {header.source.describe()}")
+        with missing_shards(out, header) as missing:
+            _collect(out, source, header, missing, policy, running, progress)
     dataset = FrameDataset.open(out)
     check_frames(dataset)
     return dataset
@@ -188,6 +217,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 def _collect(
     out: Path,
+    env: EnvSource,
     header: DatasetHeader,
     missing: list[int],
     policy: CollectionPolicy,
@@ -202,7 +232,7 @@ def _collect(
         desc=f"collecting {header.env_id}",
         progress=progress,
     )
-    shards = make_shards(out, header, missing, policy, settings, bar.update)
+    shards = make_shards(out, env, header, missing, policy, settings, bar.update)
     try:
         # Closing the generator ends the workers at once, also if a commit fails.
         with bar, contextlib.closing(shards):
@@ -219,65 +249,49 @@ def _remove_temporaries(out: Path) -> None:
 
 
 def _make_header(
-    env_id: str,
+    env: EnvSource,
     settings: dict[str, Any],
     options: PixelOptions,
     policy: CollectionPolicy,
-    seed: int,
-    n_frames: int,
+    size: tuple[int, int, int],
 ) -> DatasetHeader:
-    """Open the environment once to read its spaces, and describe the dataset."""
-    extras = observes_extras(policy)
-    engine = make_engine(env_id, 1, workers=1, extras=extras, pixels=options, **settings)
+    """Open the environment once to read its spaces, and describe the dataset.
+
+    Args:
+        env: The environment.
+        settings: FrameSpec, frame skip and name of the engine.
+        options: Where the pixels come from.
+        policy: Policy that chooses the actions.
+        size: Seed, number of frames, and number of environments that fill a shard together.
+    """
+    seed, n_frames, n_envs = size
+    spec, extras = settings["spec"], observes_extras(policy)
+    check_storable(env.kwargs, policy.describe(), seed)  # before any work
+    engine = make_engine(env, 1, workers=1, extras=extras, pixels=options, **settings)
     try:
         space = engine.action_space
         # A policy that cannot act here raises before anything is written.
-        context = PolicyContext(space, settings["spec"], settings["frame_skip"], 1, (seed,))
+        context = PolicyContext(space, spec, settings["frame_skip"], 1, (seed,))
         policy.start(context._replace(extras_space=engine.extras_space))
         if observes_raw(policy):
             engine.raw_observations()
-        header = DatasetHeader(
-            env_id=env_id,
+        return DatasetHeader(
+            env_id=env.name,
+            env_kwargs=env.kwargs,
             **settings,
             image_key=options.image_key,
             pixels=engine.source,
             raw_shape=engine.raw_space.shape,
             seed=seed,
             n_frames=n_frames,
-            shard_rows=shard_rows(engine.name, settings["spec"], n_frames),
-            n_envs=ENVS_PER_SHARD[engine.name],
+            shard_rows=shard_rows(engine.name, spec, n_frames),
+            n_envs=n_envs,
             policy=policy.describe(),
             action_shape=tuple(space.shape or ()),
             action_dtype=np.dtype(space.dtype).str,
             factor_names=engine.factor_names,
+            max_episode_steps=env.max_episode_steps,
+            environment=env.describe(),
         )
     finally:
         engine.close()
-    try:
-        strict_json.parse_json(hashing.canonical_json(header.to_dict()))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            "env_kwargs, the seed and the policy's description must be plain JSON values: they "
-            "are stored with the frames.",
-            expected="numbers of 64 bits, strings, and lists or mappings of them",
-            got=str(error),
-            remedy="use plain values",
-        ) from error
-    return header
-
-
-def shard_rows(engine: str, spec: FrameSpec, n_frames: int) -> int:
-    """Number of frames in a shard. It does not depend on the number of workers.
-
-    Each worker process of Gymnasium makes complete shards. For an equal load of two or four workers
-    there are two shards, or a multiple of four, of equal size. (10,000 frames in shards of 4,096,
-    4,096 and 1,808 left one of two workers idle for a third of the time.) EnvPool's threads share
-    each shard.
-    """
-    most = max_shard_rows(spec)
-    if engine == "envpool":
-        return min(most, -(-n_frames // 2))
-    # At most 5/8 of the largest size (2,560 frames): nearly the same size for all n_frames.
-    shards = -(-n_frames // (most * 5 // 8))
-    shards = 2 if shards == 1 else -(-shards // 4) * 4
-    return -(-n_frames // shards)

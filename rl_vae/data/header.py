@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from rl_vae.envs.pixel_source import PixelSource, plain_source
-from rl_vae.errors import DatasetError, RlVaeError
+from rl_vae.envs.source import EnvSource, stored_source
+from rl_vae.errors import ConfigError, DatasetError, RlVaeError
 from rl_vae.frames import FrameSpec
-from rl_vae.system import reading, strict_json
+from rl_vae.system import hashing, reading, strict_json
+from rl_vae.system.json_values import decode_values, encode_values
 
 FORMAT = 1
 """Version of the format on disk."""
@@ -23,6 +25,7 @@ _MAX_COUNT = 2**40
 _MAX_ACTION_SIZE = 2**20
 """Largest number of values in one action: memory is allocated by this shape before the file of
 the actions is checked."""
+_OPTIONAL_FIELDS = ("pixels", "max_episode_steps", "environment")
 _TUPLE_FIELDS = ("raw_shape", "action_shape", "factor_names")
 _ACTION_DTYPES = frozenset(np.dtype(code).str for code in "?bBhHiIlLefd")
 
@@ -64,6 +67,12 @@ class DatasetHeader:
     pixels: PixelSource | None = None
     """Where the pixels come from, and their conversion to raw observations; None: the observation
     is the image. The JSON key is left out if it is None."""
+    max_episode_steps: int | None = None
+    """Number of environment steps after which an episode is truncated; None: as the environment
+    has it. The JSON key is left out if it is None."""
+    environment: Mapping[str, Any] | None = None
+    """What the id does not say: the result of `EnvSource.describe`. The JSON key is left out if it
+    is None."""
 
     def __post_init__(self) -> None:
         if self.pixels is not None and self.pixels.is_plain:
@@ -98,14 +107,28 @@ class DatasetHeader:
             ]
         )
 
+    def env_source(self) -> EnvSource:
+        """The environment of the frames.
+
+        Raises:
+            ConfigError: if it cannot be opened by its id.
+        """
+        stored = (self.env_id, self.env_kwargs, self.max_episode_steps, self.environment)
+        return stored_source(*stored, "compare(config, out, env=...)")
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the header as plain JSON values."""
+        """Return the header as plain JSON values.
+
+        Raises:
+            TypeError: if a part of env_kwargs cannot be stored.
+        """
         values = {**asdict(self), "spec": self.spec.to_dict(), "format": FORMAT}
-        values["lanes"] = values.pop("n_envs")
-        if self.pixels is None:
-            del values["pixels"]
-        else:
+        values |= {"lanes": values.pop("n_envs"), "env_kwargs": encode_values(self.env_kwargs)}
+        if self.pixels is not None:
             values["pixels"] = self.pixels.to_dict()
+        for name in _OPTIONAL_FIELDS:
+            if values[name] is None:
+                del values[name]
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 
@@ -121,9 +144,12 @@ class DatasetHeader:
         if values.pop("format") != FORMAT:
             raise ValueError(f"the format number is not {FORMAT}")
         for name, is_valid in _VALIDATORS.items():
+            if name in _OPTIONAL_FIELDS and name not in values:
+                continue
             if not is_valid(values[name]):
                 raise ValueError(f"{name} is {str(values[name])[:80]!r}")
         values |= {name: tuple(values[name]) for name in _TUPLE_FIELDS}
+        values["env_kwargs"] = decode_values(values["env_kwargs"])
         values |= {"spec": FrameSpec.from_dict(values["spec"]), "n_envs": values.pop("lanes")}
         if "pixels" in values:
             values["pixels"] = PixelSource.from_dict(values["pixels"])
@@ -157,6 +183,21 @@ def read_header(folder: Path) -> DatasetHeader | None:
         ) from error
 
 
+def check_storable(env_kwargs: Mapping[str, Any], policy: Mapping[str, Any], seed: int) -> None:
+    """Raise ConfigError if a value of the header cannot be stored."""
+    try:
+        values = [encode_values(env_kwargs), dict(policy), seed]
+        strict_json.parse_json(hashing.canonical_json(values))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "env_kwargs, the seed and the policy's description must be plain JSON values: they "
+            "are stored with the frames.",
+            expected="numbers of 64 bits, strings, tuples, and lists or mappings of them",
+            got=str(error),
+            remedy="use plain values, or give a function that makes the environment with them",
+        ) from error
+
+
 def _is_count(value: Any) -> bool:
     return type(value) is int and 1 <= value <= _MAX_COUNT
 
@@ -179,6 +220,8 @@ _VALIDATORS: dict[str, Callable[[Any], bool]] = {
     "policy": lambda value: isinstance(value, dict),
     "action_shape": lambda value: _is_shape(value) and math.prod(value) <= _MAX_ACTION_SIZE,
     "action_dtype": lambda value: isinstance(value, str) and value in _ACTION_DTYPES,
+    "max_episode_steps": _is_count,
+    "environment": lambda value: isinstance(value, dict),
     "factor_names": lambda value: (
         isinstance(value, list) and all(isinstance(name, str) for name in value)
     ),

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,14 +16,14 @@ from tqdm.auto import tqdm
 from rl_vae.data.fill import fill_shard
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests
-from rl_vae.data.policies import CollectionPolicy, observes_extras
+from rl_vae.data.policies import CollectionPolicy
+from rl_vae.data.shard_envs import ShardEnvs, depends_on_seed_alone, open_engine, warn_of_seed
 from rl_vae.data.shards import ShardRows
-from rl_vae.envs.registry import make_engine
-from rl_vae.envs.vector_env import PixelVectorEnv
+from rl_vae.envs.source import EnvSource
 from rl_vae.errors import EnvironmentFault
 from rl_vae.system import files
 from rl_vae.system.process_settings import configure_process
-from rl_vae.system.processes import Worker
+from rl_vae.system.processes import Worker, close_workers
 from rl_vae.system.worker_process import ParentLink
 
 
@@ -35,6 +36,8 @@ class WorkerSettings(NamedTuple):
     """Seconds that one step of an environment in a worker process may take."""
     restarts: int
     """Number of failed worker processes that are restarted."""
+    reuse_envs: bool = False
+    """Whether the environments of one shard are used for the next one."""
 
 
 class WrittenShard(NamedTuple):
@@ -50,6 +53,7 @@ class WrittenShard(NamedTuple):
 
 def make_shards(
     out: Path,
+    env: EnvSource,
     header: DatasetHeader,
     missing: list[int],
     policy: CollectionPolicy,
@@ -60,6 +64,7 @@ def make_shards(
 
     Args:
         out: Folder of the dataset.
+        env: The environment.
         header: Header of the dataset.
         missing: Numbers of the shards to make.
         policy: Policy that chooses the actions.
@@ -73,31 +78,21 @@ def make_shards(
     if not missing:
         return
     workers = settings.workers or os.cpu_count() or 1
+    # Checked once, at the start of a dataset.
+    check = len(missing) == header.n_shards and not settings.reuse_envs
     processes = min(workers, len(missing)) if header.engine == "gymnasium" else 1
+    processes = 1 if env.is_single else processes
     if processes > 1 or settings.restarts:
         settings = settings._replace(workers=processes)
-        pool = _WorkerPool(out, header, missing, policy, settings, update)
+        pool = _WorkerPool(out, env, header, missing, policy, settings, update, check)
         with contextlib.closing(pool):
             yield from pool.run()
     else:
-        engine = _open_engine(header, policy, workers if header.engine == "envpool" else 1)
-        yield from _fill_shards(out, header, engine, iter(missing), policy, update)
-
-
-def _open_engine(
-    header: DatasetHeader, policy: CollectionPolicy, workers: int | None
-) -> PixelVectorEnv:
-    return make_engine(
-        header.env_id,
-        header.n_envs,
-        engine=header.engine,  # type: ignore[arg-type]
-        workers=workers,
-        spec=header.spec,
-        frame_skip=header.frame_skip,
-        pixels=header.source,
-        env_kwargs=header.env_kwargs,
-        extras=observes_extras(policy),
-    )
+        threads = workers if header.engine == "envpool" else 1
+        if check and not depends_on_seed_alone(env, header, policy):
+            warn_of_seed(env.name)
+        envs = ShardEnvs(partial(open_engine, env, header, policy, threads), settings.reuse_envs)
+        yield from _fill_shards(out, header, envs, iter(missing), policy, update)
 
 
 class _ShardWorker:
@@ -124,13 +119,16 @@ class _WorkerPool:
     def __init__(
         self,
         out: Path,
+        env: EnvSource,
         header: DatasetHeader,
         missing: list[int],
         policy: CollectionPolicy,
         settings: WorkerSettings,
         update: Callable[[int], Any],
+        check: bool,
     ) -> None:
-        self._arguments = (out, header, policy)
+        self._check = check
+        self._arguments = (out, env, header, policy, settings.reuse_envs)
         self._timeout, self._restarts = settings.timeout, settings.restarts
         self._update = update
         self._waiting, self._unfinished = list(reversed(missing)), len(missing)
@@ -155,12 +153,12 @@ class _WorkerPool:
 
     def close(self) -> None:
         """End all processes."""
-        for worker in self._workers:
-            worker.process.close()
+        close_workers([worker.process for worker in self._workers])
 
     def _start(self, i: int) -> _ShardWorker:
-        _, header, _ = self._arguments
-        return _ShardWorker(f"collector {i} of {header.env_id}", *self._arguments)
+        name, check = f"collector {i} of {self._arguments[1].name}", self._check
+        self._check = False  # the first worker checks, while the others collect
+        return _ShardWorker(name, *self._arguments, check)
 
     def _receive(self, worker: _ShardWorker, ready: bool) -> WrittenShard | None:
         """Handle one message of a process if it is ready; an idle process gets the next shard.
@@ -176,6 +174,9 @@ class _WorkerPool:
         if kind == "rows":
             worker.rows += value
             self._update(value)
+            return None
+        if kind == "seed":
+            warn_of_seed(self._arguments[1].name)
             return None
         worker.begin(self._waiting.pop() if self._waiting else None)
         if value is None:
@@ -197,10 +198,20 @@ class _WorkerPool:
         self._workers[i] = self._start(i)
 
 
-def _serve(parent: ParentLink, out: Path, header: DatasetHeader, policy: CollectionPolicy) -> None:
+def _serve(
+    parent: ParentLink,
+    out: Path,
+    env: EnvSource,
+    header: DatasetHeader,
+    policy: CollectionPolicy,
+    reuse_envs: bool,
+    check: bool,
+) -> None:
     """Main function of a worker process: receive a shard's number, make the shard, send it."""
     configure_process()
-    engine = _open_engine(header, policy, 1)
+    if check and not depends_on_seed_alone(env, header, policy):
+        parent.send(("seed", None))
+    envs = ShardEnvs(partial(open_engine, env, header, policy, 1), reuse_envs)
 
     def shards() -> Iterator[int]:
         parent.send(("idle", None))
@@ -211,8 +222,10 @@ def _serve(parent: ParentLink, out: Path, header: DatasetHeader, policy: Collect
         parent.send(("rows", rows))
 
     # "idle" also asks for the next shard, which shards() receives.
-    for written in _fill_shards(out, header, engine, shards(), policy, update, overlap=False):
-        parent.send(("idle", tuple(written)))
+    filled = _fill_shards(out, header, envs, shards(), policy, update, overlap=False)
+    with contextlib.closing(filled):
+        for written in filled:
+            parent.send(("idle", tuple(written)))
     with contextlib.suppress(EOFError):
         parent.recv()  # wait until the parent process closes the connection
 
@@ -220,20 +233,20 @@ def _serve(parent: ParentLink, out: Path, header: DatasetHeader, policy: Collect
 def _fill_shards(
     out: Path,
     header: DatasetHeader,
-    engine: PixelVectorEnv,
+    envs: ShardEnvs,
     shards: Iterator[int],
     policy: CollectionPolicy,
     update: Callable[[int], Any],
     *,
     overlap: bool = True,
-) -> Iterator[WrittenShard]:
+) -> Generator[WrittenShard]:
     """Make one shard after another; with `overlap`, write one while the next is filled."""
-    with contextlib.closing(engine), ThreadPoolExecutor(1) as writer:
+    with contextlib.closing(envs), ThreadPoolExecutor(1) as writer:
         pending: tuple[ShardRows, Path, Future[ShardDigests]] | None = None
         reuse: ShardRows | None = None
         for shard in shards:
             rows = ShardRows(header, shard, reuse)
-            fill_shard(header, engine, rows, policy, update)
+            fill_shard(header, envs.for_shard(), rows, policy, update)
             if pending is not None:
                 reuse, temporary, digests = pending
                 yield WrittenShard(reuse.shard, temporary, digests.result())

@@ -18,6 +18,7 @@ from rl_vae.envs.find_conversion import is_plain_image
 from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.pixel_source import plain_source
 from rl_vae.envs.raw_observations import RawObservation
+from rl_vae.envs.source import EnvSource
 from rl_vae.envs.vector_env import Engine, VectorEnvConfig, VectorStep
 from rl_vae.errors import ConfigError, EnvironmentFault
 from rl_vae.frames import UInt8Array
@@ -42,15 +43,18 @@ class EnvPoolVectorEnv:
                 got=options,
                 remedy="leave the options out, or choose the engine 'gymnasium'",
             )
-        self.env_id, self.num_envs = config.env_id, config.num_envs
+        self.env_id, self.num_envs = config.env.name, config.num_envs
+        self.max_episode_steps = config.env.max_episode_steps
         self.frame_skip, self.spec = config.frame_skip, config.spec
         self._threads = min(config.workers or os.cpu_count() or 1, config.num_envs)
-        self._kwargs = dict(config.env_kwargs)
+        self._kwargs = dict(config.env.kwargs)
+        if config.env.max_episode_steps is not None:
+            self._kwargs["max_episode_steps"] = config.env.max_episode_steps
         try:
-            pool_spec = envpool.make_spec(config.env_id, **self._kwargs)
+            pool_spec = envpool.make_spec(self.env_id, **self._kwargs)
         except Exception as error:
             raise EnvironmentFault(
-                f"EnvPool cannot open {config.env_id}: {type(error).__name__}: {error}",
+                f"EnvPool cannot open {self.env_id}: {type(error).__name__}: {error}",
                 expected="arguments that EnvPool has for this environment",
                 got=self._kwargs,
                 remedy="correct env_kwargs, or choose the engine 'gymnasium'",
@@ -147,12 +151,22 @@ class EnvPoolVectorEnv:
         return images if self.spec is None else self.spec.apply_batch(images)
 
 
-def find_obstacle(env_id: str) -> str | None:
+def find_obstacle(env: EnvSource) -> str | None:
     """Return why EnvPool cannot open an environment with RGB images; None if it can."""
+    if not env.is_plain_id:
+        return "it opens environments by their id alone, without wrappers"
+    env_id = env.name
     try:
         import envpool
-    except ImportError:
-        return "it is not installed (pip install 'rl-vae[envpool]')"
+    except ModuleNotFoundError as error:
+        if error.name == "envpool":
+            return "it is not installed (pip install 'rl-vae[envpool]')"
+        return f"its import needs the package {error.name} (pip install {error.name})"
+    except Exception as error:  # a wheel for another system, a library that is missing
+        return (
+            f"its import fails with {type(error).__name__}: {error} (pip install "
+            "--force-reinstall envpool)"
+        )
     if env_id not in envpool.list_all_envs():
         return "it has no environment of this name"
     space = _read_space(envpool.make_spec(env_id), "observation_space")

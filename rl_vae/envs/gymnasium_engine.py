@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +22,8 @@ from rl_vae.envs.vector_env import Engine, PixelVectorEnv, VectorEnvConfig, Vect
 from rl_vae.errors import EnvironmentFault, ObservationError
 from rl_vae.frames import UInt8Array
 from rl_vae.system.process_settings import configure_process
-from rl_vae.system.processes import Worker
+from rl_vae.system.processes import Worker, close_workers
+from rl_vae.system.signals import cleaning_up
 from rl_vae.system.worker_process import ParentLink, note
 
 
@@ -35,7 +38,8 @@ class InProcessVectorEnv:
     name = "gymnasium"
 
     def __init__(self, config: VectorEnvConfig, first_index: int = 0) -> None:
-        self.env_id, self.num_envs = config.env_id, config.num_envs
+        self.env_id, self.num_envs = config.env.name, config.num_envs
+        self.max_episode_steps = config.env.max_episode_steps
         self.frame_skip, self.spec = config.frame_skip, config.spec
         self._first_index = first_index
         self._envs: list[ObservePixels] = []
@@ -45,9 +49,9 @@ class InProcessVectorEnv:
         self.reset_extras: Extras | None = None
         try:
             for _ in range(self.num_envs):
+                note(f"environment {first_index + len(self._envs)}, which is being opened")
                 pixels = config.pixels if not self._envs else self._envs[0].source
-                arguments = (config.frame_skip, config.env_kwargs, pixels)
-                self._envs.append(open_pixel_env(config.env_id, *arguments))
+                self._envs.append(open_pixel_env(config.env, config.frame_skip, pixels))
             raw = self._envs[0].observation_space
             self.raw_space, self.action_space = raw, self._envs[0].action_space
             self.source = self._envs[0].source
@@ -84,7 +88,7 @@ class InProcessVectorEnv:
             try:
                 image, reward, terminated[index], truncated[index], _ = env.step(actions[index])
                 rewards[index] = float(reward)
-            except Exception:
+            except (Exception, SystemExit):  # sys.exit() in an environment is a fault, too
                 raise self._fault(index, traceback.format_exc()) from None
             if not np.isfinite(rewards[index]):
                 raise self._fault(index, f"The reward is {reward}.")
@@ -118,17 +122,24 @@ class InProcessVectorEnv:
         return [read_raw(env) for env in self._envs]
 
     def close(self) -> None:
-        """Close every environment."""
-        for env in self._envs:
-            env.close()
-        self._envs = []
+        """Close every environment; EnvironmentFault if that fails, unless an error is in flight."""
+        problem = None
+        with cleaning_up():
+            while self._envs:
+                try:
+                    self._envs.pop(0).close()
+                except (Exception, SystemExit):
+                    problem = traceback.format_exc()
+        if problem is not None and sys.exc_info()[0] is None:
+            remedy = "correct the error in the environment's close()"
+            raise EnvironmentFault(f"{self.env_id} cannot be closed: {problem}", remedy=remedy)
 
     def _restart(self, index: int, seed: int | None) -> UInt8Array:
         self._steps[index] = 0
         note(self._describe(index))
         try:
             image, _ = self._envs[index].reset(seed=seed)
-        except Exception:
+        except (Exception, SystemExit):
             raise self._fault(index, traceback.format_exc()) from None
         return self._to_frame(index, image)
 
@@ -170,14 +181,15 @@ class MultiProcessVectorEnv:
     name = "gymnasium"
 
     def __init__(self, config: VectorEnvConfig, workers: int) -> None:
-        self.env_id, self.num_envs = config.env_id, config.num_envs
+        self.env_id, self.num_envs = config.env.name, config.num_envs
+        self.max_episode_steps = config.env.max_episode_steps
         self.frame_skip, self.spec = config.frame_skip, config.spec
         self.reset_extras: Extras | None = None
         self._timeout = config.timeout
         self._indices = np.array_split(np.arange(self.num_envs), workers)
         self._workers = [
             Worker(
-                f"worker {i} of {config.env_id}",
+                f"worker {i} of {config.env.name}",
                 _serve,
                 dataclasses.replace(config, num_envs=len(indices)),
                 int(indices[0]),
@@ -235,8 +247,7 @@ class MultiProcessVectorEnv:
 
     def close(self) -> None:
         """End the worker processes."""
-        for worker in self._workers:
-            worker.close()
+        close_workers(self._workers)
 
     def _request(self, method: str, arguments: Sequence[Any]) -> list[Any]:
         """Send one request to every worker, then wait for all answers."""
@@ -261,7 +272,7 @@ ENGINE = Engine(
     "gymnasium",
     "Gymnasium environments in processes",
     open=open_gymnasium,
-    find_obstacle=lambda env_id: None,
+    find_obstacle=lambda env: None,
     gymnasium_arguments=True,
 )
 
@@ -269,18 +280,18 @@ ENGINE = Engine(
 def _serve(parent: ParentLink, config: VectorEnvConfig, first_index: int) -> None:
     """Serve the requests of a MultiProcessVectorEnv in a worker process."""
     configure_process()
-    envs = InProcessVectorEnv(config, first_index)
-    parent.send(
-        (envs.raw_space, envs.action_space, envs.factor_names, envs.extras_space, envs.source)
-    )
-    while True:
-        method, argument = parent.recv()
-        if method == "step":
-            parent.send(tuple(envs.step(argument)))
-        elif method == "reset":
-            images = envs.reset(argument)
-            parent.send((images, envs.reset_extras))
-        elif method == "raw_observations":
-            parent.send(envs.raw_observations())
-        else:
-            parent.send(envs.factors())
+    with contextlib.closing(InProcessVectorEnv(config, first_index)) as envs:
+        parent.send(
+            (envs.raw_space, envs.action_space, envs.factor_names, envs.extras_space, envs.source)
+        )
+        while True:
+            parent.send(_answer(envs, *parent.recv()))
+
+
+def _answer(envs: InProcessVectorEnv, method: str, argument: Any) -> Any:
+    """Answer to a request."""
+    if method == "step":
+        return tuple(envs.step(argument))
+    if method == "reset":
+        return envs.reset(argument), envs.reset_extras
+    return envs.raw_observations() if method == "raw_observations" else envs.factors()

@@ -1,9 +1,9 @@
-"""make_env: open a Gymnasium environment so that it observes pixels."""
+"""make_env: open an environment so that it observes pixels."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import gymnasium as gym
@@ -15,32 +15,31 @@ from rl_vae.envs.pixel_options import PixelOptions, pixel_options
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.pixels import ObservePixels, observe_render
 from rl_vae.envs.raw_observations import KeepRaw
-from rl_vae.errors import EnvironmentFault, RlVaeError
-
-_PLUGINS = {
-    "ALE/": ("ale_py", "atari"),
-    "MiniGrid-": ("minigrid", "minigrid"),
-    "BabyAI-": ("minigrid", "minigrid"),
-}
-"""Package that registers the environments of a prefix, and the extra of rl-vae that installs it."""
+from rl_vae.envs.source import EnvSource, Wrapper
+from rl_vae.errors import EnvironmentFault
 
 
 def make_env(
-    env_id: str,
+    env: Any,
     *,
     frame_skip: int = 1,
     env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[Wrapper] = (),
+    max_episode_steps: int | None = None,
     **pixels: Any,
 ) -> gym.Env[Any, Any]:
-    """Open a Gymnasium environment so that it observes pixels, uint8 of shape (h, w, c) or (h, w).
+    """Open an environment so that it observes pixels, uint8 of shape (h, w, c) or (h, w).
 
     Every observation is a new array, also if the environment reuses its own.
 
     Args:
-        env_id: A registered id. "module:id" imports the module first.
+        env: A registered id ("module:id" imports the module first), an EnvSpec, a function that
+            makes an environment, or an environment.
         frame_skip: Number of steps per action, at least 1. Rewards are summed, and the last image
             is observed. Rendered environments render only this image.
-        env_kwargs: Keyword arguments of `gymnasium.make`.
+        env_kwargs: Keyword arguments of `gymnasium.make`, or of the function.
+        wrappers: Wrappers around the environment, the innermost first.
+        max_episode_steps: Number of steps of the environment after which an episode is truncated.
         **pixels: Where the pixels come from, the fields of `PixelOptions`: pixels, image_key,
             image_layout, stack_frame, value_range, cameras, small_images.
 
@@ -49,80 +48,55 @@ def make_env(
         ObservationError: if its images are ambiguous, or their conversion must be chosen.
         ConfigError: if an argument is out of range, or `image_key` is given without a Dict.
     """
-    return open_pixel_env(env_id, frame_skip, env_kwargs or {}, pixel_options(pixels))
+    source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
+    return open_pixel_env(source, frame_skip, pixel_options(pixels))
 
 
 def open_pixel_env(
-    env_id: str,
-    frame_skip: int,
-    env_kwargs: Mapping[str, Any],
-    options: PixelOptions | PixelSource,
+    env: EnvSource, frame_skip: int, options: PixelOptions | PixelSource
 ) -> ObservePixels:
     """Do what `make_env` does, for options or for the source that they gave before."""
     check_value("frame_skip", frame_skip, Annotated[int, Range(low=1)], 1)
-    kwargs = dict(env_kwargs)
-    env = open_env(env_id, kwargs)
+    opened = env.open()
     try:
-        source = resolve_pixels(env_id, env.observation_space, options)
-        if source is None and env.render_mode != "rgb_array":
-            _check_renders(env_id, env)
-            env.close()
-            env = open_env(env_id, {**kwargs, "render_mode": "rgb_array"})
-        skipping = KeepRaw(FrameSkip(env, frame_skip) if frame_skip > 1 else env)
+        source = resolve_pixels(env.name, opened.observation_space, options)
+        if source is None and opened.render_mode != "rgb_array":
+            _check_renders(env, opened)
+            opened.close()
+            opened = env.open(render_mode="rgb_array")
+        skipping = KeepRaw(FrameSkip(opened, frame_skip) if frame_skip > 1 else opened)
         if source is None:
-            return observe_render(env_id, skipping, options)
+            return observe_render(env.name, skipping, options)
         return ObservePixels(skipping, source)
-    except RlVaeError:
-        env.close()
+    except BaseException:
+        opened.close()
         raise
 
 
-def open_env(env_id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
-    """Open an environment with `gymnasium.make`, with its own observations.
-
-    Raises:
-        EnvironmentFault: if it cannot be opened.
-    """
-    _import_plugin(env_id)
-    try:
-        return gym.make(env_id, **kwargs)
-    except gym.error.DependencyNotInstalled as error:
-        raise EnvironmentFault(
-            f"{env_id} needs a package that is not installed: {error}",
-            expected="every package that the environment imports",
-            got=str(error),
-            remedy="install the package, for example with pip install 'rl-vae[box2d]', "
-            "'rl-vae[atari]' or 'rl-vae[minigrid]'",
-        ) from error
-    except Exception as error:  # the constructor of an environment may raise any exception
-        raise EnvironmentFault(
-            f"The environment {env_id!r} cannot be opened: {type(error).__name__}: {error}",
-            expected="an id that gymnasium.make knows, such as CarRacing-v3",
-            got=repr(env_id),
-            remedy="check the spelling, or import the package that registers it: 'package:Id-v0'",
-        ) from error
-
-
-def _import_plugin(env_id: str) -> None:
-    for prefix, (package, extra) in _PLUGINS.items():
-        if env_id.startswith(prefix):
-            try:
-                importlib.import_module(package)
-            except ImportError:
-                raise EnvironmentFault(
-                    f"{env_id} needs the package {package}.",
-                    expected=f"{package} installed",
-                    got="no such package",
-                    remedy=f"pip install 'rl-vae[{extra}]'",
-                ) from None
-
-
-def _check_renders(env_id: str, env: gym.Env[Any, Any]) -> None:
+def _check_renders(source: EnvSource, env: gym.Env[Any, Any]) -> None:
+    """Raise EnvironmentFault if the environment cannot be opened with rgb_array."""
     modes = env.metadata.get("render_modes", [])
     if "rgb_array" not in modes:
         raise EnvironmentFault(
-            f"{env_id} gives no pixels.",
+            f"{source.name} gives no pixels.",
             expected="image observations, or the render mode 'rgb_array'",
             got=f"observations {env.observation_space}, render modes {modes}",
             remedy="add a render mode to the environment, or choose another environment",
         )
+    if source.kind in ("id", "spec") or (source.kind == "function" and _takes_mode(source.env)):
+        return
+    raise EnvironmentFault(
+        f"{source.name} does not draw.",
+        expected="an environment with render_mode='rgb_array'",
+        got=f"render_mode={env.render_mode!r}",
+        remedy="make the environment with render_mode='rgb_array'",
+    )
+
+
+def _takes_mode(function: Any) -> bool:
+    """Whether a function has an argument render_mode."""
+    try:
+        arguments = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(a.name == "render_mode" or a.kind is a.VAR_KEYWORD for a in arguments)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from rl_vae.envs import envpool_engine, gymnasium_engine
 from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.pixel_source import PixelSource
+from rl_vae.envs.source import EnvSource
 from rl_vae.envs.vector_env import Engine, PixelVectorEnv, VectorEnvConfig
 from rl_vae.errors import ConfigError, EnvironmentFault
 from rl_vae.frames import FrameSpec
@@ -23,7 +24,7 @@ ENGINES: dict[str, Engine] = {
 
 
 def make_engine(
-    env_id: str,
+    env: Any,
     num_envs: int,
     *,
     engine: EngineName = "auto",
@@ -38,7 +39,7 @@ def make_engine(
     """Open environments that step together.
 
     Args:
-        env_id: A registered id, as in `make_env`.
+        env: An environment, as in `make_env`, or an EnvSource.
         num_envs: Number of environments, at least 1.
         engine: "envpool" (C++ threads), "gymnasium" (processes), or "auto": EnvPool if it is
             installed and has this id with RGB images, else Gymnasium. Only Gymnasium gives
@@ -58,38 +59,57 @@ def make_engine(
         ObservationError: if its images do not fit the spec.
         ConfigError: if an argument is out of range.
     """
+    source = EnvSource.of(env, env_kwargs)
     config = VectorEnvConfig(
-        env_id=env_id,
+        env=source,
         num_envs=num_envs,
         workers=workers,
         spec=spec,
         frame_skip=frame_skip,
         pixels=pixels or PixelOptions(),
-        env_kwargs=dict(env_kwargs or {}),
         timeout=timeout,
         extras=extras,
     )
-    return ENGINES[resolve_engine(env_id, engine, env_kwargs or has_options(pixels))].open(config)
+    check_single(source, num_envs, workers)
+    return ENGINES[resolve_engine(source, engine, has_options(pixels))].open(config)
 
 
-def resolve_engine(env_id: str, engine: EngineName, gymnasium_arguments: object = None) -> str:
+def check_single(env: EnvSource, num_envs: int, workers: int | None) -> None:
+    """Check that an environment that exists once is not needed several times.
+
+    Raises:
+        ConfigError: if it is.
+    """
+    if env.is_single and (num_envs > 1 or (workers or 1) > 1):
+        raise ConfigError(
+            f"There is one {env.name}: an environment was given.",
+            expected="one environment, in this process",
+            got=f"{num_envs} environments, workers={workers}",
+            remedy="set n_envs=1 and leave workers out, or give the function that makes "
+            "environments",
+        )
+
+
+def resolve_engine(env: Any, engine: EngineName, gymnasium_only: object = None) -> str:
     """Resolve "auto" to the name of an engine.
 
     Args:
-        env_id: A registered id.
+        env: An environment, as in `make_env`, or an EnvSource.
         engine: Name of an engine, or "auto".
-        gymnasium_arguments: A true value if `env_kwargs` or pixel options are given: "auto" then
-            takes only engines that open environments with `gymnasium.make`.
+        gymnasium_only: A true value if pixel options are given or raw observations are needed.
+            "auto" then, and for an environment with `env_kwargs`, takes only engines that open
+            environments with `gymnasium.make`.
 
     Raises:
         EnvironmentFault: if the named engine cannot open the environment.
         ConfigError: if the name is unknown.
     """
+    source = EnvSource.of(env)
     if engine == "auto":
         return next(
             name
             for name, candidate in ENGINES.items()
-            if _find_obstacle(candidate, env_id, gymnasium_arguments) is None
+            if _find_obstacle(candidate, source, gymnasium_only) is None
         )
     if engine not in ENGINES:
         raise ConfigError(
@@ -98,12 +118,12 @@ def resolve_engine(env_id: str, engine: EngineName, gymnasium_arguments: object 
             got=repr(engine),
             remedy="choose 'auto'",
         )
-    obstacle = ENGINES[engine].find_obstacle(env_id)
+    obstacle = ENGINES[engine].find_obstacle(source)
     if obstacle is not None:
         raise EnvironmentFault(
-            f"The engine {engine} cannot open {env_id}: {obstacle}.",
+            f"The engine {engine} cannot open {source.name}: {obstacle}.",
             expected="an installed engine that has this environment with RGB images",
-            got=env_id,
+            got=source.name,
             remedy="choose the engine 'auto' or 'gymnasium'",
         )
     return engine
@@ -116,26 +136,27 @@ def has_options(pixels: PixelOptions | PixelSource | None) -> bool:
     return pixels is not None and not pixels.is_default
 
 
-def explain_engine(env_id: str, engine: EngineName, gymnasium_arguments: object = None) -> str:
+def explain_engine(env: Any, engine: EngineName, gymnasium_only: object = None) -> str:
     """Explain in one line which engine `resolve_engine` takes and why.
 
     Raises:
         EnvironmentFault: as `resolve_engine`.
         ConfigError: as `resolve_engine`.
     """
-    name = resolve_engine(env_id, engine, gymnasium_arguments)
+    source = EnvSource.of(env)
+    name = resolve_engine(source, engine, gymnasium_only)
     if engine != "auto":
         return f"engine {name}, as requested"
     reasons = [ENGINES[name].summary]
     for other, candidate in ENGINES.items():
         if other == name:
             break
-        obstacle = _find_obstacle(candidate, env_id, gymnasium_arguments)
+        obstacle = _find_obstacle(candidate, source, gymnasium_only)
         reasons.append(f"{other} cannot be used: {obstacle}")
     return f"engine {name}: {'; '.join(reasons)}"
 
 
-def _find_obstacle(engine: Engine, env_id: str, gymnasium_arguments: object) -> str | None:
-    if gymnasium_arguments and not engine.gymnasium_arguments:
+def _find_obstacle(engine: Engine, env: EnvSource, gymnasium_only: object) -> str | None:
+    if (env.kwargs or gymnasium_only) and not engine.gymnasium_arguments:
         return "it does not take the env_kwargs of gymnasium.make, nor options of pixels"
-    return engine.find_obstacle(env_id)
+    return engine.find_obstacle(env)

@@ -6,7 +6,7 @@ the new episode, and the last image of the old episode beside it (SAME_STEP auto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ from rl_vae.envs.extras import Extras
 from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.raw_observations import RawObservation
+from rl_vae.envs.source import EnvSource
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system.processes import TIMEOUT
 
@@ -53,8 +54,11 @@ class PixelVectorEnv(Protocol):
     name: str
     """Name of the engine."""
     env_id: str
+    """Id or name of the environment."""
     num_envs: int
     frame_skip: int
+    max_episode_steps: int | None
+    """Number of steps after which an episode is truncated, if the user has set one."""
     action_space: gym.Space[Any]
     """Action space of one environment."""
     raw_space: gym.spaces.Box
@@ -102,13 +106,12 @@ class PixelVectorEnv(Protocol):
 class VectorEnvConfig:
     """Arguments of `make_engine`, which documents them."""
 
-    env_id: str
+    env: EnvSource
     num_envs: Annotated[int, Range(low=1, remedy="choose num_envs=1")]
     workers: Annotated[int, Range(low=1)] | None = None
     spec: FrameSpec | None = None
     frame_skip: Annotated[int, Range(low=1)] = 1
     pixels: PixelOptions | PixelSource = field(default_factory=PixelOptions)
-    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     timeout: Annotated[float, Range(above=0)] = TIMEOUT
     extras: bool = False
 
@@ -125,7 +128,7 @@ class Engine:
     """What the engine is and why "auto" prefers it, for messages."""
     open: Callable[[VectorEnvConfig], PixelVectorEnv]
     """Opens the environments."""
-    find_obstacle: Callable[[str], str | None]
-    """Returns why the engine cannot open an environment id; None if it can."""
+    find_obstacle: Callable[[EnvSource], str | None]
+    """Returns why the engine cannot open an environment; None if it can."""
     gymnasium_arguments: bool
     """Whether `env_kwargs` are keyword arguments of `gymnasium.make`, and pixels have options."""

@@ -41,6 +41,7 @@ class PixelVecEnv(VecEnv):
         self.vector_env = vector_env
         self.frame_spec = vector_env.spec
         """FrameSpec that the environments have applied to their images, or None."""
+        self.max_episode_steps = vector_env.max_episode_steps
         image: gym.Space[Any] = vector_env.raw_space
         if vector_env.spec is not None:
             image = gym.spaces.Box(0, 255, vector_env.spec.shape, np.uint8)

@@ -7,7 +7,7 @@ from multiprocessing.connection import wait
 from typing import Any, Literal, NamedTuple
 
 from rl_vae.errors import RlVaeError
-from rl_vae.system.processes import Worker
+from rl_vae.system.processes import Worker, close_workers
 
 
 class JobMessage(NamedTuple):
@@ -62,5 +62,4 @@ def run_jobs(
                 yield message
             yield None
     finally:
-        for worker in working.values():
-            worker.close()
+        close_workers(list(working.values()))

@@ -13,20 +13,31 @@ def configure_process() -> None:
     Call this function in processes that rl_vae owns, before they import torch. Variables that are
     already set keep their values.
 
-    - SDL uses no screen and no sound card.
-    - pygame and ALE print no banner.
+    - Nothing that changes what an environment draws: see `prepare_display`.
+    - SDL uses no sound card. pygame and ALE print no banner.
     - OpenMP threads sleep while they wait (OMP_WAIT_POLICY=PASSIVE). Beside another busy process,
       spinning threads made training of a VAE on two cores eight times slower: 106 instead of 797
       frames per second.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    prepare_display()
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     with contextlib.suppress(ImportError):
         import ale_py
 
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+
+
+def prepare_display() -> None:
+    """Let SDL draw into memory if this machine has no display.
+
+    The driver is "offscreen". Some environments do not draw at all if it is "dummy". On a machine
+    with a display, and if the variable is set already, nothing changes.
+    """
+    displays = ("DISPLAY", "WAYLAND_DISPLAY")
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in displays):
+        os.environ.setdefault("SDL_VIDEODRIVER", "offscreen")
 
 
 def limit_threads(threads: int) -> None:

@@ -1,20 +1,22 @@
 """Worker: run a function in a child process. Its errors come back with their traceback.
 
-The child is a new Python interpreter. It does not import the caller's main module, so a script
-may start workers at its top level. It imports torch only if the function does. It ends with its
-parent.
+The child is a new Python interpreter with the import path, the arguments, the folder and the
+environment variables of its parent. It does not import the caller's main module, so a script may
+start workers at its top level; what is defined there is sent by value. It imports torch only if
+the function does. It ends with its parent, but not with the thread that started it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,13 +24,15 @@ import cloudpickle
 
 from rl_vae.errors import EnvironmentFault, RlVaeError
 from rl_vae.system.status_file import Status, StatusFile
+from rl_vae.system.worker_process import GRACE
 
 TIMEOUT = 60.0
 """Seconds without progress after which a worker is considered to hang, by default."""
 
 _START = (
-    "import sys; from rl_vae.system.worker_process import run_worker; "
-    "run_worker(*map(int, sys.argv[1:]))"
+    "import json, sys; "
+    "numbers, sys.path[:], sys.argv[:] = json.loads(sys.argv[1]); "
+    "from rl_vae.system.worker_process import run_worker; run_worker(*numbers)"
 )
 
 
@@ -57,21 +61,23 @@ class Worker:
         self._last_status, self._since = Status(0, ""), time.monotonic()
         limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
         ours, theirs = socket.socketpair()
-        with theirs:
-            descriptors = (theirs.fileno(), self._status.fileno())
+        lifeline, self._lifeline = os.pipe()
+        descriptors = (theirs.fileno(), self._status.fileno(), lifeline)
+        path = [part or os.getcwd() for part in sys.path]
+        start = [(*descriptors, os.getpid()), path, sys.argv]
+        try:
             # In a session of its own the child gets no Ctrl-C: only the parent handles it.
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, *map(str, descriptors)],
+                [sys.executable, "-c", _START, json.dumps(start)],
                 pass_fds=descriptors,
                 start_new_session=True,
-                env={
-                    **os.environ,
-                    **limits,
-                    "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path),
-                },
+                env={**os.environ, **limits},
             )
+        finally:
+            theirs.close()
+            os.close(lifeline)
         self.connection = Connection(ours.detach())
-        self.send((os.getpid(), function, arguments))
+        self.send((function, arguments))
 
     def send(self, message: Any) -> None:
         """Send a message to the child. If the child has ended, the next `recv` reports it."""
@@ -96,6 +102,9 @@ class Worker:
         try:
             kind, value = self.connection.recv()
         except (EOFError, ConnectionError):
+            self._wait(GRACE)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             raise self._describe_end(self._process.wait()) from None
         self._since = time.monotonic()
         if kind == "message":
@@ -129,13 +138,39 @@ class Worker:
                 "see the traceback for the line that waits; allow more time with timeout=SECONDS",
             )
 
-    def close(self) -> None:
-        """Kill the child. May be called twice."""
+    def stop(self) -> None:
+        """Tell the child to close its environments and to end. May be called twice."""
         self.connection.close()
-        if self._process.poll() is None:
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    def close(self) -> None:
+        """End the child and the programs that it started in its process group.
+
+        The child has GRACE seconds to close its environments. Then it is killed. May be called
+        twice.
+        """
+        self.stop()
+        if self._process.returncode is None:
+            self._wait(GRACE)
+            # The child is not reaped yet, so that its number belongs to no other process.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
-        self._process.wait()
+            self._process.wait()
         self._status.close()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for the end of the child, but do not reap it."""
+        deadline, pause = time.monotonic() + seconds, 0.001
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                if os.waitid(os.P_PID, self._process.pid, options) is not None:
+                    return
+            time.sleep(pause)
+            pause = min(2 * pause, 0.02)
 
     def _request_traceback(self) -> None:
         """Let a child that hangs write its traceback; a stopped process cannot write one."""
@@ -172,3 +207,11 @@ class Worker:
             + (f"\n{trace}\n" if trace else ""),
             remedy=remedy,
         )
+
+
+def close_workers(workers: Sequence[Worker]) -> None:
+    """End several workers at the same time."""
+    for worker in workers:
+        worker.stop()
+    for worker in workers:
+        worker.close()

@@ -5,16 +5,28 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import pickle
+import select
 import signal
 import sys
+import threading
 import traceback
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any
 
+import cloudpickle
+
 from rl_vae.errors import RlVaeError
+from rl_vae.system.signals import Terminated
 from rl_vae.system.status_file import StatusWriter
 
+GRACE = 5.0
+"""Seconds in which a worker closes its environments after its parent has closed it or ended."""
+
 _status: StatusWriter | None = None
+_ending = False
+"""Whether this worker process is ending, so that a signal must not interrupt its last work."""
 
 
 class ParentLink:
@@ -25,15 +37,20 @@ class ParentLink:
 
     def send(self, value: Any) -> None:
         """Send a message to the parent."""
-        self._connection.send(("message", value))
+        _send(self._connection, ("message", value))
 
     def recv(self) -> Any:
         """Wait for the parent's next message.
 
         Raises:
-            EOFError: if the parent has ended.
+            EOFError: if the parent has closed this worker, or has ended.
         """
-        return self._connection.recv()
+        global _ending
+        try:
+            return self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            _ending = True
+            raise EOFError from None
 
 
 def note(text: str) -> None:
@@ -45,43 +62,74 @@ def note(text: str) -> None:
         _status.write(text)
 
 
-def run_worker(descriptor: int, status: int) -> None:
+def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None:
     """Main function of a worker process.
 
     Args:
-        descriptor: Of the socket to the parent.
+        descriptor: Descriptor of the socket to the parent.
         status: Descriptor of the StatusFile.
+        lifeline: Descriptor of a pipe whose other end only the parent holds. The end of the pipe
+            ends this process, also if it is busy.
+        parent: Number of the parent process.
     """
     global _status
-    _die_with_parent()
     _status = StatusWriter(status)
     faulthandler.enable(status)
     faulthandler.register(signal.SIGUSR1, status)
+    signal.signal(signal.SIGTERM, _terminate)
+    finished = threading.Event()
+    watch = (lifeline, parent, finished)
+    threading.Thread(target=_end_with_parent, args=watch, daemon=True).start()
     connection = Connection(descriptor)
     try:
-        parent, function, arguments = connection.recv()
-        if os.getppid() != parent:
-            return
+        function, arguments = connection.recv()
         function(ParentLink(connection), *arguments)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+    except Terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
     except RlVaeError as error:
         _send_failure(connection, error)
     except BaseException:
         _send_failure(connection, traceback.format_exc())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        finished.set()
+
+
+def _send(connection: Connection, message: Any) -> None:
+    try:
+        content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # a class of the caller's main module, which only cloudpickle can send
+        content = cloudpickle.dumps(message)
+    connection.send_bytes(content)
 
 
 def _send_failure(connection: Connection, failure: RlVaeError | str) -> None:
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.send(("failure", failure))
+        _send(connection, ("failure", failure))
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends.
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Leave the current work, once; the environments are closed on the way out."""
+    global _ending
+    if not _ending:
+        _ending = True
+        raise Terminated
 
-    On other systems the process ends when it next reads from or writes to its parent.
+
+def _end_with_parent(lifeline: int, parent: int, finished: threading.Event) -> None:
+    """End this process and the programs in its process group when the parent is gone.
+
+    Not PR_SET_PDEATHSIG of Linux: that signal is sent at the end of the parent's *thread*.
     """
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
+    while not select.select([lifeline], [], [], 1.0)[0] and os.getppid() == parent:
+        pass  # a process that the parent forked holds the pipe open, too: so the number is checked
+    os.kill(os.getpid(), signal.SIGTERM)  # wakes the main thread if it waits
+    finished.wait(GRACE)
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)

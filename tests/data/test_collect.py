@@ -24,9 +24,10 @@ from environments import (
 )
 from faults.collecting import wrong_rows
 
-from rl_vae.data.collect import ENVS_PER_SHARD, collect_frames, shard_rows
+from rl_vae.data.collect import ENVS_PER_SHARD, collect_frames
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.policies import ActFunction, Correlated, Mixture, PolicyContext, Uniform
+from rl_vae.data.shards import shard_rows
 from rl_vae.envs.seeds import evaluation_seeds, training_seeds
 from rl_vae.errors import (
     ConfigError,

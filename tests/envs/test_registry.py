@@ -9,6 +9,7 @@ from vector_envs import SPEC
 
 from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.registry import EngineName, explain_engine, make_engine, resolve_engine
+from rl_vae.envs.source import EnvSource
 from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
 from rl_vae.frames import FrameSpec
 from rl_vae.system.process_settings import configure_process
@@ -31,7 +32,7 @@ CAR = "CarRacing-v3"
         ({"engine": "unity"}, ConfigError),
         ({"engine": "envpool"}, EnvironmentFault),
         ({"pixels": PixelOptions(image_key="camera")}, ConfigError),
-        ({"env_id": "Nowhere-v0"}, EnvironmentFault),
+        ({"env": "Nowhere-v0"}, EnvironmentFault),
         ({"env_kwargs": {"wheels": 5}}, EnvironmentFault),
         ({"spec": FrameSpec(crop=(16, 16, 0, 0))}, ObservationError),
     ],
@@ -39,7 +40,7 @@ CAR = "CarRacing-v3"
 def test_wrong_arguments_are_refused(arguments: dict[str, Any], error: type[Any]) -> None:
     """Arguments that cannot work raise one error with a remedy, before the first step."""
     for workers in (1, 2):
-        valid = {"env_id": COUNTING, "num_envs": 3, "workers": workers, "spec": SPEC}
+        valid = {"env": COUNTING, "num_envs": 3, "workers": workers, "spec": SPEC}
         with refused(error):
             make_engine(**{**valid, **arguments})
 
@@ -48,7 +49,8 @@ def test_auto_takes_envpool_if_possible() -> None:
     """ "auto" is EnvPool if it has the id and no argument is for Gymnasium only."""
     pytest.importorskip("envpool")
     assert resolve_engine(CAR, "auto") == "envpool"
-    assert resolve_engine(CAR, "auto", {"lap_complete_percent": 0.9}) == "gymnasium"
+    source = EnvSource.of(CAR, {"lap_complete_percent": 0.9})
+    assert resolve_engine(source, "auto") == "gymnasium"
     assert resolve_engine("CartPole-v1", "auto") == "gymnasium"
     assert resolve_engine(DRAWN, "auto") == "gymnasium"
     with refused(EnvironmentFault, "CartPole-v1", "gymnasium"):

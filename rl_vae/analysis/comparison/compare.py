@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -31,7 +32,8 @@ from rl_vae.analysis.comparison.tables import conclusions, tables
 from rl_vae.constraints import Range, check_value
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.errors import FolderError, TrainingError
+from rl_vae.envs.source import EnvSource, Wrapper
+from rl_vae.errors import ConfigError, FolderError, TrainingError
 from rl_vae.system import files, locks, strict_json
 from rl_vae.system.outputs import output_path
 from rl_vae.system.provenance import write_figures
@@ -53,6 +55,8 @@ def compare(
     config: ComparisonConfig,
     out: str | Path,
     *,
+    env: Any = None,
+    wrappers: Sequence[Wrapper] = (),
     workers: int | None = None,
     progress: bool = True,
 ) -> Comparison:
@@ -66,6 +70,8 @@ def compare(
         config: Systems, seeds and settings. A folder can be continued with more seeds, but with no
             other change.
         out: Folder of the comparison. The module describes its files.
+        env: The environment, if it has no id: an EnvSpec, or a function that makes one.
+        wrappers: Wrappers around each environment, the innermost first.
         workers: Number of processes at the same time; None: the number of cores.
         progress: Whether to show a progress bar if there is a terminal.
 
@@ -78,21 +84,30 @@ def compare(
     out = output_path(out)
     if workers is not None:
         check_value("workers", workers, Annotated[int, Range(low=1)])
+    limit = config.max_episode_steps
+    source = EnvSource.of(config.env_id if env is None else env, config.env_kwargs, wrappers, limit)
+    if source.is_single:
+        raise ConfigError(
+            "A comparison needs several environments.",
+            expected="an id, an EnvSpec, or a function that makes an environment",
+            got=f"an environment, {source.name}",
+            remedy="give the function that makes the environment",
+        )
     files.make_folder(out)
     with locks.locked(out, FolderError):
         _write_config(config, out)
-        dataset = _collect(config, out, workers, progress)
+        dataset = _collect(config, source, out, workers, progress)
         for observed in BASELINE_INPUTS:
             if observed in config.baselines:
                 check_baseline_input(observed, dataset)
 
         # Runs that are not finished, each in its own process.
         jobs = {
-            run_name(system, seed): (config, out.absolute(), system, seed)
+            run_name(system, seed): (config, source, out.absolute(), system, seed)
             for seed in config.seeds
             for system in config.systems
         }
-        waiting = {name: job for name, job in jobs.items() if not run_path(*job[1:]).is_file()}
+        waiting = {name: job for name, job in jobs.items() if not run_path(*job[2:]).is_file()}
         failures = run_in_processes(
             _run_quietly,
             waiting,
@@ -184,7 +199,7 @@ def _write_config(config: ComparisonConfig, out: Path) -> None:
 
 
 def _collect(
-    config: ComparisonConfig, out: Path, workers: int | None, progress: bool
+    config: ComparisonConfig, env: EnvSource, out: Path, workers: int | None, progress: bool
 ) -> FrameDataset:
     """Collect both datasets; returns the one for training."""
     parts = {
@@ -193,7 +208,7 @@ def _collect(
     }
     for name, (n_frames, seed) in parts.items():
         collect_frames(
-            config.env_id,
+            env,
             out / name,
             n_frames=n_frames,
             spec=config.spec,
@@ -201,14 +216,15 @@ def _collect(
             engine=config.engine,
             workers=workers,
             frame_skip=config.recipe.frame_skip,
-            env_kwargs=config.env_kwargs,
             progress=progress,
             **config.pixel_options,
         )
     return FrameDataset.open(out / "frames")
 
 
-def _run_quietly(config: ComparisonConfig, out: Path, system: str, seed: int) -> str:
+def _run_quietly(
+    config: ComparisonConfig, env: EnvSource, out: Path, system: str, seed: int
+) -> str:
     """Run one system in a process whose output is not shown."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        return f"return {run_system(config, out, system, seed)['return']:.2f}"
+        return f"return {run_system(config, env, out, system, seed)['return']:.2f}"

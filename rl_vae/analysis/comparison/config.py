@@ -20,6 +20,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
 from rl_vae.system import hashing
+from rl_vae.system.json_values import encode_values
 from rl_vae.training.config import TrainConfig
 
 Baseline = Literal["pixels", "random", "pca", "autoencoder", "state"]
@@ -37,6 +38,7 @@ class ComparisonConfig(PixelOptions):
     """
 
     env_id: str
+    """Id of the environment, or a name for the one that `compare` is given."""
     recipe: Recipe
     """Recipe of every agent."""
     betas: tuple[Annotated[float, Range(low=0)], ...] = (1.0, 4.0, 16.0)
@@ -62,6 +64,9 @@ class ComparisonConfig(PixelOptions):
     the state, no disentanglement metrics and no baseline state."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the environment."""
+    max_episode_steps: Annotated[int, Range(low=1)] | None = None
+    """Number of environment steps after which an episode is truncated; None: as the environment
+    has it."""
     seed: int = 0
     """Seed of the frames."""
 
@@ -89,6 +94,7 @@ class ComparisonConfig(PixelOptions):
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
         plain = {**asdict(self), "recipe": self.recipe.to_dict(), "spec": self.spec.to_dict()}
+        plain["env_kwargs"] = encode_values(self.env_kwargs)
         plain |= {"vae": self.vae.to_dict(), "train": self.train.to_dict()}
         header = {"format": FORMAT, "kind": "rl_vae comparison", "systems": self.systems}
         return dict(json.loads(hashing.canonical_json({**header, **plain})))

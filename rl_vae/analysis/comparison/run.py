@@ -22,6 +22,7 @@ from rl_vae.analysis.comparison.config import (
 from rl_vae.analysis.comparison.runner import StageClock, plain_json, run_stage
 from rl_vae.analysis.comparison.scores import score_code
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.envs.source import EnvSource
 from rl_vae.models.description import read_model_description
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.autoencoder import Autoencoder
@@ -31,13 +32,16 @@ from rl_vae.training.baselines import BASELINE_MODELS, write_baseline, write_sta
 from rl_vae.training.train import train_vae
 
 
-def run_system(config: ComparisonConfig, out: Path, system: str, seed: int) -> dict[str, Any]:
+def run_system(
+    config: ComparisonConfig, env: EnvSource, out: Path, system: str, seed: int
+) -> dict[str, Any]:
     """Run one system with one seed: train and score its code, train and evaluate its agent.
 
     Finished stages are kept. Interrupted trainings continue.
 
     Args:
         config: The comparison.
+        env: The environment.
         out: Folder of the comparison, in which the frames are collected.
         system: Name of the system.
         seed: Seed of the run.
@@ -56,14 +60,16 @@ def run_system(config: ComparisonConfig, out: Path, system: str, seed: int) -> d
 
     # The code and its scores, unless the agent observes frames or the state.
     if system in BASELINE_INPUTS:
-        train = partial(_train_baseline, config, system, seed, frames, agent)
+        train = partial(_train_baseline, config, env, system, seed, frames, agent)
     else:
         code = run_stage(stages / "code", partial(_train_code, config, out, system, seed, frames))
         scored = run_stage(stages / "scores", partial(_score, config, out, system, seed))
         seconds |= {"code": code["seconds"], "score": scored["seconds"]}
         result |= {name: scored[name] for name in ("scores", "factors", "matrices")}
         result["pretraining_frames"] = len(frames) * frames.header.frame_skip
-        train = partial(_train_agent, config, model_path(out, system, seed), seed, frames, agent)
+        train = partial(
+            _train_agent, config, env, model_path(out, system, seed), seed, frames, agent
+        )
 
     # The agent.
     trained = run_stage(stages / "agent", train)
@@ -121,6 +127,7 @@ def _score(
 
 def _train_baseline(
     config: ComparisonConfig,
+    env: EnvSource,
     observed: BaselineInput,
     seed: int,
     frames: FrameDataset,
@@ -138,12 +145,14 @@ def _train_baseline(
         evaluations=config.evaluations,
         workers=1,
         progress=False,
+        env=env,
     )
     return {"seconds": trained.seconds, "returns": trained.returns}
 
 
 def _train_agent(
     config: ComparisonConfig,
+    env: EnvSource,
     model: Path,
     seed: int,
     frames: FrameDataset,
@@ -153,18 +162,18 @@ def _train_agent(
     """Train and evaluate an agent that observes a code."""
     header = frames.header
     trained = train_agent(
-        header.env_id,
+        env,
         model,
         agent,
         replace(config.recipe, pixels="auto", image_key=None),
         seed=seed,
         engine=header.engine,  # type: ignore[arg-type]
-        env_kwargs=header.env_kwargs,
         evaluations=config.evaluations,
         workers=1,
         progress=False,
     )
-    evaluation = evaluate_agent(agent, episodes=config.episodes, workers=1)
+    given = None if env.is_plain_id else env
+    evaluation = evaluate_agent(agent, env=given, episodes=config.episodes, workers=1)
     return {"seconds": trained.seconds, "returns": evaluation.returns}
 
 

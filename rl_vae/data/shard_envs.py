@@ -1,0 +1,115 @@
+"""Environments of shards: new ones for each shard, and a check that the seed determines them."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from rl_vae.data.header import DatasetHeader
+from rl_vae.data.policies import CollectionPolicy, observes_extras
+from rl_vae.envs.registry import make_engine
+from rl_vae.envs.seeds import training_seeds
+from rl_vae.envs.source import EnvSource
+from rl_vae.envs.vector_env import PixelVectorEnv
+from rl_vae.errors import RlVaeError
+
+CHECKED_STEPS = 8
+"""Number of steps that two environments with the same seed are compared for."""
+
+
+class SeedWarning(UserWarning):
+    """The same seed and the same actions gave two different episodes."""
+
+
+def open_engine(
+    env: EnvSource, header: DatasetHeader, policy: CollectionPolicy, workers: int | None
+) -> PixelVectorEnv:
+    """Open the environments that fill a shard of a dataset."""
+    return make_engine(
+        env,
+        header.n_envs,
+        engine=header.engine,  # type: ignore[arg-type]
+        workers=workers,
+        spec=header.spec,
+        frame_skip=header.frame_skip,
+        pixels=header.source,
+        extras=observes_extras(policy),
+    )
+
+
+class ShardEnvs:
+    """Environments for one shard after another: new ones for each, unless they are reused.
+
+    An environment may carry state from one episode to the next, so that the frames of a shard
+    depend on what the environment did before. New environments make a shard a function of its
+    seeds.
+
+    Args:
+        open_envs: Opens environments.
+        reuse: Whether the environments of one shard are used for the next one.
+    """
+
+    def __init__(self, open_envs: Callable[[], PixelVectorEnv], reuse: bool) -> None:
+        self._open, self._reuse = open_envs, reuse
+        # Opened at once: an environment that cannot be opened fails before the first shard.
+        self._envs: PixelVectorEnv | None = open_envs()
+        self._used = False
+
+    def for_shard(self) -> PixelVectorEnv:
+        """Environments for the next shard."""
+        if self._used and not self._reuse:
+            self.close()  # before others are opened: some simulators allow one instance
+        if self._envs is None:
+            self._envs = self._open()
+        self._used = True
+        return self._envs
+
+    def close(self) -> None:
+        """Close the environments. May be called twice."""
+        envs, self._envs = self._envs, None
+        if envs is not None:
+            envs.close()
+
+
+def depends_on_seed_alone(env: EnvSource, header: DatasetHeader, policy: CollectionPolicy) -> bool:
+    """Whether two new environments with the same seed and actions give the same few steps.
+
+    One environment is closed before the other one is opened. If an environment was given, two of
+    its episodes are compared. An environment that fails is not judged: collecting will report it.
+    """
+    try:
+        first, second = (_digest_steps(env, header, policy) for _ in range(2))
+    except RlVaeError:
+        return True
+    return first == second
+
+
+def warn_of_seed(name: str) -> None:
+    """Issue a SeedWarning."""
+    warnings.warn(
+        f"{name} is not determined by its seed: two new environments with the same seed and the "
+        "same actions differ. Another collection with this seed gives other frames. Remedy: let "
+        "the environment draw its random numbers from self.np_random, which reset(seed=...) seeds",
+        SeedWarning,
+        stacklevel=2,
+    )
+
+
+def _digest_steps(env: EnvSource, header: DatasetHeader, policy: CollectionPolicy) -> str:
+    """Digest of images, rewards and ends of a few steps with random actions."""
+    seed = training_seeds(1, header.seed, header.n_shards)[0]  # of a shard that does not exist
+    envs = open_engine(env, replace(header, n_envs=1), policy, 1)
+    try:
+        envs.action_space.seed(seed)
+        digest = hashlib.sha256(envs.reset([seed]).tobytes())
+        for _ in range(CHECKED_STEPS):
+            step = envs.step(np.stack([envs.action_space.sample()]))
+            for part in (step.images, step.rewards, step.terminated, step.truncated):
+                digest.update(part.tobytes())
+        return digest.hexdigest()
+    finally:
+        envs.close()
