@@ -121,6 +121,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return number and math.isfinite(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if hint is str:
+        return isinstance(value, str) and _is_unicode(value)
     if origin is tuple:
         if not isinstance(value, tuple):
             return False
@@ -129,6 +131,15 @@ def _fits(value: Any, hint: Any) -> bool:
         return len(value) == len(parts) and all(map(_fits, value, parts))
     kind = origin or hint
     return value is None if kind in (None, type(None)) else isinstance(value, kind)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be stored, which a lone surrogate prevents."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _describe(hint: Any) -> str:

@@ -7,7 +7,7 @@ import unicodedata
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories without a visible sign: controls, marks of direction, surrogates."""
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$-])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>!|~&$])")
 
 
 def printable(text: object, *, keep: str = "") -> str:

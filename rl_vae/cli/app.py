@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ from rl_vae.errors import ConfigError, MissingPackageError, RlVaeError
 from rl_vae.system.outputs import output_path
 from rl_vae.system.process_settings import configure_process, limit_threads
 from rl_vae.system.provenance import package_versions
-from rl_vae.system.signals import Terminated, say, stoppable
+from rl_vae.system.signals import Terminated, print_once, stoppable
+from rl_vae.text import printable
 
 
 class Entry(NamedTuple):
@@ -65,22 +67,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exits with its status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     configure_process()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows only ASCII
+            stream.reconfigure(errors="backslashreplace")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # for ids such as my_game:MyGame-v0
     entry = COMMANDS.get(arguments[0] if arguments else "")
     resumes = "goes on where it stopped" if entry and entry.resumes else "starts anew"
-    last_words = f"rl-vae: stopped; the same command {resumes}"
-    with stoppable(last_words):
+    message = f"rl-vae: stopped; the same command {resumes}"
+    with stoppable(message):
         try:
             status = _run(arguments)
         except RlVaeError as error:
             print(f"rl-vae: {error}", file=sys.stderr)
             sys.exit(2)
         except OSError as error:  # a folder that cannot be written, a full disk
-            print(f"rl-vae: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"rl-vae: {type(error).__name__}: {printable(error)}", file=sys.stderr)
             sys.exit(2)
         except (KeyboardInterrupt, Terminated) as stop:
-            say(last_words)
+            print_once(message)
             # Python remembers an interrupt that left code in a string, as in a dataclass that is
             # being made, and would end by SIGINT after all; the next string makes it forget.
             exec("")

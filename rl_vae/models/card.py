@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rl_vae.text import markdown, python_string
+
 
 def make_card(config: dict[str, Any]) -> str:
     """Write the model card of a config.json.
@@ -12,22 +14,24 @@ def make_card(config: dict[str, Any]) -> str:
         KeyError, TypeError, ValueError: if the config does not hold what the card shows.
     """
     spec, provenance = config["spec"], config["provenance"]
-    held_out = provenance["held_out"]
-    return f"""# Encoder of {provenance["env_id"]}
+    held_out, env_id = provenance["held_out"], python_string(provenance["env_id"])
+    network, likelihood = markdown(config["vae"]["network"]), markdown(config["vae"]["likelihood"])
+    engine, seed = markdown(provenance["engine"]), markdown(provenance["seed"])
+    return f"""# Encoder of {markdown(provenance["env_id"])}
 
-A {config["vae"]["network"]} VAE with {config["vae"]["latent_dim"]} latents and
-{config["vae"]["likelihood"]} likelihood, trained by rl_vae on {provenance["frames"]:,} frames of
-{spec["height"]} x {spec["width"]} x {spec["channels"]} (engine {provenance["engine"]}, seed
-{provenance["seed"]}, {provenance["steps"]:,} updates).
+A {network} VAE with {config["vae"]["latent_dim"]} latents and
+{likelihood} likelihood, trained by rl_vae on {provenance["frames"]:,} frames of
+{spec["height"]} x {spec["width"]} x {spec["channels"]} (engine {engine}, seed
+{seed}, {provenance["steps"]:,} updates).
 
 On held-out frames, nats a frame: loss {held_out["loss"]:.1f}, distortion
 {held_out["distortion"]:.1f}, KL {held_out["rate"]:.1f}; mean squared error of a value
-{held_out["mse"]:.1f} (range 0 to 255); {held_out["active_units"]} active latents.
+{held_out["mse"]:.1f} (range 0 to 255); {markdown(held_out["active_units"])} active latents.
 
 ```python
 import gymnasium as gym
 import rl_vae
 
-env = rl_vae.LatentObservation(rl_vae.make_env("{provenance["env_id"]}"), "THIS FOLDER", stack=4)
+env = rl_vae.LatentObservation(rl_vae.make_env({env_id}), "THIS FOLDER", stack=4)
 ```
 """

@@ -12,9 +12,13 @@ def canonical_json(value: Any) -> bytes:
     """Encode a value as JSON with sorted keys and no spaces, so that equal values have equal bytes.
 
     Raises:
-        ValueError: if the value contains a number that is not finite.
+        ValueError: if the value contains a number that is not finite, or a text that is no Unicode
+            (with a lone surrogate).
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    if "\\ud" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # raises at a lone surrogate
+    return text.encode()
 
 
 def digest(value: Any) -> str:

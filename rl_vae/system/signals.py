@@ -1,8 +1,8 @@
-"""Stopping: Ctrl-C and SIGTERM end a command soon, whatever it is in the middle of.
+"""Ctrl-C and SIGTERM end a command within a second, whatever the main thread does.
 
-Python's own answer waits until the main thread is back in Python; a long call into C, such as a
-fit of scikit-learn or an export, may keep it away for minutes. What is on the disk is whole at
-every moment, so the process may then end at once.
+Python handles a signal when the main thread runs Python code. A long call into C, such as a fit of
+scikit-learn, may delay this for minutes. Files are complete at every moment, so the process may end
+at once.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-PATIENCE = 1.0
-"""Seconds from a signal until the process is ended without asking it."""
-CLEANUP = 5.0
-"""Further seconds for a block of `cleaning_up` that has begun."""
+GRACE_SECONDS = 1.0
+"""Seconds from a signal until the process is ended."""
+CLEANUP_SECONDS = 5.0
+"""Further seconds if a block of `cleaning_up` has begun."""
 
 
 class Terminated(BaseException):
-    """SIGTERM came; like KeyboardInterrupt no Exception, so that nobody takes it for a failure."""
+    """The process received SIGTERM. Like KeyboardInterrupt this is no Exception."""
 
 
 @contextlib.contextmanager
-def stoppable(last_words: str) -> Iterator[None]:
-    """Turn SIGTERM into Terminated, and see to it that it and Ctrl-C end the process.
+def stoppable(message: str) -> Iterator[None]:
+    """Raise Terminated at SIGTERM, and make sure that SIGTERM and Ctrl-C end the process.
 
-    The main thread has PATIENCE to clean up and leave, and CLEANUP more if it is closing
-    environments; then the process ends with status 130 or 143, after its last words on stderr,
-    unless the main thread has written them by `say`.
+    The main thread has GRACE_SECONDS to leave the block, and CLEANUP_SECONDS more if it closes
+    environments. Then the process ends with status 130 or 143, and the message is printed to stderr
+    unless `print_once` has printed it.
 
     Args:
-        last_words: One line.
+        message: One line.
     """
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    before = signal.signal(signal.SIGTERM, _terminate)
-    woken = signal.set_wakeup_fd(ours.fileno(), warn_on_full_buffer=False)
-    _said.clear()
+    wakeup, watched = socket.socketpair()
+    wakeup.setblocking(False)
+    old_handler = signal.signal(signal.SIGTERM, _terminate)
+    old_wakeup = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
+    _printed.clear()
     left = threading.Event()
-    threading.Thread(target=_watch, args=(theirs, left, last_words), daemon=True).start()
+    threading.Thread(target=_watch, args=(watched, left, message), daemon=True).start()
     try:
         yield
     finally:
-        signal.set_wakeup_fd(woken)
-        signal.signal(signal.SIGTERM, before)
+        signal.set_wakeup_fd(old_wakeup)
+        signal.signal(signal.SIGTERM, old_handler)
         left.set()
-        ours.close()
+        wakeup.close()
 
 
 _cleaning = threading.Event()
@@ -58,7 +58,7 @@ _cleaning = threading.Event()
 
 @contextlib.contextmanager
 def cleaning_up() -> Iterator[None]:
-    """A block that closes environments: a signal that came leaves it CLEANUP more seconds."""
+    """Mark a block that closes environments: a signal gives it CLEANUP_SECONDS more."""
     _cleaning.set()
     try:
         yield
@@ -86,23 +86,26 @@ def close_at_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-_said = threading.Event()
+_printed = threading.Event()
 
 
-def say(last_words: str) -> None:
-    """Write the last words, once."""
-    if not _said.is_set():
-        _said.set()
-        print(last_words, file=sys.stderr, flush=True)
+def print_once(message: str) -> None:
+    """Print a message to stderr, unless one was printed since `stoppable` began."""
+    if not _printed.is_set():
+        _printed.set()
+        print(message, file=sys.stderr, flush=True)
 
 
-def _watch(wakes: socket.socket, left: threading.Event, last_words: str) -> None:
-    with wakes:
-        while numbers := wakes.recv(64):
+def _watch(watched: socket.socket, left: threading.Event, message: str) -> None:
+    """End the process if the main thread does not leave the block after a signal."""
+    with watched:
+        while numbers := watched.recv(64):
             stops = [number for number in numbers if number in (signal.SIGINT, signal.SIGTERM)]
-            if not stops or left.wait(PATIENCE) or (_cleaning.is_set() and left.wait(CLEANUP)):
+            if not stops or left.wait(GRACE_SECONDS):
                 continue
-            say(last_words)
+            if _cleaning.is_set() and left.wait(CLEANUP_SECONDS):
+                continue
+            print_once(message)
             os._exit(128 + stops[0])
 
 

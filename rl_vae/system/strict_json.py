@@ -36,7 +36,8 @@ def parse_json(content: bytes) -> Any:
 
     Raises:
         ValueError: if the content is no JSON, an object contains a name twice, a number is not
-            finite or an integer beyond 64 bits, or values nest deeper than 64 levels.
+            finite or an integer beyond 64 bits, values nest deeper than 64 levels, or a text is no
+            Unicode (with a lone surrogate).
     """
     try:
         value = json.loads(
@@ -58,6 +59,8 @@ def parse_json(content: bytes) -> Any:
             for part in (parent.values() if isinstance(parent, dict) else parent)
         ]
         if not level:
+            if b"\\u" in content:
+                json.dumps(value, ensure_ascii=False).encode()  # UnicodeEncodeError: a ValueError
             return value
     raise ValueError("it nests too deeply")
 

@@ -1,6 +1,6 @@
 """Table of faults: name, function, expected result, trials in the tests and of `make faults`."""
 
-from faults import Row, collecting, damage, learning, observations, running
+from faults import Row, collecting, damage, hostile, learning, observations, running
 
 ROWS = (
     Row("kill -9 while collecting", collecting.kill_collecting, "0 lost, 100/100", 3, 100),
@@ -32,5 +32,9 @@ ROWS = (
     Row("number of workers", collecting.worker_counts, "4/4", 3, 4),
     Row("memory of 1,000,000 frames", running.memory, "1 GB and 2 GB resident", 2_000, 1_000_000),
     Row("two processes write one folder", collecting.two_writers, "10/10", 2, 10),
+    Row("link in a folder that is continued", hostile.planted_links, "10/10", 10, 100),
+    Row("link at a temporary name", hostile.predicted_names, "1,000/1,000", 100, 1_000),
+    Row("file that cannot be read", hostile.unreadable_files, "20/20", 4, 20),
+    Row("hostile folder", hostile.hostile_folders, "2,000/2,000", 30, 2_000, 10.0),
     Row("Ctrl-C, SIGTERM", running.signals, "20/20 within 2 s", 2, 20, 2.0),
 )

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command, also one that never comes back to Python."""
+"""signals: Ctrl-C and SIGTERM end a command, also during a long call into C."""
 
 import os
 import signal
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from rl_vae.system.signals import Terminated, say, stoppable
+from rl_vae.system.signals import Terminated, print_once, stoppable
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def stopped(code: str, number: int) -> tuple[int, str]:
-    """Exit status and stderr of a process that gets a signal once it says that it is ready."""
+    """Exit status and stderr of a process that gets a signal after it prints "ready"."""
     head = "import ctypes, sys\nfrom rl_vae.system.signals import *\n"
     process = subprocess.Popen(
         [sys.executable, "-c", head + code],
@@ -34,60 +34,60 @@ def stopped(code: str, number: int) -> tuple[int, str]:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_call_that_never_returns_is_ended(number: int, status: int) -> None:
-    """In the middle of C code that does not come back, the process ends with its last words."""
-    lock = (  # a mutex that is locked twice waits for ever, whatever signals come
+    """A process in C code that does not return ends, and prints its message."""
+    lock = (  # a mutex that is locked twice waits for ever
         "mutex, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)\n"
-        "with stoppable('last words'):\n"
+        "with stoppable('message'):\n"
         "    libc.pthread_mutex_lock(mutex)\n"
         "    print('ready', flush=True)\n"
         "    libc.pthread_mutex_lock(mutex)\n"
     )
-    assert stopped(lock, number) == (status, "last words\n")
+    assert stopped(lock, number) == (status, "message\n")
 
 
-def test_a_command_that_cleans_up_is_left_alone() -> None:
-    """A main thread that leaves by itself decides on the exit status, and speaks once."""
+def test_a_command_that_cleans_up_is_not_ended() -> None:
+    """A main thread that leaves the block chooses the exit status; one message is printed."""
     code = (
         "import time\n"
         "try:\n"
-        "    with stoppable('never said'):\n"
+        "    with stoppable('never printed'):\n"
         "        print('ready', flush=True)\n"
         "        time.sleep(60)\n"
         "except Terminated:\n"
-        "    say('cleaned up')\n"
-        "    say('cleaned up again')\n"
+        "    print_once('cleaned up')\n"
+        "    print_once('cleaned up again')\n"
         "    sys.exit(7)\n"
     )
     assert stopped(code, signal.SIGTERM) == (7, "cleaned up\n")
 
 
-def test_handlers_are_given_back() -> None:
-    """Afterwards signals do what they did before."""
+def test_handlers_are_restored() -> None:
+    """After the block the old handlers are back."""
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated), stoppable("never said"):
+    with pytest.raises(Terminated), stoppable("never printed"):
         assert signal.getsignal(signal.SIGTERM) is not before
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.set_wakeup_fd(-1) == -1
 
 
-def test_last_words_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever speaks first speaks alone."""
-    with stoppable("words"):
-        say("words")
-        say("words")
-    assert capsys.readouterr().err == "words\n"
+def test_one_message_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the first message is printed."""
+    with stoppable("message"):
+        print_once("message")
+        print_once("message")
+    assert capsys.readouterr().err == "message\n"
 
 
 def test_an_interrupt_within_a_string_of_code_ends_with_130_too(tmp_path: Path) -> None:
     """Ctrl-C while a dataclass is made, whose code is a string, gives the same exit status."""
     module = tmp_path / "interrupted.py"
     module.write_text(
-        "from rl_vae import cli\n"
-        "def collect() -> None:\n"
+        "from rl_vae.cli import app\n"
+        "def run(arguments: object) -> None:\n"
         "    exec('raise KeyboardInterrupt')\n"
-        "cli.COMMANDS = {'collect': collect, 'other': collect}\n"
-        "cli.main(['collect'])\n"
+        "app._run = run\n"
+        "app.main(['collect'])\n"
     )
     command = [sys.executable, "-m", "interrupted"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
