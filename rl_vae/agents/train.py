@@ -115,8 +115,7 @@ def train_agent(
     encoder_files = read_model_files(loaded.path, loaded.digest)
     parent = None if start is None else Agent.load(start)
     source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
-    if source.is_single:
-        recipe = replace(recipe, n_envs=1)
+    recipe = replace(recipe, n_envs=1) if source.is_single else recipe
     run = _describe_run(source, engine, loaded, recipe, seed, parent)
     if out.exists():
         return _finished(out, run)
@@ -124,16 +123,11 @@ def train_agent(
 
     options: dict[str, Any] = {"engine": engine, "workers": workers}
     open_venv: Callable[..., VecEnv] = partial(open_latent_envs, source, loaded, recipe, **options)
-    scale = recipe.reward_scale
-    with (
-        close_at_sigterm(),
-        closing(open_venv(recipe.n_envs, seed=seed, reward_scale=scale)) as venv,
-    ):
+    training: dict[str, Any] = {"seed": seed, "reward_scale": recipe.reward_scale}
+    with close_at_sigterm(), closing(open_venv(recipe.n_envs, **training)) as venv:
         # Nothing is written before environments and algorithm have accepted the recipe.
         spaces = describe_spaces(venv)
-        model = make_algorithm(recipe, venv, seed, policy_name(venv.observation_space))
-        if parent is not None:
-            _load_parent(model, parent)
+        model = _make_model(recipe, venv, seed, parent)
         files.make_folder(unfinished)
         with locks.locked(unfinished, FolderError):
             strict_json.write_json(unfinished / "run.json", run)
@@ -213,12 +207,15 @@ def _describe_run(
     return run
 
 
-def _load_parent(model: BaseAlgorithm, parent: Agent) -> None:
-    """Load the weights of an agent into a new algorithm.
+def _make_model(recipe: Recipe, venv: VecEnv, seed: int, parent: Agent | None) -> BaseAlgorithm:
+    """Create an algorithm, with the weights of another agent if there is one.
 
     Raises:
         ConfigError: if they do not fit.
     """
+    model = make_algorithm(recipe, venv, seed, policy_name(venv.observation_space))
+    if parent is None:
+        return model
     policy: Any = model.policy
     try:
         policy.load_state_dict(parent.weights())
@@ -231,6 +228,7 @@ def _load_parent(model: BaseAlgorithm, parent: Agent) -> None:
         ) from error
     if parent.recipe.final_log_std is not None:
         policy.log_std_init = parent.recipe.final_log_std
+    return model
 
 
 def _finished(out: Path, run: Mapping[str, Any]) -> TrainedAgent:

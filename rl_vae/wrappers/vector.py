@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, create_empty_array
 from numpy.typing import NDArray
 
-from rl_vae.errors import ConfigError, EnvironmentFault
+from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.wrappers.config import ObservationConfig, config_from_options
@@ -72,14 +72,17 @@ class VectorLatentObservation(_VectorWrapper):
         self._mode = _autoreset_mode(env)
         self.encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder, lazy=True)
         # EnvPool's observation_space is that of a single environment.
-        self._pipeline = LatentPipeline(
-            self.encoder,
-            env.single_observation_space,
-            env.single_action_space,
-            env.num_envs,
-            config_from_options(config, options),
-            seed=seed,
-        )
+        try:
+            self._pipeline = LatentPipeline(
+                self.encoder,
+                env.single_observation_space,
+                env.single_action_space,
+                env.num_envs,
+                config_from_options(config, options),
+                seed=seed,
+            )
+        except ObservationError as error:
+            raise _name_sync(env, error) from error
         self._keep_frame = keep_frame
         self._done = np.zeros(env.num_envs, np.bool_)
         self.single_observation_space = self._pipeline.observation_space
@@ -164,6 +167,22 @@ def _with_frames(
     all_frames = np.zeros((len(mask), *frames.shape[1:]), np.uint8)
     all_frames[mask] = frames
     return {**infos, key: all_frames, f"_{key}": mask.copy()}
+
+
+def _name_sync(
+    env: gym.vector.VectorEnv[Any, Any, Any], error: ObservationError
+) -> ObservationError:
+    """The error, with a remedy if an environment has a vector version with other observations."""
+    own = not isinstance(env.unwrapped, gym.vector.SyncVectorEnv | gym.vector.AsyncVectorEnv)
+    if env.spec is None or not own:
+        return error
+    call = f'gym.make_vec("{env.spec.id}", {env.num_envs}, vectorization_mode="sync")'
+    return ObservationError(
+        f"{type(env.unwrapped).__name__} has other observations than gym.make(...): {error.what}",
+        expected=error.expected,
+        got=error.got,
+        remedy=f"open the environments one by one: {call}",
+    )
 
 
 def _autoreset_mode(env: gym.vector.VectorEnv[Any, Any, Any]) -> AutoresetMode:

@@ -21,6 +21,7 @@ from rl_vae.analysis.comparison.runner import StageClock, run_stage
 from rl_vae.analysis.comparison.summary import summarise_runs
 from rl_vae.analysis.comparison.tables import conclusions, tables
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.envs.source import EnvSource
 from rl_vae.errors import ConfigError, FolderError, TrainingError
 from rl_vae.sb3 import play
 
@@ -150,7 +151,7 @@ def test_pca_is_pca(compared: dict[str, Any]) -> None:
 def test_state_starts_like_pixels(compared: dict[str, Any]) -> None:
     """An agent that observes the state plays the same episodes from the same seeds."""
     frames = FrameDataset.open(compared["out"] / "frames")
-    venv = StateVecEnv(LINE, 2, {}, 1, np.zeros(1), np.full(1, 0.5))
+    venv = StateVecEnv(EnvSource.of(LINE), 2, 1, np.zeros(1), np.full(1, 0.5))
     venv.seed(2**30 + 3)
     observed = venv.reset()
     for index in range(2):
