@@ -72,7 +72,7 @@ def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None
             ends this process, also if it is busy.
         parent: Number of the parent process.
     """
-    global _status
+    global _status, _ending
     _status = StatusWriter(status)
     faulthandler.enable(status)
     faulthandler.register(signal.SIGUSR1, status)
@@ -85,7 +85,7 @@ def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None
         function, arguments = connection.recv()
         function(ParentLink(connection), *arguments)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+        _ending = True
     except Terminated:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -98,6 +98,8 @@ def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         finished.set()
+        if _ending:
+            _kill_group()
 
 
 def _send(connection: Connection, message: Any) -> None:
@@ -130,6 +132,11 @@ def _end_with_parent(lifeline: int, parent: int, finished: threading.Event) -> N
         pass  # a process that the parent forked holds the pipe open, too: so the number is checked
     os.kill(os.getpid(), signal.SIGTERM)  # wakes the main thread if it waits
     finished.wait(GRACE)
+    _kill_group()
+
+
+def _kill_group() -> None:
+    """Kill this process and the programs that its environments started and left."""
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
