@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -634,3 +635,53 @@ def test_weights_that_are_not_finite_are_never_saved(
     with pytest.raises(RlVaeError, match="finite"):
         train(tmp_path / "agent", PPO)
     assert not (tmp_path / "agent").exists()
+
+
+@pytest.mark.parametrize("change", ["trained further", "deleted"])
+def test_a_changed_model_folder_does_not_change_the_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """If the model folder changes or vanishes during the training, the agent gets the encoder that
+    it was trained with, and can be loaded."""
+    model = tmp_path / "model"
+    shutil.copytree(little_games.model(), model)
+    content = {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
+    on_step = TrainingCallback._on_step
+
+    def change_model(watch: TrainingCallback) -> bool:
+        if model.exists() and change == "deleted":
+            shutil.rmtree(model)
+        elif model.exists():
+            (model / "model.safetensors").write_bytes(b"other weights")
+            (model / "config.json").write_text("{}")
+        return on_step(watch)
+
+    monkeypatch.setattr(TrainingCallback, "_on_step", change_model)
+    recipe = little_games.PPO
+    trained = train_agent(
+        game_of(recipe), model, tmp_path / "agent", recipe, evaluations=0, progress=False
+    )
+    saved = trained.path / "encoder"
+    assert {path.name for path in saved.iterdir()} <= set(content)
+    for path in saved.iterdir():
+        assert path.read_bytes() == content[path.name]
+    Agent.load(trained.path)
+
+
+def test_a_changed_working_directory_does_not_move_the_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative folder is resolved at the start: code of the environment may change directory."""
+    (tmp_path / "start").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "start")
+    on_step = TrainingCallback._on_step
+
+    def leave(watch: TrainingCallback) -> bool:
+        os.chdir(tmp_path / "elsewhere")
+        return on_step(watch)
+
+    monkeypatch.setattr(TrainingCallback, "_on_step", leave)
+    trained = train(Path("agent"), little_games.PPO)
+    assert trained.path == tmp_path / "start" / "agent"
+    assert list((tmp_path / "elsewhere").iterdir()) == []

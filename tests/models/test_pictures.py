@@ -1,6 +1,7 @@
 """Pictures, films and charts: what is drawn where, and files that others can open."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,34 @@ def test_webp_keeps_every_pixel_or_nearly() -> None:
     assert np.abs(near - image).mean() < 4
     gray = np.asarray(Image.open(io.BytesIO(pictures.as_webp(image[..., :1], exact=True))))
     assert np.array_equal(gray, np.repeat(image[..., :1], 3, axis=-1))
+
+
+@pytest.mark.parametrize("loss", ["nothing", "half"])
+def test_an_incomplete_film_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    """OpenCV reports no failed write. A film that cannot be read back as a whole is an error, and
+    no file is left."""
+
+    class FullDisk:
+        def __init__(self, path: str, *arguments: object) -> None:
+            self.path, self.writer = path, original(path, *arguments)
+
+        def isOpened(self) -> bool:
+            return bool(self.writer.isOpened())
+
+        def write(self, image: object) -> None:
+            self.writer.write(image)
+
+        def release(self) -> None:
+            self.writer.release()
+            size = Path(self.path).stat().st_size
+            os.truncate(self.path, 0 if loss == "nothing" else size // 2)
+
+    original = cv2.VideoWriter
+    fourcc = original.fourcc
+    monkeypatch.setattr(FullDisk, "fourcc", staticmethod(fourcc), raising=False)
+    monkeypatch.setattr(cv2, "VideoWriter", FullDisk)
+    with pytest.raises(ConfigError, match="could not be written"):
+        pictures.save_video(tmp_path / "film.mp4", film(), fps=20)
+    assert list(tmp_path.iterdir()) == []
