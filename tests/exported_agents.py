@@ -37,7 +37,7 @@ def play_exported(file: Path, steps: int = 40) -> tuple[list[Any], NDArray[Any],
         observations.append(copy.deepcopy(shown))
         starts.append(first)
         actions.append(action[0])
-        assert env.action_space.contains(action[0])
+        assert env.action_space.contains(np.asarray(action[0]))
         seen, _, terminated, truncated, _ = env.step(action[0])
         first = terminated or truncated
         if first:

@@ -14,7 +14,6 @@ from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.pixel_source import PixelSource, options_like
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.envs.source import EnvSource
-from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.actions import ActionConverter, ConvertActions
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
@@ -158,13 +157,6 @@ def describe_spaces(venv: VecEnv) -> dict[str, Any]:
     pixels = venv.unwrapped
     assert isinstance(pixels, PixelVecEnv)
     actions, extras = venv.action_space, pixels.vector_env.extras_space
-    if isinstance(actions, gym.spaces.Box) and not actions.is_bounded():
-        raise ConfigError(
-            "Agents cannot be saved for this action space.",
-            expected="a Box with finite bounds",
-            got=actions,
-            remedy="limit the actions in a wrapper around the environment, or use an action_map",
-        )
     return {
         "action_space": space_to_dict(actions),
         "environment_action_space": space_to_dict(pixels.action_space),

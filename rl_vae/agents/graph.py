@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
@@ -136,12 +137,11 @@ def _make_action(agent: Agent) -> nn.Module:
     space, environment = agent.action_space, agent.environment_action_space
     match space:
         case spaces.Discrete():
-            return _Discrete([int(space.n)], int(environment.start), False)  # type: ignore[attr-defined]
+            return _Discrete([int(space.n)], environment)
         case spaces.MultiDiscrete():
-            assert isinstance(environment, spaces.MultiDiscrete)
-            return _Discrete(space.nvec.tolist(), torch.tensor(environment.start), True)
+            return _Discrete(space.nvec.tolist(), environment)
         case spaces.MultiBinary():
-            return _Binary()
+            return _Binary(environment)
     assert isinstance(space, spaces.Box)
     _, squashed = policy_network(agent)
     return _Box(space, squashed, agent.recipe.action_map, environment)
@@ -150,26 +150,32 @@ def _make_action(agent: Agent) -> nn.Module:
 class _Discrete(nn.Module):
     """The most likely or most valuable actions, and their one-hot rows."""
 
-    def __init__(self, sizes: list[int], start: int | Tensor, several: bool) -> None:
+    def __init__(self, sizes: list[int], environment: gym.Space[Any]) -> None:
         super().__init__()
-        self.sizes, self.start, self.several = sizes, start, several
+        self.sizes, self.shape = sizes, environment.shape or ()
+        self.start = torch.tensor(environment.start, dtype=torch.int64)  # type: ignore[attr-defined]
+        self.dtype = _torch_type(environment)
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, A) -> (N,) or (N, number of actions) int64, and (N, A) float32."""
+        """(N, A) -> (N, ...) integers of the environment's type, and (N, A) float32."""
         parts = values.split(self.sizes, 1)
         actions = [part.argmax(1) for part in parts]
         rows = [torch.eye(size)[action] for size, action in zip(self.sizes, actions, strict=True)]
-        action = torch.stack(actions, 1) if self.several else actions[0]
-        return action + self.start, torch.cat(rows, 1)
+        action = torch.stack(actions, 1).reshape(-1, *self.shape) + self.start
+        return action.to(self.dtype), torch.cat(rows, 1)
 
 
 class _Binary(nn.Module):
     """Each bit's more likely value."""
 
+    def __init__(self, environment: gym.Space[Any]) -> None:
+        super().__init__()
+        self.shape = environment.shape or ()
+
     def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, A) -> (N, A) int8, and (N, A) float32."""
+        """(N, A) -> (N, ...) int8, and (N, A) float32."""
         bits = logits > 0
-        return bits.to(torch.int8), bits.float()
+        return bits.to(torch.int8).reshape(-1, *self.shape), bits.float()
 
 
 class _Box(nn.Module):
@@ -187,10 +193,14 @@ class _Box(nn.Module):
         self.low, self.high = (
             torch.tensor(end).float().flatten() for end in (space.low, space.high)
         )
-        self.convert = nn.Identity() if action_map is None else _Map(action_map, environment)
+        self.convert: nn.Module = nn.Identity()
+        if action_map is not None:
+            self.convert = _Map(action_map, environment)
+        elif environment.dtype != np.float32:
+            self.convert = _Cast(environment)
 
     def forward(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, A) -> (N, ...) and (N, A), float32."""
+        """(N, A) -> (N, ...) of the environment's type, and (N, A) float32."""
         low, high = self.low, self.high
         if self.squashed:
             action = low + 0.5 * (torch.tanh(mean) + 1.0) * (high - low)
@@ -199,6 +209,21 @@ class _Box(nn.Module):
         width = torch.where(high > low, high - low, 1.0)
         numbers = 2 * (action - low) / width - 1
         return self.convert(action.reshape(-1, *self.shape)), numbers
+
+
+class _Cast(nn.Module):
+    """Actions of another type than float32, like `ActionConverter.to_environment`."""
+
+    def __init__(self, space: gym.Space[Any]) -> None:
+        super().__init__()
+        assert isinstance(space, spaces.Box)
+        self.low, self.high = (torch.tensor(end.astype(float)) for end in (space.low, space.high))
+        self.dtype, self.is_integer = _torch_type(space), space.dtype.kind in "iu"
+
+    def forward(self, action: Tensor) -> Tensor:
+        """(N, ...) float32 -> (N, ...) of the space's type."""
+        values = action.double().clamp(self.low, self.high)
+        return (values.round() if self.is_integer else values).to(self.dtype)
 
 
 class _Map(nn.Module):
@@ -215,6 +240,10 @@ class _Map(nn.Module):
         """(N, n) actions of the agent -> (N, m) actions of the environment."""
         mapped = action.double() @ self.matrix.T + self.offset
         return mapped.clamp(self.low, self.high).float()
+
+
+def _torch_type(space: gym.Space[Any]) -> torch.dtype:
+    return torch.from_numpy(np.zeros(0, space.dtype)).dtype
 
 
 def _flatten(space: gym.Space[Any], value: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import gymnasium as gym
 
 from rl_vae.constraints import Range, check_fields
+from rl_vae.envs.action_spaces import check_action_space
 from rl_vae.errors import ConfigError
 from rl_vae.sb3.action_map import ActionMap
 from rl_vae.system import hashing
@@ -161,6 +162,7 @@ def check_actions(recipe: Recipe, space: gym.Space[Any]) -> None:
     Raises:
         ConfigError: if it cannot.
     """
+    check_action_space(space)
     required = {"SAC": gym.spaces.Box, "DQN": gym.spaces.Discrete}.get(recipe.algorithm)
     if required is not None and not isinstance(space, required):
         raise ConfigError(
@@ -168,6 +170,13 @@ def check_actions(recipe: Recipe, space: gym.Space[Any]) -> None:
             expected=f"{required.__name__} actions",
             got=space,
             remedy="choose another recipe: PPO supports all action spaces",
+        )
+    if isinstance(space, gym.spaces.Box) and not space.is_bounded():
+        raise ConfigError(
+            "Agents of Stable-Baselines3 need bounds of their actions.",
+            expected="a Box with finite bounds",
+            got=space,
+            remedy="limit the actions in a wrapper around the environment, or use an action_map",
         )
     if recipe.final_log_std is not None and not isinstance(space, gym.spaces.Box):
         raise ConfigError(

@@ -31,10 +31,12 @@ def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
     """
     match space:
         case spaces.Discrete() if space.n <= MAX_SIZE:
-            return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
+            dtype = _dtype_to_json(space)
+            return {"kind": "Discrete", "n": int(space.n), "start": int(space.start), **dtype}
         case spaces.MultiDiscrete() if space.nvec.size <= MAX_SIZE and space.nvec.max() <= MAX_SIZE:
             start = np.broadcast_to(space.start, space.nvec.shape)
-            return {"kind": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": start.tolist()}
+            sizes = {"nvec": space.nvec.tolist(), "start": start.tolist()}
+            return {"kind": "MultiDiscrete", **sizes, **_dtype_to_json(space)}
         case spaces.MultiBinary() if math.prod(space.shape) <= MAX_SIZE:
             return {"kind": "MultiBinary", "shape": list(space.shape)}
         case spaces.Box() if space.low.size <= MAX_SIZE:
@@ -68,12 +70,12 @@ def space_from_dict(values: Mapping[str, Any], depth: int = 0) -> gym.Space[Any]
             n, start = values["n"], values["start"]
             if type(n) is not int or type(start) is not int or not 1 <= n <= MAX_SIZE:
                 raise ValueError(f"Discrete({n!r}, start={start!r})")
-            return spaces.Discrete(n, start=start)
+            return spaces.Discrete(n, start=start, dtype=_integer_type(values))
         case "MultiDiscrete":
             nvec, start = _integers(values["nvec"]), _integers(values["start"])
             if nvec.shape != start.shape or nvec.min() < 1 or nvec.max() > MAX_SIZE:
                 raise ValueError(f"MultiDiscrete of shapes {nvec.shape}, {start.shape}")
-            return spaces.MultiDiscrete(nvec, start=start)
+            return spaces.MultiDiscrete(nvec, start=start, dtype=_integer_type(values))
         case "MultiBinary":
             shape = _shape(values["shape"])
             return spaces.MultiBinary(shape[0] if len(shape) == 1 else list(shape))
@@ -85,6 +87,18 @@ def space_from_dict(values: Mapping[str, Any], depth: int = 0) -> gym.Space[Any]
             parts = values["spaces"].items()
             return spaces.Dict({key: space_from_dict(part, depth + 1) for key, part in parts})
     raise ValueError(f"a space of kind {values['kind']!r}")
+
+
+def _dtype_to_json(space: gym.Space[Any]) -> dict[str, str]:
+    """The type of integer actions, if it is not the usual one."""
+    return {} if space.dtype == np.int64 else {"dtype": str(space.dtype)}
+
+
+def _integer_type(values: Mapping[str, Any]) -> Any:
+    dtype = values.get("dtype", "int64")
+    if dtype not in (*_DTYPES, *_INTEGERS) or np.dtype(dtype).kind not in "iu":
+        raise ValueError(f"integers of dtype {dtype!r}")
+    return np.dtype(dtype).type
 
 
 def _bounds_to_json(bounds: NDArray[Any]) -> Any:

@@ -27,7 +27,12 @@ from rl_vae.data.policies import (
     observes_raw,
 )
 from rl_vae.data.shard_workers import WorkerSettings, make_shards
+<<<<<<< HEAD
 from rl_vae.data.shards import commit_shard, shard_rows
+=======
+from rl_vae.data.shards import commit_shard, max_shard_rows
+from rl_vae.envs.action_spaces import check_action_space
+>>>>>>> 7416ea7 (Action spaces: every space and algorithm of SB3 in one test; VecLatent converts actions of SB3's own environments)
 from rl_vae.envs.pixel_options import PixelOptions, pixel_options
 from rl_vae.envs.registry import (
     EngineName,
@@ -270,6 +275,7 @@ def _make_header(
     engine = make_engine(env, 1, workers=1, extras=extras, pixels=options, **settings)
     try:
         space = engine.action_space
+        check_action_space(space)
         # A policy that cannot act here raises before anything is written.
         context = PolicyContext(space, spec, settings["frame_skip"], 1, (seed,))
         policy.start(context._replace(extras_space=engine.extras_space))

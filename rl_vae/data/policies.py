@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.constraints import Range, check_fields
+from rl_vae.envs.action_spaces import check_action_space
 from rl_vae.envs.raw_observations import RawObservation
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec, UInt8Array
@@ -208,14 +209,8 @@ def _start_noise(
             got=policy.bias,
             remedy="leave bias out",
         )
-    if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
-        return _DiscreteNoise(policy.correlation, space, n_envs, rng)
-    raise ConfigError(
-        "This action space is not supported.",
-        expected="Box, Discrete, MultiDiscrete or MultiBinary",
-        got=space,
-        remedy="flatten the space with a wrapper, or write a CollectionPolicy for it",
-    )
+    check_action_space(space)
+    return _DiscreteNoise(policy.correlation, space, n_envs, rng)
 
 
 class _BoxNoise:

@@ -17,9 +17,13 @@ from rl_vae.sb3.action_map import ActionMap
 class ActionConverter:
     """Converts an agent's actions to the environment's actions.
 
-    An `ActionMap` is applied if there is one. SB3's algorithms count discrete actions from 0; the
-    `start` of a Discrete or MultiDiscrete space is added here. They draw MultiBinary actions as
-    floats, which become integers here.
+    An `ActionMap` is applied if there is one. Else the agent acts in a space that SB3's algorithms
+    can act in, and its actions are converted:
+
+    - Discrete and MultiDiscrete count from 0 for the agent; `start` is added.
+    - MultiDiscrete and MultiBinary have one axis for the agent.
+    - A Box is float32 for the agent; actions are rounded for integers, and clipped to the bounds.
+    - SB3 draws MultiBinary actions as floats, which become integers.
 
     Attributes:
         environment_space: Action space of the environment.
@@ -35,27 +39,43 @@ class ActionConverter:
     """
 
     def __init__(self, action_map: ActionMap | None, space: gym.Space[Any]) -> None:
-        self.environment_space = self.agent_space = space
-        self._map, self._start = action_map, np.zeros((), np.int64)
+        self.environment_space = space
+        self._map = action_map
         if action_map is not None:
             action_map.check_space(space)
-            self.agent_space = action_map.agent_space
-        elif isinstance(space, spaces.Discrete) and space.start != 0:
-            self._start = np.asarray(space.start, np.int64)
-            self.agent_space = spaces.Discrete(space.n)
-        elif isinstance(space, spaces.MultiDiscrete) and np.any(space.start != 0):
-            self._start = np.asarray(space.start, np.int64)
-            self.agent_space = spaces.MultiDiscrete(space.nvec)
+            self.agent_space: gym.Space[Any] = action_map.agent_space
+        else:
+            self.agent_space = _agent_space(space)
         self.converts = self.agent_space is not space or isinstance(space, spaces.MultiBinary)
 
     def to_environment(self, actions: NDArray[Any]) -> NDArray[Any]:
         """Convert actions of the agent (N, ...) to actions of the environment (N, ...)."""
+        space = self.environment_space
         if self._map is not None:
-            assert isinstance(self.environment_space, spaces.Box)
-            return self._map.apply(actions, self.environment_space)
+            assert isinstance(space, spaces.Box)
+            return self._map.apply(actions, space)
         if not self.converts:
             return actions
-        return (actions + self._start).astype(self.environment_space.dtype)
+        actions = np.reshape(actions, (len(actions), *(space.shape or ())))
+        if isinstance(space, spaces.Box):
+            values = np.clip(actions.astype(np.float64), space.low, space.high)
+            return (np.rint(values) if space.dtype.kind in "iu" else values).astype(space.dtype)
+        return (actions + getattr(space, "start", 0)).astype(space.dtype)
+
+
+def _agent_space(space: gym.Space[Any]) -> gym.Space[Any]:
+    """The space in which an agent of SB3 can act for an environment; `space` itself if it can."""
+    match space:
+        case spaces.Discrete() if space.start != 0:
+            return spaces.Discrete(space.n)
+        case spaces.MultiDiscrete() if np.any(space.start != 0) or space.nvec.ndim > 1:
+            return spaces.MultiDiscrete(space.nvec.reshape(-1))
+        case spaces.MultiBinary() if len(space.shape) > 1:
+            return spaces.MultiBinary(int(np.prod(space.shape)))
+        case spaces.Box() if space.dtype != np.float32:
+            low, high = space.low.astype(np.float32), space.high.astype(np.float32)
+            return spaces.Box(low, high, dtype=np.float32)
+    return space
 
 
 class ConvertActions(VecEnvWrapper):

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rl_vae.models.encoder import Encoder
+from rl_vae.sb3.actions import ActionConverter
 from rl_vae.wrappers.config import ObservationConfig, config_from_options
 from rl_vae.wrappers.fields import ObservationFields
 from rl_vae.wrappers.pipeline import FINAL_FRAME, FRAME, LatentPipeline
@@ -23,7 +24,8 @@ class VecLatent(VecEnvWrapper):
 
     One call of the encoder in this process encodes all environments and the terminal observations
     of those that ended. `rl_vae.wrappers.fields` describes the observations, (N, width) float32;
-    `infos[i]["terminal_observation"]` is of the same kind.
+    `infos[i]["terminal_observation"]` is of the same kind. If SB3's algorithms cannot act in the
+    environments' action space, such as Discrete(3, start=-1), `ActionConverter` converts actions.
 
     Args:
         venv: Vectorised environments that observe raw images (N, h, w, c) uint8, a Dict with such
@@ -55,19 +57,21 @@ class VecLatent(VecEnvWrapper):
         **options: Any,
     ) -> None:
         self.encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder, lazy=True)
+        self._converter = ActionConverter(None, venv.action_space)
+        agent_space = self._converter.agent_space
         self._pipeline = LatentPipeline(
             self.encoder,
             venv.observation_space,
-            venv.action_space,
+            agent_space,
             venv.num_envs,
             config_from_options(config, options),
             applied=getattr(venv, "frame_spec", None),
             seed=seed,
         )
         self._keep_frame = keep_frame
-        self._actions = np.zeros((venv.num_envs, *(venv.action_space.shape or ())))
+        self._actions = np.zeros((venv.num_envs, *(agent_space.shape or ())))
         self._env_seeds: Sequence[int | None] = [None] * venv.num_envs
-        super().__init__(venv, self._pipeline.observation_space)
+        super().__init__(venv, self._pipeline.observation_space, agent_space)
 
     def __getstate__(self) -> dict[str, Any]:
         # SB3 keeps the members of the class in there, which cannot be pickled; frames are large.
@@ -101,9 +105,9 @@ class VecLatent(VecEnvWrapper):
         return now
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Send the actions to the environments."""
+        """Send the actions to the environments, converted to their action space."""
         self._actions = actions
-        self.venv.step_async(actions)
+        self.venv.step_async(self._converter.to_environment(actions))
 
     def step_wait(self) -> VecEnvStepReturn:
         """Encode all observations and the last ones of ended episodes, in one call."""

@@ -81,12 +81,13 @@ def check_epoch(
         skipped: Number of updates of the epoch that were skipped.
         peak: Highest byte of the training frames.
     """
+    alarms = [*check_beta(config.objective, vae), *check_skipped(skipped)]
+    if dark := check_dark(peak):  # the cause of an empty code, whose cure is another one
+        return alarms + dark
     return [
-        *check_beta(config.objective, vae),
-        *check_dark(peak),
+        *alarms,
         *check_collapse(held_out, config, vae.config.likelihood, step, total_steps),
         *check_lost_objects(held_out, config, step, total_steps),
-        *check_skipped(skipped),
     ]
 
 
