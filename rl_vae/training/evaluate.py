@@ -104,21 +104,15 @@ def evaluate_vae(
         for start in range(0, n, step):
             # Encode and decode
             chosen = indices[start : start + step]
-            if device_frames is None:
-                frames = torch.from_numpy(dataset.frames(chosen)).to(device)
-            else:
-                frames = device_frames.index_select(0, torch.from_numpy(chosen).to(device))
+            frames = _read_frames(dataset, chosen, device_frames, device)
             x, drawn = vae.to_input(frames), None
             if not objective.deterministic:
                 # Drawn on the CPU: the same numbers for every device
                 shape = len(x), vae.config.latent_dim
                 drawn = torch.randn(shape, generator=noise).to(device)
+            inputs = StepInputs(x, x, drawn)
             output = run_pass(
-                vae,
-                StepInputs(x, x, drawn),
-                n,
-                median_frame=median_frame,
-                moving_weight=moving_weight,
+                vae, inputs, n, median_frame=median_frame, moving_weight=moving_weight
             )
 
             # Measure each frame, and each batch's loss
@@ -162,6 +156,18 @@ def frames_at_once(vae: FrameModel, batch_size: int) -> int:
     if vae.device.type == "cpu":
         return batch_size
     return batch_size * max(1, GPU_VALUES // (batch_size * math.prod(vae.shape)))
+
+
+def _read_frames(
+    dataset: FrameDataset,
+    indices: NDArray[np.int64],
+    device_frames: Tensor | None,
+    device: torch.device,
+) -> Tensor:
+    """Frames (B, H, W, C) on a device, from the dataset unless they are there already."""
+    if device_frames is None:
+        return torch.from_numpy(dataset.frames(indices)).to(device)
+    return device_frames.index_select(0, torch.from_numpy(indices).to(device))
 
 
 class _FrameMeasures(NamedTuple):
