@@ -27,12 +27,8 @@ from rl_vae.data.policies import (
     observes_raw,
 )
 from rl_vae.data.shard_workers import WorkerSettings, make_shards
-<<<<<<< HEAD
 from rl_vae.data.shards import commit_shard, shard_rows
-=======
-from rl_vae.data.shards import commit_shard, max_shard_rows
 from rl_vae.envs.action_spaces import check_action_space
->>>>>>> 7416ea7 (Action spaces: every space and algorithm of SB3 in one test; VecLatent converts actions of SB3's own environments)
 from rl_vae.envs.pixel_options import PixelOptions, pixel_options
 from rl_vae.envs.registry import (
     EngineName,
