@@ -18,7 +18,7 @@ from rl_vae.agents.folder import check_settings, read_agent_config, read_policy
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.spaces import space_from_dict
 from rl_vae.data.policies import ActFunction, PolicyContext
-from rl_vae.envs.pixel_source import PixelSource
+from rl_vae.envs.pixel_source import ConvertedImages, PixelSource
 from rl_vae.envs.registry import EngineName
 from rl_vae.envs.source import EnvSource, Wrapper, stored_source
 from rl_vae.errors import ConfigError, FolderError
@@ -190,7 +190,7 @@ class Agent:
         """
         spec = self.encoder.spec
         shape = self.encoder.observation_shape if raw else spec.shape
-        space: gym.Space[Any] = gym.spaces.Box(0, 255, shape, np.uint8)
+        space: gym.Space[Any] = ConvertedImages(shape)
         if self.extras_space is not None:
             space = gym.spaces.Dict({str(self.pixels.key): space, **self.extras_space.spaces})
         return LatentPipeline(

@@ -31,7 +31,6 @@ import numpy as np
 import onnx
 import torch
 from onnx import compose, version_converter
-from torch import nn
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.graph import DecisionGraph, leaf_spaces
@@ -40,8 +39,7 @@ from rl_vae.envs.pixel_source import name_of
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.folder import read_model_files
 from rl_vae.models.onnx import export_graph
-from rl_vae.models.pixel_conversion import PixelConversion
-from rl_vae.models.preprocessing import FrameConversion
+from rl_vae.models.preprocessing import RawToFrames
 from rl_vae.system import files
 from rl_vae.system.json_values import encode_values
 from rl_vae.system.outputs import output_path
@@ -118,9 +116,7 @@ def _merge(agent: Agent) -> bytes:
         name: torch.zeros(2, *conversion.shape, dtype=getattr(torch, conversion.dtype))
         for name, conversion in zip(images, source.conversions, strict=True)
     }
-    framing = nn.Sequential(
-        PixelConversion(source), FrameConversion(encoder.spec, encoder.observation_shape)
-    )
+    framing = RawToFrames(source, encoder.spec)
     preprocessing = _load(export_graph(framing, raw, ["agent_frames"]), "preprocessing_")
 
     # Encoder: frames -> posterior.

@@ -153,7 +153,7 @@ def _find_channels(
             expected=f"stack_frame= from {-n} to {n - 1}" if n > 1 else "no stack_frame",
             got=f"stack_frame={frame}, shape {space.shape}",
             remedy="choose stack_frame=-1 for the last frame; agents stack latents instead, with "
-            "stack=",
+            f"stack=; {RENDER_REMEDY}",
         )
     start = (frame % n) * c
     return start, start + min(c, 3)

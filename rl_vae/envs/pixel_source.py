@@ -26,6 +26,13 @@ MOST_CAMERAS = 16
 _MOST_KEYS = 16
 
 
+class ConvertedImages(spaces.Box):
+    """Space of images that were converted; their bytes may look like those before."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(0, 255, shape, np.uint8)
+
+
 @dataclass(frozen=True)
 class PixelSource:
     """Where the pixels of an environment come from, and their conversion to one uint8 image.
@@ -61,7 +68,7 @@ class PixelSource:
     @property
     def image_space(self) -> spaces.Box:
         """Space of a converted image."""
-        return spaces.Box(0, 255, self.output_shape, np.uint8)
+        return ConvertedImages(self.output_shape)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -95,10 +102,12 @@ class PixelSource:
         return images[0] if len(images) == 1 else self._join(images)
 
     def fits(self, space: gym.Space[Any]) -> bool:
-        """Whether an observation space has the cameras of this source, if it is no `render()`."""
+        """Whether an observation space has the unconverted cameras of this source."""
         pairs = zip(self.paths, self.conversions, strict=True)
         return self.pixels == "observation" and all(
-            isinstance(part, spaces.Box) and (part.shape, str(part.dtype)) == (c.shape, c.dtype)
+            isinstance(part, spaces.Box)
+            and (c.is_plain or not isinstance(part, ConvertedImages))
+            and (part.shape, str(part.dtype)) == (c.shape, c.dtype)
             for part, c in ((find_part(space, path), c) for path, c in pairs)
         )
 

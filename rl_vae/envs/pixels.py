@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -16,12 +17,12 @@ from rl_vae.errors import EnvironmentFault, ObservationError
 from rl_vae.frames import MIN_SIZE, UInt8Array
 
 
-class ObservePixels(gym.Wrapper[Any, Any, Any, Any]):
+class ObservePixels(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
     """Observe one image, uint8 of shape (h, w, c) or (h, w), in a new array each time.
 
     Args:
         env: An environment. For `render()` its render mode is "rgb_array".
-        source: Where the pixels come from.
+        source: Where the pixels come from, or its `to_dict()`, which `env.spec` holds.
 
     Attributes:
         source: Where the pixels come from.
@@ -29,8 +30,11 @@ class ObservePixels(gym.Wrapper[Any, Any, Any, Any]):
         extras: Other entries of the last observation.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], source: PixelSource) -> None:
-        super().__init__(env)
+    def __init__(self, env: gym.Env[Any, Any], source: PixelSource | Mapping[str, Any]) -> None:
+        if not isinstance(source, PixelSource):
+            source = PixelSource.from_dict(source)
+        gym.utils.RecordConstructorArgs.__init__(self, source=source.to_dict())
+        gym.Wrapper.__init__(self, env)
         self.source = source
         self.observation_space: spaces.Box = source.image_space
         if source.pixels == "observation" and len(source.paths) == 1:

@@ -17,11 +17,12 @@ class RawObservation(NamedTuple):
     """Info of the same reset or step."""
 
 
-class KeepRaw(gym.Wrapper[Any, Any, Any, Any]):
+class KeepRaw(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
     """Keep what the last reset or step of an environment returned, for `read_raw`."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
         self.raw = RawObservation(None, {})
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:

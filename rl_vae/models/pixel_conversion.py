@@ -63,6 +63,8 @@ def _convert(conversion: ImageConversion, images: Tensor) -> Tensor:
     if conversion.values is not None:
         offset, scale = (float(number) for number in conversion.scaling)
         x = ((x.float() - offset) * scale).clamp(0.0, 255.0).round().byte()
+    elif x.is_floating_point():  # a policy gives bytes as floats
+        x = x.round().byte()
     # Small images.
     if conversion.factor > 1:
         x = x.repeat_interleave(conversion.factor, 1).repeat_interleave(conversion.factor, 2)

@@ -17,13 +17,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.frames import FrameSpec
-from rl_vae.models.pixel_conversion import to_gray
+from rl_vae.models.pixel_conversion import PixelConversion, to_gray
 
 _EDGE = 1e-3
 """OpenCV ignores a raw pixel if a cell covers a smaller share of it than this."""
 _ONE = 2048
 """1 in OpenCV's fixed point."""
+
+
+class RawToFrames(nn.Module):
+    """Converts what a simulator gives to frames: images (N, ...) of each camera -> (N, H, W, C).
+
+    Args:
+        source: Where the pixels come from, and their conversion to raw observations.
+        spec: Conversion of a raw observation to a frame.
+    """
+
+    def __init__(self, source: PixelSource, spec: FrameSpec) -> None:
+        super().__init__()
+        self.pixels = PixelConversion(source)
+        self.frames = FrameConversion(spec, source.output_shape)
+
+    def forward(self, *images: Tensor) -> Tensor:
+        """(N, ...) raw images of each camera -> (N, H, W, C) uint8."""
+        frames: Tensor = self.frames(self.pixels(*images))
+        return frames
 
 
 class FrameConversion(nn.Module):

@@ -20,7 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from rl_vae.constraints import Range, check_value
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.models.folder import ModelFolder, read_model
-from rl_vae.models.preprocessing import FrameConversion
+from rl_vae.models.preprocessing import FrameConversion, RawToFrames
 from rl_vae.models.vae import VAE
 
 
@@ -80,7 +80,8 @@ class LatentExtractor(NatureCNN):
         _check_training(fine_tune, learning_rate)
         folder = read_model(encoder)
         framing, shape = _framing(folder, observation_space)
-        k = observation_space.shape[0] // shape[0]  # type: ignore[index]
+        self._takes_raw = shape is None
+        k = 1 if shape is None else observation_space.shape[0] // shape[0]  # type: ignore[index]
         # Skips the constructor of NatureCNN, which builds a network that is not needed here.
         BaseFeaturesExtractor.__init__(self, observation_space, k * folder.vae_config.latent_dim)
         self._path, self._digest = folder.path, folder.digest
@@ -97,10 +98,23 @@ class LatentExtractor(NatureCNN):
     def forward(self, observations: Tensor) -> Tensor:
         """Encode observations (N, k c, h, w), as SB3 preprocesses them: (N, k Z) float32.
 
+        Raw images that SB3 does not take for images, such as floats, arrive as they are, (N, ...).
+
         Raises:
             ObservationError: if SB3 has not scaled the pixels as announced.
         """
         framing, vae = self._unregistered
+        with torch.set_grad_enabled(self._fine_tune and torch.is_grad_enabled()):
+            if self._takes_raw:
+                images = observations
+            else:
+                images = self._to_bytes(observations).permute(0, 2, 3, 1)  # (N k, h, w, c)
+            mu: Tensor = vae.encode(VAE.to_input(framing(images))).mu  # (N k, Z)
+        return mu.reshape(len(observations), self.features_dim)
+
+    def _to_bytes(self, observations: Tensor) -> Tensor:
+        """The bytes of images that SB3 has scaled: (N, k c, h, w) -> (N k, c, h, w) uint8."""
+        assert self._shape is not None
         pixels = observations * 255.0 if self._scaled else observations
         rounded = pixels.round()
         if not bool(((pixels - rounded).abs() < 0.01).all() & (rounded <= 255.0).all()):
@@ -111,10 +125,7 @@ class LatentExtractor(NatureCNN):
                 remedy="give each policy its own features_extractor_kwargs dictionary: SB3 writes "
                 "into it",
             )
-        images = rounded.byte().reshape(-1, *self._shape).permute(0, 2, 3, 1)  # (N k, h, w, c)
-        with torch.set_grad_enabled(self._fine_tune and torch.is_grad_enabled()):
-            mu: Tensor = vae.encode(VAE.to_input(framing(images))).mu  # (N k, Z)
-        return mu.reshape(len(observations), self.features_dim)
+        return rounded.byte().reshape(-1, *self._shape)
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Self:
         """Do nothing: PPO (`ortho_init`) would overwrite the weights through this method."""
@@ -146,19 +157,30 @@ class LatentExtractor(NatureCNN):
             )
 
 
-def _framing(folder: ModelFolder, space: gym.Space[Any]) -> tuple[nn.Module, tuple[int, int, int]]:
-    """Preprocessing of single images of a space, and their shape, channels first."""
+def _framing(
+    folder: ModelFolder, space: gym.Space[Any]
+) -> tuple[nn.Module, tuple[int, int, int] | None]:
+    """Preprocessing of single images of a space, and their shape, channels first.
+
+    The shape is None for raw images that SB3 neither scales nor transposes.
+    """
     height, width, channels = (*folder.observation_shape, 1)[:3]
     raw, spec = (channels, height, width), folder.spec
+    conversion = folder.pixels.conversions[0]
+    to_frame: nn.Module = FrameConversion(spec, folder.observation_shape)
+    if len(folder.pixels.conversions) == 1 and not conversion.is_plain:
+        given = (conversion.shape, conversion.dtype)
+        if not is_image_space(space) and (space.shape, str(space.dtype)) == given:
+            return RawToFrames(folder.pixels, spec), None
+        if conversion.layout == "hwc" and conversion.dtype == "uint8":
+            raw = (conversion.shape[2], *conversion.shape[:2])
+            to_frame = RawToFrames(folder.pixels, spec)
     frame = (spec.channels, spec.height, spec.width)
     if isinstance(space, gym.spaces.Box) and is_image_space(space):
         # If raw images and frames have the same size, observations are raw images.
         shape = raw if space.shape[1:] == raw[1:] else frame
         if space.shape[1:] == shape[1:] and space.shape[0] % shape[0] == 0:
-            framing = (
-                FrameConversion(spec, folder.observation_shape) if shape == raw else nn.Identity()
-            )
-            return framing, shape
+            return (to_frame if shape == raw else nn.Identity()), shape
     raise ObservationError(
         f"The encoder {folder.path} was made for other observations.",
         expected=f"uint8 images of shape {raw}, channels first, or frames of shape {frame} if that "

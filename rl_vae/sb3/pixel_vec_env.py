@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from rl_vae.envs.blank_images import ImageWatch
 from rl_vae.envs.seeds import reset_seeds
 from rl_vae.envs.vector_env import PixelVectorEnv, VectorStep
 from rl_vae.frames import UInt8Array
@@ -31,7 +32,8 @@ class PixelVecEnv(VecEnv):
     resets continue the sequence.
 
     Args:
-        vector_env: N environments that step together.
+        vector_env: N environments that step together. More than 512 equal images from their first
+            reset on raise an ObservationError.
         seed: First seed, as `seed` takes it.
     """
 
@@ -53,6 +55,7 @@ class PixelVecEnv(VecEnv):
         self._actions: NDArray[Any] | None = None
         self._images: UInt8Array = np.zeros((self.num_envs, *(image.shape or ())), np.uint8)
         self._seed_base, self._resets = seed, 0
+        self._watch = ImageWatch(vector_env.env_id, vector_env.source)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the next reset; returns the seed of each environment."""
@@ -62,6 +65,7 @@ class PixelVecEnv(VecEnv):
     def reset(self) -> VecEnvObs:
         """Begin an episode in every environment; returns the first observations."""
         self._images = self.vector_env.reset(self._next_seeds())
+        self._watch.look(self._images)
         self._resets += 1
         self._reset_seeds()
         self._reset_options()
@@ -77,6 +81,7 @@ class PixelVecEnv(VecEnv):
         assert self._actions is not None
         step = self.vector_env.step(self._actions)
         self._images = step.images
+        self._watch.look(step.images)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for env, final in zip(np.flatnonzero(step.ended), self._final(step), strict=True):
             infos[env]["terminal_observation"] = final

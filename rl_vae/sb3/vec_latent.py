@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from rl_vae.envs.copy_observations import copy_observations
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.actions import ActionConverter
 from rl_vae.wrappers.config import ObservationConfig, config_from_options
@@ -56,6 +57,8 @@ class VecLatent(VecEnvWrapper):
         keep_frame: bool = False,
         **options: Any,
     ) -> None:
+        if isinstance(venv.unwrapped, DummyVecEnv):
+            copy_observations(venv.unwrapped.envs)
         self.encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder, lazy=True)
         self._converter = ActionConverter(None, venv.action_space)
         agent_space = self._converter.agent_space

@@ -18,6 +18,7 @@ from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.vec_latent import VecLatent
 from rl_vae.wrappers.drift import EVERY, Drift, DriftMonitor
+from rl_vae.wrappers.image_source import find_source
 from rl_vae.wrappers.watch import draw, encoder_of
 
 
@@ -53,7 +54,7 @@ class VecWatch(VecEnvWrapper):
         image = isinstance(venv.observation_space, gym.spaces.Box)
         self._takes_frames = image and getattr(venv, "frame_spec", None) == encoder.spec
         if self._latent is None and not self._takes_frames:
-            encoder.check_space(venv.observation_space)
+            self._source = find_source(encoder, venv.observation_space, None)
         self.drift = DriftMonitor(encoder, every)
         self._scores: list[Drift] = []
         self._frames: UInt8Array | None = None  # (N, H, W, C)
@@ -96,8 +97,9 @@ class VecWatch(VecEnvWrapper):
     def _read(self, observations: Any) -> UInt8Array:
         if self._latent is not None:
             return self._latent.frames
-        images: UInt8Array = np.asarray(observations)
-        return images if self._takes_frames else self.drift.encoder.spec.apply_batch(images)
+        if self._takes_frames:
+            return np.asarray(observations)
+        return self.drift.encoder.spec.apply_batch(self._source.apply_batch(observations))
 
 
 class DriftCallback(BaseCallback):

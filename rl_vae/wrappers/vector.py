@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, create_empty_array
 from numpy.typing import NDArray
 
+from rl_vae.envs.copy_observations import copy_observations
 from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
@@ -83,6 +84,8 @@ class VectorLatentObservation(_VectorWrapper):
             )
         except ObservationError as error:
             raise _name_sync(env, error) from error
+        if isinstance(env.unwrapped, gym.vector.SyncVectorEnv):
+            copy_observations(env.unwrapped.envs)
         self._keep_frame = keep_frame
         self._done = np.zeros(env.num_envs, np.bool_)
         self.single_observation_space = self._pipeline.observation_space

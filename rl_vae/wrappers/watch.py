@@ -13,6 +13,7 @@ from rl_vae.frames import UInt8Array
 from rl_vae.models import pictures
 from rl_vae.models.encoder import Encoder
 from rl_vae.wrappers.drift import EVERY, Drift, DriftMonitor
+from rl_vae.wrappers.image_source import find_source
 from rl_vae.wrappers.latent import LatentObservation
 
 
@@ -56,7 +57,7 @@ class WatchLatents(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
             loaded = encoder_of(self._latent, env)
         else:
             loaded = Encoder.load(encoder)
-            loaded.check_space(env.observation_space)
+            self._source = find_source(loaded, env.observation_space, None)
         self.drift = DriftMonitor(loaded, every)
         self._frames: UInt8Array | None = None  # (1, H, W, C)
         self._score: Drift | None = None
@@ -90,7 +91,8 @@ class WatchLatents(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         if self._latent is not None:
             self._frames = self._latent.frames
         else:
-            self._frames = self.drift.encoder.spec.apply_batch(observation[None])
+            image = self._source.apply(observation)
+            self._frames = self.drift.encoder.spec.apply_batch(image[None])
         if self.drift.is_due():
             (self._score,) = self.drift.score(self._frames)
         assert self._score is not None  # the first step is always scored
