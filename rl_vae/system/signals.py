@@ -66,6 +66,11 @@ def cleaning_up() -> Iterator[None]:
         _cleaning.clear()
 
 
+def is_cleaning_up() -> bool:
+    """Whether a block of `cleaning_up` is at work."""
+    return _cleaning.is_set()
+
+
 @contextlib.contextmanager
 def close_at_sigterm() -> Iterator[None]:
     """Let SIGTERM unwind the block, so that environments are closed, before it ends the process.

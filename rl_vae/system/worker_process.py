@@ -10,6 +10,7 @@ import select
 import signal
 import sys
 import threading
+import time
 import traceback
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -18,7 +19,7 @@ from typing import Any
 import cloudpickle
 
 from rl_vae.errors import RlVaeError
-from rl_vae.system.signals import Terminated
+from rl_vae.system.signals import Terminated, is_cleaning_up
 from rl_vae.system.status_file import StatusWriter
 
 GRACE = 5.0
@@ -27,6 +28,7 @@ GRACE = 5.0
 _status: StatusWriter | None = None
 _ending = False
 """Whether this worker process is ending, so that a signal must not interrupt its last work."""
+_parent_is_gone = threading.Event()
 
 
 class ParentLink:
@@ -72,7 +74,7 @@ def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None
             ends this process, also if it is busy.
         parent: Number of the parent process.
     """
-    global _status, _ending
+    global _status
     _status = StatusWriter(status)
     faulthandler.enable(status)
     faulthandler.register(signal.SIGUSR1, status)
@@ -85,10 +87,11 @@ def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None
         function, arguments = connection.recv()
         function(ParentLink(connection), *arguments)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        _ending = True
+        _parent_is_gone.set()
     except Terminated:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if not _parent_is_gone.is_set():  # somebody else has sent the signal
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
     except RlVaeError as error:
         _send_failure(connection, error)
     except BaseException:
@@ -98,7 +101,7 @@ def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         finished.set()
-        if _ending:
+        if _parent_is_gone.is_set():
             _kill_group()
 
 
@@ -116,9 +119,9 @@ def _send_failure(connection: Connection, failure: RlVaeError | str) -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """Leave the current work, once; the environments are closed on the way out."""
+    """Leave the current work, once, unless that is closing environments already."""
     global _ending
-    if not _ending:
+    if not _ending and not is_cleaning_up():
         _ending = True
         raise Terminated
 
@@ -130,8 +133,11 @@ def _end_with_parent(lifeline: int, parent: int, finished: threading.Event) -> N
     """
     while not select.select([lifeline], [], [], 1.0)[0] and os.getppid() == parent:
         pass  # a process that the parent forked holds the pipe open, too: so the number is checked
-    os.kill(os.getpid(), signal.SIGTERM)  # wakes the main thread if it waits
-    finished.wait(GRACE)
+    _parent_is_gone.set()
+    deadline = time.monotonic() + GRACE
+    while not finished.is_set() and time.monotonic() < deadline:
+        os.kill(os.getpid(), signal.SIGTERM)  # wakes the main thread if it waits
+        finished.wait(0.2)
     _kill_group()
 
 
