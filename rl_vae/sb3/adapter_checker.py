@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.counting_env import ACTION_SPACES
-from rl_vae.sb3.expected_observations import Case, CaseResult, ExpectedObservations
+from rl_vae.sb3.expected_observations import CONTAINERS, Case, CaseResult, ExpectedObservations
 from rl_vae.sb3.vec_latent import VecLatent
 from rl_vae.wrappers.config import ObservationConfig
 from rl_vae.wrappers.latent import LatentObservation
@@ -43,7 +43,8 @@ N_ENVS, N_STEPS = 3, 14
 def all_cases() -> list[Case]:
     """All combinations of wrapper, observation, ending, stack and actions, and some more.
 
-    The others check dropped extras and past actions of the other action spaces in every wrapper.
+    The others check dropped extras, Tuple and nested Dict observations, and past actions of the
+    other action spaces, in every wrapper.
     """
     endings = ("terminated", "truncated")
     cases = [
@@ -53,6 +54,12 @@ def all_cases() -> list[Case]:
         )
     ]
     cases += [Case(*adapter, "drop", "truncated", 4, 2) for adapter in ADAPTERS]
+    # Stable-Baselines3 has neither Tuple nor nested Dict observations.
+    cases += [
+        Case(*adapter, container, "truncated", 4, 2)
+        for adapter, container in itertools.product(ADAPTERS, CONTAINERS)
+        if adapter[0] != "VecLatent"
+    ]
     spaces = [name for name in ACTION_SPACES if name != "Box"]
     return cases + [
         Case(*adapter, "image", "truncated", 1, 2, space)
@@ -95,7 +102,7 @@ def format_table(results: Mapping[Case, CaseResult]) -> str:
 
 
 def _options(case: Case) -> ObservationConfig:
-    extras: Any = "flatten" if case.observation == "image" else case.observation
+    extras: Any = case.observation if case.observation in ("dict", "drop") else "flatten"
     return ObservationConfig(stack=case.stack, actions=case.actions, extras=extras)
 
 

@@ -50,10 +50,14 @@ class Moment(NamedTuple):
 class CountingEnv(gym.Env[Any, Any]):
     """Observes its environment index, episode and step as an image; episodes last 2 to 4 steps.
 
+    Every image is written into the same array.
+
     Args:
         env: Index of this environment among several.
         shape: (h, w) or (h, w, c) of the images.
-        has_extras: Whether the observation is a Dict with the image and two extras.
+        has_extras: Whether the observation holds two extras beside the image.
+        container: Observation with extras: a "dict", a "tuple" of the image and a Dict, or a
+            "nested" Dict.
         truncates: Whether episodes are truncated instead of terminated.
         action_space: One of ACTION_SPACES.
     """
@@ -67,13 +71,21 @@ class CountingEnv(gym.Env[Any, Any]):
         *,
         has_extras: bool,
         truncates: bool,
+        container: str = "dict",
         action_space: str = "Box",
     ) -> None:
         self._shape, self._has_extras, self._truncates = shape, has_extras, truncates
+        self._container, self._image = container, np.zeros(shape, np.uint8)
         self.moment, self.steps = Moment(env, -1, 0), 0
         image = spaces.Box(0, 255, shape, np.uint8)
         extras = {"speed": spaces.Box(-1, 1, (2,), np.float32), "gear": spaces.Discrete(3)}
-        self.observation_space = spaces.Dict({"image": image, **extras}) if has_extras else image
+        self.observation_space: gym.Space[Any] = image
+        if has_extras and container == "tuple":
+            self.observation_space = spaces.Tuple((image, spaces.Dict(extras)))
+        elif has_extras:
+            entries = spaces.Dict({"image": image, **extras})
+            nested = container == "nested"
+            self.observation_space = spaces.Dict(inner=entries) if nested else entries
         self.action_space = ACTION_SPACES[action_space]
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
@@ -91,11 +103,11 @@ class CountingEnv(gym.Env[Any, Any]):
         return self._observation(), 0.0, terminated, truncated, {}
 
     def _observation(self) -> Any:
-        image = self.moment.image(self._shape)
+        self._image[...] = self.moment.image(self._shape)
         if not self._has_extras:
-            return image
-        return {
-            "image": image,
-            "speed": self.moment.speed(),
-            "gear": np.int64(self.moment.gear()),
-        }
+            return self._image
+        extras = {"speed": self.moment.speed(), "gear": np.int64(self.moment.gear())}
+        if self._container == "tuple":
+            return self._image, extras
+        entries = {"image": self._image, **extras}
+        return {"inner": entries} if self._container == "nested" else entries

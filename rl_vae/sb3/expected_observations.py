@@ -18,6 +18,10 @@ TOLERANCE = 1e-6
 """Largest difference of a right number. Batches of different sizes differ by about 1e-8."""
 
 
+CONTAINERS = ("tuple", "nested")
+"""Observations with an image inside that are no flat Dict."""
+
+
 class Case(NamedTuple):
     """One combination of wrapper, environment and options."""
 
@@ -26,7 +30,8 @@ class Case(NamedTuple):
     autoreset: str
     """How new episodes begin."""
     observation: str
-    """"image", or "flatten", "dict" or "drop": the treatment of the extras of a Dict."""
+    """"image", or "flatten", "dict" or "drop": the treatment of the extras of a Dict; or "tuple" or
+    "nested": a Tuple or a nested Dict, whose extras are flattened."""
     ending: str
     """How episodes end: "terminated" or "truncated"."""
     stack: int
@@ -75,6 +80,7 @@ class ExpectedObservations:
                 encoder.observation_shape,
                 has_extras=case.observation != "image",
                 truncates=case.ending == "truncated",
+                container=case.observation if case.observation in CONTAINERS else "dict",
                 action_space=case.action_space,
             )
             for env in range(n_envs)
@@ -140,7 +146,7 @@ class ExpectedObservations:
         zeros = np.zeros(_ACTION_WIDTHS[case.action_space])
         past = [*[zeros] * case.actions, *past]
         parts: list[NDArray[Any]] = [*map(self._latent, stacked), *past[len(past) - case.actions :]]
-        if case.observation == "flatten":
+        if case.observation in ("flatten", *CONTAINERS):
             parts += [np.eye(3)[moments[-1].gear()], moments[-1].speed()]
         return np.concatenate(parts).astype(np.float32)
 

@@ -16,9 +16,11 @@ from rl_vae.wrappers.pipeline import LatentPipeline
 
 def test_all_combinations_are_checked() -> None:
     """5 wrappers and modes x 3 observations x 2 endings x 2 stacks x 2 numbers of actions, and each
-    wrapper and mode with dropped extras and with the other action spaces."""
+    wrapper and mode with dropped extras, with the other action spaces and, in Gymnasium, with a
+    Tuple and a nested Dict."""
     cases = all_cases()
-    assert len(set(cases)) == len(cases) == 5 * 3 * 2 * 2 * 2 + 5 + 5 * (len(ACTION_SPACES) - 1)
+    others = 5 + 5 * (len(ACTION_SPACES) - 1) + 4 * 2
+    assert len(set(cases)) == len(cases) == 5 * 3 * 2 * 2 * 2 + others
     assert {(case.stack, case.actions) for case in cases} == {(1, 0), (1, 2), (4, 0), (4, 2)}
 
 
