@@ -15,12 +15,35 @@ instead, and a remedy. Any other exception that rl_vae raises is a defect of rl_
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
-
-from rl_vae.text import printable
 
 MOST_TEXT = 2000
 """Largest number of characters of each part in a message; the attributes hold the whole text."""
+
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Unicode categories without a visible sign: controls, marks of direction, surrogates."""
+
+
+def printable(text: object, *, keep: str = "") -> str:
+    """Replace control characters by escapes, so that they do not reach a terminal.
+
+    Args:
+        text: The text.
+        keep: Control characters that stay, such as a line break.
+    """
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in keep or not _is_hidden(c) else _escape(c) for c in text)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 class RlVaeError(Exception):

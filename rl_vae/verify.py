@@ -20,14 +20,13 @@ from typing import NamedTuple
 from rl_vae.agents.integrity import agent_checks, is_unfinished_agent, unfinished_agent_checks
 from rl_vae.analysis.comparison.integrity import DATASETS, comparison_checks
 from rl_vae.data.integrity import dataset_checks, repair_dataset
-from rl_vae.errors import FolderError, RlVaeError
+from rl_vae.errors import FolderError, RlVaeError, printable
 from rl_vae.models.integrity import REPAIRABLE, model_checks, repair_model
 from rl_vae.system import reading, strict_json
 from rl_vae.system.integrity import Check, Finding, FolderChecks, make_finding
 from rl_vae.system.open_folder import check_tree
 from rl_vae.system.outputs import partial_folder
 from rl_vae.system.progress import progress_bar
-from rl_vae.text import printable
 from rl_vae.training.integrity import unfinished_model_checks
 
 _CHECKS: dict[str, Callable[[Path], FolderChecks]] = {

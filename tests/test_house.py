@@ -40,7 +40,7 @@ ARROWS = {
     "verify": "system data models training agents analysis",
     "cli": "system envs data objectives models training agents analysis verify",
 }
-BOTTOM = ("text", "errors", "constraints", "frames")
+BOTTOM = ("errors", "constraints", "frames")
 
 # Libraries that stay behind a wall, and the files or folders of rl_vae that may import them.
 WALLS = {
@@ -57,7 +57,7 @@ WALLS = {
 
 # Files of more than 300 lines, with the reason.
 LONG_FILES: dict[str, str] = {}
-MOST_MODULES, MOST_LINES, MOST_FUNCTION, MOST_NESTING = 6, 300, 60, 4
+MOST_MODULES, MOST_LINES, MOST_FUNCTION, MOST_NESTING = 5, 300, 60, 4
 
 # Names that gave way to the field's terms.
 GONE = {
@@ -322,7 +322,7 @@ BREAKS: dict[str, tuple[Callable[[Path], list[str]], str, str]] = {
     "OpenCV elsewhere": (breached_walls, "envs/new.py", "import cv2"),
     "a private import": (private_reads, "data/new.py", "from rl_vae.data.dataset import _secret"),
     "a private read": (private_reads, "data/new.py", "def f(x):\n    return x._secret_of_other"),
-    "a seventh module": (oversizes, "new.py", ""),
+    "a sixth module": (oversizes, "new.py", ""),
     "a long file": (oversizes, "data/new.py", "x = 1\n" * 301),
     "a long function": (oversizes, "data/new.py", "def f():\n" + "    x = 1\n" * 61),
     "deep nesting": (

@@ -19,12 +19,11 @@ import tyro
 import rl_vae
 from rl_vae.cli.command import Command
 from rl_vae.constraints import check_fields
-from rl_vae.errors import ConfigError, MissingPackageError, RlVaeError
+from rl_vae.errors import ConfigError, MissingPackageError, RlVaeError, printable
 from rl_vae.system.outputs import output_path
 from rl_vae.system.process_settings import configure_process, limit_threads
 from rl_vae.system.provenance import package_versions
 from rl_vae.system.signals import Terminated, print_once, stoppable
-from rl_vae.text import printable
 
 
 class Entry(NamedTuple):

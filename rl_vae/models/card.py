@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rl_vae.text import markdown, python_string
+from rl_vae.system.text import markdown, python_string
 
 
 def make_card(config: dict[str, Any]) -> str:

@@ -4,8 +4,8 @@ import ast
 
 import pytest
 
-from rl_vae.errors import FolderError
-from rl_vae.text import markdown, printable, python_string
+from rl_vae.errors import FolderError, printable
+from rl_vae.system.text import markdown, python_string
 
 HOSTILE = (
     "\x1b]0;title\x07\x1b[2J",
