@@ -129,7 +129,7 @@ def train_agent(
         spaces = describe_spaces(venv)
         model = _make_model(recipe, venv, seed, parent)
         files.make_folder(unfinished)
-        with locks.locked(unfinished, FolderError):
+        with files.disk_errors(unfinished), locks.locked(unfinished, FolderError):
             strict_json.write_json(unfinished / "run.json", run)
             if progress:
                 _print_choices(source, engine, recipe, loaded, spaces)

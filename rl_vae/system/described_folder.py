@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rl_vae.errors import FolderError, RlVaeError
 from rl_vae.system.hashing import canonical_json, digest, stream_digest
+from rl_vae.system.open_folder import check_tree
 from rl_vae.system.outputs import partial_folder
 from rl_vae.system.reading import is_file, opened, read_bounded
 from rl_vae.system.strict_json import MAX_DESCRIPTION_BYTES, parse_json
@@ -104,7 +106,10 @@ def check_run(partial: Path, run: Mapping[str, Any], error: type[RlVaeError]) ->
 
     Raises:
         RlVaeError: of the class `error`, if the settings differ.
+        FolderError: if the folder contains a link, a pipe or a device.
     """
+    if os.path.lexists(partial):  # before environments are opened for a folder that is refused
+        check_tree(partial)
     path = partial / "run.json"
     try:
         if not is_file(path):

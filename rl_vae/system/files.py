@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rl_vae.errors import FolderError
 from rl_vae.system.open_folder import OpenFolder, check_tree, link_error
 
 _TEMPORARY = re.compile(r"\.tmp-(\d{5}-)?[0-9a-f]{16}(\.\w+)?")
@@ -26,9 +27,9 @@ def make_folder(path: Path) -> None:
     """Create a folder, with missing folders above it, unless it exists.
 
     Raises:
-        FolderError: if it is a link.
+        FolderError: if it is a link or a file.
     """
-    if path.is_symlink():
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise link_error(path)
     path.mkdir(parents=True, exist_ok=True)
 
@@ -83,6 +84,29 @@ def whole_file(path: Path) -> Iterator[Path]:
             folder.remove(name)
             raise
         folder.sync()
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an error of the system on a file of an output into an error for the user.
+
+    Args:
+        path: The output. Errors on other files, such as those of an environment, stay as they are.
+
+    Raises:
+        FolderError: if a file of the output cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not str(error.filename or "").startswith(str(path)):
+            raise
+        raise FolderError(
+            f"{path} could not be written.",
+            expected="a folder that can be written, on a disk with free space",
+            got=error,
+            remedy="free some space, or choose another folder; then repeat the command",
+        ) from error
 
 
 def write_whole(path: Path, content: Any) -> None:

@@ -140,7 +140,7 @@ def check_tree(folder: Path, *, single: bool = False) -> None:
         try:
             with os.scandir(remaining.pop()) as listing:
                 entries = list(listing)
-        except FileNotFoundError:  # another process has renamed it
+        except (FileNotFoundError, NotADirectoryError):  # another process has renamed it
             continue
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

@@ -102,6 +102,14 @@ def test_nothing_is_written_into_a_linked_folder(tmp_path: Path, writer: str) ->
     assert list((tmp_path / "outside").iterdir()) == []
 
 
+def test_errors_of_the_disk_are_errors_for_the_user(tmp_path: Path) -> None:
+    """An error on a file of the output becomes a FolderError; one on another file stays."""
+    with pytest.raises(FolderError, match="could not be written"), files.disk_errors(tmp_path):
+        raise OSError(28, "No space left on device", str(tmp_path / "x"))
+    with pytest.raises(OSError, match="No space"), files.disk_errors(tmp_path):
+        raise OSError(28, "No space left on device", "/elsewhere")
+
+
 def test_temporary_names_cannot_be_guessed(tmp_path: Path) -> None:
     """No two temporary names are equal, and none contains the process id."""
     names = {files.temporary_path(tmp_path).name for _ in range(1000)}

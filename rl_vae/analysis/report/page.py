@@ -97,8 +97,9 @@ def write_report(
     # Write the page.
     sections = [first, _explorer_section(explorer, measured), *others]
     content = render_page(title, sections, data).encode()
-    files.make_folder(out.parent)
-    files.write_whole(out, content)
+    with files.disk_errors(out.parent):
+        files.make_folder(out.parent)
+        files.write_whole(out, content)
     return Report(out, len(content), tuple(explorer.names), explorer.error, _figures(measured))
 
 
