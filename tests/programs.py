@@ -23,9 +23,9 @@ class Program(little_games.Line):
 
     def __init__(self, render_mode: Any = None) -> None:
         super().__init__(render_mode=render_mode)
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         self._program = subprocess.Popen(
-            ["sleep", "600"], stderr=subprocess.DEVNULL, start_new_session=True, **quiet
+            ["sleep", "600"], stderr=subprocess.DEVNULL, start_new_session=True, **silent
         )
         self._folder = Path(os.environ[FOLDER])
         self._note("opened")

@@ -1,4 +1,4 @@
-"""scripts/: parse, call, print; nothing happens on import."""
+"""scripts/ and benchmarks/: parse, call, print; nothing happens on import."""
 
 import ast
 import os
@@ -9,27 +9,33 @@ from pathlib import Path
 
 import pytest
 
-from rl_vae.cli import commands as cli
+from rl_vae import cli
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
-COMMANDS = {name: ROOT / "scripts" / f"{name.replace('-', '_')}.py" for name in cli.COMMANDS}
+PIPELINE = {path.stem.replace("_", "-"): path for path in (ROOT / "scripts").glob("*.py")}
+SCRIPTS = sorted(
+    path
+    for folder in ("scripts", "benchmarks")
+    for path in (ROOT / folder).glob("*.py")
+    if "__main__" in path.read_text("utf-8")
+)
 
 
-def test_every_command_is_a_script_too() -> None:
-    """Each command has a file in scripts/ of three to ten lines."""
-    for path in COMMANDS.values():
+def test_the_pipeline_is_a_handful_of_scripts() -> None:
+    """Each file in scripts/ is a command of the pipeline, in three to ten lines."""
+    assert set(PIPELINE) == {"collect", "train-vae", "train-agent", "evaluate", "compare"}
+    for path in PIPELINE.values():
         lines = [line for line in path.read_text().splitlines() if line.strip()]
         assert 3 <= len(lines) <= 10, path.name
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", sorted(PIPELINE))
 def test_a_script_is_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command's script hands its arguments to that command."""
     called: list[list[str]] = []
     monkeypatch.setattr(cli, "main", called.append)
-    monkeypatch.setattr(sys, "argv", [str(COMMANDS[name]), "a", "--b", "c"])
-    runpy.run_path(str(COMMANDS[name]), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", [str(PIPELINE[name]), "a", "--b", "c"])
+    runpy.run_path(str(PIPELINE[name]), run_name="__main__")
     assert called == [[name, "a", "--b", "c"]]
 
 
@@ -37,7 +43,7 @@ def test_a_script_is_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_help_works(
     script: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """scripts/NAME.py --help prints what it does and its options, and succeeds."""
+    """--help of a script prints its purpose and its options, and succeeds."""
     monkeypatch.setattr(sys, "argv", [str(script), "--help"])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(script), run_name="__main__")
@@ -70,7 +76,7 @@ def test_a_script_says_what_it_is_for(script: Path) -> None:
 def test_a_script_runs_from_anywhere(tmp_path: Path) -> None:
     """A script needs no certain working directory, and its exit status is the command's."""
     done = subprocess.run(
-        [sys.executable, COMMANDS["evaluate"], "nothing"],
+        [sys.executable, PIPELINE["evaluate"], "nothing"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -143,7 +143,10 @@ def continue_manifest(folder: Path, header: DatasetHeader) -> list[ShardEntry]:
 def write_manifest(folder: Path, entries: Sequence[ShardEntry]) -> None:
     """Write a manifest of these shards, and nothing else that an earlier manifest contained."""
     lines = [
-        hashing.canonical_json({name: entry[name] for name in ShardEntry.__annotations__}) + b"\n"
+        hashing.canonical_json(
+            {name: value for name, value in entry.items() if name in ShardEntry.__annotations__}
+        )
+        + b"\n"
         for entry in entries
     ]
     files.write_whole(folder / "manifest.jsonl", b"".join(lines))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from rl_vae.envs.extras import Extras, batch_extras, find_extras, join_extras, read_extras
@@ -53,6 +54,7 @@ class InProcessVectorEnv:
                 pixels = config.pixels if not self._envs else self._envs[0].source
                 self._envs.append(open_pixel_env(config.env, config.frame_skip, pixels))
             raw = self._envs[0].observation_space
+            assert isinstance(raw, spaces.Box)
             self.raw_space, self.action_space = raw, self._envs[0].action_space
             self.source = self._envs[0].source
             self.extras_space = find_extras(self._envs[0]) if config.extras else None

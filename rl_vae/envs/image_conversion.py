@@ -19,7 +19,7 @@ from rl_vae.frames import MAX_SIZE, MIN_SIZE, UInt8Array
 
 LAYOUTS = ("hw", "hwc", "chw", "hwn", "nhw", "nhwc", "nchw", "hwcn", "hwnc")
 """Orders of the axes of a raw image."""
-_DTYPES = ("bool", "float16", "float32", "float64")
+_DTYPES: tuple[str, ...] = ("bool", "float16", "float32", "float64")
 _DTYPES += tuple(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))
 _NEAREST = 1.0
 """Largest distance to the value range, in steps of a byte, that counts as rounding."""
@@ -93,7 +93,7 @@ class ImageConversion:
             ObservationError: if the images have another shape or type, or values out of range.
         """
         self._check(images, (len(images), *self.shape))
-        return images if self.is_plain else self._convert(images)  # type: ignore[no-any-return]
+        return images if self.is_plain else self._convert(images)
 
     def describe(self) -> str:
         """Type and shape of a raw image, and what is done to it."""

@@ -89,7 +89,9 @@ class PixelSource:
         if len(self.paths) == 1:
             return self.conversions[0].apply(take(observation, self.paths[0]))
         pairs = zip(self.conversions, self.paths, strict=True)
-        return self._join([c.apply(take(observation, path))[None] for c, path in pairs])[0]
+        joined = self._join([c.apply(take(observation, path))[None] for c, path in pairs])
+        image: UInt8Array = joined[0]
+        return image
 
     def apply_batch(self, observations: Any) -> UInt8Array:
         """Images (N, h, w, c) of a batch of observations. Plain images are not copied.
@@ -199,7 +201,8 @@ def to_gray(images: UInt8Array) -> UInt8Array:
     if images.shape[3] == 1:
         return images[..., 0]
     red, green, blue = np.moveaxis(images.astype(np.int32), 3, 0)
-    return ((9798 * red + 19235 * green + 3735 * blue + 2**14) >> 15).astype(np.uint8)
+    gray: UInt8Array = ((9798 * red + 19235 * green + 3735 * blue + 2**14) >> 15).astype(np.uint8)
+    return gray
 
 
 def plain_source(shape: tuple[int, ...]) -> PixelSource:
@@ -245,12 +248,11 @@ def find_part(space: gym.Space[Any], path: Path) -> gym.Space[Any] | None:
     """The part of a space at a path; None if there is none."""
     part: Any = space
     for key in path:
-        if isinstance(part, spaces.Dict) and key in part.spaces:
-            part = part.spaces[key]  # type: ignore[index]
-        elif isinstance(part, spaces.Tuple) and type(key) is int and 0 <= key < len(part.spaces):
-            part = part.spaces[key]
-        else:
+        in_dict = isinstance(part, spaces.Dict) and key in part.spaces
+        in_tuple = isinstance(part, spaces.Tuple) and type(key) is int
+        if not (in_dict or (in_tuple and 0 <= int(key) < len(part.spaces))):
             return None
+        part = part.spaces[key]
     return part  # type: ignore[no-any-return]
 
 

@@ -36,7 +36,7 @@ class ObservePixels(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructor
         gym.utils.RecordConstructorArgs.__init__(self, source=source.to_dict())
         gym.Wrapper.__init__(self, env)
         self.source = source
-        self.observation_space: spaces.Box = source.image_space
+        self.observation_space = source.image_space
         if source.pixels == "observation" and len(source.paths) == 1:
             part = find_part(env.observation_space, source.paths[0])
             if isinstance(part, spaces.Box) and source.conversions[0].is_plain:
@@ -127,6 +127,6 @@ def _space_of(image: Any) -> spaces.Box:
     if image.dtype.kind == "f":
         return spaces.Box(-np.inf, np.inf, image.shape, image.dtype)
     if image.dtype == np.bool_:
-        return spaces.Box(0, 1, image.shape, np.bool_)
+        return spaces.Box(0, 1, image.shape, np.bool_)  # type: ignore[arg-type]
     limits = np.iinfo(image.dtype)
     return spaces.Box(limits.min, limits.max, image.shape, image.dtype)

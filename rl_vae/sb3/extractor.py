@@ -165,7 +165,8 @@ def _framing(
     The shape is None for raw images that SB3 neither scales nor transposes.
     """
     height, width, channels = (*folder.observation_shape, 1)[:3]
-    raw, spec = (channels, height, width), folder.spec
+    raw: tuple[int, int, int] = (channels, height, width)
+    spec = folder.spec
     conversion = folder.pixels.conversions[0]
     to_frame: nn.Module = FrameConversion(spec, folder.observation_shape)
     if len(folder.pixels.conversions) == 1 and not conversion.is_plain:
@@ -173,7 +174,8 @@ def _framing(
         if not is_image_space(space) and (space.shape, str(space.dtype)) == given:
             return RawToFrames(folder.pixels, spec), None
         if conversion.layout == "hwc" and conversion.dtype == "uint8":
-            raw = (conversion.shape[2], *conversion.shape[:2])
+            height, width, channels = conversion.shape
+            raw = (channels, height, width)
             to_frame = RawToFrames(folder.pixels, spec)
     frame = (spec.channels, spec.height, spec.width)
     if isinstance(space, gym.spaces.Box) and is_image_space(space):

@@ -35,4 +35,5 @@ def file_digest(path: Path) -> str:
 
 def stream_digest(file: BinaryIO) -> str:
     """SHA-256 of the rest of an open file, which is read in pieces."""
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    stream: Any = file  # typeshed wants readinto, which BinaryIO lacks
+    return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -81,7 +81,7 @@ class OpenFolder:
         """Rename a file or folder in this folder. A link at the target is replaced."""
         at = {"src_dir_fd": self._descriptor, "dst_dir_fd": self._descriptor}
         if _RELATIVE:
-            os.rename(source, target, **at)  # type: ignore[arg-type]
+            os.rename(source, target, **at)
         else:
             os.replace(self._of(source), self._of(target))
 

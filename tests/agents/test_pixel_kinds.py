@@ -86,8 +86,8 @@ def test_the_source_is_stored(trained: Trained) -> None:
 def test_a_single_environment_observes_the_right_latents(trained: Trained) -> None:
     """LatentObservation gives equal latents for raw environments and for those of make_env."""
     name = trained.name
-    made = make_env(PICTURES, env_kwargs={"kind": name}, **KINDS[name].options)
-    for env in (open_raw(name), made):
+    opened = make_env(PICTURES, env_kwargs={"kind": name}, **KINDS[name].options)
+    for env in (open_raw(name), opened):
         wrapped = LatentObservation(env, trained.encoder.path, extras="drop")
         observation, _ = wrapped.reset(seed=1)
         for _ in range(8):

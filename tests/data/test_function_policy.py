@@ -73,7 +73,9 @@ def test_a_function_sees_all_entries(tmp_path: Path) -> None:
     assert np.array_equal(steps["action"], steps["step"] % 3)
 
 
-@pytest.mark.parametrize("policy", [by_step, Mixture((as_policy(by_step), Uniform()))], ids=repr)
+@pytest.mark.parametrize(
+    "policy", [by_step, Mixture((as_policy(by_step), Uniform()))], ids=["function", "mixture"]
+)
 def test_workers_do_not_change_the_dataset(policy: Any, tmp_path: Path) -> None:
     """Two worker processes get the function by value, and make the frames of one."""
     digests = {collect(tmp_path / str(n), policy, workers=n).digest for n in (1, 2)}
