@@ -23,7 +23,7 @@ import numpy as np
 from plain import walk
 
 import rl_vae
-from rl_vae.envs.pixels import pixel_source
+from rl_vae.envs.pixels import ObservePixels
 from rl_vae.system.process_settings import configure_process
 
 HERE = Path(__file__).resolve().parent
@@ -67,12 +67,14 @@ def compare_pictures(row: dict[str, Any], out: Path) -> dict[str, Any]:
     its own that does not import rl_vae, in the environment variables of the row.
     """
     env, spec = rl_vae.make_env(row["id"], env_kwargs=row.get("kwargs", {})), rl_vae.FrameSpec()
-    source = pixel_source(env)
+    assert isinstance(env, ObservePixels)
+    source = env.source
+    place = "dict" if source.key is not None else source.pixels
     frames = [spec.apply(image) for image in walk(env)]
     env.close()
 
     # Pictures of the same moments without rl_vae.
-    arguments = [json.dumps(row), source.kind, str(source.key), str(out / "plain")]
+    arguments = [json.dumps(row), place, str(source.key), str(out / "plain")]
     subprocess.run([sys.executable, str(HERE / "plain.py"), *arguments], check=True, env=PLAIN)
     pictures = np.load(out / "plain.npz")["pictures"]
     (out / "plain.npz").unlink()
@@ -83,9 +85,9 @@ def compare_pictures(row: dict[str, Any], out: Path) -> dict[str, Any]:
     cv2.imwrite(str(out / "raw.png"), pictures[-1][..., ::-1])
     cv2.imwrite(str(out / "frame.png"), frames[-1][..., ::-1])
     facts = {
-        "source": source.kind if source.key is None else f"{source.kind} {source.key}",
+        "source": source.pixels if source.key is None else f"{source.pixels} {source.key}",
         "raw_shape": list(pictures[-1].shape),
-        "conversion": "area resize",
+        "conversion": source.describe(),
         "looked_at": len(frames),
         "difference": difference,
         "mean": float(np.mean(frames)),

@@ -127,9 +127,7 @@ def read_model_description(path: str | Path) -> ModelDescription:
         if not isinstance(shape, list) or any(type(side) is not int or side < 1 for side in shape):
             raise ValueError(f"observation_shape {shape}")
         spec.check_shape(tuple(shape), np.uint8)
-        pixels = PixelSource.from_dict(config["pixels"])
-        if pixels.output_shape != tuple(shape):
-            raise ValueError(f"pixels of shape {pixels.output_shape}")
+        pixels = _read_pixels(config["pixels"], tuple(shape))
         if not isinstance(provenance, dict):
             raise TypeError(f"provenance {provenance!r}")
         digests, tensors = config["files"], config["tensors"]
@@ -172,3 +170,15 @@ def read_model_description(path: str | Path) -> ModelDescription:
         files=digests,
         digest=hashing.digest(identity),
     )
+
+
+def _read_pixels(values: Any, shape: tuple[int, ...]) -> PixelSource:
+    """The source that gives raw observations of a shape.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: if the values describe no such source.
+    """
+    pixels = PixelSource.from_dict(values)
+    if pixels.output_shape != shape:
+        raise ValueError(f"pixels of shape {pixels.output_shape}")
+    return pixels
