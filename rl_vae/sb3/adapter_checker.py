@@ -166,8 +166,10 @@ def _run_sb3(case: Case, encoder: Encoder, expected: ExpectedObservations) -> No
     observations: Any = venv.reset()
     for env in range(N_ENVS):
         expected.begin(env, _row(observations, env))
+    # Agents of Stable-Baselines3 count discrete actions from 0, these environments from -1.
+    start = -1 if case.action_space == "Discrete" else 0
     for actions in _draw_actions(case, N_ENVS):
-        observations, _, dones, infos = venv.step(actions)
+        observations, _, dones, infos = venv.step(actions - start)
         for env in range(N_ENVS):
             if dones[env]:
                 expected.act(env, actions[env], infos[env]["terminal_observation"], True)
