@@ -70,7 +70,7 @@ def main() -> None:
     results = []
     for row in rows:
         began = time.perf_counter()
-        result = run(python, kind, row, out / kind / row["name"].split()[0], problems)
+        result = run(python, kind, row, out / kind / folder_name(row), problems)
         results.append(result)
         seconds = time.perf_counter() - began
         print(f"{row['name']:22} {result['error'] or 'done'} ({seconds:.0f} s)", flush=True)
@@ -147,7 +147,7 @@ def pipeline_table(rows: list[dict[str, Any]], results: list[dict[str, Any]]) ->
         cells = [f"{row['name']}: `{row['id'].rpartition(':')[2]}`", result.get("source", "")]
         cells += [shape, result.get("conversion", ""), str(result.get("looked_at", ""))]
         cells += [f"{result['difference']:.0f}" if "difference" in result else "", distinct]
-        lines.append(line([*cells, played, result["error"] or "done"]))
+        lines.append(line([*cells, played, short(result["error"])]))
     return lines
 
 
@@ -177,6 +177,15 @@ def requirements(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def short(error: str | None) -> str:
+    """A cell of the table; the whole error is in log.txt."""
+    return "done" if error is None else error if len(error) <= 160 else f"{error[:160]} ..."
+
+
+def folder_name(row: dict[str, Any]) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in row["name"])
+
+
 def header(names: list[str]) -> str:
     return line(names) + "\n" + line(["---"] * len(names))
 
@@ -189,14 +198,14 @@ def draw_sheet(rows: list[dict[str, Any]], folder: Path) -> Any:
     """All environments in three columns: name, raw image, frame."""
     tiles = []
     for row in rows:
-        at = folder / row["name"].split()[0]
-        images = [cv2.imread(str(at / name)) for name in ("raw.png", "frame.png")]
+        at = folder / folder_name(row)
+        files = [at / name for name in ("raw.png", "frame.png") if (at / name).is_file()]
+        images = [cv2.imread(str(file)) for file in files]
         tile = np.full((SIDE + 30, 3 * SIDE, 3), 255, np.uint8)
         cv2.putText(tile, row["name"], (4, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, 16)
         left = 4
         for image in images:
-            if image is None:
-                continue
+            assert image is not None
             width = min(round(image.shape[1] * SIDE / image.shape[0]), 2 * SIDE - 16)
             height = round(image.shape[0] * width / image.shape[1])
             scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
@@ -204,9 +213,9 @@ def draw_sheet(rows: list[dict[str, Any]], folder: Path) -> Any:
                 break
             tile[26 : 26 + height, left : left + width] = scaled[: SIDE + 4]
             left += width + 8
-        picture = np.hstack([image for image in (tile,)])
-        cv2.imwrite(str(at / "picture.png"), picture)
-        tiles.append(picture)
+        if at.is_dir():
+            cv2.imwrite(str(at / "picture.png"), tile)
+        tiles.append(tile)
     while len(tiles) % 3:
         tiles.append(np.full_like(tiles[0], 255))
     return np.vstack([np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)])

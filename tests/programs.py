@@ -7,12 +7,14 @@ environment variables, so that an agent's folder can be used again with another 
 
 import contextlib
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import little_games
+from faults.processes import children
 
 PROGRAM = "programs:Toy/Program-v0"
 FOLDER, FAIL = "PROGRAMS", "PROGRAMS_FAIL"
@@ -23,13 +25,24 @@ class Program(little_games.Line):
 
     def __init__(self, render_mode: Any = None) -> None:
         super().__init__(render_mode=render_mode)
-        silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-        self._program = subprocess.Popen(
-            ["sleep", "600"], stderr=subprocess.DEVNULL, start_new_session=True, **silent
-        )
         self._folder = Path(os.environ[FOLDER])
-        self._note("opened")
         self._left = int(os.environ.get(FAIL, -1))
+        before = children()
+        try:
+            self._program = subprocess.Popen(
+                ["sleep", "600"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            self._note("opened")
+        except BaseException:
+            # A signal in the constructor: nobody but the constructor knows the program.
+            for pid in children() - before:
+                os.kill(pid, signal.SIGKILL)
+                (self._folder / f"{pid}.opened").unlink(missing_ok=True)
+            raise
 
     def step(self, action: Any) -> Any:
         self._left -= 1

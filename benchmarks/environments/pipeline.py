@@ -20,10 +20,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from plain import walk
+from plain import walk  # type: ignore[import-not-found]  # the folder of a script is on the path
 
 import rl_vae
-from rl_vae.envs.pixels import ObservePixels
 from rl_vae.system.process_settings import configure_process
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +30,8 @@ USAGE = HERE.parents[1] / "docs" / "usage.md"
 PLAIN = dict(os.environ)
 """Environment variables before rl_vae changes them."""
 N_FRAMES, SEED = 512, 7
+SHOWN = 1
+"""Number of the moment whose pictures are kept."""
 RECIPE = rl_vae.Recipe(
     "PPO",
     2048,
@@ -66,35 +67,40 @@ def compare_pictures(row: dict[str, Any], out: Path) -> dict[str, Any]:
     Both environments get the same seed and the same actions. Plain Gymnasium runs in a process of
     its own that does not import rl_vae, in the environment variables of the row.
     """
-    env, spec = rl_vae.make_env(row["id"], env_kwargs=row.get("kwargs", {})), rl_vae.FrameSpec()
-    assert isinstance(env, ObservePixels)
+    spec = rl_vae.FrameSpec()
+    env: Any = rl_vae.make_env(row["id"], env_kwargs=row.get("kwargs", {}), **row.get("pixels", {}))
     source = env.source
-    place = "dict" if source.key is not None else source.pixels
     frames = [spec.apply(image) for image in walk(env)]
     env.close()
 
     # Pictures of the same moments without rl_vae.
-    arguments = [json.dumps(row), place, str(source.key), str(out / "plain")]
+    place = "render" if source.pixels == "render" else json.dumps(source.paths[0])
+    arguments = [json.dumps(row), place, str(out / "plain")]
     subprocess.run([sys.executable, str(HERE / "plain.py"), *arguments], check=True, env=PLAIN)
-    pictures = np.load(out / "plain.npz")["pictures"]
+    raw = np.load(out / "plain.npz")["pictures"]
     (out / "plain.npz").unlink()
-    size = (spec.width, spec.height)
+    size, pictures = (spec.width, spec.height), source.conversions[0].apply_batch(raw)
     expected = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
-    difference = np.abs(np.stack(frames).astype(float) - np.stack(expected)).max()
+    shape = np.stack(frames).shape
+    difference = np.abs(np.stack(frames).astype(float) - np.reshape(expected, shape)).max()
 
-    cv2.imwrite(str(out / "raw.png"), pictures[-1][..., ::-1])
-    cv2.imwrite(str(out / "frame.png"), frames[-1][..., ::-1])
+    save_picture(out / "raw.png", pictures[SHOWN])
+    save_picture(out / "frame.png", frames[SHOWN])
     facts = {
-        "source": source.pixels if source.key is None else f"{source.pixels} {source.key}",
-        "raw_shape": list(pictures[-1].shape),
-        "conversion": source.describe(),
+        "source": source.describe().partition(", ")[0],
+        "raw_shape": list(raw[SHOWN].shape),
+        "conversion": f"{source.conversions[0].describe()}, resized to {size[1]} x {size[0]}",
         "looked_at": len(frames),
         "difference": difference,
         "mean": float(np.mean(frames)),
     }
     if difference > 1 or not facts["mean"]:
-        raise ValueError(f"frames differ from plain pictures or are black: {facts}")
+        raise ValueError(f"frames differ from plain pictures, or are black: {facts}")
     return facts
+
+
+def save_picture(path: Path, image: Any) -> None:
+    cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image)
 
 
 def collect(row: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -105,6 +111,7 @@ def collect(row: dict[str, Any], out: Path) -> dict[str, Any]:
         workers=2,
         env_kwargs=row.get("kwargs", {}),
         progress=False,
+        **row.get("pixels", {}),
     )
     frames = np.asarray(data.frames(np.arange(N_FRAMES)))
     return {"frames": N_FRAMES, "distinct": len({frame.tobytes() for frame in frames})}
@@ -145,7 +152,7 @@ def film(row: dict[str, Any], out: Path) -> dict[str, Any]:
 
     agent = rl_vae.Agent.load(out / "agent")
     pictures = film_agent(agent, seed=SEED, max_steps=50).images
-    cv2.imwrite(str(out / "film.png"), pictures[-1][..., ::-1])
+    cv2.imwrite(str(out / "film.png"), pictures[SHOWN][..., ::-1])
     return {"pictures": len(pictures)}
 
 

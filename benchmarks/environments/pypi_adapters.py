@@ -48,7 +48,8 @@ class Pistonball(gym.Env[Any, Any]):
         game = importlib.import_module("pettingzoo.butterfly.pistonball_v6")
         supersuit = importlib.import_module("supersuit")
         self.render_mode = render_mode
-        made = game.parallel_env(n_pistons=9, max_cycles=50, render_mode=render_mode)
+        # Without a render mode the game returns pictures that never change.
+        made = game.parallel_env(n_pistons=9, max_cycles=50, render_mode="rgb_array")
         self._game = supersuit.resize_v1(made, 96, 96)
         self._agent = self._game.possible_agents[4]
         self.observation_space = self._game.observation_space(self._agent)
@@ -81,6 +82,22 @@ def make_airstriker(render_mode: str | None = None) -> gym.Env[Any, Any]:
     return env
 
 
+HIGHWAY = {
+    "vehicles_count": 8,
+    "observation": {
+        "type": "GrayscaleObservation",
+        "observation_shape": (128, 64),
+        "stack_size": 4,
+        "weights": [0.3, 0.6, 0.1],
+        "scaling": 1.75,
+    },
+}
+
+gym.register(
+    "HighwayStack-v0",
+    entry_point="highway_env.envs.highway_env:HighwayEnvFast",
+    kwargs={"config": HIGHWAY},
+)
 gym.register("Crafter-v0", entry_point="pypi_adapters:Crafter")
 gym.register("Pistonball-v0", entry_point="pypi_adapters:Pistonball")
 gym.register("Airstriker-v0", entry_point="pypi_adapters:make_airstriker")

@@ -1,4 +1,4 @@
-"""opening_error: why an environment could not be opened, and the remedy that fits."""
+"""Errors for environments that cannot be opened or rendered, with the remedy that fits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import gymnasium as gym
 
 from rl_vae.errors import EnvironmentFault
+from rl_vae.frames import MIN_SIZE
 
 EXTRAS = {
     "ale_py": "atari",
@@ -21,7 +22,8 @@ EXTRAS = {
 PREFIXES = {"ALE/": "ale_py", "MiniGrid-": "minigrid", "BabyAI-": "minigrid"}
 """Module that registers the environments of a prefix."""
 _DISPLAY = re.compile(
-    r"display|GLFW|GLX|\bEGL\b|X11|\bXlib|video ?(device|driver|mode)|OpenGL.*(context|platform)",
+    r"display|GLFW|GLX|\bEGL\b|X11|\bXlib|video ?(device|driver|mode)|OpenGL.*(context|platform)"
+    r"|gladLoadGL|\bOSMesa\b",
     re.IGNORECASE,
 )
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*)|(\w+\.(?:dylib|dll))")
@@ -41,6 +43,26 @@ def opening_error(name: str, kind: str, error: BaseException) -> EnvironmentFaul
         f"The environment {name!r} cannot be opened: {type(error).__name__}: {text}",
         expected=expected,
         got=repr(name),
+        remedy=remedy,
+    )
+
+
+def rendering_error(name: str, error: BaseException) -> EnvironmentFault:
+    """The error for an environment whose `render()` fails.
+
+    Args:
+        name: Id or name of the environment.
+        error: What was raised.
+    """
+    expected = f"images of at least {MIN_SIZE} x {MIN_SIZE} x 3 from render()"
+    remedy = "check that render() returns an image if render_mode is 'rgb_array'"
+    causes = [f"{type(cause).__name__}: {cause}" for cause in _causes(error)]
+    if any(_DISPLAY.search(cause) for cause in causes):
+        expected, remedy = _NO_DISPLAY
+    return EnvironmentFault(
+        f"{name} cannot be rendered: {type(error).__name__}: {error}",
+        expected=expected,
+        got=type(error).__name__,
         remedy=remedy,
     )
 
@@ -66,12 +88,7 @@ def _explain(name: str, kind: str, error: BaseException) -> tuple[str, str]:
         if isinstance(cause, gym.error.DependencyNotInstalled):
             return "every package that the environment imports", _dependency(str(cause))
         if _DISPLAY.search(text):
-            return (
-                "a display, or a way to draw without one",
-                "start the program with xvfb-run -a, or choose drawing without a display: "
-                "MUJOCO_GL=egl (MuJoCo), PYGLET_HEADLESS=1 (pyglet), SDL_VIDEODRIVER=offscreen "
-                "(pygame)",
-            )
+            return _NO_DISPLAY
     if isinstance(error, TypeError) and "argument" in str(error):
         return "arguments that the environment takes", "correct env_kwargs"
     what = "function" if kind == "function" else "constructor of the environment"
@@ -81,6 +98,11 @@ def _explain(name: str, kind: str, error: BaseException) -> tuple[str, str]:
     )
 
 
+_NO_DISPLAY = (
+    "a display, or a way to draw without one",
+    "start the program with xvfb-run -a, or choose drawing without a display: MUJOCO_GL=egl "
+    "(MuJoCo), PYGLET_HEADLESS=1 (pyglet), SDL_VIDEODRIVER=offscreen (pygame)",
+)
 _PORT = (
     "a free port",
     "end the program that uses the port; if the simulator always takes the same one, use "

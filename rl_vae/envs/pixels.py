@@ -11,10 +11,11 @@ import numpy as np
 from gymnasium import spaces
 
 from rl_vae.envs.find_conversion import find_conversion
+from rl_vae.envs.opening_errors import rendering_error
 from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.pixel_source import PixelSource, find_part, name_of, other_entries, take
-from rl_vae.errors import EnvironmentFault, ObservationError
-from rl_vae.frames import MIN_SIZE, UInt8Array
+from rl_vae.errors import ObservationError
+from rl_vae.frames import UInt8Array
 
 
 class ObservePixels(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -105,17 +106,13 @@ def observe_render(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            env.reset()
+            # Cameras may depend on the first state that is drawn, so this state is always the same.
+            env.reset(seed=0)
             image = env.render()
         if not isinstance(image, np.ndarray):
             raise TypeError(f"render() returned an object of type {type(image).__name__}")
     except Exception as error:
-        raise EnvironmentFault(
-            f"{env_id} cannot be rendered: {type(error).__name__}: {error}",
-            expected=f"images of at least {MIN_SIZE} x {MIN_SIZE} x 3 from render()",
-            got=f"{type(error).__name__}",
-            remedy="check that render() returns an image if render_mode is 'rgb_array'",
-        ) from error
+        raise rendering_error(env_id, error) from error
     if isinstance(options, PixelSource):
         return ObservePixels(env, options)
     conversion = find_conversion(f"The image that {env_id} renders", _space_of(image), options)

@@ -114,7 +114,7 @@ def test_extras_belong_to_their_images(workers: int, frame_skip: int) -> None:
         extras=True,
     )
     try:
-        assert envs.source.key == "camera_0"
+        assert envs.source.paths == (("camera_0",),)
         for seeds in ([0, 3, 8], [1, 2, 5]):
             images = envs.reset(seeds)
             check_extras(envs, envs.reset_extras, images)

@@ -26,7 +26,7 @@ OPERATIONS = {
     "SIGTERM": ("compare", "collect", "train-agent", "evaluate"),
 }
 """Commands that run in turn; the order differs, so that two trials of each way run them all."""
-FAILING_STEP = 20
+FAILING_STEP = 10
 """Step of every environment that raises; the check that `reset` is seeded takes less."""
 RECIPE = (
     "import rl_vae\nRECIPE = rl_vae.Recipe('PPO', total_steps={steps}, n_envs=4, stack=1,"
