@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from rl_vae.errors import MissingPackageError
+from rl_vae import make_env
+from rl_vae.errors import EnvironmentFault, MissingPackageError
 
 PROGRAM = """
 import sys
@@ -53,3 +54,10 @@ def test_an_import_error_without_a_name_is_passed_on() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert "libfoo.so" in str(error) and str(again) == str(error)
     assert isinstance(again, ImportError)
+
+
+def test_rendering_without_pygame_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CartPole, which imports pygame when it renders first, names the extra that brings pygame."""
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    with pytest.raises(EnvironmentFault, match=r"pip install 'rl-vae\[box2d\]'"):
+        make_env("CartPole-v1")

@@ -8,6 +8,7 @@ import shutil
 import struct
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_a_model_folder_describes_itself(trained: Trained, dataset: FrameDataset
     assert provenance["dataset"] == dataset.digest
     assert provenance["env_id"] == dataset.header.env_id
     assert (provenance["seed"], provenance["frames"]) == (0, 320)
-    assert provenance["versions"]["torch"] == str(torch.__version__)
+    assert provenance["versions"]["torch"] == version("torch")
     assert provenance["held_out"]["loss"] == trained.held_out.loss
     card = (trained.path / "README.md").read_text()
     assert dataset.header.env_id in card
