@@ -57,7 +57,10 @@ def rendering_error(name: str, error: BaseException) -> EnvironmentFault:
     expected = f"images of at least {MIN_SIZE} x {MIN_SIZE} x 3 from render()"
     remedy = "check that render() returns an image if render_mode is 'rgb_array'"
     causes = [f"{type(cause).__name__}: {cause}" for cause in _causes(error)]
-    if any(_DISPLAY.search(cause) for cause in causes):
+    missing = (ImportError, gym.error.DependencyNotInstalled)
+    if any(isinstance(cause, missing) for cause in _causes(error)):  # CartPole without pygame
+        expected, remedy = _explain(name, "id", error)
+    elif any(_DISPLAY.search(cause) for cause in causes):
         expected, remedy = _NO_DISPLAY
     return EnvironmentFault(
         f"{name} cannot be rendered: {type(error).__name__}: {error}",
