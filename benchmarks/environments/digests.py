@@ -78,10 +78,13 @@ def collect_once(row: dict[str, Any], engine: Any, workers: int, out: Path) -> N
             row["id"],
             out,
             n_frames=N_FRAMES,
+            spec=rl_vae.FrameSpec(**row.get("spec", {})),
             engine=engine,
             workers=workers,
+            n_envs=1 if row.get("one_instance") else None,
             env_kwargs=kwargs,
             progress=False,
+            **row.get("pixels", {}),
         )
     except RlVaeError as error:
         print(" ".join(str(error).split()))

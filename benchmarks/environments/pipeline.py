@@ -7,6 +7,7 @@ is an image that plain Gymnasium gives, and OUT/frame.png the frame that rl_vae 
 moment. The exported agent is played by the loop of docs/usage.md, as it stands there.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -67,7 +68,7 @@ def compare_pictures(row: dict[str, Any], out: Path) -> dict[str, Any]:
     Both environments get the same seed and the same actions. Plain Gymnasium runs in a process of
     its own that does not import rl_vae, in the environment variables of the row.
     """
-    spec = rl_vae.FrameSpec()
+    spec = rl_vae.FrameSpec(**row.get("spec", {}))
     env: Any = rl_vae.make_env(row["id"], env_kwargs=row.get("kwargs", {}), **row.get("pixels", {}))
     source = env.source
     frames = [spec.apply(image) for image in walk(env)]
@@ -103,12 +104,19 @@ def save_picture(path: Path, image: Any) -> None:
     cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image)
 
 
+def parallel(row: dict[str, Any]) -> dict[str, Any]:
+    """Number of environments and of worker processes."""
+    one = row.get("one_instance", False)
+    return {"n_envs": 1, "workers": 1} if one else {"n_envs": None, "workers": 2}
+
+
 def collect(row: dict[str, Any], out: Path) -> dict[str, Any]:
     data = rl_vae.collect_frames(
         row["id"],
         out / "data",
         n_frames=N_FRAMES,
-        workers=2,
+        spec=rl_vae.FrameSpec(**row.get("spec", {})),
+        **parallel(row),
         env_kwargs=row.get("kwargs", {}),
         progress=False,
         **row.get("pixels", {}),
@@ -133,17 +141,17 @@ def train_agent(row: dict[str, Any], out: Path) -> dict[str, Any]:
         row["id"],
         out / "vae",
         out / "agent",
-        RECIPE,
+        dataclasses.replace(RECIPE, n_envs=parallel(row)["n_envs"] or RECIPE.n_envs),
         env_kwargs=row.get("kwargs", {}),
         evaluations=0,
-        workers=2,
+        workers=parallel(row)["workers"],
         progress=False,
     )
     return {"steps": trained.steps}
 
 
 def evaluate(row: dict[str, Any], out: Path) -> dict[str, Any]:
-    result = rl_vae.evaluate_agent(out / "agent", episodes=2, workers=2)
+    result = rl_vae.evaluate_agent(out / "agent", episodes=2, **parallel(row))
     return {"mean_return": result.mean}
 
 
