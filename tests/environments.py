@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.errors import RlVaeError
+from rl_vae.errors import RlVaeError, printable
 
 SIDE = 32
 _ROW, _COLUMN = np.indices((SIDE, SIDE), np.int16)
@@ -32,7 +32,8 @@ def refused(kind: type[RlVaeError], *words: str) -> Any:
     def is_complete(error: BaseException) -> bool:
         assert isinstance(error, RlVaeError)
         for part in (error.what, error.expected, error.got, error.remedy):
-            assert part is not None and str(part) in str(error)
+            assert part is not None
+            assert str(part) in str(error) or printable(part) in str(error)
         assert [word for word in words if word not in str(error)] == []
         return True
 

@@ -30,7 +30,7 @@ from rl_vae.agents.spaces import space_to_dict
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import FolderError, RlVaeError, TrainingError
-from rl_vae.models.folder import read_model
+from rl_vae.models.folder import read_model, read_model_files
 from rl_vae.system import hashing, strict_json
 from rl_vae.training import checkpoint
 from rl_vae.training.state import TrainState
@@ -374,7 +374,8 @@ def agent_folder(request: Any, encoder: Encoder, tmp_path: Path, monkeypatch: An
     path = tmp_path / "agent"
     path.mkdir()
     model = make_policy_only(recipe, history.observation_space, actions)
-    save_agent(path, model, encoder, config)
+    encoder_files = read_model_files(encoder.path, encoder.digest)
+    save_agent(path, model, encoder_files, config)
     monkeypatch.setattr(Encoder, "load", lambda path: encoder)
     return path
 

@@ -67,7 +67,7 @@ def test_from_frames_to_figures(
 
     out, err = capfd.readouterr()
     assert err == "", err
-    assert len(out.splitlines()) == 7  # one a command, the engine, three of evaluate
+    assert len(out.splitlines()) == 8  # one a command, pixels, the engine, three of evaluate
     assert "warn" not in out.lower()
     dataset = FrameDataset.open(at / "data")
     dataset.verify()

@@ -44,6 +44,7 @@ def test_help_works(
     script: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """--help of a script prints its purpose and its options, and succeeds."""
+    monkeypatch.syspath_prepend(script.parent)
     monkeypatch.setattr(sys, "argv", [str(script), "--help"])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(script), run_name="__main__")
@@ -61,6 +62,7 @@ def test_nothing_happens_on_import(
 ) -> None:
     """Importing a script parses nothing, prints nothing and writes nothing."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(script.parent)
     monkeypatch.setattr(sys, "argv", [str(script), "--no-such-option"])
     runpy.run_path(str(script), run_name="imported")
     assert capfd.readouterr() == ("", "")

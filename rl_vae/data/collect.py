@@ -146,9 +146,9 @@ def collect_frames(
     running = WorkerSettings(workers, timeout, restarts, reuse_envs)
     with close_at_sigterm():
         header = _make_header(source, settings, options, policy, (seed, n_frames, n_envs))
-        if progress:
-            print(f"{source.name}: pixels: {header.source.describe()}")
         with missing_shards(out, header) as missing:
+            if progress:  # after the checks, so that a mistake is reported in one line
+                print(f"{source.name}: pixels: {header.source.describe()}")
             _collect(out, source, header, missing, policy, running, progress)
     dataset = FrameDataset.open(out)
     check_frames(dataset)

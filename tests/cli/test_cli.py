@@ -15,7 +15,7 @@ from typing import Any
 
 import little_games
 import pytest
-from environments import IMAGES, STATES
+from environments import STATES
 from little_games import LINE, PUSH
 
 import rl_vae
@@ -34,7 +34,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.base import Objective
-from rl_vae.system import files
+from rl_vae.system import strict_json
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--height", "32", "--width", "32", "--workers", "1"]
@@ -127,9 +127,6 @@ BAD = [
     ("collect nowhere_to_be_found:Nope-v0 --out OUT", "nowhere_to_be_found"),
     ("collect not/an/id --out OUT", "not/an/id"),
     (f"collect {STATES} --out OUT", "rgb_array"),
-    (f"collect {IMAGES} --out OUT", "(3, 64, 64)"),
-    (f'collect {IMAGES} --out OUT {KWARGS} {{"shape":[64,64,3],"dtype":"float32"}}', "float32"),
-    (f'collect {IMAGES} --out OUT {KWARGS} {{"shape":[64,64,4]}}', "(64, 64, 4)"),
     (f'{COLLECT_LINE} {KWARGS} {{"colour":1}}', "colour"),
     (f"{COLLECT_LINE} {KWARGS} [1]", "[1]"),
     (f"{COLLECT_LINE} {KWARGS} no", "no"),
@@ -643,10 +640,11 @@ def test_a_command_that_is_stopped_goes_on_where_it_stopped(command: str, tmp_pa
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         assert process.returncode == status, (out, err)
-        assert err == "rl-vae: stopped; the same command goes on where it stopped\n"
+        assert err.endswith("rl-vae: stopped; the same command goes on where it stopped\n")
+        assert "Traceback" not in err
         lines = dict.fromkeys(("train-vae", "sweep"), "resuming after update")
-        lines["train-agent"] = "engine"
-        assert not out or lines[command] in out
+        lines |= {"train-agent": "engine", "collect": "pixels"}
+        assert not out or lines.get(command, "pixels") in out
     assert run(*arguments) == 0
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["out"]
     if command == "collect":
@@ -728,7 +726,7 @@ def test_a_disk_that_refuses_is_told_in_one_line(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "somewhere")
 
-    monkeypatch.setattr(files, "write_whole", full)
+    monkeypatch.setattr(strict_json, "write_whole", full)
     path = tmp_path / "figures.json"
     assert run("evaluate", inputs / "agent", "--episodes", "2", "--json", path) == 2
     err = capfd.readouterr().err

@@ -142,7 +142,7 @@ def test_an_interrupted_demo_goes_on(demo_folder: Path, tmp_path: Path) -> None:
     """Where run.json says that a demo was interrupted, other settings are refused, not the folder;
     the seconds of steps that were done count once."""
     strict_json.write_json(tmp_path / "run.json", {"seed": 3, "engine": "envpool"})
-    with pytest.raises(ConfigError, match="interrupted run of another kind"):
+    with pytest.raises(ConfigError, match="an interrupted run with other settings"):
         run_demo(tmp_path, seed=4)
     clock = demo.Stopwatch(tmp_path / "seconds.jsonl")
     first = clock.lap("collect")
