@@ -240,9 +240,9 @@ def test_a_damaged_dataset_is_refused(dataset: FrameDataset, tmp_path: Path, nam
 def test_one_episode_is_refused(tmp_path: Path) -> None:
     """A dataset with one episode is refused before anything is written."""
     frames = collect_frames(
-        "environments:Toy/Cameras-v0",  # never ends: one episode a lane and shard
+        "environments:Toy/Cameras-v0",  # never ends: one episode per environment and shard
         tmp_path / "dataset",
-        n_frames=16,
+        n_frames=64,
         engine="gymnasium",
         workers=1,
         progress=False,
