@@ -68,7 +68,7 @@ def _kwargs(how: str, folder: Path, at: int, share: int) -> dict[str, Any]:
 
 
 def _words(error: EnvironmentFault, how: str, seed: int, step: int) -> bool:
-    words = (FAULTY, f"seed {seed}", f"step {step}", "lane ", *WAYS[how])
+    words = (FAULTY, f"seed {seed}", f"step {step}", "environment ", *WAYS[how])
     missing = [word for word in words if word not in str(error)]
     if missing:
         print(f"{how}: {missing} not in {error}")
