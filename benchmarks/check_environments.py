@@ -128,7 +128,8 @@ def run(
     command = [str(python), "-W", "ignore", str(HERE / f"{kind}.py"), json.dumps(row), str(out)]
     with (out / "log.txt").open("w") as log:
         try:
-            subprocess.run(command, stdout=log, stderr=log, env=settings, timeout=LIMIT)
+            # In a folder of its own: ViZDoom writes a file into the current folder.
+            subprocess.run(command, stdout=log, stderr=log, env=settings, timeout=LIMIT, cwd=out)
         except subprocess.TimeoutExpired:
             return {"error": f"not ready after {LIMIT} s"}
     if not (out / "result.json").is_file():
