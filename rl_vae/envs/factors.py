@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+
+from rl_vae.errors import EnvironmentFault
 
 
 def read_factors(env: gym.Env[Any, Any]) -> dict[str, float]:
@@ -20,16 +22,33 @@ def read_factors(env: gym.Env[Any, Any]) -> dict[str, float]:
 
     Returns:
         Value of each factor by its name; empty if the environment is not supported.
+
+    Raises:
+        EnvironmentFault: if the environment's own method fails, or gives something else.
     """
     bare = env.unwrapped
-    method = getattr(bare, "factors", None)
-    if callable(method):
-        return {str(name): float(value) for name, value in method().items()}
-    for kind in type(bare).__mro__:
-        reader = _READERS.get(kind.__name__)
-        if reader is not None:
-            return reader(bare)
-    return {}
+    reader: Callable[[Any], Mapping[str, float]] | None = None
+    if callable(getattr(bare, "factors", None)):
+        reader = _own_factors
+    else:
+        names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(bare).__mro__)
+        reader = next((_READERS[name] for name in names if name in _READERS), None)
+    if reader is None:
+        return {}
+    try:
+        return {str(name): float(value) for name, value in reader(bare).items()}
+    except Exception as error:  # code of the environment, or a subclass without its base's state
+        raise EnvironmentFault(
+            f"The factors of {type(bare).__qualname__} cannot be read.",
+            expected="a mapping from names to numbers",
+            got=f"{type(error).__name__}: {error}",
+            remedy="give the class a method factors() that returns one; {} means no factors",
+        ) from error
+
+
+def _own_factors(env: Any) -> Mapping[str, float]:
+    values: Mapping[str, float] = env.factors()
+    return values
 
 
 def _vector(prefix: str, values: Any) -> dict[str, float]:
@@ -87,16 +106,24 @@ def _minigrid(env: Any) -> dict[str, float]:
 
 
 _READERS: dict[str, Callable[[Any], dict[str, float]]] = {
-    "CartPoleEnv": _state("cart_position", "cart_velocity", "pole_angle", "pole_velocity"),
-    "PendulumEnv": _state("angle", "angular_velocity"),
-    "MountainCarEnv": _state("position", "velocity"),
-    "Continuous_MountainCarEnv": _state("position", "velocity"),
-    "AcrobotEnv": _state("angle_1", "angle_2", "angular_velocity_1", "angular_velocity_2"),
-    "CarRacing": _car,
-    "LunarLander": _lander,
-    "BipedalWalker": _walker,
-    "MujocoEnv": _mujoco,
-    "AtariEnv": _atari,
-    "MiniGridEnv": _minigrid,
+    "gymnasium.envs.classic_control.cartpole.CartPoleEnv": _state(
+        "cart_position", "cart_velocity", "pole_angle", "pole_velocity"
+    ),
+    "gymnasium.envs.classic_control.pendulum.PendulumEnv": _state("angle", "angular_velocity"),
+    "gymnasium.envs.classic_control.mountain_car.MountainCarEnv": _state("position", "velocity"),
+    "gymnasium.envs.classic_control.continuous_mountain_car.Continuous_MountainCarEnv": _state(
+        "position", "velocity"
+    ),
+    "gymnasium.envs.classic_control.acrobot.AcrobotEnv": _state(
+        "angle_1", "angle_2", "angular_velocity_1", "angular_velocity_2"
+    ),
+    "gymnasium.envs.box2d.car_racing.CarRacing": _car,
+    "gymnasium.envs.box2d.lunar_lander.LunarLander": _lander,
+    "gymnasium.envs.box2d.bipedal_walker.BipedalWalker": _walker,
+    "gymnasium.envs.mujoco.mujoco_env.MujocoEnv": _mujoco,
+    "ale_py.env.AtariEnv": _atari,
+    "minigrid.minigrid_env.MiniGridEnv": _minigrid,
 }
-"""Function that reads the state, by the class name of an environment or of one of its bases."""
+"""Function that reads the state, by the module and name of an environment's class or of a base.
+
+A class of a user may have the same name, but not the same module."""

@@ -5,10 +5,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from environments import COUNTING, DRAWN
+from environments import COUNTING, DRAWN, refused
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv as CartPoleBase
 
 from rl_vae.envs.factors import read_factors
 from rl_vae.envs.make import make_env
+from rl_vae.errors import EnvironmentFault
 from rl_vae.system.process_settings import configure_process
 
 configure_process()
@@ -97,3 +99,41 @@ def test_an_environment_may_name_its_own_factors() -> None:
     env.step(0)
     assert read_factors(env) == {"seed": 4, "episode": 0, "step": 1}
     assert read_factors(make_env(DRAWN)) == {}
+
+
+class CartPoleEnv(gym.Env[Any, Any]):
+    """A user's class with the name of one of Gymnasium's."""
+
+    state = ("x", "y", "z", "w")
+
+
+class Changed(CartPoleBase):
+    """A user's subclass without the state of its base."""
+
+    @property
+    def state(self) -> Any:
+        raise AttributeError("state")
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        pass
+
+
+class Wrong(gym.Env[Any, Any]):
+    """A class whose factors() returns no mapping."""
+
+    def factors(self) -> list[float]:
+        return [1.0]
+
+
+def test_a_class_is_known_by_its_module_and_name() -> None:
+    """A user's class that is only named like a known simulator has no factors."""
+    assert read_factors(CartPoleEnv()) == {}
+
+
+@pytest.mark.parametrize("kind", [Changed, Wrong])
+def test_factors_that_cannot_be_read_are_a_fault(kind: Any) -> None:
+    """A subclass without its base's state, or a factors() of another kind, is named with a
+    remedy."""
+    with refused(EnvironmentFault, kind.__name__, "a mapping from names to numbers"):
+        read_factors(kind())
