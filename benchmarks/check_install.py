@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from rl_vae import Encoder, TrainConfig, VAEConfig, train_vae
-from rl_vae.data.sprites import collect_sprites
+from rl_vae.sprites import collect_sprites
 from rl_vae.system.provenance import write_figures
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,7 +20,7 @@ from scipy.stats import ortho_group
 from tqdm import tqdm
 
 from rl_vae import metrics
-from rl_vae.data.sprites import FACTOR_SIZES, Sprites
+from rl_vae.sprites import FACTOR_SIZES, Sprites
 from rl_vae.system.provenance import write_figures
 
 CODES = ("perfect", "spare", "leak", "rotated", "noise")

@@ -19,8 +19,8 @@ import gymnasium as gym
 import numpy as np
 from tqdm import tqdm
 
-from rl_vae.data.sprites import FACTOR_NAMES, FACTOR_SIZES, Sprites, draw_sprites
 from rl_vae.envs.factors import read_factors
+from rl_vae.sprites import FACTOR_NAMES, FACTOR_SIZES, Sprites, draw_sprites
 from rl_vae.system.provenance import write_figures
 
 SEED = 0

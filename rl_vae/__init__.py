@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 
 if TYPE_CHECKING:
-    from rl_vae import errors
+    from rl_vae import errors, metrics, sprites
     from rl_vae.agents.agent import Agent
     from rl_vae.agents.evaluate import evaluate_agent
     from rl_vae.agents.export import export_agent
     from rl_vae.agents.recipe import Recipe
     from rl_vae.agents.train import train_agent
-    from rl_vae.analysis import metrics
     from rl_vae.analysis.anomalies import find_anomalies
     from rl_vae.analysis.classifier import labels_of, train_classifier
     from rl_vae.analysis.comparison.compare import compare
@@ -27,12 +26,11 @@ if TYPE_CHECKING:
     from rl_vae.analysis.report import write_report
     from rl_vae.analysis.score import score_encoder
     from rl_vae.analysis.scorecard import Scorecard
-    from rl_vae.data import sprites
     from rl_vae.data.collect import collect_frames
     from rl_vae.data.coverage import coverage
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.data.policies import Correlated, Mixture, Uniform
-    from rl_vae.data.sprites import Sprites, collect_sprites
+    from rl_vae.data.shard_envs import SeedWarning
     from rl_vae.envs.make import make_env
     from rl_vae.frames import FrameSpec
     from rl_vae.models.config import VAEConfig
@@ -48,6 +46,8 @@ if TYPE_CHECKING:
     from rl_vae.objectives.denoising import Denoising
     from rl_vae.objectives.factor_vae import FactorVAE
     from rl_vae.sb3.action_map import ActionMap
+    from rl_vae.sb3.play import CutWarning
+    from rl_vae.sprites import Sprites, collect_sprites
     from rl_vae.system.estimate import t_interval
     from rl_vae.training.config import TrainConfig
     from rl_vae.training.sweep import train_sweep
@@ -71,6 +71,7 @@ _HOME = {
     "Capacity": "objectives.capacity",
     "ComparisonConfig": "analysis.comparison.config",
     "Correlated": "data.policies",
+    "CutWarning": "sb3",
     "Denoising": "objectives.denoising",
     "DriftWarning": "wrappers.drift",
     "Encoder": "models.encoder",
@@ -86,7 +87,8 @@ _HOME = {
     "ObservationConfig": "wrappers.config",
     "Recipe": "agents.recipe",
     "Scorecard": "analysis.scorecard",
-    "Sprites": "data.sprites",
+    "SeedWarning": "data.shard_envs",
+    "Sprites": "sprites",
     "TrainConfig": "training.config",
     "Uniform": "data.policies",
     "VAE": "models.vae",
@@ -94,7 +96,7 @@ _HOME = {
     "VectorLatentObservation": "wrappers.vector",
     "WatchLatents": "wrappers.watch",
     "collect_frames": "data.collect",
-    "collect_sprites": "data.sprites",
+    "collect_sprites": "sprites",
     "compare": "analysis.comparison.compare",
     "coverage": "data.coverage",
     "draw_gallery": "analysis.gallery",
@@ -114,7 +116,7 @@ _HOME = {
     "write_report": "analysis.report",
 }
 
-_MODULES = {"errors": "errors", "metrics": "analysis.metrics", "sprites": "data.sprites"}
+_MODULES = ("errors", "metrics", "sprites")
 
 __all__ = [
     "ActionMap",
@@ -126,6 +128,7 @@ __all__ = [
     "Capacity",
     "ComparisonConfig",
     "Correlated",
+    "CutWarning",
     "Denoising",
     "DriftWarning",
     "Encoder",
@@ -141,6 +144,7 @@ __all__ = [
     "ObservationConfig",
     "Recipe",
     "Scorecard",
+    "SeedWarning",
     "Sprites",
     "TrainConfig",
     "Uniform",
@@ -175,13 +179,11 @@ __all__ = [
 
 # Registering imports nothing: whoever makes one imports it. A reloaded module finds it registered.
 if "rl_vae/Sprites-v0" not in gym.registry:
-    gym.register(
-        "rl_vae/Sprites-v0", "rl_vae.data.sprites.environment:SpritesEnv", max_episode_steps=50
-    )
+    gym.register("rl_vae/Sprites-v0", "rl_vae.sprites.environment:SpritesEnv", max_episode_steps=50)
 
 
 def __getattr__(name: str) -> Any:
-    module = _HOME.get(name) or _MODULES.get(name)
+    module = name if name in _MODULES else _HOME.get(name)
     if module is None:
         raise AttributeError(f"module 'rl_vae' has no attribute {name!r}")
     try:

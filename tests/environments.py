@@ -26,14 +26,21 @@ IMAGES = "environments:Toy/Images-v0"
 
 
 def refused(kind: type[RlVaeError], *words: str) -> Any:
-    """A block that must raise `kind`, saying what was expected, what came and what to do."""
+    """A block that must raise `kind`: its message is the problem, what was expected, what is there
+    instead and the remedy, whole and in this order, as a terminal may show them."""
     import pytest  # not in worker processes
 
     def is_complete(error: BaseException) -> bool:
         assert isinstance(error, RlVaeError)
-        for part in (error.what, error.expected, error.got, error.remedy):
+        parts = [printable(error.what, keep="\n\t")]
+        for label, part in (
+            ("Expected", error.expected),
+            ("Got", error.got),
+            ("Remedy", error.remedy),
+        ):
             assert part is not None
-            assert str(part) in str(error) or printable(part) in str(error)
+            parts.append(f"{label}: {printable(part)}.")
+        assert str(error) == " ".join(parts)
         assert [word for word in words if word not in str(error)] == []
         return True
 

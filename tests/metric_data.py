@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae import Sprites
-from rl_vae.data.sprites import FACTOR_SIZES
+from rl_vae.sprites import FACTOR_SIZES
 
 Array = NDArray[Any]
 

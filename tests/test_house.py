@@ -6,6 +6,7 @@ that the tree is right. So each check is also run on a copy of the tree that was
 
 import ast
 import graphlib
+import importlib
 import io
 import re
 import shutil
@@ -30,13 +31,15 @@ ARROWS = {
     "system": "",
     "envs": "system",
     "data": "system envs",
+    "sprites": "system data",
     "objectives": "system",
     "models": "system envs data objectives",
     "training": "system data objectives models",
     "wrappers": "envs models",
     "sb3": "envs models wrappers",
     "agents": "system envs data models wrappers sb3",
-    "analysis": "system envs data objectives models training wrappers agents",
+    "metrics": "system",
+    "analysis": "system envs data objectives models training wrappers agents metrics",
     "verify": "system data models training agents analysis",
     "cli": "system envs data objectives models training agents analysis verify",
 }
@@ -50,7 +53,7 @@ WALLS = {
     "envpool": ["envs/envpool_engine.py"],
     "onnxruntime": ["models/runtime.py"],
     "tyro": ["cli/"],
-    "sklearn": ["training/baselines.py", "analysis/predictors.py"],
+    "sklearn": ["training/baselines.py", "metrics/predictors.py"],
     "filelock": ["system/locks.py"],
     "jinja2": ["analysis/report/", "cli/demo_page.py"],
 }
@@ -316,7 +319,7 @@ BREAKS: dict[str, tuple[Callable[[Path], list[str]], str, str]] = {
         "import rl_vae.training.train",
     ),
     "a package that is not listed": (wrong_arrows, "utils.py", "from rl_vae.system import files"),
-    "a circle": (circles, "data/sprites/new.py", "from rl_vae.data.sprites import other"),
+    "a circle": (circles, "sprites/new.py", "from rl_vae.sprites import other"),
     "torch below objectives": (breached_walls, "data/new.py", "import torch.nn"),
     "SB3 in training": (breached_walls, "training/new.py", "from stable_baselines3 import PPO"),
     "OpenCV elsewhere": (breached_walls, "envs/new.py", "import cv2"),
@@ -343,8 +346,8 @@ def test_a_broken_tree_is_noticed(fault: str, tmp_path: Path) -> None:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignore)
     before = check(tmp_path)
     (tmp_path / "rl_vae" / file).write_text(source)
-    (tmp_path / "rl_vae/data/sprites/other.py").write_text(
-        "from rl_vae.data.sprites import new\n\n\ndef _secret_of_other():\n    pass\n"
+    (tmp_path / "rl_vae/sprites/other.py").write_text(
+        "from rl_vae.sprites import new\n\n\ndef _secret_of_other():\n    pass\n"
     )
     assert len(check(tmp_path)) > len(before)
 
@@ -370,6 +373,16 @@ def test_public_names() -> None:
     names = list(rl_vae.__all__)
     assert names == sorted(set(names))
     assert [name for name in names if not hasattr(rl_vae, name)] == []
+
+
+@pytest.mark.parametrize("package", ["cli", "metrics", "sb3", "sprites"])
+def test_public_packages(package: str) -> None:
+    """Names are imported from a public package directly, and its `__all__` is sorted and whole."""
+    names = list(importlib.import_module(f"rl_vae.{package}").__all__)
+    assert names == sorted(set(names))
+    done: dict[str, object] = {}
+    exec(f"from rl_vae.{package} import {', '.join(names)}", done)
+    assert set(names) <= set(done)
 
 
 def test_scripts_and_agents_are_imported_by_nobody() -> None:

@@ -1,1 +1,1 @@
-"""Measuring codes and agents: metrics, probes, scorecard, comparison, report."""
+"""Measuring codes and agents: probes, scorecard, comparison, report."""

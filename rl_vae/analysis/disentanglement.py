@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.analysis import metrics
-from rl_vae.analysis.metrics.arrays import check_codes, check_pairs
-from rl_vae.analysis.metrics.classes import make_classes
+from rl_vae import metrics
+from rl_vae.metrics.arrays import check_codes, check_pairs
+from rl_vae.metrics.classes import make_classes
 from rl_vae.system.estimate import Estimate
 from rl_vae.training.baselines import evenly_spaced
 

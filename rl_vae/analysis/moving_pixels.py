@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.analysis import predictors
 from rl_vae.analysis.bootstrap import BootstrapEstimate, bootstrap_episodes
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.metrics import predictors
 from rl_vae.models.encoder import Encoder
 from rl_vae.training.baselines import MAX_VALUES, evenly_spaced, flatten_frames, frames_to_fit
 

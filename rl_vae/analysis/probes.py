@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.analysis import predictors
 from rl_vae.analysis.bootstrap import BootstrapEstimate, balanced_accuracy, r_squared
 from rl_vae.analysis.probe_data import ProbeSplit, Target
+from rl_vae.metrics import predictors
 
 ProbeName = Literal["linear", "mlp"]
 PROBES: tuple[ProbeName, ...] = ("linear", "mlp")

@@ -1,1 +1,1 @@
-"""Datasets of frames: collecting, policies, shards, streaming, sprites."""
+"""Datasets of frames: collecting, policies, shards, streaming."""

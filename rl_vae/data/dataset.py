@@ -62,7 +62,7 @@ class FrameDataset:
         shard_starts: (S + 1,): index of the first frame of each of S shards, then N.
 
     >>> import tempfile
-    >>> from rl_vae.data.sprites import collect_sprites
+    >>> from rl_vae.sprites import collect_sprites
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     dataset = collect_sprites(folder, n_frames=16)
     ...     frames, one_frame = dataset.frames([3, 0, 7]), dataset[-1]

@@ -4,7 +4,7 @@ from rl_vae.sb3.action_map import ActionMap
 from rl_vae.sb3.actions import ActionConverter, ConvertActions
 from rl_vae.sb3.extractor import LatentExtractor
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
-from rl_vae.sb3.play import play
+from rl_vae.sb3.play import CutWarning, play
 from rl_vae.sb3.rewards import ScaleRewards
 from rl_vae.sb3.vec_latent import VecLatent
 
@@ -12,6 +12,7 @@ __all__ = [
     "ActionConverter",
     "ActionMap",
     "ConvertActions",
+    "CutWarning",
     "LatentExtractor",
     "PixelVecEnv",
     "ScaleRewards",

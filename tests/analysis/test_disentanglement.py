@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rl_vae.analysis import metrics
+from rl_vae import metrics
 from rl_vae.analysis.disentanglement import (
     MAX_CLASSES,
     MAX_FITTED,

@@ -16,8 +16,8 @@ from folder_files import folder_state
 from faults import Figure, counted
 from faults.damage import watching
 from rl_vae.cli import main
-from rl_vae.data.sprites import collect_sprites
 from rl_vae.errors import FolderError, RlVaeError
+from rl_vae.sprites import collect_sprites
 from rl_vae.system import files
 
 TEXT = '\x1b]0;owned\x07\x1b[31m") ; __import__("os").system("true") #`\n\u202e<script>'

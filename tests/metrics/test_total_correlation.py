@@ -1,0 +1,21 @@
+"""total_correlation: the closed form for two latents, and constant latents."""
+
+import numpy as np
+import pytest
+
+from rl_vae.metrics import total_correlation
+
+
+def test_the_value_is_the_closed_form() -> None:
+    """For two latents it is -log(1 - r^2) / 2, whatever their scales are."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 2)) @ np.array([[1.0, 0.8], [0.0, 0.6]])
+    r = np.corrcoef(x.T)[0, 1]
+    value, low, high = total_correlation(x * [1, 100]).score
+    assert value == pytest.approx(-np.log(1 - r**2) / 2)
+    assert low < value < high
+
+
+def test_constant_latents_are_left_out() -> None:
+    """Constant latents have a total correlation of 0."""
+    assert total_correlation(np.full((400, 3), 0.3)).score.value == 0
