@@ -15,6 +15,7 @@ instead, and a remedy. Any other exception that rl_vae raises is a defect of rl_
 
 from __future__ import annotations
 
+import errno
 import unicodedata
 from pathlib import Path
 
@@ -23,6 +24,57 @@ MOST_TEXT = 2000
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories without a visible sign: controls, marks of direction, surrogates."""
+
+
+ABSENT = frozenset(
+    (
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+        *(errno.EINVAL, errno.ENXIO),
+    )
+)
+"""Errors of the system that say that a path leads to no file."""
+
+_SYSTEM_REMEDIES = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer workers",
+    errno.ENFILE: "raise the limit of open files, or end other programs",
+    errno.ENOSPC: "free disk space, then run the same command again",
+    errno.EDQUOT: "free disk space, then run the same command again",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), then run the same command again",
+    errno.EACCES: "check the permissions of the path",
+    errno.EPERM: "check the permissions of the path",
+    errno.EROFS: "choose a folder on a disk that can be written",
+    errno.ENOMEM: "free memory, or raise its limit (ulimit -v)",
+    errno.EAGAIN: "end other programs, or raise the limit of processes (ulimit -u)",
+}
+
+
+def system_failure(error: BaseException | None) -> BaseException | None:
+    """Return the failure of the system that an error comes from; None if a file is damaged.
+
+    A file that was read and is wrong, or that does not exist, is damaged. A file that could not be
+    read (an error of the disk, no permission, no free descriptor, no memory) may be intact.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return error
+        if isinstance(error, OSError) and error.errno and error.errno not in ABSENT:
+            return error
+        error = error.__cause__
+    return None
+
+
+def system_remedy(error: BaseException, otherwise: str) -> str:
+    """Return the remedy for the failure of the system that an error comes from.
+
+    Args:
+        error: The error.
+        otherwise: The remedy if the error comes from no failure of the system.
+    """
+    failure = system_failure(error)
+    if failure is None:
+        return otherwise
+    number = failure.errno if isinstance(failure, OSError) else errno.ENOMEM
+    return _SYSTEM_REMEDIES.get(number or 0, "check the disk, then run the same command again")
 
 
 def printable(text: object, *, keep: str = "") -> str:
@@ -116,7 +168,12 @@ class FolderError(RlVaeError):
 
     @classmethod
     def damaged(cls, path: Path, expected: object, got: object) -> FolderError:
-        """The error for a file of a folder that is missing or does not have the right content."""
+        """The error for a file of a folder that is missing or does not have the right content.
+
+        If `got` is an error of a file that could not be read, the error says that instead.
+        """
+        if isinstance(got, BaseException) and system_failure(got) is not None:
+            return cls.unreadable(path, got)
         return cls(
             f"{path} is missing or damaged.",
             expected=expected,
@@ -131,7 +188,7 @@ class FolderError(RlVaeError):
             f"{path} could not be read.",
             expected="a file that can be read",
             got=f"{type(error).__name__}: {error}",
-            remedy="check the disk, the permissions and the limit of open files (ulimit -n)",
+            remedy=system_remedy(error, "check the disk and the permissions"),
         )
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from rl_vae.agents.integrity import agent_checks, is_unfinished_agent, unfinished_agent_checks
 from rl_vae.analysis.comparison.integrity import DATASETS, comparison_checks
 from rl_vae.data.integrity import dataset_checks, repair_dataset
-from rl_vae.errors import FolderError, RlVaeError, printable
+from rl_vae.errors import FolderError, RlVaeError, printable, system_failure
 from rl_vae.models.integrity import REPAIRABLE, model_checks, repair_model
 from rl_vae.system import reading, strict_json
 from rl_vae.system.integrity import Check, Finding, FolderChecks, make_finding
@@ -167,7 +167,7 @@ def _kind_of(path: Path) -> str:
         )
         kind = config.get("kind") if isinstance(config, dict) else None
     except (OSError, ValueError) as error:
-        if reading.read_failure(error):
+        if system_failure(error):
             raise FolderError.unreadable(path / "config.json", error) from error
         kind = None
     # If config.json is damaged, the other files tell the kind.

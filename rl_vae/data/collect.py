@@ -38,7 +38,7 @@ from rl_vae.envs.registry import (
     resolve_engine,
 )
 from rl_vae.envs.source import EnvSource, Wrapper
-from rl_vae.errors import ConfigError, DatasetError
+from rl_vae.errors import ConfigError, DatasetError, system_remedy
 from rl_vae.frames import FrameSpec
 from rl_vae.system import files, locks, strict_json
 from rl_vae.system.outputs import output_path
@@ -177,7 +177,7 @@ def missing_shards(out: Path, header: DatasetHeader) -> Iterator[list[int]]:
             f"The folder {out} cannot be written: {error}",
             expected="a folder that can be written",
             got=type(error).__name__,
-            remedy="choose another folder",
+            remedy=system_remedy(error, "choose another folder"),
         ) from error
 
 

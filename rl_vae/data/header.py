@@ -13,7 +13,13 @@ import numpy as np
 
 from rl_vae.envs.pixel_source import PixelSource, plain_source
 from rl_vae.envs.source import EnvSource, stored_source
-from rl_vae.errors import ConfigError, DatasetError, RlVaeError
+from rl_vae.errors import (
+    ConfigError,
+    DatasetError,
+    RlVaeError,
+    system_failure,
+    system_remedy,
+)
 from rl_vae.frames import FrameSpec
 from rl_vae.system import hashing, reading, strict_json
 from rl_vae.system.json_values import decode_values, encode_values
@@ -176,10 +182,10 @@ def read_header(folder: Path) -> DatasetHeader | None:
         return DatasetHeader.from_dict(content)
     except (RlVaeError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise DatasetError(
-            f"{path} is damaged.",
+            f"{path} {'could not be read' if system_failure(error) else 'is damaged'}.",
             expected="the header of a dataset",
             got=f"{type(error).__name__}: {error}",
-            remedy="restore the file from a copy, or collect the dataset again",
+            remedy=system_remedy(error, "restore the file from a copy, or collect it again"),
         ) from error
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from rl_vae.data.header import DatasetHeader, read_header
 from rl_vae.data.manifest import ShardEntry, has_incomplete_line, scan_manifest, write_manifest
 from rl_vae.data.shards import check_shard, shard_path
-from rl_vae.errors import DatasetError
-from rl_vae.system import files, locks, reading
+from rl_vae.errors import DatasetError, system_failure
+from rl_vae.system import files, locks
 from rl_vae.system.integrity import Check, FolderChecks, make_finding
 
 _SALVAGE = (
@@ -95,7 +95,7 @@ def repair_dataset(folder: Path, damaged: set[str]) -> list[str]:
             assert header is not None
             lines = list(scan_manifest(folder, header))
         except DatasetError as error:
-            if reading.read_failure(error):
+            if system_failure(error):
                 raise
             return []
         # Sort the lines: damaged lines, lines of damaged shards, and lines to keep.

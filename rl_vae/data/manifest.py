@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from rl_vae.data.header import DatasetHeader
-from rl_vae.errors import DatasetError
+from rl_vae.errors import DatasetError, system_remedy
 from rl_vae.system import files, hashing, reading, strict_json
 
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -69,7 +69,7 @@ def scan_manifest(folder: Path, header: DatasetHeader) -> Iterator[ManifestLine]
             f"{path} cannot be read.",
             expected="the manifest that rl-vae collect wrote",
             got=error,
-            remedy="restore the file from a copy, or collect the dataset again",
+            remedy=system_remedy(error, "restore the file from a copy, or collect it again"),
         ) from error
     # A line counts if it is intact, not a repetition, and of this header
     header_sha256 = hashing.digest(header.to_dict())

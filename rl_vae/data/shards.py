@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests, ShardEntry, append_entry
-from rl_vae.errors import DatasetError
+from rl_vae.errors import DatasetError, system_remedy
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system import files, hashing, reading
 
@@ -34,6 +34,8 @@ _REMEDY = (
 )
 _WARNINGS_LOCK = threading.Lock()
 """Held while the warning filters are changed: all threads share them."""
+
+_REPEAT = "run the same command again: committed shards are kept"
 
 
 def max_shard_rows(spec: FrameSpec) -> int:
@@ -117,8 +119,7 @@ class ShardRows:
                 f"A shard of {size:,} bytes could not be written to {temporary.parent}: {error}",
                 expected=f"{size:,} bytes of free disk space",
                 got=type(error).__name__,
-                remedy="free disk space, then run the same command again: committed shards are "
-                "kept",
+                remedy=system_remedy(error, _REPEAT),
             ) from error
         return {
             "rows": self.rows,
@@ -158,7 +159,7 @@ def commit_shard(folder: Path, shard: int, temporary: Path, digests: ShardDigest
             f"Shard {shard} ({digests['rows']} frames) could not be committed to {folder}: {error}",
             expected="a disk that can be written",
             got=type(error).__name__,
-            remedy="free disk space, then run the same command again: committed shards are kept",
+            remedy=system_remedy(error, _REPEAT),
         ) from error
 
 

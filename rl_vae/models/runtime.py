@@ -64,10 +64,21 @@ class OnnxRuntime:
 
         Args:
             outputs: Names of the outputs.
-            inputs: Arrays by name of the input.
+            inputs: Arrays by name of the input, each with the same batch side.
             threads: Number of threads.
+
+        Raises:
+            FolderError: if the graph cannot be computed, or gives an array of another shape.
         """
-        values: list[NDArray[np.float32]] = self.open(threads).run(list(outputs), dict(inputs))
+        session, sizes = self.open(threads), {len(value) for value in inputs.values()}
+        try:
+            values: list[NDArray[np.float32]] = session.run(list(outputs), dict(inputs))
+        except Exception as error:  # onnxruntime's exceptions have no public base class
+            raise self._damaged(error) from error
+        shapes = {port.name: port.shape for port in self._ports}
+        for name, value in zip(outputs, values, strict=True):
+            if value.shape[1:] != shapes[name] or {len(value)} != sizes:
+                raise self._damaged(f"{name} of shape {value.shape} for a batch of {sizes}")
         return values
 
     def _open(self, threads: int) -> Any:

@@ -98,10 +98,27 @@ def export_own_network(vae: VAE) -> tuple[bytes, bytes]:
     """
     vae = vae.on_cpu().eval()
     name, latents = vae.config.network_name, vae.config.latent_dim
+    # Export, and compute both graphs on random frames and latents
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (3, *vae.shape), np.uint8)
+    z = rng.standard_normal((3, latents)).astype(np.float32)
     try:
         graphs = (
             export_onnx(vae),
             export_graph(LogitDecoder(vae), {"z": torch.zeros(2, latents)}, ("logits",)),
+        )
+        encoder, decoder = (
+            OnnxRuntime(Path(f"{part}.onnx"), lambda graph=graph: graph, ports)  # type: ignore[misc]
+            for part, graph, ports in zip(
+                ("encoder", "decoder"),
+                graphs,
+                (encoder_ports(vae.shape, latents), decoder_ports(vae.shape, latents)),
+                strict=True,
+            )
+        )
+        got = (
+            *encoder.run(("mu", "logvar"), {"frames": frames}, 1),
+            *decoder.run(("logits",), {"z": z}, 1),
         )
     except Exception as error:  # torch's exporter raises many kinds of exceptions
         raise ConfigError(
@@ -110,25 +127,9 @@ def export_own_network(vae: VAE) -> tuple[bytes, bytes]:
             got=f"{type(error).__name__}: {error}",
             remedy="use operations that ONNX has; do not branch on values of tensors",
         ) from error
-    # Compare the graphs with the modules on random frames and latents
-    rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (3, *vae.shape), np.uint8)
-    z = rng.standard_normal((3, latents)).astype(np.float32)
+    # Compare with the modules
     with torch.no_grad():
         expected = (*vae.encode_frames(frames), vae.decode_logits(torch.from_numpy(z)).float())
-    encoder, decoder = (
-        OnnxRuntime(Path(f"{part}.onnx"), lambda graph=graph: graph, ports)  # type: ignore[misc]
-        for part, graph, ports in zip(
-            ("encoder", "decoder"),
-            graphs,
-            (encoder_ports(vae.shape, latents), decoder_ports(vae.shape, latents)),
-            strict=True,
-        )
-    )
-    got = (
-        *encoder.run(("mu", "logvar"), {"frames": frames}, 1),
-        *decoder.run(("logits",), {"z": z}, 1),
-    )
     for output, value, right in zip(("mu", "logvar", "logits"), got, expected, strict=True):
         if not np.allclose(value, right.numpy(), rtol=1e-3, atol=1e-3):
             raise ConfigError(

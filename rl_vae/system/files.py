@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rl_vae.errors import FolderError
+from rl_vae.errors import FolderError, system_remedy
 from rl_vae.system.open_folder import OpenFolder, check_tree, link_error
 
 _TEMPORARY = re.compile(r"\.tmp-(\d{5}-)?[0-9a-f]{16}(\.\w+)?")
@@ -105,7 +105,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             f"{path} could not be written.",
             expected="a folder that can be written, on a disk with free space",
             got=error,
-            remedy="free some space, or choose another folder; then repeat the command",
+            remedy=system_remedy(error, "choose another folder, then repeat the command"),
         ) from error
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from rl_vae.errors import FolderError, RlVaeError
+from rl_vae.errors import FolderError, RlVaeError, system_failure
 from rl_vae.system import strict_json
-from rl_vae.system.reading import read_failure
 
 
 class Finding(NamedTuple):
@@ -64,7 +63,7 @@ def make_finding(path: Path, error: Exception, salvage: str) -> Finding:
     damage = str(error)
     if isinstance(error, RlVaeError):
         damage = f"{error.what} Expected: {error.expected}. Got: {error.got}."
-    return Finding(path, damage, salvage, read_failure(error) is not None)
+    return Finding(path, damage, salvage, system_failure(error) is not None)
 
 
 def already_checked() -> None:

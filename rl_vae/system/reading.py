@@ -6,7 +6,6 @@ terabyte takes no space on the disk. None of them is opened, or read beyond its 
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -14,11 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from rl_vae.errors import ABSENT
+
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-_ABSENT = frozenset(
-    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
-)
-"""Errors that say that a path leads to no file."""
 
 
 def is_file(path: Path) -> bool:
@@ -30,7 +27,7 @@ def is_file(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError as error:
-        if error.errno in _ABSENT:
+        if error.errno in ABSENT:
             return False
         raise
     except ValueError:  # a NUL in the name
@@ -79,20 +76,6 @@ def check_inside(folder: Path, path: Path) -> None:
     Raises:
         ValueError: if it leads out of the folder.
     """
-    if not path.resolve().is_relative_to(folder.resolve()):
+    # realpath: `Path.resolve` raises RuntimeError for a link to itself.
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise ValueError(f"a link out of {folder}")
-
-
-def read_failure(error: BaseException | None) -> BaseException | None:
-    """Return the failure of the system that an error comes from; None if a file is damaged.
-
-    A file that was read and is wrong, or that does not exist, is damaged. A file that could not be
-    read (an error of the disk, no permission, no free descriptor, no memory) may be intact.
-    """
-    while error is not None:
-        if isinstance(error, MemoryError):
-            return error
-        if isinstance(error, OSError) and error.errno and error.errno not in _ABSENT:
-            return error
-        error = error.__cause__
-    return None

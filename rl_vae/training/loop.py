@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.errors import FolderError, TrainingError
+from rl_vae.errors import FolderError, TrainingError, system_remedy
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import ModelFolder
 from rl_vae.system import described_folder, files, locks, strict_json
@@ -292,5 +292,5 @@ class VAETraining:
                 f"{self.partial} could not be written.",
                 expected="a writable folder on a disk with free space",
                 got=str(error),
-                remedy="free some space, then run the same command again: it resumes the training",
+                remedy=system_remedy(error, "run the same command again: it resumes the training"),
             ) from error

@@ -1,6 +1,16 @@
 """Table of faults: name, function, expected result, trials in the tests and of `make faults`."""
 
-from faults import Row, closing, collecting, damage, hostile, learning, observations, running
+from faults import (
+    Row,
+    closing,
+    collecting,
+    damage,
+    folders,
+    hostile,
+    learning,
+    observations,
+    running,
+)
 
 ROWS = (
     Row("kill -9 while collecting", collecting.kill_collecting, "0 lost, 100/100", 3, 100),
@@ -35,7 +45,7 @@ ROWS = (
     Row("link in a folder that is continued", hostile.planted_links, "10/10", 10, 100),
     Row("link at a temporary name", hostile.predicted_names, "1,000/1,000", 100, 1_000),
     Row("file that cannot be read", hostile.unreadable_files, "20/20", 4, 20),
-    Row("hostile folder", hostile.hostile_folders, "2,000/2,000", 30, 2_000, 10.0),
+    Row("hostile folder", folders.hostile_folders, "2,000/2,000", 30, 2_000, 10.0),
     Row("Ctrl-C, SIGTERM", running.signals, "20/20 within 2 s", 2, 20, 2.0),
     Row("environments closed at the end", closing.close_at_end, "20/20", 2, 20),
     Row("environments closed, a step raises", closing.close_after_exception, "20/20", 2, 20),

@@ -20,6 +20,7 @@ import torch
 from environments import refused
 from model_files import correct_digests, external_onnx, rewrite_weights
 from numpy.typing import NDArray
+from onnx import helper
 from torch import Tensor
 
 from rl_vae import Encoder, FrameDataset
@@ -629,3 +630,26 @@ def test_missing_models_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with refused(FolderError, str(tmp_path / "file")):
         Encoder.load(tmp_path / "file")
+
+
+def test_a_graph_that_gives_another_number_of_rows_is_refused(model: Path) -> None:
+    """An encoder.onnx whose ports are right, but which gives one row for five frames, is refused
+    when it is used."""
+    path = model / "encoder.onnx"
+    graph = onnx.load_from_string(path.read_bytes()).graph
+    for output in graph.output:  # only the first row of the outputs
+        for node in graph.node:
+            node.output[:] = ["all_" + n if n == output.name else n for n in node.output]
+        first = helper.make_node("Slice", [f"all_{output.name}", "from", "to"], [output.name])
+        graph.node.append(first)
+    graph.initializer.append(helper.make_tensor("from", onnx.TensorProto.INT64, [1], [0]))
+    graph.initializer.append(helper.make_tensor("to", onnx.TensorProto.INT64, [1], [1]))
+    proto = onnx.load_from_string(path.read_bytes())
+    proto.graph.CopyFrom(graph)
+    path.write_bytes(proto.SerializeToString())
+    correct_digests(model)
+    encoder = Encoder.load(model)
+    shape = encoder.spec.shape
+    assert encoder.encode(np.zeros((1, *shape), np.uint8)).shape == (1, encoder.latent_dim)
+    with refused(FolderError, "encoder.onnx", "mu of shape (1, 4)"):
+        encoder.encode(np.zeros((5, *shape), np.uint8))
