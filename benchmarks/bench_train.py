@@ -41,10 +41,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from driving import driving_frames  # type: ignore[import-not-found]
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from rl_vae import Beta, Correlated, FrameDataset, FrameSpec, TrainConfig, VAEConfig, collect_frames
+from rl_vae import Beta, FrameDataset, TrainConfig, VAEConfig
 from rl_vae.models.vae import VAE
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
@@ -91,17 +92,8 @@ def main() -> None:
     arguments = parser.parse_args()
     configure_process()
     with TemporaryDirectory() as folder:
-        dataset = (
-            FrameDataset.open(arguments.data)
-            if arguments.data
-            else collect_frames(
-                "CarRacing-v3",
-                Path(folder) / "frames",
-                n_frames=arguments.frames,
-                spec=FrameSpec(crop=(0, 12, 0, 0)),
-                policy=Correlated(bias=(0.0, -0.3, -1.2)),
-                seed=arguments.seed,
-            )
+        dataset = driving_frames(
+            arguments.data, Path(folder) / "frames", arguments.frames, seed=arguments.seed
         )
         if arguments.device == "cpu":
             print(f"{torch.get_num_threads()} threads, batches of {BATCH}")

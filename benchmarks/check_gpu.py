@@ -31,10 +31,7 @@ import torch
 
 from rl_vae import (
     Adversarial,
-    Autoencoder,
     Beta,
-    BetaTC,
-    Capacity,
     Denoising,
     FactorVAE,
     FrameDataset,
@@ -45,13 +42,14 @@ from rl_vae import (
     train_vae,
 )
 from rl_vae.errors import TrainingError
+from rl_vae.objectives.registry import OBJECTIVES
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 from rl_vae.training import loop
 from rl_vae.training.cuda_graphs import GraphRunner
 
 ROOT = Path(__file__).resolve().parent.parent
-STAND_IN = ROOT / "scripts" / "gpu_stand_in.cpp"
+STAND_IN = Path(__file__).with_name("gpu_stand_in.cpp")
 WRONG = "captures that are wrong"
 """Three, which must be noticed: a check that cannot fail is none."""
 BETAS = (0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
@@ -74,16 +72,16 @@ def main() -> None:
         python = install(folder / "venv")
         library = build(folder, python)
         shutil.rmtree(folder / "runs", ignore_errors=True)
-        said = run_inside(folder, python, library)
-    noticed = said.pop(WRONG)["forbidden"]
-    width = max(map(len, said))
+        results = run_inside(folder, python, library)
+    noticed = results.pop(WRONG)["forbidden"]
+    width = max(map(len, results))
     print(f"{'':{width}}   kernels   streams   forbidden")
-    for name, row in said.items():
+    for name, row in results.items():
         print(f"{name:{width}}{row['kernels']:10}{row['streams']:10}{row['forbidden']:12}")
     if arguments.json:
-        figures = {f"{name} {key}": float(row[key]) for name, row in said.items() for key in row}
+        figures = {f"{name} {key}": float(row[key]) for name, row in results.items() for key in row}
         write_figures(arguments.json, figures, (0,))
-    if any(row["forbidden"] for row in said.values()) or noticed < 3:
+    if any(row["forbidden"] for row in results.values()) or noticed < 3:
         sys.exit(1)
 
 
@@ -138,19 +136,19 @@ def run_inside(folder: Path, python: Path, library: Path) -> dict[str, dict[str,
     }
     command = [str(python), __file__, "--inside", str(folder)]
     subprocess.run(command, check=True, env={**os.environ, **settings})
-    said: dict[str, dict[str, int]] = {}
+    results: dict[str, dict[str, int]] = {}
     row: dict[str, int] = {}
     for line in book.read_text().splitlines():
         kind, _, what = line.partition(" ")
         if kind == "training":
-            row = said[what] = {"kernels": 0, "streams": 0, "forbidden": 0}
+            row = results[what] = {"kernels": 0, "streams": 0, "forbidden": 0}
         elif kind == "graph":
             kernels, streams = map(int, what.split())
             if kernels > row["kernels"]:  # the largest of a sweep that ends one by one
                 row["kernels"], row["streams"] = kernels, streams
         else:
             row["forbidden"] += 1
-    return said
+    return results
 
 
 def train_all(folder: Path) -> None:
@@ -175,8 +173,10 @@ def train_all(folder: Path) -> None:
         config = TrainConfig(steps=70, batch_size=32, device="cuda", **settings)
         return lambda out: train_vae(dataset, out, VAEConfig(network=network), config)
 
+    variants = [Beta(free_bits=0.1), Adversarial(prior="mixture"), Denoising(noise="masking")]
+    objectives = [*(kind() for kind in OBJECTIVES.values()), *variants]
     trainings: dict[str, Callable[[Path], object]] = {
-        **{str(objective): one(objective=objective) for objective in OBJECTIVES},
+        **{str(objective): one(objective=objective) for objective in objectives},
         **{network: one(network) for network in ("burgess", "world_models", "mlp")},
         "frames that are streamed": one(memory=0.003),
         "moving pixels": one(moving_weight=5.0),
@@ -191,20 +191,6 @@ def train_all(folder: Path) -> None:
             print("training", name, file=book)
         print(name, flush=True)
         train(folder / "runs" / str(number))
-
-
-OBJECTIVES = (
-    Beta(4.0),
-    Beta(free_bits=0.1),
-    Capacity(),
-    BetaTC(),
-    FactorVAE(),
-    Adversarial(),
-    Adversarial(prior="mixture"),
-    Denoising(),
-    Denoising(noise="masking"),
-    Autoencoder(),
-)
 
 
 def interrupted(dataset: FrameDataset, out: Path) -> None:

@@ -11,7 +11,9 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-from rl_vae import Beta, Correlated, FrameSpec, TrainConfig, VAEConfig, collect_frames, train_vae
+from driving import driving_frames  # type: ignore[import-not-found]
+
+from rl_vae import Beta, TrainConfig, VAEConfig, train_vae
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 from rl_vae.training.evaluate import HeldOut
@@ -31,13 +33,7 @@ def main() -> None:
     configure_process()
     falls, rises = True, True
     with tempfile.TemporaryDirectory() as folder:
-        dataset = collect_frames(
-            "CarRacing-v3",
-            Path(folder) / "frames",
-            n_frames=arguments.frames,
-            spec=FrameSpec(height=32, width=32, crop=(0, 12, 0, 0)),
-            policy=Correlated(bias=(0.0, -0.3, -1.2)),
-        )
+        dataset = driving_frames(None, Path(folder) / "frames", arguments.frames, side=32)
         for seed in range(arguments.seeds):
             results: list[HeldOut] = []
             for beta in BETAS:

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from driving import driving_frames  # type: ignore[import-not-found]
 
 from rl_vae import (
     Adversarial,
@@ -21,13 +22,10 @@ from rl_vae import (
     Beta,
     BetaTC,
     Capacity,
-    Correlated,
     Denoising,
     Encoder,
     FactorVAE,
-    FrameSpec,
     TrainConfig,
-    collect_frames,
     train_vae,
 )
 from rl_vae.models import pictures
@@ -64,13 +62,8 @@ def main() -> None:
     configure_process()
     fell, rows = 0, []
     with tempfile.TemporaryDirectory() as folder:
-        dataset = collect_frames(
-            "CarRacing-v3",
-            Path(folder) / "frames",
-            n_frames=arguments.frames,
-            spec=FrameSpec(height=64, width=64, crop=(0, 12, 0, 0)),
-            policy=Correlated(bias=(0.0, -0.3, -1.2)),
-            seed=arguments.seed,
+        dataset = driving_frames(
+            None, Path(folder) / "frames", arguments.frames, seed=arguments.seed
         )
         held_out = dataset.split(0.1, arguments.seed).held_out
         frames = dataset.frames(held_out[np.linspace(0, len(held_out) - 1, 8).astype(int)])

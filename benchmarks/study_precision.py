@@ -24,14 +24,12 @@ from typing import Any
 from unittest import mock
 
 import torch
+from driving import driving_frames  # type: ignore[import-not-found]
 
 from rl_vae import (
-    Correlated,
     FrameDataset,
-    FrameSpec,
     TrainConfig,
     VAEConfig,
-    collect_frames,
     train_vae,
 )
 from rl_vae.models.networks import NETWORKS
@@ -57,17 +55,7 @@ def main() -> None:
     print(f"fast is {choose_precision('fast')}")
     differences, controls, ratios = [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        dataset = (
-            FrameDataset.open(arguments.data)
-            if arguments.data
-            else collect_frames(
-                "CarRacing-v3",
-                Path(folder) / "frames",
-                n_frames=arguments.frames,
-                spec=FrameSpec(crop=(0, 12, 0, 0)),
-                policy=Correlated(bias=(0.0, -0.3, -1.2)),
-            )
-        )
+        dataset = driving_frames(arguments.data, Path(folder) / "frames", arguments.frames)
         for seed in arguments.seeds:
             fast, float32, control = (
                 train(dataset, Path(folder) / f"{name}{seed}", name, seed, arguments)

@@ -155,6 +155,8 @@ def _describe(hint: Any) -> str:
     if origin is tuple:
         if parts[-1] is Ellipsis:
             return f"a tuple, each {_describe(parts[0])}"
+        if len(set(parts)) == 1:
+            return f"a tuple of {len(parts)}, each {_describe(parts[0])}"
         return f"a tuple of {len(parts)}: {', '.join(map(_describe, parts))}"
     kind = origin or hint
     names = {

@@ -9,12 +9,13 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_vae.constraints import Range, check_fields
 from rl_vae.errors import ConfigError, MissingPackageError, ObservationError
 
 try:
@@ -28,8 +29,15 @@ MIN_SIZE = 28
 MAX_SIZE = 2048
 """Largest frame height and width, in pixels."""
 
-UInt8Array = NDArray[np.uint8]
+Side = Annotated[int, Range(low=MIN_SIZE, high=MAX_SIZE)]
+"""Type of a field that is a height or a width of frames, in pixels."""
 
+Edge = Annotated[
+    int, Range(low=0, remedy="for example crop=(0, 12, 0, 0) cuts off the 12 lowest rows")
+]
+"""Type of a number of raw pixels that are cut off."""
+
+UInt8Array = NDArray[np.uint8]
 
 _JOINED = 64
 """Images that are resized as one tall one, at most."""
@@ -56,47 +64,19 @@ class FrameSpec:
         ConfigError: if a value is out of its range.
     """
 
-    height: int = 64
-    """Height of a frame in pixels, at least 28."""
-    width: int = 64
-    """Width of a frame in pixels, at least 28."""
-    channels: int = 3
+    height: Side = 64
+    """Height of a frame in pixels, 28 to 2048."""
+    width: Side = 64
+    """Width of a frame in pixels, 28 to 2048."""
+    channels: Literal[3, 1] = 3
     """3 for RGB, 1 for grayscale."""
-    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    crop: tuple[Edge, Edge, Edge, Edge] = (0, 0, 0, 0)
     """Raw pixels cut off at the top, bottom, left and right before resizing."""
 
     def __post_init__(self) -> None:
-        for name in ("height", "width"):
-            size = getattr(self, name)
-            if (
-                not isinstance(size, int)
-                or isinstance(size, bool)
-                or not (MIN_SIZE <= size <= MAX_SIZE)
-            ):
-                raise ConfigError(
-                    f"FrameSpec.{name} is out of range.",
-                    expected=f"a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}",
-                    got=repr(size),
-                    remedy=f"choose {name}=64",
-                )
-        if type(self.channels) is not int or self.channels not in (1, 3):
-            raise ConfigError(
-                "FrameSpec.channels is out of range.",
-                expected="3 (RGB) or 1 (grayscale)",
-                got=repr(self.channels),
-                remedy="frames hold one image; stack latents with stack= in the adapters",
-            )
-        crop = tuple(self.crop) if isinstance(self.crop, tuple | list) else ()
-        if len(crop) != 4 or any(
-            not isinstance(edge, int) or isinstance(edge, bool) or edge < 0 for edge in crop
-        ):
-            raise ConfigError(
-                "FrameSpec.crop is not four edges.",
-                expected="(top, bottom, left, right), whole raw pixels from 0 up",
-                got=repr(self.crop),
-                remedy="for example crop=(0, 12, 0, 0) cuts off the 12 lowest rows",
-            )
-        object.__setattr__(self, "crop", crop)
+        if isinstance(self.crop, list):  # from JSON
+            object.__setattr__(self, "crop", tuple(self.crop))
+        check_fields(self)
 
     @property
     def shape(self) -> tuple[int, int, int]:

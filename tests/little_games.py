@@ -7,6 +7,7 @@ import atexit
 import functools
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,7 @@ SAC = Recipe(
     learning_rate=3e-3,
     hyperparameters=REPLAY,
 )
-DQN = Recipe(
-    algorithm="DQN",
-    total_steps=200,
-    n_envs=1,
-    stack=2,
-    actions=1,
-    learning_rate=3e-3,
-    hyperparameters=REPLAY,
-)
+DQN = replace(SAC, algorithm="DQN")
 
 
 class Line(gym.Env[NDArray[np.uint8], Any]):

@@ -97,16 +97,8 @@ class Mixed(Counting):
         return entries
 
 
-class MixedSteered(Mixed):
+class MixedSteered(Steered, Mixed):
     """Mixed with two continuous actions."""
-
-    def __init__(self, render_mode: str | None = None) -> None:
-        super().__init__(render_mode=render_mode)
-        self.action_space: gym.Space[Any] = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        push: Any = float(np.sum(action))
-        return super().step(push)
 
 
 def extras_of(moment: Moment) -> list[float]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from rl_vae.metrics import predictors
 from rl_vae.metrics.arrays import Floats, Ints
-from rl_vae.metrics.result import MetricResult, bootstrap_score
-from rl_vae.metrics.sampler import BATCH, GROUP, CodeSampler, Encode, Sampler
+from rl_vae.metrics.result import MetricResult, bootstrap_mean
+from rl_vae.metrics.sampler import BATCH, CodeSampler, Encode, Sampler
 from rl_vae.system.estimate import Estimate
 
 
@@ -65,21 +65,20 @@ def beta_vae(
     x_test, y_test = _draw_points(source, test_points, rng)
     model = predictors.fit_logistic_regression(x, y)
     hits = model.predict(x_test) == y_test
-    score = bootstrap_score(
-        lambda rows: float(hits[rows].mean()), len(hits), float(hits.mean()), resamples, seed
-    )
-    return BetaVae(score, float(np.mean(model.predict(x) == y)))
+    train = float(np.mean(model.predict(x) == y))
+    return BetaVae(bootstrap_mean(hits, resamples, seed), train)
 
 
 def _draw_points(source: CodeSampler, n: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
     """Draw points (n, Z) and the factor (n,) that their pairs share."""
-    shared = rng.integers(len(source.sizes), size=n)
-    points = []
-    for start in range(0, n, GROUP):
-        group = np.repeat(shared[start : start + GROUP], BATCH)
-        first, second = (source.draw_factors(len(group), rng) for _ in range(2))
-        every = np.arange(len(group))
-        second[every, group] = first[every, group]
+
+    def mean_distances(shared: Ints) -> Floats:
+        pairs = np.repeat(shared, BATCH)
+        first, second = (source.draw_factors(len(pairs), rng) for _ in range(2))
+        every = np.arange(len(pairs))
+        second[every, pairs] = first[every, pairs]
         distance = np.abs(source.draw_codes(first, rng) - source.draw_codes(second, rng))
-        points.append(distance.reshape(len(group) // BATCH, BATCH, -1).mean(axis=1))
-    return np.concatenate(points), shared
+        means: Floats = distance.reshape(len(shared), BATCH, -1).mean(axis=1)
+        return means
+
+    return source.draw_groups(n, mean_distances, rng)

@@ -15,7 +15,7 @@ from scipy import stats
 from rl_vae.metrics import predictors
 from rl_vae.metrics.arrays import Floats, Ints, check_split
 from rl_vae.metrics.classes import make_classes
-from rl_vae.metrics.result import MetricResult, bootstrap_score
+from rl_vae.metrics.result import MetricResult, bootstrap_mean, bootstrap_score
 from rl_vae.system.estimate import Estimate
 
 _RESAMPLES = 100  # of the test rows, for the interval of the informativeness
@@ -111,13 +111,7 @@ def dci(
             len(fits),
             seed,
         ),
-        informativeness=bootstrap_score(
-            lambda rows: float(accuracy[rows].mean()),
-            len(x_test),
-            float(accuracy.mean()),
-            _RESAMPLES,
-            seed,
-        ),
+        informativeness=bootstrap_mean(accuracy, _RESAMPLES, seed),
         informativeness_train=float(trees.train_accuracy[varying].mean()),
         importance=trees.importance,
         bins=classes.bins,

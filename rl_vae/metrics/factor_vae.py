@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.metrics.arrays import ACTIVE_STD, Floats, Ints
-from rl_vae.metrics.result import MetricResult, bootstrap_score
-from rl_vae.metrics.sampler import BATCH, GROUP, CodeSampler, Encode, Sampler
+from rl_vae.metrics.result import MetricResult, bootstrap_mean
+from rl_vae.metrics.sampler import BATCH, CodeSampler, Encode, Sampler
 from rl_vae.system.estimate import Estimate
 
 
@@ -81,10 +81,7 @@ def factor_vae(
     # Its accuracy on the test votes.
     latents, fixed = _vote(source, test_votes, variance, rng)
     hits = majority[latents] == fixed
-    score = bootstrap_score(
-        lambda rows: float(hits[rows].mean()), len(hits), float(hits.mean()), resamples, seed
-    )
-    return FactorVae(score, train, votes, active)
+    return FactorVae(bootstrap_mean(hits, resamples, seed), train, votes, active)
 
 
 def _vote(
@@ -92,15 +89,14 @@ def _vote(
 ) -> tuple[Ints, Ints]:
     """For n votes, the latent that varies least and the factor that is fixed: (n,) each."""
     active = np.sqrt(variance) >= ACTIVE_STD
-    fixed = rng.integers(len(source.sizes), size=n)
-    latents = []
-    for start in range(0, n, GROUP):
-        group = fixed[start : start + GROUP]
-        factors = source.draw_factors(len(group) * BATCH, rng).reshape(len(group), BATCH, -1)
-        every = np.arange(len(group))
-        factors[every, :, group] = factors[every, 0, group][:, None]
+
+    def steadiest(fixed: Ints) -> Ints:
+        factors = source.draw_factors(len(fixed) * BATCH, rng).reshape(len(fixed), BATCH, -1)
+        every = np.arange(len(fixed))
+        factors[every, :, fixed] = factors[every, 0, fixed][:, None]
         codes = source.draw_codes(factors.reshape(-1, len(source.sizes)), rng)
-        codes = codes.reshape(len(group), BATCH, -1)
+        codes = codes.reshape(len(fixed), BATCH, -1)
         relative = codes[..., active].var(axis=1, ddof=1) / variance[active]
-        latents.append(np.flatnonzero(active)[relative.argmin(axis=1)])
-    return np.concatenate(latents), fixed
+        return np.flatnonzero(active)[relative.argmin(axis=1)]
+
+    return source.draw_groups(n, steadiest, rng)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rl_vae.metrics.arrays import Ints
 from rl_vae.system.estimate import Estimate
@@ -53,3 +55,10 @@ def bootstrap_score(
     rng = np.random.default_rng([seed, 0xB007])
     spread = float(np.std([statistic(rng.integers(0, n, n)) for _ in range(resamples)], ddof=1))
     return Estimate(score, score - 1.96 * spread, score + 1.96 * spread)
+
+
+def bootstrap_mean(values: NDArray[Any], resamples: int, seed: int) -> Estimate:
+    """Mean of values (n,) with its bootstrap interval, as in `bootstrap_score`."""
+    return bootstrap_score(
+        lambda rows: float(values[rows].mean()), len(values), float(values.mean()), resamples, seed
+    )

@@ -100,6 +100,23 @@ class CodeSampler:
         """Draw independent, uniform factors (N, K)."""
         return rng.integers(0, self.sizes, (n, len(self.sizes)))
 
+    def draw_groups(
+        self, n: int, compute: Callable[[Ints], NDArray[Any]], rng: np.random.Generator
+    ) -> tuple[NDArray[Any], Ints]:
+        """Draw one factor for each of n points, and compute the points group by group.
+
+        Args:
+            n: Number of points.
+            compute: From the factors (G,) of a group to its points (G, ...).
+            rng: Source of random numbers.
+
+        Returns:
+            Points (n, ...) and factors (n,).
+        """
+        factors = rng.integers(len(self.sizes), size=n)
+        groups = [compute(factors[start : start + GROUP]) for start in range(0, n, GROUP)]
+        return np.concatenate(groups), factors
+
     def draw_codes(self, factors: Ints, rng: np.random.Generator) -> Floats:
         """Draw and encode the pictures of factors (N, K); returns codes (N, Z)."""
         samples = self._sampler.draw(factors, rng)

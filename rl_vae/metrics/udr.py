@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from rl_vae.errors import ConfigError
 from rl_vae.metrics import predictors
 from rl_vae.metrics.arrays import ACTIVE_STD, Floats, check_codes
-from rl_vae.metrics.result import MetricResult, bootstrap_score
+from rl_vae.metrics.result import MetricResult, bootstrap_mean
 from rl_vae.system.estimate import Estimate
 
 _MIN_RATE = 0.01  # nats; a latent with a smaller KL is not active
@@ -74,14 +74,7 @@ def udr(
             if i != j:
                 pairs[i, j] = _pair_score(scaled[i], scaled[j], seed)
     scores = np.nanmedian(pairs, axis=0)
-    score = bootstrap_score(
-        lambda chosen: float(scores[chosen].mean()),
-        len(scores),
-        float(scores.mean()),
-        resamples,
-        seed,
-    )
-    return Udr(score, scores, pairs)
+    return Udr(bootstrap_mean(scores, resamples, seed), scores, pairs)
 
 
 def _active_latents(

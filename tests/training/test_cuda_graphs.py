@@ -18,14 +18,11 @@ import torch
 from conftest import CONFIG
 from environments import refused
 from torch import nn
+from training_runs import FAMILY, SHORT
 
 from rl_vae import (
-    Adversarial,
-    Autoencoder,
     Beta,
     BetaTC,
-    Capacity,
-    Denoising,
     FactorVAE,
     FrameDataset,
     TrainConfig,
@@ -56,19 +53,6 @@ from rl_vae.training.state import TrainState, initial_state
 from rl_vae.training.step import TrainStep, Update
 
 BATCH = 16
-SHORT = TrainConfig(epochs=3, batch_size=48)
-OBJECTIVES: list[Objective] = [
-    Beta(4.0),
-    Beta(free_bits=0.1),
-    Capacity(),
-    BetaTC(),
-    FactorVAE(width=20),
-    Adversarial(width=20),
-    Adversarial(width=20, prior="mixture"),
-    Denoising(),
-    Denoising(noise="masking"),
-    Autoencoder(),
-]
 
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -102,7 +86,7 @@ class Begun:
 
 def begin(
     dataset: FrameDataset,
-    objective: Objective = OBJECTIVES[0],
+    objective: Objective = FAMILY["vae"],
     vae: VAEConfig = CONFIG,
     **more: Any,
 ) -> Begun:
@@ -133,7 +117,7 @@ def weights(trained: Trained) -> dict[str, bytes]:
     return {name: weight.numpy().tobytes() for name, weight in folder.weights.items()}
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+@pytest.mark.parametrize("objective", FAMILY.values(), ids=repr)
 def test_captured_updates_are_those_made_one_by_one(
     dataset: FrameDataset, objective: Objective
 ) -> None:
@@ -239,7 +223,7 @@ def test_side_by_side_each_is_as_alone(dataset: FrameDataset) -> None:
             assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+@pytest.mark.parametrize("objective", FAMILY.values(), ids=repr)
 def test_batches_measured_at_once_and_on_the_device_are_those_measured_alone(
     dataset: FrameDataset, objective: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +252,7 @@ def flat(held_out: HeldOut) -> list[float]:
 
 
 @pytest.mark.parametrize("network", [name for name in NETWORKS if name != "linear"])
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+@pytest.mark.parametrize("objective", FAMILY.values(), ids=repr)
 def test_an_update_waits_for_nothing_and_leaves_the_device_alone(
     dataset: FrameDataset,
     objective: Objective,
@@ -333,7 +317,7 @@ def test_pass_and_loss_of_every_training_compile_to_one_graph(
 ) -> None:
     """Forward pass and loss of more kinds than dynamo's limit compile to one graph each."""
     before, small = graphs(), VAEConfig(latent_dim=4, network="mlp")  # compiles fastest
-    kinds = [*OBJECTIVES, BetaTC(beta=2.0), FactorVAE(gamma=2.0, width=20)]
+    kinds = [*FAMILY.values(), BetaTC(beta=2.0), FactorVAE(gamma=2.0, width=20)]
     for objective in kinds:
         plain = compiled_run(begin(dataset, objective, small), compiled=False)
         results = compiled_run(begin(dataset, objective, small))
