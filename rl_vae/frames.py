@@ -199,6 +199,7 @@ class FrameSpec:
         Raises:
             ObservationError: if they are not uint8 images that the crop fits.
         """
+        # Bytes
         if dtype != np.uint8:
             raise ObservationError(
                 "The image is not made of bytes.",
@@ -206,6 +207,7 @@ class FrameSpec:
                 got=f"dtype {dtype}, shape {shape}",
                 remedy="undo the scaling before rl_vae: only the encoder scales pixels",
             )
+        # Axes
         expected = "height x width x channels with 3 (RGB) or 1 channels"
         if len(shape) == 2:
             shape = (*shape, 1)
@@ -224,6 +226,7 @@ class FrameSpec:
                 remedy="transpose channel-first images to height x width x channels; undo frame "
                 "stacking, and stack latents instead",
             )
+        # Colours
         if shape[2] < self.channels:
             raise ObservationError(
                 "A grayscale image has no colours.",
@@ -231,6 +234,7 @@ class FrameSpec:
                 got=f"shape {shape}",
                 remedy="choose FrameSpec(channels=1), or do not convert to grayscale before",
             )
+        # Crop
         top, bottom, left, right = self.crop
         if top + bottom >= shape[0] or left + right >= shape[1]:
             raise ObservationError(

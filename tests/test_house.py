@@ -63,60 +63,19 @@ LONG_FILES: dict[str, str] = {}
 MOST_MODULES, MOST_LINES, MOST_FUNCTION, MOST_NESTING = 5, 300, 60, 4
 
 # Names that gave way to the field's terms.
-GONE = {
-    *[
-        "Pass",
-        "Terms",
-        "Arithmetic",
-        "Team",
-        "Exploration",
-        "Scene",
-        "LaneStep",
-        "lane",
-        "lanes",
-        "Contract",
-        "Parts",
-        "Others",
-    ],
-    *[
-        "Observer",
-        "Seen",
-        "watch_latents",
-        "rivals",
-        "Rival",
-        "Sight",
-        "sight",
-        "stand_in",
-        "stand_ins",
-        "lineup",
-    ],
-    *[
-        "standings",
-        "Standings",
-        "verdicts",
-        "Probed",
-        "Halves",
-        "halve",
-        "Audit",
-        "quiet",
-        "artifact",
-        "Artifact",
-        "said",
-    ],
-    *[
-        "told",
-        "found",
-        "made",
-        "usual",
-        "strange",
-        "few",
-        "whole",
-        "ghosts",
-        "fresh",
-        "finals",
-        "everyones",
-    ],
-}
+GONE = set(
+    re.findall(
+        r"\w+",
+        """
+    Actor adversaries Arithmetic Artifact artifact Audit Captured Clock conformance Contract
+    contract densities deployment diagnostics everyones Exploration exploration few finals found
+    framing fresh ghosts halve Halves inspection lane lanes LaneStep lineup made meet Member
+    Observer observer Others Parts Pass Plan pressure Probed quiet Rival rivals said Scene Seen
+    Sight sight stand_in stand_ins Standings standings stopping strange Team team Terms told
+    usual verdicts watch_latents whole
+    """,
+    )
+)
 
 
 def python_files(*folders: str, root: Path = ROOT) -> list[Path]:
@@ -242,6 +201,13 @@ def nesting(node: ast.AST, depth: int = 0) -> int:
     return max([depth, *inside])
 
 
+def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Number of lines of a function without its docstring."""
+    docstring = ast.get_docstring(node, clean=False)
+    lines = (node.end_lineno or 0) - node.lineno + 1
+    return lines - (docstring.count("\n") + 1 if docstring else 0)
+
+
 def oversizes(root: Path) -> list[str]:
     """Modules at the top that are too many, files and functions that are too long or too deep."""
     top = sorted(path.name for path in (root / "rl_vae").glob("*.py"))
@@ -253,13 +219,27 @@ def oversizes(root: Path) -> list[str]:
         for node in ast.walk(ast.parse(text)):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
-            docstring = ast.get_docstring(node, clean=False)
-            lines = (node.end_lineno or 0) - node.lineno + 1
-            lines -= docstring.count("\n") + 1 if docstring else 0
+            lines = body_lines(node)
             if lines > MOST_FUNCTION:
                 wrong.append(f"{name}:{node.lineno}: {node.name} has {lines} lines")
             if nesting(node) > MOST_NESTING:
                 wrong.append(f"{name}:{node.lineno}: {node.name} nests {nesting(node)} deep")
+    return wrong
+
+
+def unstaged(root: Path) -> list[str]:
+    """Functions of more than 30 lines without a comment that names a stage."""
+    wrong = []
+    for path in python_files("rl_vae", root=root):
+        text = path.read_text("utf-8")
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        comments = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            last = node.end_lineno or 0
+            if body_lines(node) > 30 and comments.isdisjoint(range(node.lineno, last + 1)):
+                wrong.append(f"{path.relative_to(root)}:{node.lineno}: {node.name} has no comment")
     return wrong
 
 
@@ -292,6 +272,7 @@ CHECKS = (
     breached_walls,
     private_reads,
     oversizes,
+    unstaged,
     old_names,
     undescribed,
 )
@@ -333,6 +314,7 @@ BREAKS: dict[str, tuple[Callable[[Path], list[str]], str, str]] = {
         "data/new.py",
         "def f():\n" + "".join("    " * (n + 1) + "if f:\n" for n in range(5)) + "    " * 6 + "f()",
     ),
+    "no comment": (unstaged, "data/new.py", "def f():\n" + "    x = 1\n" * 31),
     "an old name": (old_names, "data/new.py", "lanes = 3"),
 }
 

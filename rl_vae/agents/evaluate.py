@@ -131,6 +131,7 @@ def evaluate_random(
         EnvironmentFault: if the environment cannot be opened, or fails.
         ConfigError: if an argument is out of range.
     """
+    # Open the environments
     seeds = evaluation_seeds(episodes, seed)
     source = EnvSource.of(env, env_kwargs)
     envs = make_engine(
@@ -141,6 +142,7 @@ def evaluate_random(
         pixels=pixels,
     )
     venv = PixelVecEnv(envs)
+    # Play an episode for each seed
     venv.action_space.seed(seed)
     try:
         played = play(

@@ -116,8 +116,8 @@ def _merge(agent: Agent) -> bytes:
         name: torch.zeros(2, *conversion.shape, dtype=getattr(torch, conversion.dtype))
         for name, conversion in zip(images, source.conversions, strict=True)
     }
-    framing = RawToFrames(source, encoder.spec)
-    preprocessing = _load(export_graph(framing, raw, ["agent_frames"]), "preprocessing_")
+    preprocessing = RawToFrames(source, encoder.spec)
+    preprocessing = _load(export_graph(preprocessing, raw, ["agent_frames"]), "preprocessing_")
 
     # Encoder: frames -> posterior.
     graph = read_model_files(encoder.path, encoder.digest)["encoder.onnx"]

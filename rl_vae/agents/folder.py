@@ -58,6 +58,7 @@ def save_agent(
     Raises:
         TrainingError: if a weight is not finite.
     """
+    # Weights
     weights = {name: value.contiguous() for name, value in model.policy.state_dict().items()}
     not_finite = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if not_finite:
@@ -70,6 +71,7 @@ def save_agent(
     # Cloned, because safetensors rejects tensors that share memory, as SAC's actor and critic do.
     content = safetensors.torch.save({name: value.clone() for name, value in weights.items()})
     files.write_whole(folder / "policy.safetensors", content)
+    # SB3's own zip, and a copy of the encoder
     archive = io.BytesIO()
     model.save(archive)
     files.write_whole(folder / "agent.zip", archive.getbuffer())
@@ -77,6 +79,7 @@ def save_agent(
     (folder / "encoder").mkdir()
     for name, value in encoder_files.items():
         files.write_whole(folder / "encoder" / name, value)
+    # The description comes last: a folder that has it is complete
     names = ("policy.safetensors", "agent.zip")
     identity = {"format": FORMAT, "kind": "rl_vae agent", "versions": package_versions()}
     body = {

@@ -182,6 +182,7 @@ def _describe_run(
     Raises:
         ConfigError: if env_kwargs contains something else than JSON values.
     """
+    # What decides the result
     only = has_options(find_pixel_options(recipe, encoder))
     run = {
         "env_id": env.name,
@@ -193,6 +194,7 @@ def _describe_run(
         "seed": seed,
         "start": None if parent is None else parent.digest,
     }
+    # What the environment gets must be JSON values
     try:
         run["env_kwargs"] = encode_values(env.kwargs)
         hashing.canonical_json(run)

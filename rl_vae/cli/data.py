@@ -66,6 +66,7 @@ class Collect(Command):
     def run(self) -> None:
         """Collect, and print what the dataset holds."""
         spec, frame_skip = call(FrameSpec, self.spec), self.frame_skip
+        # Make the policy; an agent also gives its FrameSpec and its frame skip
         policy: CollectionPolicy
         if self.policy == "uniform":
             policy = Uniform()
@@ -84,6 +85,7 @@ class Collect(Command):
             spec = agent.encoder.spec if spec == FrameSpec() else spec
         if self.random_share:
             policy = Mixture((policy, Uniform()), (1 - self.random_share, self.random_share))
+        # Collect
         dataset = call(
             collect_frames,
             self.collecting,
@@ -95,6 +97,7 @@ class Collect(Command):
             env_kwargs=json_object(self.env_kwargs),
             **asdict(call(PixelOptions, self.pixels)),
         )
+        # Describe the frames
         content = coverage(dataset)
         print(
             f"{dataset.path}: {content.frames:,} frames by the engine {dataset.header.engine}, "

@@ -116,6 +116,7 @@ class Stopwatch:
 
 def _run_steps(out: Path, seed: int, engine: EngineName) -> Demo:
     """The four steps, and then the page."""
+    # Collect, train the VAE, train the agent, evaluate, film
     recipe = load_recipe("ppo_car_racing")
     watch = Stopwatch(out / "seconds.jsonl")
     dataset = _collect(out, seed, engine)

@@ -119,6 +119,7 @@ def collect_frames(
             conversion must be chosen.
         DatasetError: if the folder holds other files, is in use, or cannot be written.
     """
+    # Check the arguments
     out, spec, policy = output_path(out), spec or FrameSpec(), as_policy(policy)
     at_least_0 = Annotated[int, Range(low=0)]
     at_least_16 = Annotated[int, Range(low=16, remedy="choose n_frames=16 or more")]
@@ -128,10 +129,9 @@ def collect_frames(
     check_value("workers", workers, Annotated[int, Range(low=1)] | None)
     check_value("timeout", timeout, Annotated[float, Range(above=0)], TIMEOUT)
     check_value("n_envs", n_envs, Annotated[int, Range(low=1)] | None)
-    source, options = (
-        EnvSource.of(env, env_kwargs, wrappers, max_episode_steps),
-        pixel_options(pixels),
-    )
+    # Find the environment, and the engine that can run it
+    source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
+    options = pixel_options(pixels)
     check_single(source, n_envs or 1, max(workers or 1, 1 + restarts))
     engine_name = resolve_engine(source, engine, has_options(options) or observes_raw(policy))
     if restarts and engine_name == "envpool":
@@ -141,6 +141,7 @@ def collect_frames(
             got=restarts,
             remedy="leave restarts out, or choose engine='gymnasium'",
         )
+    # Describe the dataset, then collect the shards that are missing
     settings = {"spec": spec, "frame_skip": frame_skip, "engine": engine_name}
     n_envs = n_envs or (1 if source.is_single else ENVS_PER_SHARD[engine_name])
     running = WorkerSettings(workers, timeout, restarts, reuse_envs)

@@ -59,6 +59,7 @@ def scan_manifest(folder: Path, header: DatasetHeader) -> Iterator[ManifestLine]
     Raises:
         DatasetError: if the file cannot be read.
     """
+    # Complete lines; the last one may be torn
     path = folder / "manifest.jsonl"
     try:
         if not reading.is_file(path):

@@ -35,6 +35,7 @@ class EnvPoolVectorEnv:
     def __init__(self, config: VectorEnvConfig) -> None:
         import envpool
 
+        # Settings
         options = config.pixels
         if not (options.is_default if isinstance(options, PixelOptions) else options.is_plain):
             raise ConfigError(
@@ -50,6 +51,7 @@ class EnvPoolVectorEnv:
         self._kwargs = dict(config.env.kwargs)
         if config.env.max_episode_steps is not None:
             self._kwargs["max_episode_steps"] = config.env.max_episode_steps
+        # Ask EnvPool for the spaces, without making an environment
         try:
             pool_spec = envpool.make_spec(self.env_id, **self._kwargs)
         except Exception as error:
@@ -61,6 +63,7 @@ class EnvPoolVectorEnv:
             ) from error
         self.raw_space = _read_space(pool_spec, "observation_space")
         self.action_space = _read_space(pool_spec, "action_space")
+        # Frames
         self.source = plain_source(self.raw_space.shape)
         if self.spec is not None:
             self.spec.check_space(self.raw_space)

@@ -64,6 +64,7 @@ def find_conversion(label: str, space: Any, options: PixelOptions) -> ImageConve
             got=space,
             remedy=f"choose another image_key; {RENDER_REMEDY}",
         )
+    # Order of the axes, and channels
     layout = options.image_layout or _find_layout(label, space)
     if len(layout) != len(space.shape):
         raise ObservationError(
@@ -74,6 +75,7 @@ def find_conversion(label: str, space: Any, options: PixelOptions) -> ImageConve
         )
     channels = _find_channels(label, space, layout, options)
     dtype, small = str(space.dtype), None
+    # Small images
     sides = [space.shape[layout.index(axis)] for axis in "hw"]
     if min(sides) < MIN_SIZE:
         if options.small_images is None:
@@ -84,6 +86,7 @@ def find_conversion(label: str, space: Any, options: PixelOptions) -> ImageConve
                 remedy=f"choose small_images='upscale' or 'pad'; {RENDER_REMEDY}",
             )
         small = options.small_images
+    # Range of the values
     conversion = ImageConversion(space.shape, dtype, layout, channels, small=small)
     values = options.value_range
     if values is None:

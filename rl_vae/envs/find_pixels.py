@@ -36,6 +36,7 @@ def resolve_pixels(
         ConfigError: if `image_key` is given and the observation has no entries.
         ObservationError: if the image is ambiguous, or its conversion must be chosen.
     """
+    # Pixels that are known, or that render() gives
     if isinstance(options, PixelSource):
         return _check_source(name, space, options)
     if options.pixels == "render":
@@ -47,6 +48,7 @@ def resolve_pixels(
                 remedy="leave image_key out",
             )
         return None
+    # Conversion of each image of the observation
     paths = _find_paths(name, space, options)
     if not paths:
         return None
@@ -55,6 +57,7 @@ def resolve_pixels(
         part = find_part(space, path)
         label = f"The observation of {name}" if path == () else f"{name_of(path)!r} of {name}"
         conversions.append(find_conversion(label, part, options))
+    # All images together
     source = PixelSource("observation", tuple(conversions), paths, options.cameras)
     if problem := source.find_mismatch():
         raise ObservationError(

@@ -86,6 +86,7 @@ def dci(
     Raises:
         ConfigError: if the arrays do not fit together, or no factor varies.
     """
+    # Importance and accuracy of trees for each factor
     x, y, x_test, y_test = check_split(mu, factors, mu_test, factors_test)
     classes = make_classes(y)
     values, labels, varying = classes.values, classes.classify(y_test), classes.varying
@@ -101,6 +102,7 @@ def dci(
         disentanglement_rows, len(x), _concentration(trees.importance[:, varying]), resamples, seed
     )
     completeness = iter([_concentration(importance[:, varying].T) for importance in fits])
+    # Informativeness needs no new fits
     accuracy = trees.hits[:, varying].mean(axis=1)
     return Dci(
         disentanglement=disentanglement,

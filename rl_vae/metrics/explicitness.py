@@ -66,6 +66,7 @@ def explicitness(
     x, y, x_test, y_test = check_split(mu, factors, mu_test, factors_test)
     classes = make_classes(y)
     labels = classes.classify(y_test)
+    # Standardise by the training rows
     mean, std = x.mean(axis=0), x.std(axis=0)
     std[std == 0] = 1.0
     x, x_test = (x - mean) / std, (x_test - mean) / std
@@ -80,6 +81,7 @@ def explicitness(
         predictions[k] = model.classes_, labels[:, k], model.predict_proba(x_test)
         areas[k] = _mean_area(*predictions[k], np.ones(len(x_test)))
 
+    # Resampled test rows are weights of the same predictions
     def score_rows(rows: Ints) -> float:
         weights = np.bincount(rows, minlength=len(x_test)).astype(np.float64)
         return float(np.mean([_mean_area(*factor, weights) for factor in predictions.values()]))

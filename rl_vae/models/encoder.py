@@ -100,6 +100,7 @@ class Encoder(DecodingModel):
             ConfigError: if device, runtime or threads are impossible, or the network is a user's
                 and the runtime is torch.
         """
+        # Choose device and runtime
         check_value("runtime", runtime, Runtime, "auto")
         check_value("threads", threads, Annotated[int, Range(low=1)] | None)
         if device != "cpu":
@@ -113,6 +114,7 @@ class Encoder(DecodingModel):
                 got=f"runtime={runtime!r}, device={device!r}",
                 remedy="choose runtime='auto'",
             )
+        # Read the description, and the rest unless lazy
         encoder = cls(
             read_model_description(path),
             device=device,

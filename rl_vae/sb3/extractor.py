@@ -79,7 +79,7 @@ class LatentExtractor(NatureCNN):
             )
         _check_training(fine_tune, learning_rate)
         folder = read_model(encoder)
-        framing, shape = _framing(folder, observation_space)
+        preprocessing, shape = _preprocessing(folder, observation_space)
         self._takes_raw = shape is None
         k = 1 if shape is None else observation_space.shape[0] // shape[0]  # type: ignore[index]
         # Skips the constructor of NatureCNN, which builds a network that is not needed here.
@@ -89,7 +89,7 @@ class LatentExtractor(NatureCNN):
         vae = folder.build()
         del vae.decoder
         # torch does not register the modules of a tuple, so they are not a part of the policy.
-        self._unregistered = (framing, vae)
+        self._unregistered = (preprocessing, vae)
         if fine_tune:
             self.vae = vae.requires_grad_(True)
             if learning_rate is not None:
@@ -103,13 +103,13 @@ class LatentExtractor(NatureCNN):
         Raises:
             ObservationError: if SB3 has not scaled the pixels as announced.
         """
-        framing, vae = self._unregistered
+        preprocessing, vae = self._unregistered
         with torch.set_grad_enabled(self._fine_tune and torch.is_grad_enabled()):
             if self._takes_raw:
                 images = observations
             else:
                 images = self._to_bytes(observations).permute(0, 2, 3, 1)  # (N k, h, w, c)
-            mu: Tensor = vae.encode(VAE.to_input(framing(images))).mu  # (N k, Z)
+            mu: Tensor = vae.encode(VAE.to_input(preprocessing(images))).mu  # (N k, Z)
         return mu.reshape(len(observations), self.features_dim)
 
     def _to_bytes(self, observations: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class LatentExtractor(NatureCNN):
             )
 
 
-def _framing(
+def _preprocessing(
     folder: ModelFolder, space: gym.Space[Any]
 ) -> tuple[nn.Module, tuple[int, int, int] | None]:
     """Preprocessing of single images of a space, and their shape, channels first.

@@ -48,6 +48,7 @@ def collect_sprites(
         ConfigError: if an argument is out of range.
         DatasetError: if the folder holds other files, is in use, or cannot be written.
     """
+    # Check the arguments
     out, sprites, do = output_path(out), Sprites(distractors), check_interventions(do)
     sizes = [1 if name in do else n for name, n in zip(FACTOR_NAMES, FACTOR_SIZES, strict=True)]
     combinations = int(np.prod(sizes))
@@ -64,6 +65,7 @@ def collect_sprites(
     for name, value in do.items():
         factors[:, FACTOR_NAMES.index(name)] = value
 
+    # Draw the shards that are missing
     with missing_shards(out, header) as missing:
         for shard in missing:
             rows = ShardRows(header, shard)

@@ -35,6 +35,7 @@ def read_description(
             or format.
     """
     file, noun = folder / "config.json", kind.removeprefix("rl_vae ")
+    # Read strict JSON
     try:
         if not is_file(file):
             raise _missing(folder, noun, command)
@@ -42,6 +43,7 @@ def read_description(
     except (OSError, ValueError) as error:
         expected = f"JSON of at most {MAX_DESCRIPTION_BYTES:,} bytes"
         raise FolderError.damaged(file, expected, error) from error
+    # Kind and format
     got = config.get("kind") if isinstance(config, dict) else type(config).__name__
     if got != kind:
         raise FolderError(
@@ -57,6 +59,7 @@ def read_description(
             got=f"format {config.get('format')!r}",
             remedy="install the version of rl_vae that wrote it",
         )
+    # Fields and digest
     if set(config) != fields:
         raise FolderError.damaged(file, f"the fields {sorted(fields)}", sorted(config))
     right = digest({name: value for name, value in config.items() if name != "digest"})

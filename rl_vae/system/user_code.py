@@ -49,6 +49,7 @@ def load_name(file: str | Path, name: str, expected: str) -> Any:
             got=f"{type(error).__name__}: {error}",
             remedy="correct that file",
         ) from error
+    # The name that was asked for
     if not hasattr(module, name):
         names = sorted(n for n in vars(module) if not n.startswith("_"))
         raise ConfigError(

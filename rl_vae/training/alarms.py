@@ -119,8 +119,8 @@ def check_beta(objective: Objective, vae: FrameModel) -> list[Alarm]:
     return [
         Alarm(
             "beta_norm",
-            f"beta {beta:g} is a beta_norm of {norm:.2g}; usual are {low:g} to {high:g} and a beta "
-            f"of at most {MAX_BETA:g}: {effect}.",
+            f"beta {beta:g} is a beta_norm of {norm:.2g}; typical are {low:g} to {high:g} and a "
+            f"beta of at most {MAX_BETA:g}: {effect}.",
             "losses here are sums over pixels and latents, so beta 1 is the plain VAE and 4 is "
             "strong; multiply a beta that was chosen for means over pixels by the "
             f"{values:,} values of a frame",

@@ -164,6 +164,7 @@ def _follow(
     progress: bool,
 ) -> dict[str, RlVaeError]:
     """Show the progress of runs, add their results to `results`, and return their failures."""
+    # Number of updates of each run, for the progress bar
     updates = {
         name: config.total_steps(len(dataset.split(config.held_out, config.seed).train))
         for name, config in runs.items()

@@ -63,6 +63,7 @@ def find_path(space: gym.Space[Any], shape: tuple[int, ...], image_key: str | No
         ObservationError: if there is no such entry, or there are several.
         ConfigError: if `image_key` is given and the observation has no entries.
     """
+    # An observation that is the image
     if not isinstance(space, spaces.Dict | spaces.Tuple):
         if image_key is not None:
             raise ConfigError(
@@ -72,6 +73,7 @@ def find_path(space: gym.Space[Any], shape: tuple[int, ...], image_key: str | No
                 remedy="leave image_key out",
             )
         return ()
+    # The entry that is named, or the only image
     leaves = dict(leaves_of(space))
     if image_key is not None:
         for path in leaves:
@@ -80,6 +82,7 @@ def find_path(space: gym.Space[Any], shape: tuple[int, ...], image_key: str | No
     images = [path for path, part in leaves.items() if is_plain_image(part) or part.shape == shape]
     if image_key is None and len(images) == 1:
         return images[0]
+    # No image, or several
     if not images:
         raise ObservationError(
             "The Dict observation holds no image.",

@@ -289,7 +289,7 @@ def test_loading_needs_no_stable_baselines3(trained: Trained) -> None:
 
 
 def test_a_lazy_encoder_reads_the_weights_when_it_works(model: Path) -> None:
-    """Lazily, config.json alone is read, and it tells all but latents; damage is told later."""
+    """Lazily, config.json alone is read, and it gives all but latents; damage is reported later."""
     eager, lazy = Encoder.load(model), Encoder.load(model, lazy=True)
     shape = lazy.spec.shape
     assert (lazy.digest, lazy.statistics) == (eager.digest, eager.statistics)

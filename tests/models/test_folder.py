@@ -50,7 +50,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _opened.append(str(arguments[0]))
 
 
-sys.addaudithook(_audit)  # cannot be taken back, so it looks only while it is told to
+sys.addaudithook(_audit)  # cannot be taken back, so it looks only while it is switched on
 
 
 @pytest.fixture
@@ -618,7 +618,7 @@ def test_other_onnx_models_are_refused_when_loaded(
 
 
 def test_missing_models_say_what_to_do(tmp_path: Path) -> None:
-    """No folder, an empty one and the rest of an interrupted training are told apart."""
+    """No folder, an empty one and the rest of an interrupted training are distinguished."""
     with refused(FolderError, "no such folder", "train-vae"):
         Encoder.load(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()

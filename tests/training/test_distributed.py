@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import distributed_program as program
 import numpy as np
 import pytest
-import team
 import torch
 from conftest import CONFIG
 
@@ -35,18 +35,30 @@ def quick_export() -> Any:
 
 def alone(dataset: FrameDataset, out: Path, name: str) -> Trained:
     """The run of one process that has all frames of a batch."""
-    return train_vae(dataset, out, CONFIG, team.settings(name, team.BATCH), progress=False)
+    return train_vae(
+        dataset,
+        out,
+        CONFIG,
+        program.settings(name, program.BATCH),
+        progress=False,
+    )
 
 
 @pytest.fixture(scope="module")
 def together(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """What tests/team.py wrote and printed, as two processes of torchrun's."""
+    """What tests/distributed_program.py wrote and printed, as two processes of torchrun's."""
     folder = tmp_path_factory.mktemp("together")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(team.Interruption):
-        patch.setattr(TrainStep, "update", team.interrupted(6))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(program.Interruption):
+        patch.setattr(TrainStep, "update", program.interrupted(6))
         alone(dataset, folder / "begun", "beta")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", str(TESTS / "team.py"), str(dataset.path), str(folder)]
+    command += [
+        "--nproc-per-node",
+        "2",
+        str(TESTS / "distributed_program.py"),
+        str(dataset.path),
+        str(folder),
+    ]
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -64,7 +76,7 @@ def in_a_row(weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([weights[name].flatten() for name in sorted(weights)])
 
 
-@pytest.mark.parametrize("name", team.OBJECTIVES)
+@pytest.mark.parametrize("name", program.OBJECTIVES)
 def test_two_processes_are_one_with_twice_the_batch(
     together: tuple[Path, str], dataset: FrameDataset, tmp_path: Path, name: str
 ) -> None:
@@ -76,7 +88,9 @@ def test_two_processes_are_one_with_twice_the_batch(
     for ours, theirs in zip(*metrics, strict=True):
         for key in ("loss", "train_loss", "distortion", "rate", "gradient_norm"):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-4)
-    start = initial_state(CONFIG, team.settings(name, 2), dataset, dataset.split(0.1, 0).train).vae
+    start = initial_state(
+        CONFIG, program.settings(name, 2), dataset, dataset.split(0.1, 0).train
+    ).vae
     first = in_a_row(start.state_dict())
     ours, theirs = weights(one.path), weights(two)
     assert (ours - theirs).norm() < 1e-3 * (ours - first).norm()
@@ -99,7 +113,7 @@ def test_two_processes_go_on_where_one_stopped(
 
 
 def test_one_process_writes_and_tells(together: tuple[Path, str]) -> None:
-    """The command's line comes once; tests/team.py watches who opens files to write."""
+    """The command's line comes once; the program checks which process opens files to write."""
     assert together[1].count(f"{together[0] / 'command'}: 2 updates") == 1
     assert "Warning" not in together[1].replace("Setting OMP", "")
 

@@ -109,7 +109,7 @@ def test_an_interrupt_ends_every_process(sweeping: Sweeping) -> None:
 
 
 def test_a_run_that_fails_is_named_after_the_others_are_finished(sweeping: Sweeping) -> None:
-    """A run's failure is told at once with its name, and raised when the others are done."""
+    """A run's failure is reported at once with its name, and raised when the others are done."""
     assert "1 of 2 runs failed: diverges. diverges: The loss is not finite" in sweeping.failure
     assert any(line.startswith("diverges: The loss is not finite") for line in sweeping.printed)
     assert {path.name for path in sweeping.out.iterdir()} == {"diverges.partial", *RUNS}
@@ -153,10 +153,10 @@ def test_a_damaged_dataset_is_refused_first(dataset: FrameDataset, tmp_path: Pat
         train_sweep(FrameDataset.open(copy), tmp_path / "models", {"new": TrainConfig()})
 
 
-@pytest.mark.parametrize("joined", [False, True])
-def test_another_process_opens_the_same_frames(dataset: FrameDataset, joined: bool) -> None:
+@pytest.mark.parametrize("concatenated", [False, True])
+def test_another_process_opens_the_same_frames(dataset: FrameDataset, concatenated: bool) -> None:
     """What is sent of a dataset are its paths, not its frames."""
-    ours = ConcatDataset([dataset, dataset]) if joined else dataset
+    ours = ConcatDataset([dataset, dataset]) if concatenated else dataset
     sent = pickle.dumps(ours)
     theirs = pickle.loads(sent)
     assert len(sent) < 1000 and theirs.digest == ours.digest
@@ -166,7 +166,7 @@ def test_another_process_opens_the_same_frames(dataset: FrameDataset, joined: bo
 def test_a_sweep_is_not_for_torchrun(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sweep that torchrun starts several times is refused: its runs would join one team."""
+    """A sweep that torchrun starts several times is refused: its runs would be one training."""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     with refused(ConfigError, "torchrun"):
         train_sweep(dataset, tmp_path / "out", RUNS)

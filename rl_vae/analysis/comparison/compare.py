@@ -81,6 +81,7 @@ def compare(
         EnvironmentFault, ObservationError: if the environment cannot be opened.
         TrainingError: if runs failed, with their names, after all other runs have finished.
     """
+    # Check the arguments
     out = output_path(out)
     if workers is not None:
         check_value("workers", workers, Annotated[int, Range(low=1)])
@@ -93,6 +94,7 @@ def compare(
             got=f"an environment, {source.name}",
             remedy="give the function that makes the environment",
         )
+    # Configuration and frames
     files.make_folder(out)
     with locks.locked(out, FolderError):
         _write_config(config, out)
@@ -117,6 +119,7 @@ def compare(
             progress=progress,
         )
         comparison = Comparison(out, summarise(out))
+    # One failed run does not stop the others; it is reported at the end
     if failures:
         name, error = next(iter(failures.items()))
         raise TrainingError(

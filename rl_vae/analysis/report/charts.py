@@ -150,6 +150,7 @@ def heat_map(
     caption: str = "",
 ) -> Chart:
     """Values (rows, columns) from 0 to `top` as squares; a larger value has a fuller square."""
+    # Names of the columns, then a name and squares for each row
     array, label_width = np.asarray(values, np.float64), _label_width(rows)
     parts = [
         _text(label_width + SQUARE * (c + 0.5), 16, name, "middle")

@@ -15,7 +15,7 @@ from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
 
 
-class Inputs(NamedTuple):
+class ReportInputs(NamedTuple):
     """What a report is about."""
 
     names: list[str]
@@ -36,7 +36,7 @@ def read_inputs(
     dataset: str | Path | None,
     agent: str | Path | None,
     comparison: str | Path | None,
-) -> Inputs:
+) -> ReportInputs:
     """Read what `write_report` was given. Missing models and frames come from the others.
 
     Raises:
@@ -70,7 +70,7 @@ def read_inputs(
         _check_provenance(encoder)
         encoder.check_spec(frames.spec)
     _check_agents(agents, encoders)
-    return Inputs(_names(folders, encoders), encoders, agents, frames, study)
+    return ReportInputs(_names(folders, encoders), encoders, agents, frames, study)
 
 
 def check_target(out: Path) -> None:

@@ -74,11 +74,13 @@ def rate_distortion(models: Sequence[Model]) -> Section:
     # The distortions of different likelihoods cannot be compared; errors can.
     name = "distortion" if len(configs) == 1 else "error"
     ylabel = "distortion, nats per frame" if len(configs) == 1 else "error, of 255"
+    # One marked point for each model
     measured = [(model.measured.of("rate"), model.measured.of(name)) for model in models]
     lines = [
         Line(model.name, [rate.score], [y.score], [y.low], [y.high], place, marks=True)
         for place, (model, (rate, y)) in enumerate(zip(models, measured, strict=True))
     ]
+    # A line: the course of the training, or from model to model
     if len(models) == 1:
         path = read_points(models[0].encoder.path / "metrics.jsonl", "rate", "distortion")
         if path and name == "distortion":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rl_vae.analysis.report import model_sections
 from rl_vae.analysis.report.explorer import is_live, live_model
 from rl_vae.analysis.report.images import data_uri
-from rl_vae.analysis.report.inputs import Inputs, check_target, read_inputs
+from rl_vae.analysis.report.inputs import ReportInputs, check_target, read_inputs
 from rl_vae.analysis.report.measures import MeasuredFrames, choose_frames, measure
 from rl_vae.analysis.report.model_sections import Model
 from rl_vae.analysis.report.parts import Explorer, Group, Section
@@ -104,7 +104,7 @@ def write_report(
 
 
 def _sections(
-    inputs: Inputs, models: Sequence[Model], chosen: MeasuredFrames, starts: NDArray[np.int64]
+    inputs: ReportInputs, models: Sequence[Model], chosen: MeasuredFrames, starts: NDArray[np.int64]
 ) -> list[Section]:
     """All sections but the explorer."""
     frames = inputs.frames
@@ -144,7 +144,7 @@ def _start_frames(chosen: MeasuredFrames) -> NDArray[np.int64]:
     return np.unique(chosen.test[(shares * len(chosen.test)).astype(np.int64)])
 
 
-def _start_data(inputs: Inputs, starts: NDArray[np.int64]) -> dict[str, Any]:
+def _start_data(inputs: ReportInputs, starts: NDArray[np.int64]) -> dict[str, Any]:
     """Data for explorer.js without any model."""
     images = [data_uri(image, exact=True) for image in inputs.frames.frames(starts)]
     frames = [{"frame": int(row), "picture": uri} for row, uri in zip(starts, images, strict=True)]

@@ -1,6 +1,6 @@
 """Trainings of two processes, which tests/training/test_distributed.py starts by torchrun.
 
-python -m torch.distributed.run --nproc-per-node 2 team.py DATASET FOLDER
+python -m torch.distributed.run --nproc-per-node 2 distributed_program.py DATASET FOLDER
 """
 
 import os
