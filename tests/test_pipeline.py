@@ -66,7 +66,9 @@ def test_from_frames_to_figures(
     main(["evaluate", f"{at}/agent", "--episodes", "2", *shown])
 
     out, err = capfd.readouterr()
-    assert [line for line in err.splitlines() if "%|" not in line] == []  # progress of a slow machine
+    assert [
+        line for line in err.splitlines() if "%|" not in line
+    ] == []  # progress of a slow machine
     assert len(out.splitlines()) == 8  # one a command, pixels, the engine, three of evaluate
     assert "warn" not in out.lower()
     dataset = FrameDataset.open(at / "data")
