@@ -25,7 +25,7 @@ from rl_vae.frames import UInt8Array
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.processes import Worker, close_workers
 from rl_vae.system.signals import cleaning_up
-from rl_vae.system.worker_process import ParentLink, note
+from rl_vae.system.worker_process import OPENING, ParentLink, note
 
 
 class InProcessVectorEnv:
@@ -50,7 +50,7 @@ class InProcessVectorEnv:
         self.reset_extras: Extras | None = None
         try:
             for _ in range(self.num_envs):
-                note(f"environment {first_index + len(self._envs)}, which is being opened")
+                note(f"environment {first_index + len(self._envs)}, which is being opened", OPENING)
                 pixels = config.pixels if not self._envs else self._envs[0].source
                 self._envs.append(open_pixel_env(config.env, config.frame_skip, pixels))
             raw = self._envs[0].observation_space
@@ -274,7 +274,7 @@ ENGINE = Engine(
     "gymnasium",
     "Gymnasium environments in processes",
     open=open_gymnasium,
-    find_obstacle=lambda env: None,
+    find_obstacle=lambda env: "it opens environments one by one" if env.kind == "vector" else None,
     gymnasium_arguments=True,
 )
 

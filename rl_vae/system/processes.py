@@ -118,7 +118,8 @@ class Worker:
     def check(self, timeout: float) -> None:
         """Check that a child that is at work makes progress.
 
-        Before its first note the child has at least 60 seconds, because it imports packages.
+        Before its first note the child has at least 60 seconds, because it imports packages. A note
+        may allow more time than `timeout`, too.
 
         Args:
             timeout: Seconds without a new note after which the child is considered to hang.
@@ -131,11 +132,14 @@ class Worker:
         now, status = time.monotonic(), self._status.read()
         if status != self._last_status:
             self._last_status, self._since = status, now
-        elif now - self._since > (timeout if status.count else max(timeout, TIMEOUT)):
+            return
+        limit = max(timeout, status.seconds if status.count else TIMEOUT)
+        if now - self._since > limit:
             self._request_traceback()
             raise self._fault(
-                f"hangs: no progress for {timeout:g} s",
-                "see the traceback for the line that waits; allow more time with timeout=SECONDS",
+                f"hangs: no progress for {limit:g} s",
+                "see the traceback for the line that waits; collect_frames and make_engine allow "
+                "more time with timeout=SECONDS",
             )
 
     def stop(self) -> None:

@@ -8,8 +8,8 @@ import struct
 import tempfile
 from dataclasses import dataclass
 
-_HEADER = struct.Struct("<QH")
-"""Number of notes so far, and length of the last note in bytes."""
+_HEADER = struct.Struct("<QdH")
+"""Number of notes so far, seconds that the noted work may take, length of the note in bytes."""
 _NOTE_BYTES = 512
 """Size of the header and the last note. The traceback of a crash follows them."""
 
@@ -22,6 +22,8 @@ class Status:
     """Number of notes so far."""
     note: str
     """Text of the last note; empty if there is none."""
+    seconds: float = 0.0
+    """Number of seconds that the noted work may take at least."""
 
 
 class StatusFile:
@@ -39,9 +41,9 @@ class StatusFile:
     def read(self) -> Status:
         """Read the last note."""
         content = os.pread(self.fileno(), _NOTE_BYTES, 0)
-        count, length = _HEADER.unpack_from(content)
+        count, seconds, length = _HEADER.unpack_from(content)
         note = content[_HEADER.size : _HEADER.size + length]
-        return Status(count, note.decode(errors="replace"))
+        return Status(count, note.decode(errors="replace"), seconds)
 
     def has_traceback(self) -> bool:
         """Whether the child has begun to write a traceback."""
@@ -68,8 +70,9 @@ class StatusWriter:
         self._page = mmap.mmap(descriptor, _NOTE_BYTES)
         self._count = 0
 
-    def write(self, note: str) -> None:
-        """Replace the note."""
+    def write(self, note: str, seconds: float) -> None:
+        """Replace the note, and the number of seconds that the noted work may take at least."""
         self._count += 1
         text = note.encode()[: _NOTE_BYTES - _HEADER.size]
-        self._page[: _HEADER.size + len(text)] = _HEADER.pack(self._count, len(text)) + text
+        header = _HEADER.pack(self._count, seconds, len(text))
+        self._page[: _HEADER.size + len(text)] = header + text

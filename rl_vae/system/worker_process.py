@@ -25,6 +25,9 @@ from rl_vae.system.status_file import StatusWriter
 GRACE = 5.0
 """Seconds in which a worker closes its environments after its parent has closed it or ended."""
 
+OPENING = 600.0
+"""Seconds that a worker may take to open one environment: some simulators start slowly."""
+
 _status: StatusWriter | None = None
 _ending = False
 """Whether this worker process is ending, so that a signal must not interrupt its last work."""
@@ -55,13 +58,17 @@ class ParentLink:
             raise EOFError from None
 
 
-def note(text: str) -> None:
+def note(text: str, seconds: float = 0.0) -> None:
     """Note what this worker process does next, for the error if it hangs or crashes.
 
     Does nothing in a process that is not a worker.
+
+    Args:
+        text: The work.
+        seconds: Number of seconds that the work may take, if the parent allows fewer.
     """
     if _status is not None:
-        _status.write(text)
+        _status.write(text, seconds)
 
 
 def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None:

@@ -13,7 +13,7 @@ from vector_envs import is_alive
 
 from rl_vae.errors import ConfigError, EnvironmentFault
 from rl_vae.system.processes import Worker
-from rl_vae.system.worker_process import ParentLink
+from rl_vae.system.worker_process import ParentLink, note
 
 
 def _echo(parent: ParentLink, factor: int) -> None:
@@ -103,3 +103,20 @@ os.kill(os.getpid(), signal.SIGKILL)
     finally:
         for pid in filter(is_alive, pids):
             os.kill(pid, signal.SIGKILL)
+
+
+def _load(parent: ParentLink, seconds: float) -> None:
+    note("loading", seconds)
+    time.sleep(1.0)
+    parent.send("ready")
+
+
+def test_a_note_may_allow_more_time() -> None:
+    """Work that may take longer, such as opening a simulator, is no hang; other work is."""
+    worker = Worker("slow", _load, 60.0)
+    assert worker.recv(timeout=0.2) == "ready"
+    worker.close()
+    worker = Worker("slow", _load, 0.0)
+    with pytest.raises(EnvironmentFault, match=r"hangs: no progress for 0.2 s, last in loading"):
+        worker.recv(timeout=0.2)
+    worker.close()
