@@ -27,7 +27,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "benchmarks" / "environments"
-LIMIT = 900
+LIMIT = 1800
 """Seconds for one environment."""
 SIDE = 160
 """Height in pixels of an image on the sheet of all pictures."""
@@ -47,7 +47,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="words in names")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="run environments with these words in their names; the table keeps the others",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "environments")
     parser.add_argument("--write", action="store_true", help="write docs/environments.md and .png")
     parser.add_argument("--digests", action="store_true")
@@ -59,21 +65,20 @@ def main() -> None:
     rows = [
         row
         for row in tomllib.loads((HERE / "table.toml").read_text())["environment"]
-        if (kind == "digests" or not row.get("digests_only"))
-        and (
-            not arguments.only
-            or any(word.lower() in row["name"].lower() for word in arguments.only)
-        )
+        if kind == "digests" or not row.get("digests_only")
     ]
     out = arguments.out.resolve()
-    python, problems = install(out / ".venv", rows)
-    results = []
-    for row in rows:
+    words = [word.lower() for word in arguments.only] or [""]
+    chosen = [row for row in rows if any(word in row["name"].lower() for word in words)]
+    python, problems = install(out / ".venv", chosen)
+    for row in chosen:
         began = time.perf_counter()
         result = run(python, kind, row, out / kind / folder_name(row), problems)
-        results.append(result)
         seconds = time.perf_counter() - began
         print(f"{row['name']:22} {result['error'] or 'done'} ({seconds:.0f} s)", flush=True)
+    # The table also has the environments that were run before.
+    rows = [row for row in rows if result_path(out / kind, row).is_file()]
+    results = [json.loads(result_path(out / kind, row).read_text()) for row in rows]
     lines = digest_table(rows, results) if arguments.digests else pipeline_table(rows, results)
     print("\n".join(lines))
     if kind == "pipeline":
@@ -118,24 +123,37 @@ def install(folder: Path, rows: list[dict[str, Any]]) -> tuple[Path, dict[str, s
 def run(
     python: Path, kind: str, row: dict[str, Any], out: Path, problems: dict[str, str]
 ) -> dict[str, Any]:
-    """Run pipeline.py or digests.py on one environment; return what it wrote."""
-    if row["name"] in problems:
-        return {"error": f"not installed: {problems[row['name']]}"}
+    """Run pipeline.py or digests.py on one environment; return what it wrote to result.json."""
     subprocess.run(["rm", "-rf", str(out)], check=True)
     out.mkdir(parents=True)
+    if row["name"] in problems:
+        return write_error(out, f"not installed: {problems[row['name']]}")
     path = os.pathsep.join([str(ROOT), str(HERE)])
     settings = {**os.environ, **row.get("settings", {}), "PYTHONPATH": path}
     command = [str(python), "-W", "ignore", str(HERE / f"{kind}.py"), json.dumps(row), str(out)]
     with (out / "log.txt").open("w") as log:
         try:
             # In a folder of its own: ViZDoom writes a file into the current folder.
-            subprocess.run(command, stdout=log, stderr=log, env=settings, timeout=LIMIT, cwd=out)
+            done = subprocess.run(
+                command, stdout=log, stderr=log, env=settings, timeout=LIMIT, cwd=out
+            )
         except subprocess.TimeoutExpired:
-            return {"error": f"not ready after {LIMIT} s"}
-    if not (out / "result.json").is_file():
-        return {"error": f"ended without a result: {out / 'log.txt'}"}
+            return write_error(out, f"not ready after {LIMIT} s")
+    if done.returncode or not (out / "result.json").is_file():
+        return write_error(out, f"ended without a result: {out / 'log.txt'}")
     result: dict[str, Any] = json.loads((out / "result.json").read_text())
     return result
+
+
+def write_error(out: Path, text: str) -> dict[str, Any]:
+    """Write a result that is an error, and return it."""
+    result = {"error": text}
+    (out / "result.json").write_text(json.dumps(result))
+    return result
+
+
+def result_path(folder: Path, row: dict[str, Any]) -> Path:
+    return folder / folder_name(row) / "result.json"
 
 
 def pipeline_table(rows: list[dict[str, Any]], results: list[dict[str, Any]]) -> list[str]:
