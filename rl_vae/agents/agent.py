@@ -21,6 +21,7 @@ from rl_vae.data.policies import ActFunction, PolicyContext
 from rl_vae.envs.pixel_source import ConvertedImages, PixelSource
 from rl_vae.envs.registry import EngineName
 from rl_vae.envs.source import EnvSource, Wrapper, stored_source
+from rl_vae.envs.vector_interfaces import is_vector_env
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
@@ -150,12 +151,15 @@ class Agent:
             ConfigError: if the training was given an environment that has no id, or wrappers, and
                 none is given here.
         """
+        given = isinstance(env, gym.Env) or is_vector_env(env)
         limit = self.max_episode_steps if max_episode_steps is None else max_episode_steps
         if env is None and not wrappers:
             call = "evaluate_agent(agent, env=...)"
             kwargs, environment = self.env_kwargs, self._environment
             return stored_source(self.env_id, kwargs, limit, environment, call)
-        kwargs = {} if isinstance(env, gym.Env) else self.env_kwargs
+        if is_vector_env(env):
+            limit = max_episode_steps
+        kwargs = {} if given else self.env_kwargs
         return EnvSource.of(self.env_id if env is None else env, kwargs, wrappers, limit)
 
     def make_venv(
@@ -175,10 +179,19 @@ class Agent:
             workers: Number of processes or threads; None: number of cores.
         """
         env = self.env_source() if env is None else env
-        engine = engine or (self.engine if env.is_plain_id else "auto")
         return open_latent_envs(
-            env, self.encoder, self.recipe, n_envs, engine=engine, workers=workers
+            env,
+            self.encoder,
+            self.recipe,
+            n_envs,
+            engine=engine or self.engine_for(env),
+            workers=workers,
         )
+
+    def engine_for(self, env: EnvSource) -> EngineName:
+        """The engine of the training, for an environment that is opened by its id; else "auto"."""
+        given = str(self.engine) == "vector"  # the training had environments that were open
+        return self.engine if env.is_plain_id and not given else "auto"
 
     def make_pipeline(self, n_envs: int, *, raw: bool = False, seed: int = 0) -> LatentPipeline:
         """Create the pipeline from images to the agent's observations.

@@ -77,7 +77,7 @@ def evaluate_agent(
         wrappers: Wrappers around each environment, the innermost first.
         max_episode_steps: Number of environment steps after which an episode is truncated; None: as
             in training. Without a limit an episode is cut after 10,000 decisions, with a warning.
-        n_envs: Number of environments in parallel; None: up to 20, 1 if an environment is given.
+        n_envs: Number of environments in parallel; None: up to 20, or as many as are given.
 
     Raises:
         FolderError: if the agent is missing or damaged.
@@ -88,7 +88,7 @@ def evaluate_agent(
     agent = agent if isinstance(agent, Agent) else Agent.load(agent)
     check_value("n_envs", n_envs, Annotated[int, Range(low=1)] | None)
     source = agent.env_source(env, wrappers, max_episode_steps)
-    n_envs = min(episodes, 1 if source.is_single else n_envs or MAX_ENVS)
+    n_envs = source.num_envs or min(episodes, n_envs or MAX_ENVS)
     venv = agent.make_venv(n_envs, env=source, engine=engine, workers=workers)
     pixels = venv.unwrapped
     assert isinstance(pixels, PixelVecEnv)
@@ -125,7 +125,7 @@ def evaluate_random(
         engine: Environment engine, as in `make_engine`.
         pixels: Where the pixels come from, such as `Agent.pixels`; None: as `make_env` finds them.
         env_kwargs: Keyword arguments of the environment.
-        n_envs: Number of environments in parallel; None: up to 20, 1 if an environment is given.
+        n_envs: Number of environments in parallel; None: up to 20, or as many as are given.
 
     Raises:
         EnvironmentFault: if the environment cannot be opened, or fails.
@@ -136,7 +136,7 @@ def evaluate_random(
     source = EnvSource.of(env, env_kwargs)
     envs = make_engine(
         source,
-        min(episodes, 1 if source.is_single else n_envs or MAX_ENVS),
+        source.num_envs or min(episodes, n_envs or MAX_ENVS),
         engine=engine,
         frame_skip=frame_skip,
         pixels=pixels,

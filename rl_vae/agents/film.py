@@ -41,7 +41,7 @@ def film_agent(
     envs = make_engine(
         source,
         1,
-        engine=agent.engine if source.is_plain_id else "auto",
+        engine=agent.engine_for(source),
         workers=1,
         frame_skip=agent.recipe.frame_skip,
         pixels=agent.pixels,

@@ -74,8 +74,8 @@ def train_agent(
 
     Args:
         env: The environment, as in `collect_frames`: an id, an EnvSpec, a function that makes an
-            environment, or an environment, which is not closed. If an environment is given, the
-            recipe's n_envs is 1.
+            environment, or an environment or vector environment, which is not closed. Then the
+            recipe's n_envs is the number of environments that are given.
         encoder: The model folder.
         out: The agent's folder. A finished agent with the same settings is returned unchanged; an
             interrupted training (FOLDER.partial) continues from its last checkpoint.
@@ -88,8 +88,8 @@ def train_agent(
         max_episode_steps: Number of environment steps after which an episode is truncated; None:
             as the environment has it.
         evaluations: Number of evaluations without noise during training. They have environments of
-            their own, or, if the recipe's n_envs is 1 and no second environment can be opened, the
-            one of the training.
+            their own, or those of the training if they were given, or if the recipe's n_envs is 1
+            and no second environment can be opened.
         evaluation_episodes: Number of episodes of such an evaluation. Their seeds are used neither
             in training nor by `evaluate_agent`, unless it is called with seed=999.
         start: Folder of an agent whose weights are trained further: with the same algorithm,
@@ -115,7 +115,7 @@ def train_agent(
     encoder_files = read_model_files(loaded.path, loaded.digest)
     parent = None if start is None else Agent.load(start)
     source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
-    recipe = replace(recipe, n_envs=1) if source.is_single else recipe
+    recipe = replace(recipe, n_envs=source.num_envs or recipe.n_envs)
     run = _describe_run(source, engine, loaded, recipe, seed, parent)
     if out.exists():
         return _finished(out, run)
@@ -141,7 +141,7 @@ def train_agent(
                 seed=seed,
                 evaluations=evaluations,
                 evaluation_episodes=evaluation_episodes,
-                share=source.is_single,
+                share=source.num_envs is not None,
                 progress=progress,
             )
             result = {"steps": model.num_timesteps, "seconds": seconds}

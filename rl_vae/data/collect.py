@@ -32,7 +32,7 @@ from rl_vae.envs.action_spaces import check_action_space
 from rl_vae.envs.pixel_options import PixelOptions, pixel_options
 from rl_vae.envs.registry import (
     EngineName,
-    check_single,
+    check_given,
     has_options,
     make_engine,
     resolve_engine,
@@ -75,7 +75,8 @@ def collect_frames(
 
     Args:
         env: Gymnasium id of the environment ("module:id" imports the module first), an EnvSpec, a
-            function that makes an environment, or an environment, which is not closed.
+            function that makes an environment, an environment, or a vector environment of Gymnasium
+            or Stable-Baselines3. One that is given open is not closed.
         out: Folder of the dataset. A finished dataset with the same settings is returned unchanged.
         n_frames: Number of frames, at least 16.
         spec: Conversion of an observation into a frame; None: 64 x 64 RGB without crop.
@@ -93,7 +94,7 @@ def collect_frames(
         max_episode_steps: Number of environment steps after which an episode is truncated; None:
             as the environment has it.
         n_envs: Number of environments that fill a shard together; part of the dataset. None: 4, 16
-            for EnvPool, 1 if an environment was given. With n_envs=1 and workers=1 there is never
+            for EnvPool, or as many as were given. With n_envs=1 and workers=1 there is never
             more than one environment at a time.
         reuse_envs: Whether the environments of one shard are used for the next one, for simulators
             that start slowly. If an environment carries state from one episode to the next, the
@@ -132,7 +133,7 @@ def collect_frames(
     # Find the environment, and the engine that can run it
     source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
     options = pixel_options(pixels)
-    check_single(source, n_envs or 1, max(workers or 1, 1 + restarts))
+    check_given(source, n_envs or source.num_envs or 1, max(workers or 1, 1 + restarts))
     engine_name = resolve_engine(source, engine, has_options(options) or observes_raw(policy))
     if restarts and engine_name == "envpool":
         raise ConfigError(
@@ -143,7 +144,7 @@ def collect_frames(
         )
     # Describe the dataset, then collect the shards that are missing
     settings = {"spec": spec, "frame_skip": frame_skip, "engine": engine_name}
-    n_envs = n_envs or (1 if source.is_single else ENVS_PER_SHARD[engine_name])
+    n_envs = n_envs or source.num_envs or ENVS_PER_SHARD[engine_name]
     running = WorkerSettings(workers, timeout, restarts, reuse_envs)
     with close_at_sigterm():
         header = _make_header(source, settings, options, policy, (seed, n_frames, n_envs))
@@ -269,7 +270,8 @@ def _make_header(
     seed, n_frames, n_envs = size
     spec, extras = settings["spec"], observes_extras(policy)
     check_storable(env.kwargs, policy.describe(), seed)  # before any work
-    engine = make_engine(env, 1, workers=1, extras=extras, pixels=options, **settings)
+    n_opened = env.num_envs or 1
+    engine = make_engine(env, n_opened, workers=1, extras=extras, pixels=options, **settings)
     try:
         space = engine.action_space
         check_action_space(space)

@@ -43,7 +43,7 @@ class DatasetHeader:
     env_id: str
     """Id of the environment."""
     engine: str
-    """Environment engine: "gymnasium", "envpool" or "sprites"."""
+    """Environment engine: "gymnasium", "envpool", "vector" or "sprites"."""
     env_kwargs: Mapping[str, Any]
     """Keyword arguments of the environment."""
     frame_skip: int

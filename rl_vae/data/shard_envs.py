@@ -78,8 +78,9 @@ class ShardEnvs:
 def depends_on_seed_alone(env: EnvSource, header: DatasetHeader, policy: CollectionPolicy) -> bool:
     """Whether two new environments with the same seed and actions give the same few steps.
 
-    One environment is closed before the other one is opened. If an environment was given, two of
-    its episodes are compared. An environment that fails is not judged: collecting will report it.
+    One environment is closed before the other one is opened. Of environments that were
+    given, two episodes are compared. An environment that fails is not judged: collecting will
+    report it.
     """
     try:
         first, second = (_digest_steps(env, header, policy) for _ in range(2))
@@ -101,13 +102,14 @@ def warn_of_seed(name: str) -> None:
 
 def _digest_steps(env: EnvSource, header: DatasetHeader, policy: CollectionPolicy) -> str:
     """Digest of images, rewards and ends of a few steps with random actions."""
-    seed = training_seeds(1, header.seed, header.n_shards)[0]  # of a shard that does not exist
-    envs = open_engine(env, replace(header, n_envs=1), policy, 1)
+    n = env.num_envs or 1
+    seeds = training_seeds(n, header.seed, header.n_shards)  # of a shard that does not exist
+    envs = open_engine(env, replace(header, n_envs=n), policy, 1)
     try:
-        envs.action_space.seed(seed)
-        digest = hashlib.sha256(envs.reset([seed]).tobytes())
+        envs.action_space.seed(seeds[0])
+        digest = hashlib.sha256(envs.reset(seeds).tobytes())
         for _ in range(CHECKED_STEPS):
-            step = envs.step(np.stack([envs.action_space.sample()]))
+            step = envs.step(np.stack([envs.action_space.sample() for _ in range(n)]))
             for part in (step.images, step.rewards, step.terminated, step.truncated):
                 digest.update(part.tobytes())
         return digest.hexdigest()

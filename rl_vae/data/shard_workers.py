@@ -81,7 +81,7 @@ def make_shards(
     # Checked once, at the start of a dataset.
     check = len(missing) == header.n_shards and not settings.reuse_envs
     processes = min(workers, len(missing)) if header.engine == "gymnasium" else 1
-    processes = 1 if env.is_single else processes
+    processes = 1 if env.num_envs else processes
     if processes > 1 or settings.restarts:
         settings = settings._replace(workers=processes)
         pool = _WorkerPool(out, env, header, missing, policy, settings, update, check)

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from rl_vae.envs.find_conversion import find_conversion
 from rl_vae.envs.opening_errors import rendering_error
@@ -54,7 +55,7 @@ class ObservePixels(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructor
         observation, info = self.env.reset(**arguments)
         image = self._image(observation)
         if not self._checked:
-            self._check_alpha(observation)
+            check_alpha(self.source, observation)
             self._checked = True
         return image, info
 
@@ -72,21 +73,22 @@ class ObservePixels(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructor
         # The environment may reuse its array; a transposed array stays transposed, and fast.
         return np.array(image) if self.source.conversions[0].is_plain else image
 
-    def _check_alpha(self, observation: Any) -> None:
-        """Raise ObservationError if the fourth channel is no alpha channel, but another frame."""
-        if self.source.pixels == "render":
-            return
-        for path, conversion in zip(self.source.paths, self.source.conversions, strict=True):
-            if conversion.layout == "hwc" and conversion.shape[2] == 4:
-                raw = take(observation, path)
-                red, alpha = raw[..., 0], raw[..., 3]
-                if np.array_equal(red, alpha) and alpha.min() < alpha.max():
-                    raise ObservationError(
-                        "The fourth channel of the image is not an alpha channel.",
-                        expected="an alpha channel, if the shape is height x width x 4",
-                        got="four equal channels, as in a stack of gray frames",
-                        remedy="choose image_layout='hwn' and stack_frame=-1",
-                    )
+
+def check_alpha(source: PixelSource, observation: Any) -> None:
+    """Raise ObservationError if the fourth channel is no alpha channel, but another frame."""
+    if source.pixels == "render":
+        return
+    for path, conversion in zip(source.paths, source.conversions, strict=True):
+        if conversion.layout == "hwc" and conversion.shape[2] == 4:
+            raw = take(observation, path)
+            red, alpha = raw[..., 0], raw[..., 3]
+            if np.array_equal(red, alpha) and alpha.min() < alpha.max():
+                raise ObservationError(
+                    "The fourth channel of the image is not an alpha channel.",
+                    expected="an alpha channel, if the shape is height x width x 4",
+                    got="four equal channels, as in a stack of gray frames",
+                    remedy="choose image_layout='hwn' and stack_frame=-1",
+                )
 
 
 def observe_render(
@@ -115,8 +117,17 @@ def observe_render(
         raise rendering_error(env_id, error) from error
     if isinstance(options, PixelSource):
         return ObservePixels(env, options)
+    return ObservePixels(env, rendered_source(env_id, image, options))
+
+
+def rendered_source(env_id: str, image: NDArray[Any], options: PixelOptions) -> PixelSource:
+    """The source whose images are rendered like one that was seen.
+
+    Raises:
+        ObservationError: if the conversion of the image must be chosen.
+    """
     conversion = find_conversion(f"The image that {env_id} renders", _space_of(image), options)
-    return ObservePixels(env, PixelSource("render", (conversion,)))
+    return PixelSource("render", (conversion,))
 
 
 def _space_of(image: Any) -> spaces.Box:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from rl_vae.envs import envpool_engine, gymnasium_engine
+from rl_vae.envs import envpool_engine, gymnasium_engine, vector_engine
 from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.source import EnvSource
@@ -18,7 +18,8 @@ EngineName = Literal["auto", "envpool", "gymnasium"]
 """Names that users type; "auto" takes the first suitable engine of ENGINES."""
 
 ENGINES: dict[str, Engine] = {
-    engine.name: engine for engine in (envpool_engine.ENGINE, gymnasium_engine.ENGINE)
+    engine.name: engine
+    for engine in (envpool_engine.ENGINE, gymnasium_engine.ENGINE, vector_engine.ENGINE)
 }
 """All engines by name, in the order in which "auto" tries them."""
 
@@ -70,24 +71,28 @@ def make_engine(
         timeout=timeout,
         extras=extras,
     )
-    check_single(source, num_envs, workers)
+    check_given(source, num_envs, workers)
     return ENGINES[resolve_engine(source, engine, has_options(pixels))].open(config)
 
 
-def check_single(env: EnvSource, num_envs: int, workers: int | None) -> None:
-    """Check that an environment that exists once is not needed several times.
+def check_given(env: EnvSource, num_envs: int, workers: int | None) -> None:
+    """Check that environments which exist already are as many as are needed, in this process.
 
     Raises:
-        ConfigError: if it is.
+        ConfigError: if they are not.
     """
-    if env.is_single and (num_envs > 1 or (workers or 1) > 1):
-        raise ConfigError(
-            f"There is one {env.name}: an environment was given.",
-            expected="one environment, in this process",
-            got=f"{num_envs} environments, workers={workers}",
-            remedy="set n_envs=1 and leave workers out, or give the function that makes "
-            "environments",
-        )
+    given = env.num_envs
+    if given is None or (num_envs == given and (workers or 1) == 1):
+        return
+    one = "There is one {}: an environment was given."
+    several = "There are {1} environments of {0}: a vector environment was given."
+    raise ConfigError(
+        (one if given == 1 else several).format(env.name, given),
+        expected="one environment, in this process" if given == 1 else f"{given}, in this process",
+        got=f"{num_envs} environments, workers={workers}",
+        remedy=f"set n_envs={given} and leave workers out, or give the function that makes "
+        "environments",
+    )
 
 
 def resolve_engine(env: Any, engine: EngineName, gymnasium_only: object = None) -> str:

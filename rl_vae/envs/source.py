@@ -19,6 +19,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from rl_vae.constraints import Range, check_value
 from rl_vae.envs.opening_errors import PREFIXES, opening_error
+from rl_vae.envs.vector_interfaces import is_vector_env
 from rl_vae.errors import ConfigError
 from rl_vae.system.process_settings import prepare_display
 
@@ -35,7 +36,8 @@ class EnvSource:
     """
 
     env: Any
-    """A registered id, an EnvSpec, a function that makes an environment, or an environment."""
+    """A registered id, an EnvSpec, a function that makes an environment, an environment, or a
+    vector environment of Gymnasium or Stable-Baselines3."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments for `gymnasium.make`, or for the function."""
     wrappers: tuple[Wrapper, ...] = ()
@@ -55,7 +57,8 @@ class EnvSource:
 
         Args:
             env: A registered id ("module:Id" imports the module first), an EnvSpec, a function that
-                makes an environment, an environment, or an EnvSource, which is returned unchanged.
+                makes an environment, an environment, a vector environment, or an EnvSource, which
+                is returned unchanged.
             env_kwargs: Keyword arguments for the environment.
             wrappers: Functions that wrap the environment, the innermost first.
             max_episode_steps: Number of steps after which an episode is truncated.
@@ -76,18 +79,15 @@ class EnvSource:
                     got=repr(wrapper),
                     remedy="give classes or functions: wrappers=[gym.wrappers.FlattenObservation]",
                 )
-        if isinstance(env, gym.Env) and env_kwargs:
-            raise ConfigError(
-                "An environment that is open takes no env_kwargs.",
-                expected="no env_kwargs",
-                got=dict(env_kwargs),
-                remedy="make the environment with these arguments",
-            )
-        return cls(env, dict(env_kwargs or {}), tuple(wrappers), max_episode_steps)
+        source = cls(env, dict(env_kwargs or {}), tuple(wrappers), max_episode_steps)
+        _check_given(source)
+        return source
 
     @property
-    def kind(self) -> Literal["id", "spec", "function", "instance"]:
+    def kind(self) -> Literal["id", "spec", "function", "instance", "vector"]:
         """What the user gave."""
+        if is_vector_env(self.env):
+            return "vector"
         if isinstance(self.env, str):
             return "id"
         if isinstance(self.env, EnvSpec):
@@ -101,14 +101,17 @@ class EnvSource:
             return self.env
         if isinstance(self.env, EnvSpec):
             return self.env.id
-        if isinstance(self.env, gym.Env):
-            return self.env.spec.id if self.env.spec else type(self.env.unwrapped).__name__
+        if self.kind in ("instance", "vector"):
+            spec = getattr(self.env, "spec", None)
+            return str(spec.id) if spec else type(self.env.unwrapped).__name__
         return _name_of(self.env)
 
     @property
-    def is_single(self) -> bool:
-        """Whether only one environment exists, in this process."""
-        return self.kind == "instance"
+    def num_envs(self) -> int | None:
+        """Number of environments that exist, in this process; None: any number can be made."""
+        if self.kind == "vector":
+            return int(self.env.num_envs)
+        return 1 if self.kind == "instance" else None
 
     @property
     def is_plain_id(self) -> bool:
@@ -130,8 +133,17 @@ class EnvSource:
             kwargs: Further keyword arguments.
 
         Raises:
+            ConfigError: if the source is a vector environment.
             EnvironmentFault: if it cannot be opened.
         """
+        if self.kind == "vector":
+            raise ConfigError(
+                f"{self.name} holds {self.num_envs} environments.",
+                expected="an id, an EnvSpec, a function that makes one environment, or one",
+                got=f"{type(self.env).__module__}.{type(self.env).__qualname__}",
+                remedy="give the function that makes one of them; VectorLatentObservation and "
+                "rl_vae.sb3.VecLatent wrap a vector environment",
+            )
         prepare_display()
         try:
             env = self._open({**self.kwargs, **kwargs})
@@ -199,19 +211,41 @@ def stored_source(
 
 def _check_env(env: Any) -> None:
     """Raise ConfigError if this is no environment that can be opened."""
-    if isinstance(env, str | EnvSpec | gym.Env):
-        return
-    many = isinstance(env, gym.vector.VectorEnv) or hasattr(env, "num_envs")
-    if many or not callable(env):
+    if any(base.__module__.partition(".")[0] == "envpool" for base in type(env).__mro__):
         raise ConfigError(
-            "This is no environment.",
-            expected="an id, an EnvSpec, a function that makes an environment, or an environment",
-            got=f"{type(env).__module__}.{type(env).__qualname__}"
-            + (", which holds several environments" if many else f" {str(env)[:80]!r}"),
-            remedy="give the function that makes one of them; for an EnvPool environment its id, "
-            "with engine='envpool'"
-            if many
-            else "write a function without arguments that returns the environment, and give that",
+            "An EnvPool environment that is open keeps the seeds that it was made with.",
+            expected="an environment that reset(seed=...) seeds, so that it can be evaluated on "
+            "seeds which it was not trained on",
+            got=f"{type(env).__module__}.{type(env).__qualname__}",
+            remedy="give its id, and its arguments as env_kwargs, with engine='envpool'",
+        )
+    if isinstance(env, str | EnvSpec | gym.Env) or is_vector_env(env) or callable(env):
+        return
+    raise ConfigError(
+        "This is no environment.",
+        expected="an id, an EnvSpec, a function that makes an environment, an environment, or a "
+        "vector environment",
+        got=f"{type(env).__module__}.{type(env).__qualname__} {str(env)[:80]!r}",
+        remedy="write a function without arguments that returns the environment, and give that",
+    )
+
+
+def _check_given(source: EnvSource) -> None:
+    """Raise ConfigError if an environment that exists is to be made in another way."""
+    if source.kind in ("instance", "vector") and source.kwargs:
+        raise ConfigError(
+            "An environment that is open takes no env_kwargs.",
+            expected="no env_kwargs",
+            got=dict(source.kwargs),
+            remedy="make the environment with these arguments",
+        )
+    if source.kind == "vector" and (source.wrappers or source.max_episode_steps is not None):
+        raise ConfigError(
+            "A vector environment that is open takes neither wrappers nor max_episode_steps.",
+            expected="its environments as they are",
+            got=f"{len(source.wrappers)} wrappers, max_episode_steps={source.max_episode_steps}",
+            remedy="wrap each of its environments before it is made, or give the function that "
+            "makes one of them",
         )
 
 

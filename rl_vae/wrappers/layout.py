@@ -7,7 +7,7 @@ flattened extras.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -190,19 +190,6 @@ class ObservationLayout:
                     got="a second image" if looks_like_image(part) else part,
                     remedy="choose extras='dict' or extras='drop'",
                 )
-
-
-def rows_of(batch: Any, envs: NDArray[np.int64]) -> list[Any]:
-    """Single observations of some environments, from a batch: arrays in Dicts and Tuples."""
-    return [_row_of(batch, env) for env in envs]
-
-
-def _row_of(batch: Any, env: np.int64) -> Any:
-    if isinstance(batch, Mapping):
-        return {key: _row_of(values, env) for key, values in batch.items()}
-    if isinstance(batch, tuple):
-        return tuple(_row_of(values, env) for values in batch)
-    return batch[env]
 
 
 def _flatten_batch(space: gym.Space[Any], values: Any, n: int) -> NDArray[np.float32]:

@@ -16,11 +16,11 @@ from gymnasium.vector.utils import batch_space, create_empty_array
 from numpy.typing import NDArray
 
 from rl_vae.envs.copy_observations import copy_observations
-from rl_vae.errors import ConfigError, EnvironmentFault, ObservationError
+from rl_vae.envs.vector_interfaces import autoreset_mode, last_observations
+from rl_vae.errors import ObservationError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.wrappers.config import ObservationConfig, config_from_options
-from rl_vae.wrappers.layout import rows_of
 from rl_vae.wrappers.pipeline import FINAL_FRAME, FRAME, LatentPipeline
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class VectorLatentObservation(_VectorWrapper):
         **options: Any,
     ) -> None:
         super().__init__(env)
-        self._mode = _autoreset_mode(env)
+        self._mode = autoreset_mode(env)
         self.encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder, lazy=True)
         # EnvPool's observation_space is that of a single environment.
         try:
@@ -120,7 +120,7 @@ class VectorLatentObservation(_VectorWrapper):
             is_first = self._done
         elif self._mode is AutoresetMode.SAME_STEP and done.any():
             ended = done
-            final_obs = self._final_obs(infos, np.flatnonzero(done))
+            final_obs = last_observations(infos, np.flatnonzero(done), self.num_envs)
         observed = self._pipeline.step(
             raw, actions, ended=ended, final_obs=final_obs, is_first=is_first
         )
@@ -133,18 +133,6 @@ class VectorLatentObservation(_VectorWrapper):
             if ended is not None:
                 infos = _with_frames(infos, FINAL_FRAME, ended, observed.final_frames)
         return observed.now, rewards, terminated, truncated, infos
-
-    def _final_obs(self, infos: dict[str, Any], ended: NDArray[np.int64]) -> list[Any]:
-        """E raw last observations."""
-        mask = infos.get("_final_obs", np.full(self.num_envs, "final_obs" in infos))
-        if not np.asarray(mask)[ended].all():
-            raise EnvironmentFault(
-                "The last observations of ended episodes are missing.",
-                expected="infos['final_obs'] and its mask, as in autoreset mode SAME_STEP",
-                got=f"infos {sorted(infos)}, when the environments {ended.tolist()} ended",
-                remedy="correct their metadata['autoreset_mode'], or the wrapper that drops it",
-            )
-        return rows_of(infos["final_obs"], ended)
 
     def _like(self, raw: Any, ended: NDArray[np.int64], final_obs: Any) -> Any:
         """Last observations in an array of objects if the raw ones came so, else in a dense one."""
@@ -186,16 +174,3 @@ def _name_sync(
         got=error.got,
         remedy=f"open the environments one by one: {call}",
     )
-
-
-def _autoreset_mode(env: gym.vector.VectorEnv[Any, Any, Any]) -> AutoresetMode:
-    mode = env.metadata.get("autoreset_mode")
-    try:
-        return mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
-    except ValueError as error:
-        raise ConfigError(
-            "The autoreset mode of the environments is not known.",
-            expected="metadata['autoreset_mode'], a gymnasium.vector.AutoresetMode",
-            got=repr(mode),
-            remedy="set it to what they do: NEXT_STEP, SAME_STEP or DISABLED",
-        ) from error

@@ -87,11 +87,11 @@ def compare(
         check_value("workers", workers, Annotated[int, Range(low=1)])
     limit = config.max_episode_steps
     source = EnvSource.of(config.env_id if env is None else env, config.env_kwargs, wrappers, limit)
-    if source.is_single:
+    if source.num_envs is not None:
         raise ConfigError(
             "A comparison needs several environments.",
             expected="an id, an EnvSpec, or a function that makes an environment",
-            got=f"an environment, {source.name}",
+            got=f"an environment that is open, {source.name}",
             remedy="give the function that makes the environment",
         )
     # Configuration and frames
