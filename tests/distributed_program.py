@@ -45,7 +45,7 @@ class Interruption(Exception):
 
 
 def settings(name: str, batch_size: int) -> TrainConfig:
-    """A short run in float32, with steps so small that rounding does not grow from one to the next."""
+    """A short run in float32; its steps are so small that rounding does not grow."""
     objective = OBJECTIVES[name]
     return TrainConfig(
         objective, steps=STEPS, batch_size=batch_size, compute="reference", learning_rate=1e-4

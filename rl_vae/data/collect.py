@@ -75,8 +75,8 @@ def collect_frames(
 
     Args:
         env: Gymnasium id of the environment ("module:id" imports the module first), an EnvSpec, a
-            function that makes an environment, an environment, or a vector environment of Gymnasium
-            or Stable-Baselines3. One that is given open is not closed.
+            function that makes an environment, an environment, or a vector environment. One that is
+            given open is not closed.
         out: Folder of the dataset. A finished dataset with the same settings is returned unchanged.
         n_frames: Number of frames, at least 16.
         spec: Conversion of an observation into a frame; None: 64 x 64 RGB without crop.
@@ -84,8 +84,7 @@ def collect_frames(
             of one environment, which gets raw observations (see `FunctionPolicy`); None:
             time-correlated noise.
         seed: Seed of the dataset, at least 0. It decides the dataset; `workers` does not.
-        engine: "auto", "gymnasium" or "envpool", as in `make_engine`. Only "gymnasium" gives
-            factors.
+        engine: "auto", "gymnasium" (the only one with factors) or "envpool", as in `make_engine`.
         workers: Number of worker processes or threads; None: the number of cores.
         frame_skip: Number of environment steps per action; one frame is kept per action.
         env_kwargs: Keyword arguments of the environment. Tuples and nested mappings are stored
@@ -270,8 +269,8 @@ def _make_header(
     seed, n_frames, n_envs = size
     spec, extras = settings["spec"], observes_extras(policy)
     check_storable(env.kwargs, policy.describe(), seed)  # before any work
-    n_opened = env.num_envs or 1
-    engine = make_engine(env, n_opened, workers=1, extras=extras, pixels=options, **settings)
+    n = env.num_envs or 1
+    engine = make_engine(env, n, workers=1, extras=extras, pixels=options, **settings)
     try:
         space = engine.action_space
         check_action_space(space)
