@@ -87,8 +87,7 @@ def collect_frames(
         engine: "auto", "gymnasium" (the only one with factors) or "envpool", as in `make_engine`.
         workers: Number of worker processes or threads; None: the number of cores.
         frame_skip: Number of environment steps per action; one frame is kept per action.
-        env_kwargs: Keyword arguments of the environment. Tuples and nested mappings are stored
-            unchanged.
+        env_kwargs: Keyword arguments of the environment; tuples and mappings stay as they are.
         wrappers: Wrappers around each environment, the innermost first.
         max_episode_steps: Number of environment steps after which an episode is truncated; None:
             as the environment has it.
