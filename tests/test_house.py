@@ -5,6 +5,7 @@ that the tree is right. So each check is also run on a copy of the tree that was
 """
 
 import ast
+import functools
 import graphlib
 import importlib
 import io
@@ -82,10 +83,16 @@ def python_files(*folders: str, root: Path = ROOT) -> list[Path]:
     return sorted(path for folder in folders for path in (root / folder).rglob("*.py"))
 
 
+@functools.cache
+def parsed(text: str) -> ast.Module:
+    """The tree of a source: a file that one test changed is the only one to parse again."""
+    return ast.parse(text)
+
+
 def imports(path: Path, root: Path = ROOT) -> Iterator[tuple[int, str]]:
     """Line and full dotted name of everything that a file imports, at whatever depth."""
     package = path.relative_to(root).parent.parts
-    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
+    for node in ast.walk(parsed(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -163,7 +170,7 @@ def breached_walls(root: Path) -> list[str]:
 def private_names(path: Path) -> set[str]:
     """Private names that a file defines: functions, classes, constants, attributes."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path.read_text("utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -187,7 +194,7 @@ def private_reads(root: Path) -> list[str]:
             last = imported.rpartition(".")[2]
             if imported.startswith("rl_vae.") and last.startswith("_") and last[1] != "_":
                 wrong.append(f"{name}:{line}: imports the private {imported}")
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(parsed(path.read_text("utf-8"))):
             if not isinstance(node, ast.Attribute) or node.attr not in everybody - own[path]:
                 continue
             if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
@@ -216,7 +223,7 @@ def oversizes(root: Path) -> list[str]:
         name, text = path.relative_to(root).as_posix(), path.read_text("utf-8")
         if text.count("\n") > MOST_LINES and name not in LONG_FILES:
             wrong.append(f"{name}: {text.count(chr(10))} lines")
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(text)):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             lines = body_lines(node)
@@ -234,7 +241,7 @@ def unstaged(root: Path) -> list[str]:
         text = path.read_text("utf-8")
         tokens = tokenize.generate_tokens(io.StringIO(text).readline)
         comments = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(text)):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             last = node.end_lineno or 0
@@ -260,7 +267,7 @@ def undescribed(root: Path) -> list[str]:
     for package in ARROWS:
         path = root / "rl_vae" / package / "__init__.py"
         path = path if path.is_file() else root / "rl_vae" / f"{package}.py"
-        docstring = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
+        docstring = (ast.get_docstring(parsed(path.read_text("utf-8"))) or "").split("\n")[0]
         if not docstring or docstring.rstrip(".") not in text:
             wrong.append(f"{package}: {docstring!r} is not in ARCHITECTURE.md")
     return wrong
