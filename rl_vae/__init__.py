@@ -1,7 +1,7 @@
 """rl_vae: compress an environment's frames once, let Stable-Baselines3 agents learn from the code.
 
-Names are imported when they are first used, so that `import rl_vae` loads neither torch nor
-Stable-Baselines3; the latter's side is `rl_vae.sb3`.
+A name is imported when it is first used, so that `import rl_vae` loads neither torch nor
+Stable-Baselines3. Wrappers for Stable-Baselines3 are in `rl_vae.sb3`.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ __all__ = [
 ]
 
 
-# Registering imports nothing: whoever makes one imports it. A reloaded module finds it registered.
+# Registering imports nothing: `gym.make` does. If this module is reloaded, the id exists already.
 if "rl_vae/Sprites-v0" not in gym.registry:
     gym.register("rl_vae/Sprites-v0", "rl_vae.sprites.environment:SpritesEnv", max_episode_steps=50)
 

@@ -9,8 +9,8 @@
         def __post_init__(self) -> None:
             check_fields(self)
 
-The type of every field is checked too: a bool is not a number, a string is not a path, a number
-must be finite, and a whole number is a float as well.
+The type of every field is checked, too: a bool is not a number, a string is not a path, a number
+must be finite. A field of type float takes whole numbers.
 """
 
 from __future__ import annotations

@@ -40,22 +40,22 @@ Edge = Annotated[
 UInt8Array = NDArray[np.uint8]
 
 _JOINED = 64
-"""Images that are resized as one tall one, at most."""
+"""Largest number of images that are resized as one tall image."""
 
 
 @functools.cache
 def _joins(raw: int, size: int) -> bool:
-    """Whether images on top of each other are resized to the same bytes as alone.
+    """Whether images stacked into one tall image are resized to the same bytes as single images.
 
-    They are where OpenCV computes with the exact ratio, the inverse of size / raw in floating
-    point: then the cells of one image begin where those of the image before it end.
+    They are if OpenCV computes with the exact ratio, the inverse of size / raw in floating point.
+    Then the cells of an image begin at the end of the cells of the image above it.
     """
     return Fraction(1 / (size / raw)) == Fraction(raw, size)
 
 
 @dataclass(frozen=True)
 class FrameSpec:
-    """How a raw RGB observation becomes a frame: crop, then area resize, then maybe grayscale.
+    """Conversion of a raw RGB observation to a frame: crop, area resize, grayscale if channels=1.
 
     The same object is applied when frames are collected, when a VAE is trained and when an
     environment is wrapped, and travels with the data and with the encoder.
@@ -169,7 +169,7 @@ class FrameSpec:
         return frames.copy() if np.may_share_memory(frames, images) else frames
 
     def _convert(self, image: UInt8Array, height: int) -> UInt8Array:
-        """Resize and turn grey."""
+        """Resize, and convert to grayscale if channels=1."""
         if image.shape[:2] != (height, self.width):
             image = cv2.resize(image, (self.width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         if image.ndim == 3 and image.shape[2] == 3 and self.channels == 1:

@@ -115,7 +115,7 @@ def repair_folder(path: str | Path, *, progress: bool = True) -> Repair:
     collecting again makes only them; an incomplete last line of the manifest is removed. A model,
     also one in an agent or a comparison: encoder.onnx and README.md are written again from
     model.safetensors and config.json. No other file is changed and none is deleted. Nothing is
-    done if nothing intact would be left.
+    changed if no intact part would be left.
 
     Args:
         path: Folder, as for `verify_folder`.

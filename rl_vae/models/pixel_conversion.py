@@ -49,7 +49,7 @@ def to_gray(images: Tensor) -> Tensor:
 
 
 def _convert(conversion: ImageConversion, images: Tensor) -> Tensor:
-    """`ImageConversion.apply_batch` of images (N, ...)."""
+    """Convert images (N, ...) in torch; the result equals `ImageConversion.apply_batch`."""
     if conversion.is_plain:
         return images
     # Axes and channels: (N, h, w, c).

@@ -40,7 +40,7 @@ _DESCRIPTION = ("kind", "deterministic", "max_kl_weight", "standard_prior")
 class StoredObjective(Objective):
     """Description of a user's objective, read from a folder that holds no code.
 
-    It can be evaluated and sampled from, as far as its description goes. It cannot be trained.
+    It can be evaluated and sampled from, but not trained.
     """
 
     kind: str

@@ -116,7 +116,7 @@ class PixelVecEnv(VecEnv):
         return images if extras is None else {**extras, str(self._key): images}
 
     def _final(self, step: VectorStep) -> list[Any]:
-        """E last observations of ended episodes."""
+        """Return the E last observations of the episodes that ended."""
         n = len(step.final_images)
         if self._extras_space is None or n == 0:
             return list(step.final_images)

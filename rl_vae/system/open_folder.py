@@ -15,7 +15,7 @@ _RELATIVE = {os.open, os.rename, os.unlink, os.stat} <= os.supports_dir_fd
 """Whether this system opens files relative to an open folder; Windows does not."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-"""Opening a pipe that nobody reads fails instead of waiting."""
+"""Flag: opening a pipe without a reader fails instead of waiting."""
 
 
 class OpenFolder:

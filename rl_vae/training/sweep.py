@@ -180,7 +180,7 @@ def _follow(
             progress=progress,
         ) as bar,
     ):
-        # A message is None while nothing happens: then the bar is brought up to date
+        # A message is None while nothing happens: then the bar is updated
         for message in messages:
             if message is None:
                 ended = [*results, *failures]

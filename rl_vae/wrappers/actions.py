@@ -16,7 +16,7 @@ from rl_vae.errors import ConfigError
 
 
 def action_width(space: gym.Space[Any]) -> int:
-    """A, the numbers that `action_numbers` makes of one action.
+    """Number of values, A, that `action_numbers` returns for one action.
 
     Raises:
         ConfigError: if the actions are none of Box, Discrete, MultiDiscrete and MultiBinary.
