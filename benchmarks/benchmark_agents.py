@@ -65,6 +65,7 @@ from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
 from rl_vae.objectives.beta import Beta
 from rl_vae.sb3 import ActionConverter, ConvertActions, PixelVecEnv, play
+from rl_vae.sb3.play import choose_without_noise
 from rl_vae.system import strict_json
 from rl_vae.system.described_folder import check_run
 from rl_vae.system.process_settings import configure_process
@@ -274,12 +275,8 @@ class AgentRun:
             episodes = self._task["test_episodes"]
             venv, engine = self._open_pixels(pixels, min(episodes, MAX_ENVS), "gymnasium")
             try:
-                played = play(
-                    venv,
-                    lambda observed: model.predict(observed, deterministic=True)[0],
-                    episodes,
-                    evaluation_seeds(episodes)[0],
-                )
+                first = evaluation_seeds(episodes)[0]
+                played = play(venv, choose_without_noise(model), episodes, first)
             finally:
                 venv.close()
             return {"returns": played.returns, "engine": engine}

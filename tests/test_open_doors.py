@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ RECIPE = Recipe("PPO", 32, n_envs=1, stack=2, hyperparameters={"n_steps": 16, "b
 """
 USE = """
 import sys
+from dataclasses import replace
 from rl_vae.cli import main
 
 data, model, out = sys.argv[1:]
@@ -120,7 +122,7 @@ def test_a_model_plays_from_onnx(dataset: FrameDataset, folder: Path, model: Pat
     """Encoder and decoder of a model folder give the numbers of the torch modules."""
     encoder, read = Encoder.load(model), read_model(model)
     config = VAEConfig(latent_dim=3, network=f"{folder}/small_net.py:SmallNet")
-    vae = read._replace(vae_config=config).build()
+    vae = replace(read, vae_config=config).build()
     frames = dataset.frames(np.arange(5))
     np.testing.assert_allclose(encoder.encode(frames), vae.encode_frames(frames).mu, atol=1e-4)
     mu = encoder.encode(frames)

@@ -33,7 +33,7 @@ from rl_vae.envs.seeds import evaluation_seeds, reset_seeds
 from rl_vae.envs.source import EnvSource
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
-from rl_vae.sb3.play import play
+from rl_vae.sb3.play import choose_without_noise, play
 from rl_vae.system import described_folder, files, locks, strict_json
 from rl_vae.system.outputs import output_path, partial_folder
 
@@ -170,12 +170,8 @@ def _evaluate(
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            played = play(
-                venv,
-                lambda observations: model.predict(observations, deterministic=True)[0],
-                episodes,
-                evaluation_seeds(episodes)[0],
-            )
+            first = evaluation_seeds(episodes)[0]
+            played = play(venv, choose_without_noise(model), episodes, first)
     finally:
         venv.close()
     return played.returns

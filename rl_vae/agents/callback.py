@@ -16,7 +16,7 @@ from rl_vae.agents.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.agents.recipe import Recipe
 from rl_vae.envs.seeds import evaluation_seeds, training_seeds
 from rl_vae.errors import EnvironmentFault
-from rl_vae.sb3.play import play
+from rl_vae.sb3.play import choose_without_noise, play
 from rl_vae.system import files, hashing, strict_json
 from rl_vae.system.progress import progress_bar
 
@@ -152,12 +152,8 @@ class TrainingCallback(BaseCallback):
         venv = self._open_for_evaluation()
         shared = venv is self.training_env
         try:
-            episodes = play(
-                venv,
-                lambda observations: self.model.predict(observations, deterministic=True)[0],
-                self._episodes,
-                evaluation_seeds(1, EVALUATION_SET)[0],
-            )
+            (first,) = evaluation_seeds(1, EVALUATION_SET)
+            episodes = play(venv, choose_without_noise(self.model), self._episodes, first)
         finally:
             if not shared:
                 venv.close()

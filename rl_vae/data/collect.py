@@ -26,6 +26,7 @@ from rl_vae.data.policies import (
     observes_extras,
     observes_raw,
 )
+from rl_vae.data.shard_envs import CollectionJob
 from rl_vae.data.shard_workers import WorkerSettings, make_shards
 from rl_vae.data.shards import commit_shard, shard_rows
 from rl_vae.envs.action_spaces import check_action_space
@@ -149,7 +150,7 @@ def collect_frames(
         with missing_shards(out, header) as missing:
             if progress:  # after the checks, so that a mistake is reported in one line
                 print(f"{source.name}: pixels: {header.source.describe()}")
-            _collect(out, source, header, missing, policy, running, progress)
+            _collect(CollectionJob(out, source, header, policy), missing, running, progress)
     dataset = FrameDataset.open(out)
     check_frames(dataset)
     return dataset
@@ -217,15 +218,10 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 
 def _collect(
-    out: Path,
-    env: EnvSource,
-    header: DatasetHeader,
-    missing: list[int],
-    policy: CollectionPolicy,
-    settings: WorkerSettings,
-    progress: bool,
+    job: CollectionJob, missing: list[int], settings: WorkerSettings, progress: bool
 ) -> None:
     """Make the missing shards and commit each."""
+    out, header = job.out, job.header
     bar = progress_bar(
         total=header.n_frames,
         initial=header.n_frames - sum(map(header.rows_of, missing)),
@@ -233,7 +229,7 @@ def _collect(
         desc=f"collecting {header.env_id}",
         progress=progress,
     )
-    shards = make_shards(out, env, header, missing, policy, settings, bar.update)
+    shards = make_shards(job, missing, settings, bar.update)
     try:
         # Closing the generator ends the workers at once, also if a commit fails.
         with bar, contextlib.closing(shards):

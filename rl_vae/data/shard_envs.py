@@ -6,6 +6,8 @@ import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,23 +23,35 @@ CHECKED_STEPS = 8
 """Number of steps that two environments with the same seed are compared for."""
 
 
+class CollectionJob(NamedTuple):
+    """What all shards of a dataset are made from."""
+
+    out: Path
+    """Folder of the dataset."""
+    env: EnvSource
+    """The environment."""
+    header: DatasetHeader
+    """Header of the dataset."""
+    policy: CollectionPolicy
+    """Policy that chooses the actions."""
+
+
 class SeedWarning(UserWarning):
     """The same seed and the same actions gave two different episodes."""
 
 
-def open_engine(
-    env: EnvSource, header: DatasetHeader, policy: CollectionPolicy, workers: int | None
-) -> PixelVectorEnv:
+def open_engine(job: CollectionJob, workers: int | None) -> PixelVectorEnv:
     """Open the environments that fill a shard of a dataset."""
+    header = job.header
     return make_engine(
-        env,
+        job.env,
         header.n_envs,
         engine=header.engine,  # type: ignore[arg-type]
         workers=workers,
         spec=header.spec,
         frame_skip=header.frame_skip,
         pixels=header.source,
-        extras=observes_extras(policy),
+        extras=observes_extras(job.policy),
     )
 
 
@@ -75,7 +89,7 @@ class ShardEnvs:
             envs.close()
 
 
-def depends_on_seed_alone(env: EnvSource, header: DatasetHeader, policy: CollectionPolicy) -> bool:
+def depends_on_seed_alone(job: CollectionJob) -> bool:
     """Whether two new environments with the same seed and actions give the same few steps.
 
     One environment is closed before the other one is opened. Of environments that were
@@ -83,7 +97,7 @@ def depends_on_seed_alone(env: EnvSource, header: DatasetHeader, policy: Collect
     report it.
     """
     try:
-        first, second = (_digest_steps(env, header, policy) for _ in range(2))
+        first, second = (_digest_steps(job) for _ in range(2))
     except RlVaeError:
         return True
     return first == second
@@ -100,11 +114,11 @@ def warn_of_seed(name: str) -> None:
     )
 
 
-def _digest_steps(env: EnvSource, header: DatasetHeader, policy: CollectionPolicy) -> str:
+def _digest_steps(job: CollectionJob) -> str:
     """Digest of images, rewards and ends of a few steps with random actions."""
-    n = env.num_envs or 1
+    header, n = job.header, job.env.num_envs or 1
     seeds = training_seeds(n, header.seed, header.n_shards)  # of a shard that does not exist
-    envs = open_engine(env, replace(header, n_envs=n), policy, 1)
+    envs = open_engine(job._replace(header=replace(header, n_envs=n)), 1)
     try:
         envs.action_space.seed(seeds[0])
         digest = hashlib.sha256(envs.reset(seeds).tobytes())

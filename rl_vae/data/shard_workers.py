@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from rl_vae.data.fill import fill_shard
-from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests
-from rl_vae.data.policies import CollectionPolicy
-from rl_vae.data.shard_envs import ShardEnvs, depends_on_seed_alone, open_engine, warn_of_seed
+from rl_vae.data.shard_envs import (
+    CollectionJob,
+    ShardEnvs,
+    depends_on_seed_alone,
+    open_engine,
+    warn_of_seed,
+)
 from rl_vae.data.shards import ShardRows
-from rl_vae.envs.source import EnvSource
 from rl_vae.errors import EnvironmentFault
 from rl_vae.system import files
 from rl_vae.system.process_settings import configure_process
@@ -52,22 +55,13 @@ class WrittenShard(NamedTuple):
 
 
 def make_shards(
-    out: Path,
-    env: EnvSource,
-    header: DatasetHeader,
-    missing: list[int],
-    policy: CollectionPolicy,
-    settings: WorkerSettings,
-    update: Callable[[int], Any],
+    job: CollectionJob, missing: list[int], settings: WorkerSettings, update: Callable[[int], Any]
 ) -> Generator[WrittenShard]:
     """Make shards in any order, and yield each when it is written.
 
     Args:
-        out: Folder of the dataset.
-        env: The environment.
-        header: Header of the dataset.
+        job: What the shards are made from.
         missing: Numbers of the shards to make.
-        policy: Policy that chooses the actions.
         settings: Settings of the workers.
         update: Called with the number of new rows. The number is negative if a shard is discarded.
 
@@ -79,20 +73,20 @@ def make_shards(
         return
     workers = settings.workers or os.cpu_count() or 1
     # Checked once, at the start of a dataset.
-    check = len(missing) == header.n_shards and not settings.reuse_envs
-    processes = min(workers, len(missing)) if header.engine == "gymnasium" else 1
-    processes = 1 if env.num_envs else processes
+    check = len(missing) == job.header.n_shards and not settings.reuse_envs
+    processes = min(workers, len(missing)) if job.header.engine == "gymnasium" else 1
+    processes = 1 if job.env.num_envs else processes
     if processes > 1 or settings.restarts:
         settings = settings._replace(workers=processes)
-        pool = _WorkerPool(out, env, header, missing, policy, settings, update, check)
+        pool = _WorkerPool(job, missing, settings, update, check)
         with contextlib.closing(pool):
             yield from pool.run()
     else:
-        threads = workers if header.engine == "envpool" else 1
-        if check and not depends_on_seed_alone(env, header, policy):
-            warn_of_seed(env.name)
-        envs = ShardEnvs(partial(open_engine, env, header, policy, threads), settings.reuse_envs)
-        yield from _fill_shards(out, header, envs, iter(missing), policy, update)
+        threads = workers if job.header.engine == "envpool" else 1
+        if check and not depends_on_seed_alone(job):
+            warn_of_seed(job.env.name)
+        envs = ShardEnvs(partial(open_engine, job, threads), settings.reuse_envs)
+        yield from _fill_shards(job, envs, iter(missing), update)
 
 
 class _ShardWorker:
@@ -118,17 +112,13 @@ class _WorkerPool:
 
     def __init__(
         self,
-        out: Path,
-        env: EnvSource,
-        header: DatasetHeader,
+        job: CollectionJob,
         missing: list[int],
-        policy: CollectionPolicy,
         settings: WorkerSettings,
         update: Callable[[int], Any],
         check: bool,
     ) -> None:
-        self._check = check
-        self._arguments = (out, env, header, policy, settings.reuse_envs)
+        self._job, self._reuse_envs, self._check = job, settings.reuse_envs, check
         self._timeout, self._restarts = settings.timeout, settings.restarts
         self._update = update
         self._waiting, self._unfinished = list(reversed(missing)), len(missing)
@@ -156,9 +146,9 @@ class _WorkerPool:
         close_workers([worker.process for worker in self._workers])
 
     def _start(self, i: int) -> _ShardWorker:
-        name, check = f"collector {i} of {self._arguments[1].name}", self._check
+        name, check = f"collector {i} of {self._job.env.name}", self._check
         self._check = False  # the first worker checks, while the others collect
-        return _ShardWorker(name, *self._arguments, check)
+        return _ShardWorker(name, self._job, self._reuse_envs, check)
 
     def _receive(self, worker: _ShardWorker, ready: bool) -> WrittenShard | None:
         """Handle one message of a process if it is ready; an idle process gets the next shard.
@@ -176,7 +166,7 @@ class _WorkerPool:
             self._update(value)
             return None
         if kind == "seed":
-            warn_of_seed(self._arguments[1].name)
+            warn_of_seed(self._job.env.name)
             return None
         worker.begin(self._waiting.pop() if self._waiting else None)
         if value is None:
@@ -198,20 +188,12 @@ class _WorkerPool:
         self._workers[i] = self._start(i)
 
 
-def _serve(
-    parent: ParentLink,
-    out: Path,
-    env: EnvSource,
-    header: DatasetHeader,
-    policy: CollectionPolicy,
-    reuse_envs: bool,
-    check: bool,
-) -> None:
+def _serve(parent: ParentLink, job: CollectionJob, reuse_envs: bool, check: bool) -> None:
     """Main function of a worker process: receive a shard's number, make the shard, send it."""
     configure_process()
-    if check and not depends_on_seed_alone(env, header, policy):
+    if check and not depends_on_seed_alone(job):
         parent.send(("seed", None))
-    envs = ShardEnvs(partial(open_engine, env, header, policy, 1), reuse_envs)
+    envs = ShardEnvs(partial(open_engine, job, 1), reuse_envs)
 
     def shards() -> Iterator[int]:
         parent.send(("idle", None))
@@ -222,7 +204,7 @@ def _serve(
         parent.send(("rows", rows))
 
     # "idle" also asks for the next shard, which shards() receives.
-    filled = _fill_shards(out, header, envs, shards(), policy, update, overlap=False)
+    filled = _fill_shards(job, envs, shards(), update, overlap=False)
     with contextlib.closing(filled):
         for written in filled:
             parent.send(("idle", tuple(written)))
@@ -231,11 +213,9 @@ def _serve(
 
 
 def _fill_shards(
-    out: Path,
-    header: DatasetHeader,
+    job: CollectionJob,
     envs: ShardEnvs,
     shards: Iterator[int],
-    policy: CollectionPolicy,
     update: Callable[[int], Any],
     *,
     overlap: bool = True,
@@ -245,12 +225,12 @@ def _fill_shards(
         pending: tuple[ShardRows, Path, Future[ShardDigests]] | None = None
         reuse: ShardRows | None = None
         for shard in shards:
-            rows = ShardRows(header, shard, reuse)
-            fill_shard(header, envs.for_shard(), rows, policy, update)
+            rows = ShardRows(job.header, shard, reuse)
+            fill_shard(job.header, envs.for_shard(), rows, job.policy, update)
             if pending is not None:
                 reuse, temporary, digests = pending
                 yield WrittenShard(reuse.shard, temporary, digests.result())
-            temporary = files.temporary_path(out, f"{shard:05d}-")
+            temporary = files.temporary_path(job.out, f"{shard:05d}-")
             if overlap:
                 pending = (rows, temporary, writer.submit(rows.write, temporary))
             else:

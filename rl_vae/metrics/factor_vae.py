@@ -97,6 +97,7 @@ def _vote(
         codes = source.draw_codes(factors.reshape(-1, len(source.sizes)), rng)
         codes = codes.reshape(len(fixed), BATCH, -1)
         relative = codes[..., active].var(axis=1, ddof=1) / variance[active]
-        return np.flatnonzero(active)[relative.argmin(axis=1)]
+        latents: Ints = np.flatnonzero(active)[relative.argmin(axis=1)]
+        return latents
 
     return source.draw_groups(n, steadiest, rng)

@@ -2,79 +2,43 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 
-from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.errors import FolderError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
-from rl_vae.models.config import VAEConfig
 from rl_vae.models.description import ModelDescription
 from rl_vae.models.late_torch import torch_parts
 from rl_vae.models.observation_space import check_observation_space
-from rl_vae.models.statistics import TrainingStatistics
 
 if TYPE_CHECKING:
     from rl_vae.objectives.base import Objective
 
 
 class DescribedModel:
-    """Read-only properties of a model, read from its description.
+    """Base of `Encoder`: what the description of a model says, and checks against it.
 
-    Args:
-        description: Content of config.json.
+    Attributes:
+        path: The model folder.
+        spec: Conversion of a raw observation to a frame.
+        observation_shape: Shape of the raw observations that the encoder takes.
+        pixels: Where the pixels of the training frames came from, and their conversion.
+        vae_config: Settings of the VAE.
+        latent_dim: Number of latents, Z.
+        statistics: Statistics of the training frames: of latents, and quantiles of scores.
+        provenance: Origin of the model: dataset, settings, seed, versions, held-out figures.
+        digest: SHA-256 of what determines the latents: FrameSpec, VAEConfig, weights, a user's
+            graphs.
     """
 
     def __init__(self, description: ModelDescription) -> None:
-        self._description = description
-
-    @property
-    def path(self) -> Path:
-        """The model folder."""
-        return self._description.path
-
-    @property
-    def spec(self) -> FrameSpec:
-        """Conversion of a raw observation to a frame."""
-        return self._description.spec
-
-    @property
-    def observation_shape(self) -> tuple[int, ...]:
-        """Shape of the raw observations that the encoder takes."""
-        return self._description.observation_shape
-
-    @property
-    def pixels(self) -> PixelSource:
-        """Where the pixels of the training frames came from, and their conversion."""
-        return self._description.pixels
-
-    @property
-    def vae_config(self) -> VAEConfig:
-        """Settings of the VAE."""
-        return self._description.vae_config
-
-    @property
-    def latent_dim(self) -> int:
-        """Number of latents, Z."""
-        return self._description.vae_config.latent_dim
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what determines the latents: FrameSpec, VAEConfig, weights, user's graphs."""
-        return self._description.digest
-
-    @property
-    def statistics(self) -> TrainingStatistics:
-        """Statistics of the training frames: of latents, and quantiles of scores."""
-        return self._description.statistics
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Origin of the model: dataset, settings, seed, versions, held-out figures."""
-        return self._description.provenance
+        self.path, self.digest = description.path, description.digest
+        self.spec, self.observation_shape = description.spec, description.observation_shape
+        self.pixels, self.vae_config = description.pixels, description.vae_config
+        self.latent_dim = description.vae_config.latent_dim
+        self.statistics, self.provenance = description.statistics, description.provenance
 
     @property
     def objective(self) -> Objective:

@@ -15,8 +15,9 @@ digest                SHA-256 of the other fields
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,8 @@ _FIELDS = frozenset(
 )
 
 
-class ModelDescription(NamedTuple):
+@dataclass(frozen=True)
+class ModelDescription:
     """Content of a model folder's config.json; the other files are not read."""
 
     path: Path

@@ -13,16 +13,13 @@ Shape letters: B batch, C H W frame, Z latents.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.errors import FolderError
-from rl_vae.frames import FrameSpec
-from rl_vae.models.config import VAEConfig
 from rl_vae.models.description import ModelDescription, read_model_description
 from rl_vae.models.late_torch import torch_parts
-from rl_vae.models.statistics import TrainingStatistics
 from rl_vae.models.weights import check_weights
 from rl_vae.system import described_folder, reading, strict_json
 
@@ -32,31 +29,16 @@ if TYPE_CHECKING:
     from rl_vae.models.vae import VAE
 
 
-class ModelFolder(NamedTuple):
+@dataclass(frozen=True)
+class ModelFolder(ModelDescription):
     """Content of a model folder; every byte is checked."""
 
-    path: Path
-    """The model folder."""
-    spec: FrameSpec
-    """Conversion of a raw observation to a frame."""
-    observation_shape: tuple[int, ...]
-    """Shape of one raw observation of the environment that the frames came from."""
-    pixels: PixelSource
-    """Where the pixels of that environment come from, and their conversion to raw observations."""
-    vae_config: VAEConfig
-    """Settings of the VAE."""
-    statistics: TrainingStatistics
-    """Statistics of the training frames."""
-    provenance: dict[str, Any]
-    """Dataset digest and environment, settings, seed, versions, held-out figures."""
     weights_file: bytes
     """Content of model.safetensors."""
     encoder_onnx: bytes
     """Content of encoder.onnx."""
     decoder_onnx: bytes | None
     """Content of decoder.onnx; None if the network is a built-in one."""
-    digest: str
-    """SHA-256 of what determines the latents."""
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -85,17 +67,10 @@ def read_model(path: str | Path) -> ModelFolder:
     content = {name: read_file(description, name) for name in description.files}
     check_model_weights(description, content["model.safetensors"])
     return ModelFolder(
-        path=description.path,
-        spec=description.spec,
-        observation_shape=description.observation_shape,
-        pixels=description.pixels,
-        vae_config=description.vae_config,
-        statistics=description.statistics,
-        provenance=description.provenance,
+        **vars(description),
         weights_file=content["model.safetensors"],
         encoder_onnx=content["encoder.onnx"],
         decoder_onnx=content.get("decoder.onnx"),
-        digest=description.digest,
     )
 
 

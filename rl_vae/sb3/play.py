@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
@@ -30,6 +31,11 @@ class Played(NamedTuple):
 
 class CutWarning(UserWarning):
     """Episodes of an evaluation were cut, because they did not end."""
+
+
+def choose_without_noise(model: BaseAlgorithm) -> Callable[[Any], NDArray[Any]]:
+    """Function from observations (N, ...) to the deterministic actions (N, ...) of a model."""
+    return lambda observations: model.predict(observations, deterministic=True)[0]
 
 
 def play(
