@@ -116,8 +116,8 @@ def _merge(agent: Agent) -> bytes:
         name: torch.zeros(2, *conversion.shape, dtype=getattr(torch, conversion.dtype))
         for name, conversion in zip(images, source.conversions, strict=True)
     }
-    preprocessing = RawToFrames(source, encoder.spec)
-    preprocessing = _load(export_graph(preprocessing, raw, ["agent_frames"]), "preprocessing_")
+    to_frames = RawToFrames(source, encoder.spec)
+    preprocessing = _load(export_graph(to_frames, raw, ["agent_frames"]), "preprocessing_")
 
     # Encoder: frames -> posterior.
     graph = read_model_files(encoder.path, encoder.digest)["encoder.onnx"]

@@ -253,17 +253,18 @@ def test_one_episode_is_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["dataset"]
 
 
-def gray_frames(out: Path, height: int, width: int) -> FrameDataset:
-    """64 grayscale frames of Counting."""
-    spec = FrameSpec(height, width, channels=1)
-    options: Any = {"engine": "gymnasium", "workers": 1, "progress": False}
-    return collect_frames(COUNTING, out, n_frames=64, spec=spec, **options)
-
-
 @pytest.mark.parametrize("network", ["patch", "world_models", "burgess", "mlp"])
 def test_gray_frames_of_an_odd_size_are_trained_on(tmp_path: Path, network: Any) -> None:
     """33 x 47 grayscale frames train a model that encodes and decodes them."""
-    gray = gray_frames(tmp_path / "dataset", 33, 47)
+    gray = collect_frames(
+        COUNTING,
+        tmp_path / "dataset",
+        n_frames=64,
+        spec=FrameSpec(height=33, width=47, channels=1),
+        engine="gymnasium",
+        workers=1,
+        progress=False,
+    )
     config = VAEConfig(latent_dim=3, network=network)
     finished = train(gray, tmp_path / "model", TrainConfig(steps=2, batch_size=8), vae=config)
     encoder = Encoder.load(finished.path, runtime="torch")
@@ -271,17 +272,6 @@ def test_gray_frames_of_an_odd_size_are_trained_on(tmp_path: Path, network: Any)
     assert mu.shape == (2, 3)
     assert encoder.decode(mu).shape == (2, 33, 47, 1)
     assert (finished.path / "pictures" / "traversals.png").is_file()
-
-
-def test_784_400_20_is_trained(tmp_path: Path) -> None:
-    """28 x 28 grayscale frames train the MLP 784-400-20, which encodes them."""
-    gray = gray_frames(tmp_path / "dataset", 28, 28)
-    config = VAEConfig(latent_dim=20, network="mlp")
-    finished = train(gray, tmp_path / "model", TrainConfig(steps=2, batch_size=8), vae=config)
-    weights = read_model(finished.path).weights
-    shapes = {tuple(weight.shape) for weight in weights.values() if weight.ndim == 2}
-    assert shapes == {(400, 784), (40, 400), (400, 20), (784, 400)}
-    assert Encoder.load(finished.path, runtime="torch").encode(gray.frames([0])).shape == (1, 20)
 
 
 def test_fewer_frames_than_a_batch_are_one_batch(dataset: FrameDataset, tmp_path: Path) -> None:
