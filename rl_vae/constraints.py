@@ -16,14 +16,17 @@ must be finite. A field of type float takes whole numbers.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import math
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from rl_vae.errors import ConfigError
+
+Settings = TypeVar("Settings")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +101,25 @@ def check_value(name: str, value: Any, hint: Any, default: Any = None) -> None:
     raise ConfigError(
         f"{name} is out of range.", expected=_describe(hint), got=repr(value), remedy=remedy
     )
+
+
+def from_keywords(kind: type[Settings], options: Mapping[str, Any]) -> Settings:
+    """Make a dataclass of settings from keywords that a user wrote.
+
+    Raises:
+        ConfigError: if a keyword is no field of the dataclass, or a value is out of its range.
+    """
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in options:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, 1, cutoff=0.5)
+            raise ConfigError(
+                f"Unknown option {name!r}.",
+                expected=f"one of {', '.join(known)}",
+                got=repr(name),
+                remedy=f"write {nearest[0]}=" if nearest else "leave the keyword out",
+            )
+    return kind(**options)
 
 
 @functools.cache

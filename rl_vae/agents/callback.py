@@ -17,7 +17,7 @@ from rl_vae.agents.recipe import Recipe
 from rl_vae.envs.seeds import evaluation_seeds, training_seeds
 from rl_vae.errors import EnvironmentFault
 from rl_vae.sb3.play import choose_without_noise, play
-from rl_vae.system import files, hashing, strict_json
+from rl_vae.system import strict_json
 from rl_vae.system.progress import progress_bar
 
 EVALUATION_SET = 999
@@ -76,8 +76,7 @@ class TrainingCallback(BaseCallback):
         steps = model.num_timesteps
         path = self._partial / "progress.jsonl"
         records = [record for record in strict_json.read_lines(path) if record["steps"] <= steps]
-        lines = [hashing.canonical_json(record) + b"\n" for record in records]
-        files.write_whole(path, b"".join(lines))
+        strict_json.write_lines(path, records)
         self._last_record = self._last_checkpoint = steps
         if steps > 0:
             self._evaluate_at = [at for at in self._evaluate_at if at > steps]

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_value, from_keywords
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.frame_checks import check_frames
 from rl_vae.data.function_policy import PolicyFunction, as_policy
@@ -30,7 +30,7 @@ from rl_vae.data.shard_envs import CollectionJob
 from rl_vae.data.shard_workers import WorkerSettings, make_shards
 from rl_vae.data.shards import commit_shard, shard_rows
 from rl_vae.envs.action_spaces import check_action_space
-from rl_vae.envs.pixel_options import PixelOptions, pixel_options
+from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.registry import (
     EngineName,
     check_given,
@@ -131,7 +131,7 @@ def collect_frames(
     check_value("n_envs", n_envs, Annotated[int, Range(low=1)] | None)
     # Find the environment, and the engine that can run it
     source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
-    options = pixel_options(pixels)
+    options = from_keywords(PixelOptions, pixels)
     check_given(source, n_envs or source.num_envs or 1, max(workers or 1, 1 + restarts))
     engine_name = resolve_engine(source, engine, has_options(options) or observes_raw(policy))
     if restarts and engine_name == "envpool":

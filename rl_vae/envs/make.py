@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import gymnasium as gym
 
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_value, from_keywords
 from rl_vae.envs.find_pixels import resolve_pixels
 from rl_vae.envs.frame_skip import FrameSkip
-from rl_vae.envs.pixel_options import PixelOptions, pixel_options
+from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.pixels import ObservePixels, observe_render
 from rl_vae.envs.raw_observations import KeepRaw
@@ -49,7 +49,7 @@ def make_env(
         ConfigError: if an argument is out of range, or `image_key` is given without a Dict.
     """
     source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
-    return open_pixel_env(source, frame_skip, pixel_options(pixels))
+    return open_pixel_env(source, frame_skip, from_keywords(PixelOptions, pixels))
 
 
 def open_pixel_env(

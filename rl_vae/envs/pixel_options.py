@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
 from rl_vae.constraints import check_fields
 from rl_vae.errors import ConfigError
@@ -59,20 +58,3 @@ class PixelOptions:
 
 PIXEL_OPTIONS = tuple(field.name for field in fields(PixelOptions))
 """Names of the options."""
-
-
-def pixel_options(options: Mapping[str, Any]) -> PixelOptions:
-    """Make PixelOptions from keywords.
-
-    Raises:
-        ConfigError: if a keyword is unknown or a value is out of its range.
-    """
-    unknown = [name for name in options if name not in PIXEL_OPTIONS]
-    if unknown:
-        raise ConfigError(
-            f"Unknown option {unknown[0]!r}.",
-            expected=f"one of {', '.join(PIXEL_OPTIONS)}",
-            got=repr(unknown[0]),
-            remedy="leave the keyword out, or correct its name",
-        )
-    return PixelOptions(**options)

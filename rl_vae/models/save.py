@@ -40,9 +40,7 @@ def save_model(
         FolderError: if a weight is not a finite number.
         ConfigError: if a user's network cannot be exported to ONNX.
     """
-    weights = {
-        name: value.detach().cpu().contiguous().clone() for name, value in vae.state_dict().items()
-    }
+    weights = vae.cpu_weights()
     not_finite = [name for name, value in weights.items() if not _is_finite(value)]
     if not_finite:
         raise FolderError(

@@ -77,6 +77,11 @@ class VAE(FrameModel, nn.Module):
         vae.load_state_dict(weights)
         return vae
 
+    def cpu_weights(self) -> dict[str, Tensor]:
+        """Copies of all weights on the CPU, by name, in the form that safetensors writes."""
+        state = self.state_dict()
+        return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+
     @property
     def device(self) -> torch.device:
         """Device of the weights."""

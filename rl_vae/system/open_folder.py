@@ -6,7 +6,6 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from rl_vae.errors import FolderError
@@ -40,12 +39,7 @@ class OpenFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
 

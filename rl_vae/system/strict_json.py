@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ _MAX_DEPTH = 64
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, completely or not at all."""
     write_whole(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n")
+
+
+def write_lines(path: Path, values: Iterable[Any]) -> None:
+    """Replace a file by one line of JSON for each value."""
+    write_whole(path, b"".join(canonical_json(value) + b"\n" for value in values))
 
 
 def append_line(path: Path, value: Any) -> None:

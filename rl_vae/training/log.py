@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from rl_vae.system import files, hashing, strict_json
+from rl_vae.system import files, strict_json
 from rl_vae.system.open_folder import check_tree
 from rl_vae.training.alarms import Alarm
 from rl_vae.training.evaluate import HeldOut, beta_norm
@@ -33,8 +33,7 @@ class TrainingLog:
         """One record for each epoch."""
         self._board: SummaryWriter | None = None
         if writes:
-            lines = [hashing.canonical_json(record) + b"\n" for record in self.records]
-            files.write_whole(self._path, b"".join(lines))
+            strict_json.write_lines(self._path, self.records)
             board = partial / "tensorboard"
             files.make_folder(board)
             check_tree(board, single=True)

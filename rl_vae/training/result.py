@@ -92,11 +92,7 @@ def read_finished(out: Path, run: dict[str, Any]) -> Trained:
 
 def save_weights(partial: Path, state: TrainState) -> None:
     """Write the weights of a state as those of the finished model, and note their digest."""
-    weights = {
-        name: value.detach().cpu().contiguous().clone()
-        for name, value in state.vae.state_dict().items()
-    }
-    content = safetensors.torch.save(weights)
+    content = safetensors.torch.save(state.vae.cpu_weights())
     files.write_whole(partial / WEIGHTS, content)
     state.best_sha256 = hashing.digest(content)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from rl_vae.constraints import Range, check_fields
+from rl_vae.constraints import Range, check_fields, from_keywords
 from rl_vae.errors import ConfigError
 
 
@@ -58,11 +57,7 @@ def config_from_options(
         ConfigError: if both are given, if a keyword is unknown or if a value is out of its range.
     """
     if config is None:
-        known = [field.name for field in fields(ObservationConfig)]
-        for name in options:
-            if name not in known:
-                raise _unknown(name, known)
-        return ObservationConfig(**options)
+        return from_keywords(ObservationConfig, options)
     if options or not isinstance(config, ObservationConfig):
         raise ConfigError(
             "config is not usable.",
@@ -71,13 +66,3 @@ def config_from_options(
             remedy="give either config= or keywords such as stack=4",
         )
     return config
-
-
-def _unknown(name: str, known: list[str]) -> ConfigError:
-    nearest = difflib.get_close_matches(name, known, 1, cutoff=0.5)
-    return ConfigError(
-        f"Unknown option {name!r}.",
-        expected=f"one of {', '.join(known)}",
-        got=repr(name),
-        remedy=f"write {nearest[0]}=" if nearest else "leave the keyword out",
-    )
