@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from rl_vae.verify import Verification, verify_folder
 
 
-def flip_bit(path: Path, bit: int) -> None:
-    """Flip one bit of a file. A second flip of the same bit restores the file."""
+def flip_bit(path: Path, bit: int | None = None) -> None:
+    """Flip one bit of a file, None: in the middle. A second flip of it restores the file."""
+    if bit is None:
+        bit = 8 * (path.stat().st_size // 2)
     with path.open("r+b") as file:
         file.seek(bit // 8)
         byte = file.read(1)[0]
@@ -16,17 +22,28 @@ def flip_bit(path: Path, bit: int) -> None:
         file.write(bytes([byte ^ 1 << bit % 8]))
 
 
+def flip_random_bits(path: Path, n: int, seed: int, last: int | None = None) -> Iterator[int]:
+    """Flip n bits of the first `last` bytes of a file, one at a time; yields each bit's place."""
+    size = min(path.stat().st_size, last or sys.maxsize)
+    for bit in np.random.default_rng(seed).integers(0, 8 * size, n).tolist():
+        flip_bit(path, bit)
+        yield bit
+        flip_bit(path, bit)
+
+
 def folder_state(folder: Path) -> dict[str, tuple[int, bytes | None]]:
-    """Return the time of modification and the content (None for folders) of every path."""
-    paths = [folder, *sorted(folder.rglob("*"))]
+    """Time of modification and content (None for folders) of every path in a folder, by name."""
     return {
-        str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
-        for path in paths
+        str(path.relative_to(folder)): (
+            path.stat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else None,
+        )
+        for path in sorted(folder.rglob("*"))
     }
 
 
 def folder_content(folder: Path) -> dict[str, bytes | None]:
-    """Return the content (None for folders) of every path but lock files."""
+    """Content (None for folders) of every path in a folder but lock files, by name."""
     state = folder_state(folder)
     return {name: content for name, (_, content) in state.items() if ".lock" not in name}
 

@@ -62,15 +62,6 @@ def outcome(trained: Trained) -> Outcome:
     )
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 class Interruption(Exception):
     """Stands for anything that ends a run from outside."""
 
@@ -134,12 +125,6 @@ FAMILY: dict[str, Objective] = {
     "adversarial": Adversarial(width=16),
     "mixture": Adversarial(prior="mixture", width=16),
 }
-
-
-def flip(path: Path) -> None:
-    flipped = bytearray(path.read_bytes())
-    flipped[len(flipped) // 2] ^= 1
-    path.write_bytes(flipped)
 
 
 FINISHED = {

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from folder_files import flip_random_bits
 from little_games import DQN, LINE, PPO, PUSH, SAC, SIDE, game_of
 from stable_baselines3 import DQN as SB3_DQN
 from stable_baselines3 import PPO as SB3_PPO
@@ -122,14 +123,9 @@ def refused(folder: Path, *words: str) -> None:
 @pytest.mark.parametrize("name", ["policy.safetensors", "config.json", "encoder/model.safetensors"])
 def test_any_flipped_bit_is_found(copy: Path, name: str) -> None:
     """A flipped bit anywhere in a file that is read is a FolderError."""
-    content = (copy / name).read_bytes()
-    for where in np.random.default_rng(0).integers(0, 8 * len(content), 25):
-        flipped = bytearray(content)
-        flipped[where // 8] ^= 1 << (where % 8)
-        (copy / name).write_bytes(flipped)
+    for _ in flip_random_bits(copy / name, 25, seed=0):
         with pytest.raises(FolderError):
             Agent.load(copy)
-    (copy / name).write_bytes(content)
     Agent.load(copy)
 
 

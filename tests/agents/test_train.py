@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from folder_files import flip_bit, folder_content
 from little_games import DQN, LINE, PPO, PUSH, SAC, game_of
 from stable_baselines3 import PPO as SB3_PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -128,13 +129,6 @@ def test_progress_counts_steps_and_frames(tmp_path: Path) -> None:
     assert trained.frames == 512
 
 
-def tree(folder: Path) -> dict[str, bytes | None]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }
-
-
 def with_hyperparameters(recipe: Recipe, **changes: Any) -> Recipe:
     return replace(recipe, hyperparameters={**recipe.hyperparameters, **changes})
 
@@ -174,7 +168,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     with pytest.raises(error) as caught:
         train(tmp_path / "agent", recipe, **changes)
     assert caught.value.expected and caught.value.got and caught.value.remedy
-    assert tree(tmp_path) == {}
+    assert folder_content(tmp_path) == {}
 
 
 def test_an_algorithm_and_its_actions_are_named_where_they_do_not_fit(tmp_path: Path) -> None:
@@ -189,9 +183,9 @@ def test_an_algorithm_and_its_actions_are_named_where_they_do_not_fit(tmp_path: 
 def test_a_finished_agent_is_returned_as_it_is(tmp_path: Path) -> None:
     """The same training into a finished agent's folder changes nothing and gives the same."""
     first = train(tmp_path / "agent", PPO)
-    before = tree(tmp_path)
+    before = folder_content(tmp_path)
     assert train(tmp_path / "agent", PPO) == first
-    assert tree(tmp_path) == before
+    assert folder_content(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -216,11 +210,11 @@ def test_a_folder_of_another_agent_is_left_alone(
     else:
         (tmp_path / "agent").mkdir()
         (tmp_path / "agent" / "thesis.tex").write_text("do not delete")
-    before = tree(tmp_path)
+    before = folder_content(tmp_path)
     with pytest.raises(FolderError) as caught:
         train(tmp_path / "agent", recipe, **changes)
     assert caught.value.expected and caught.value.got and caught.value.remedy
-    assert tree(tmp_path) == before
+    assert folder_content(tmp_path) == before
 
 
 def test_two_cannot_train_into_one_folder(tmp_path: Path) -> None:
@@ -403,18 +397,15 @@ def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
 
 
 def test_a_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
-    """A checkpoint with one flipped bit is an FolderError, not a training from the beginning."""
+    """A checkpoint with one flipped bit is a FolderError, not a training from the beginning."""
     interrupt(tmp_path / "agent", DQN, after=190)
     for name in ("model.bin", "buffer.safetensors", "state.json"):
         path = tmp_path / "agent.partial" / "checkpoint" / name
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
+        flip_bit(path)
         with pytest.raises(FolderError) as caught:
             train(tmp_path / "agent", DQN)
         assert "checkpoint" in str(caught.value) and caught.value.remedy
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
+        flip_bit(path)
 
 
 def test_resuming_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import little_games
 import pytest
 from environments import STATES
+from folder_files import flip_bit, folder_state
 from little_games import LINE, PUSH
 
 import rl_vae
@@ -66,17 +67,6 @@ def run(*arguments: object) -> int:
     return 0
 
 
-def tree(folder: Path) -> dict[str, tuple[int, bytes | None]]:
-    """Every file and folder, when it was changed last, and its content."""
-    return {
-        str(path.relative_to(folder)): (
-            path.stat().st_mtime_ns,
-            path.read_bytes() if path.is_file() else None,
-        )
-        for path in sorted(folder.rglob("*"))
-    }
-
-
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What commands are given: whole folders, and every kind of broken one. Read only."""
@@ -98,10 +88,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.rmtree(broken("data-without-shard", "data") / "shard-00001")
     frames = broken("data-cut", "data") / "shard-00000" / "frames.npy"
     frames.write_bytes(frames.read_bytes()[:-1000])
-    frames = broken("data-flipped", "data") / "shard-00000" / "frames.npy"
-    content = bytearray(frames.read_bytes())
-    content[-1] ^= 1
-    frames.write_bytes(content)
+    flip_bit(broken("data-flipped", "data") / "shard-00000" / "frames.npy")
     (broken("data-without-header", "data") / "dataset.json").unlink()
     (broken("model-unfinished.partial", "model") / "config.json").unlink()
     (broken("model-without-onnx", "model") / "encoder.onnx").unlink()
@@ -287,7 +274,7 @@ def test_bad_input_is_refused(
     """Bad input is exit status 2 and one line that says what was expected, came and helps; nothing
     is written or changed."""
     monkeypatch.chdir(tmp_path)
-    before = tree(inputs)
+    before = folder_state(inputs)
     here = command.replace("IN/", f"{inputs}/").replace("OUT", str(tmp_path / "out"))
     status = run(*here.split())
     out, err = capfd.readouterr()
@@ -296,8 +283,8 @@ def test_bad_input_is_refused(
     assert err.startswith("rl-vae: ") and err.endswith("\n") and err.count("\n") == 1, err
     assert word.replace("IN/", f"{inputs}/") in err, err
     assert all(part in err for part in ("Expected: ", "Got: ", "Remedy: ")), err
-    assert tree(inputs) == before
-    assert tree(tmp_path) == {}
+    assert folder_state(inputs) == before
+    assert folder_state(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -330,7 +317,7 @@ def test_a_command_that_cannot_be_read_is_refused(
     assert run(*arguments) == 2
     out, err = capfd.readouterr()
     assert out == "" and err != ""
-    assert tree(tmp_path) == {}
+    assert folder_state(tmp_path) == {}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -552,10 +539,10 @@ def test_an_agent_collects_by_command(inputs: Path, tmp_path: Path) -> None:
 def test_the_same_command_changes_nothing_when_all_is_done(inputs: Path, tmp_path: Path) -> None:
     """A command whose work is done leaves every file as it is, and succeeds."""
     shutil.copytree(inputs / "data", tmp_path / "data")
-    before = tree(tmp_path)
+    before = folder_state(tmp_path)
     command = ["collect", LINE, "--out", tmp_path / "data", "--frames", "320", *SMALL]
     assert run(*command) == 0
-    after = tree(tmp_path)
+    after = folder_state(tmp_path)
     for locked in ("data", "data/.lock"):  # locking touches them
         before.pop(locked, None)
         after.pop(locked, None)
@@ -685,14 +672,14 @@ def test_verify_says_what_is_wrong(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """verify exits with 0 where all is whole and 2 where not, names it, and changes nothing."""
-    before = tree(inputs / name)
+    before = folder_state(inputs / name)
     assert run("verify", inputs / name, "--json", tmp_path / "found.json") == status
     out, err = capfd.readouterr()
     assert word in out and err == ""
     report = json.loads((tmp_path / "found.json").read_bytes())
     assert report["figures"]["damaged"] == len(report["findings"])
     assert bool(report["findings"]) == (status == 2)
-    assert tree(inputs / name) == before
+    assert folder_state(inputs / name) == before
 
 
 def test_verify_repairs_when_it_is_told_to(

@@ -23,6 +23,7 @@ from environments import (
     refused,
 )
 from faults.collecting import wrong_rows
+from folder_files import flip_bit
 
 from rl_vae.data.collect import ENVS_PER_SHARD, collect_frames
 from rl_vae.data.dataset import FrameDataset
@@ -201,9 +202,7 @@ def test_a_damaged_shard_is_collected_again(tmp_path: Path, expected: FrameDatas
     """Following the remedy of a damaged shard's error gives the same dataset again."""
     dataset = collect(tmp_path / "frames")
     path = dataset.path / "shard-00002" / "frames.npy"
-    damaged = bytearray(path.read_bytes())
-    damaged[-1] ^= 1
-    path.write_bytes(damaged)
+    flip_bit(path)
     with refused(DatasetError, "shard-00002", "rl-vae verify FOLDER --repair"):
         FrameDataset.open(dataset.path).verify()
     verify_folder(dataset.path, progress=False)

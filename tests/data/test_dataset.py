@@ -3,7 +3,7 @@
 import json
 import pickle
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from dataset_files import HEADER, random_rows, write_dataset
 from environments import refused
+from folder_files import flip_random_bits
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.header import DatasetHeader, read_header
@@ -215,18 +216,6 @@ def test_a_truncated_shard_is_refused(dataset: FrameDataset) -> None:
         FrameDataset.open(dataset.path)
 
 
-def flips(path: Path, n: int, seed: int, last: int | None = None) -> Iterable[int]:
-    """Flip random bits, one at a time, and restore the file at the end."""
-    content = path.read_bytes()
-    rng = np.random.default_rng(seed)
-    for at in rng.integers(0, 8 * (last or len(content)), n):
-        damaged = bytearray(content)
-        damaged[at // 8] ^= 1 << (at % 8)
-        path.write_bytes(damaged)
-        yield int(at)
-    path.write_bytes(content)
-
-
 @pytest.mark.parametrize(
     ("name", "last"), [("frames", None), ("steps", None), ("frames", 128), ("steps", 320)]
 )
@@ -235,7 +224,7 @@ def test_a_flipped_bit_is_found(dataset: FrameDataset, name: str, last: int | No
     file."""
     for shard in range(3):
         path = shard_path(dataset.path, shard) / f"{name}.npy"
-        for _ in flips(path, 40, shard, last):
+        for _ in flip_random_bits(path, 40, shard, last):
             with refused(DatasetError, str(path), "collect again"):
                 FrameDataset.open(dataset.path).verify()
     FrameDataset.open(dataset.path).verify()
@@ -244,7 +233,7 @@ def test_a_flipped_bit_is_found(dataset: FrameDataset, name: str, last: int | No
 def test_a_flipped_bit_in_the_header_is_found(dataset: FrameDataset) -> None:
     """A flipped bit in dataset.json is refused, or does not change its values."""
     path, n_refused = dataset.path / "dataset.json", 0
-    for _ in flips(path, 400, 0):
+    for _ in flip_random_bits(path, 400, 0):
         try:
             same = FrameDataset.open(dataset.path)
         except DatasetError as error:
@@ -258,7 +247,7 @@ def test_a_flipped_bit_in_the_header_is_found(dataset: FrameDataset) -> None:
 def test_a_flipped_bit_in_the_manifest_is_found(dataset: FrameDataset) -> None:
     """A flipped bit in the manifest is found, or loses the last line only."""
     path, n_refused = dataset.path / "manifest.jsonl", 0
-    for _ in flips(path, 400, 0):
+    for _ in flip_random_bits(path, 400, 0):
         try:
             opened = FrameDataset.open(dataset.path)
             opened.verify()

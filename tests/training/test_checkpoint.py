@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 from environments import refused
+from folder_files import flip_bit
 from training_runs import (
     FAMILY,
     FINISHED,
     Outcome,
     age,
     fail_at,
-    flip,
     interrupted,
     outcome,
     train,
@@ -127,7 +127,7 @@ def garbage(path: Path) -> None:
     path.write_bytes(b"\x80\x02garbage" * 1000)
 
 
-@pytest.mark.parametrize("damage", [cut, empty, garbage, flip, Path.unlink])
+@pytest.mark.parametrize("damage", [cut, empty, garbage, flip_bit, Path.unlink])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     dataset: FrameDataset,
     tmp_path: Path,
@@ -160,7 +160,7 @@ def test_with_every_checkpoint_damaged_it_begins_anew(
     """If all checkpoints are damaged, the run starts again and has the same outcome."""
     partial = interrupted(dataset, tmp_path / "model", "update", 13)
     cut(partial / "checkpoint.bin")
-    flip(partial / "checkpoint.old.bin")
+    flip_bit(partial / "checkpoint.old.bin")
     assert outcome(train(dataset, tmp_path / "model")) == reference
 
 

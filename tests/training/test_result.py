@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 from conftest import CONFIG, TRAINING
+from folder_files import folder_content
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
     EventAccumulator,
 )
-from training_runs import FINISHED, content
+from training_runs import FINISHED
 
 from rl_vae import (
     FrameDataset,
@@ -96,9 +97,9 @@ def test_a_finished_model_is_returned_as_it_is(
     trained: Trained, dataset: FrameDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same call again trains nothing, changes nothing and returns the same result."""
-    before = content(trained.path)
+    before = folder_content(trained.path)
     monkeypatch.setattr(loop.VAETraining, "open", None)
     again = train_vae(dataset, trained.path, CONFIG, TRAINING, progress=False)
     assert again == trained
-    assert content(trained.path) == before
+    assert folder_content(trained.path) == before
     assert not trained.path.with_name("model.partial").exists()

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from environments import COUNTING, refused
-from training_runs import FAMILY, SHORT, content, flip, interrupted, outcome, train
+from folder_files import flip_bit, folder_content, folder_state
+from training_runs import FAMILY, SHORT, interrupted, outcome, train
 
 from rl_vae import (
     Autoencoder,
@@ -177,10 +178,10 @@ def test_other_settings_are_refused(
         train(dataset, tmp_path / "model")
     else:
         interrupted(dataset, tmp_path / "model", "update", 8)
-    before = content(tmp_path)
+    before = folder_content(tmp_path)
     with refused(FolderError, str(tmp_path / "model")):
         train(dataset, tmp_path / "model", **other)
-    assert content(tmp_path) == before
+    assert folder_content(tmp_path) == before
 
 
 def test_another_dataset_is_refused(dataset: FrameDataset, tmp_path: Path) -> None:
@@ -205,11 +206,11 @@ def test_a_folder_of_something_else_is_refused(dataset: FrameDataset, tmp_path: 
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("words")
     (tmp_path / "file").write_text("words")
-    before = content(tmp_path)
+    before = folder_content(tmp_path)
     for name in ("thesis", "file"):
         with refused(FolderError, name):
             train(dataset, tmp_path / name)
-    assert content(tmp_path) == before
+    assert folder_content(tmp_path) == before
 
 
 def copied(dataset: FrameDataset, to: Path) -> Path:
@@ -231,7 +232,7 @@ def test_a_damaged_dataset_is_refused(dataset: FrameDataset, tmp_path: Path, nam
     """A flipped bit in a shard is refused before the first update, and nothing is written."""
     path = copied(dataset, tmp_path / "dataset")
     damaged = path / "shard-00001" / name
-    flip(damaged)
+    flip_bit(damaged)
     with refused(DatasetError, str(damaged)):
         train(FrameDataset.open(path), tmp_path / "model")
     assert [p.name for p in tmp_path.iterdir()] == ["dataset"]
@@ -289,7 +290,8 @@ def test_two_writers_do_not_meet(dataset: FrameDataset, tmp_path: Path) -> None:
         pytest.raises(FolderError, match="another process"),
     ):
         train(dataset, tmp_path / "model")
-    assert content(partial) == {".lock": str(os.getpid()).encode()}
+    assert list(folder_state(partial)) == [".lock"]
+    assert (partial / ".lock").read_text() == str(os.getpid())
 
 
 def test_a_beta_far_from_what_anyone_uses_raises_an_alarm(
