@@ -83,7 +83,7 @@ def check_value(name: str, value: Any, hint: Any, default: Any = None) -> None:
     """Check one value against a type hint, `Annotated` with a Range or not.
 
     Args:
-        name: How the error calls the value.
+        name: Name of the value in the error.
         value: The value.
         hint: Its type: int, float, str, bool, Literal, Annotated, a union, a tuple, a class.
         default: A value that is right, for the remedy.
@@ -156,7 +156,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be stored, which a lone surrogate prevents."""
+    """Whether a text can be encoded as UTF-8; a lone surrogate cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -162,7 +162,7 @@ class FrameSpec:
         return self._convert(image, self.height).reshape(self.shape)
 
     def _apply_joined(self, images: UInt8Array) -> UInt8Array:
-        """Cropped images as one tall one: OpenCV is called once, and its threads share the work."""
+        """Resize images as one tall image, in one call of OpenCV, whose threads share the work."""
         n, height, width = images.shape[:3]
         tall = np.ascontiguousarray(images).reshape(n * height, width, *images.shape[3:])
         frames = self._convert(tall, n * self.height).reshape(n, *self.shape)
@@ -194,7 +194,7 @@ class FrameSpec:
         self.check_shape(array.shape[1:] if batch else array.shape, array.dtype)
 
     def check_shape(self, shape: tuple[int, ...], dtype: Any) -> None:
-        """Say why raw images of a shape and dtype do not fit, if they do not.
+        """Check that raw images of a shape and dtype fit this spec.
 
         Raises:
             ObservationError: if they are not uint8 images that the crop fits.

@@ -164,7 +164,7 @@ def figures_of(result: Evaluation, random: Evaluation) -> dict[str, float]:
 
 @dataclass(kw_only=True)
 class Export(Command):
-    """The file needs only onnxruntime and numpy to run."""
+    """The exported file runs with onnxruntime and numpy alone."""
 
     agent: AgentFolder
     """Folder that rl-vae train-agent wrote."""

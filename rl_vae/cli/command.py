@@ -55,7 +55,7 @@ class CommandWithFigures(Command):
     """JSON file for the figures."""
 
     def write(self, figures: Mapping[str, float], seeds: Sequence[int]) -> None:
-        """Write the figures, if a file is wanted."""
+        """Write the figures to the file of --json, if it is given."""
         if self.json is not None:
             write_figures(self.json, figures, seeds)
 

@@ -134,7 +134,7 @@ class EnvPoolVectorEnv:
         return np.empty((self.num_envs, 0))
 
     def raw_observations(self) -> list[RawObservation]:
-        """Not available.
+        """Raise an error: EnvPool returns images only.
 
         Raises:
             ConfigError: in any case.

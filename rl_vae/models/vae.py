@@ -227,7 +227,7 @@ class LogitDecoder(nn.Module):
 
 
 def learned_sigma(log_sigma: Tensor) -> Tensor:
-    """Learned standard deviation of the Gaussian likelihood, (1,), of its parameter."""
+    """Standard deviation (1,) of the Gaussian likelihood, from its learned parameter."""
     return MIN_SIGMA + torch.exp(10 * log_sigma)
 
 

@@ -1,1 +1,1 @@
-"""Files, folders, locks, processes and signals: what every other package stands on."""
+"""Files, folders, locks, processes and signals, which all other packages use."""

@@ -43,7 +43,7 @@ COLLAPSE_CURES = {
 
 
 class Alarm(NamedTuple):
-    """A sign that a training goes wrong."""
+    """A problem of a training that its measures show."""
 
     name: str
     """"beta_norm", "collapse", "dark_frames", "lost_objects" or "not_finite"."""
