@@ -96,8 +96,8 @@ def format_table(results: Mapping[Case, CaseResult]) -> str:
     lines = [f"{title} max error"]
     for case, result in results.items():
         row = [f"{value!s:{w}}" for value, w in zip(case, columns.values(), strict=True)]
-        verdict = "pass" if result.passed else "FAIL"
-        lines.append(f"{' '.join(row)} {result.max_error:9.1e} {verdict}")
+        outcome = "pass" if result.passed else "FAIL"
+        lines.append(f"{' '.join(row)} {result.max_error:9.1e} {outcome}")
     return "\n".join(lines)
 
 

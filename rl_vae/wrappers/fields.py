@@ -1,4 +1,4 @@
-"""ObservationFields: where latents, past actions and extras stand in an observation."""
+"""ObservationFields: the places of latents, past actions and extras in an observation."""
 
 from __future__ import annotations
 

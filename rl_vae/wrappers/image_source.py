@@ -1,4 +1,4 @@
-"""find_source: where the images that an encoder takes stand in an observation space."""
+"""find_source: the place, in an observation space, of the images that an encoder takes."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class ObservationLayout:
         )
 
     def _find_source(self, space: gym.Space[Any], image_key: str | None) -> PixelSource:
-        """Where the images of the encoder's kind, or its frames, stand in an observation."""
+        """Places of the encoder's images, or of its frames, in an observation."""
         if self._applied is None:
             return find_source(self._encoder, space, image_key)
         if self._applied != self._encoder.spec:

@@ -58,14 +58,14 @@ def test_which_form_a_layer_has(name: str, bfloat16: bool) -> None:
 def test_bfloat16_is_for_processors_that_have_it(
     has: dict[str, bool], bfloat16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fast engine takes bfloat16 where the processor multiplies it; the reference never."""
+    """compute="fast" takes bfloat16 if the processor multiplies it; "reference" never does."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
     assert choose_precision("fast") == Precision(bfloat16, reshaped=True)
     assert choose_precision("reference") == Precision(bfloat16=False, reshaped=False)
 
 
 def test_what_is_no_engine_is_refused() -> None:
-    """An engine is one of the two."""
+    """compute is one of the two words."""
     wrong: Any = "eager"
     with refused(ConfigError, "'fast' or 'reference'", "'eager'"):
         TrainConfig(compute=wrong)
@@ -75,7 +75,7 @@ def test_what_is_no_engine_is_refused() -> None:
 def test_networks_compute_in_bfloat16_and_losses_in_float32(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compute: Any
 ) -> None:
-    """Layers give what the engine says; code, KL, distortion and weights are float32 always."""
+    """Layers give the type that the precision says; code, KL, distortion and weights are float32 always."""
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
     layers: set[torch.dtype] = set()
     losses: set[torch.dtype] = set()
@@ -108,7 +108,7 @@ def test_networks_compute_in_bfloat16_and_losses_in_float32(
 def test_the_fast_engine_learns_what_the_reference_learns(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After equal steps the two engines' held-out ELBOs differ by less than 1 %."""
+    """After equal steps the held-out ELBOs of both computes differ by less than 1 %."""
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
     elbos = []
     for compute in ("fast", "reference"):

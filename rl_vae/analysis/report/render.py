@@ -56,7 +56,7 @@ def render_page(title: str, sections: Sequence[Section], data: Mapping[str, Any]
 
 
 def script_json(value: Any) -> str:
-    """JSON that can stand in a script element: it cannot end the element or open a comment."""
+    """JSON for a script element: it cannot end the element or open a comment."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
