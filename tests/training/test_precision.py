@@ -75,7 +75,7 @@ def test_what_is_no_engine_is_refused() -> None:
 def test_networks_compute_in_bfloat16_and_losses_in_float32(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compute: Any
 ) -> None:
-    """Layers give the type that the precision says; code, KL, distortion and weights are float32 always."""
+    """Layers give the type of the precision; code, KL, distortion and weights are float32."""
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
     layers: set[torch.dtype] = set()
     losses: set[torch.dtype] = set()
