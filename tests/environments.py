@@ -3,6 +3,7 @@
 Their ids are "environments:Toy/NAME-v0": whoever opens one imports this file, worker processes too.
 """
 
+import ctypes
 import os
 import signal
 import struct
@@ -160,7 +161,7 @@ class Faulty(Counting):
             case "raise":
                 raise ZeroDivisionError("the wheel came off")
             case "exit":
-                os._exit(7)
+                ctypes.CDLL(None)._exit(7)  # as compiled code does
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "crash":

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from rl_vae.envs.raw_observations import RawObservation, read_raw
 from rl_vae.envs.vector_env import Engine, PixelVectorEnv, VectorEnvConfig, VectorStep
 from rl_vae.errors import EnvironmentFault, ObservationError
 from rl_vae.frames import UInt8Array
+from rl_vae.system.exits import exits_are_faults
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.processes import Worker, close_workers
 from rl_vae.system.signals import cleaning_up
@@ -86,12 +87,9 @@ class InProcessVectorEnv:
         truncated = np.zeros(self.num_envs, np.bool_)
         for index, env in enumerate(self._envs):
             self._steps[index] += 1
-            note(self._describe(index))
-            try:
-                image, reward, terminated[index], truncated[index], _ = env.step(actions[index])
-                rewards[index] = float(reward)
-            except (Exception, SystemExit):  # sys.exit() in an environment is a fault, too
-                raise self._fault(index, traceback.format_exc()) from None
+            result = self._call(index, env.step, actions[index])
+            image, reward, terminated[index], truncated[index], _ = result
+            rewards[index] = self._call(index, float, reward)
             if not np.isfinite(rewards[index]):
                 raise self._fault(index, f"The reward is {reward}.")
             frame = self._to_frame(index, image)
@@ -138,12 +136,17 @@ class InProcessVectorEnv:
 
     def _restart(self, index: int, seed: int | None) -> UInt8Array:
         self._steps[index] = 0
+        image, _ = self._call(index, self._envs[index].reset, seed=seed)
+        return self._to_frame(index, image)
+
+    def _call(self, index: int, function: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        """Call a function of an environment; its errors and exits are faults."""
         note(self._describe(index))
         try:
-            image, _ = self._envs[index].reset(seed=seed)
+            with exits_are_faults():
+                return function(*values, **named)
         except (Exception, SystemExit):
             raise self._fault(index, traceback.format_exc()) from None
-        return self._to_frame(index, image)
 
     def _to_frame(self, index: int, image: Any) -> UInt8Array:
         # A spec would resize an image of any shape, so the shape is checked with a spec, too.
@@ -203,13 +206,8 @@ class MultiProcessVectorEnv:
         except BaseException:
             self.close()
             raise
-        (
-            self.raw_space,
-            self.action_space,
-            self.factor_names,
-            self.extras_space,
-            self.source,
-        ) = properties[0]
+        self.raw_space, self.action_space, self.factor_names = properties[0][:3]
+        self.extras_space, self.source = properties[0][3:]
 
     def reset(self, seeds: Sequence[int]) -> UInt8Array:
         """Start a new episode in every environment."""

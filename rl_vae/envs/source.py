@@ -21,6 +21,7 @@ from rl_vae.constraints import Range, check_value
 from rl_vae.envs.opening_errors import PREFIXES, opening_error
 from rl_vae.envs.vector_interfaces import is_vector_env
 from rl_vae.errors import ConfigError
+from rl_vae.system.exits import exits_are_faults
 from rl_vae.system.process_settings import prepare_display
 
 Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
@@ -146,9 +147,10 @@ class EnvSource:
             )
         prepare_display()
         try:
-            env = self._open({**self.kwargs, **kwargs})
-            for wrapper in self.wrappers:
-                env = wrapper(env)
+            with exits_are_faults():
+                env = self._open({**self.kwargs, **kwargs})
+                for wrapper in self.wrappers:
+                    env = wrapper(env)
         except (Exception, SystemExit) as error:  # a constructor may raise any exception
             raise opening_error(self.name, self.kind, error) from error
         return env

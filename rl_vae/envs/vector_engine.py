@@ -23,6 +23,7 @@ from rl_vae.envs.vector_env import Engine, VectorEnvConfig, VectorStep
 from rl_vae.envs.vector_interfaces import Infos, open_interface
 from rl_vae.errors import ConfigError, EnvironmentFault, RlVaeError
 from rl_vae.frames import UInt8Array
+from rl_vae.system.exits import exits_are_faults
 
 
 class GivenVectorEnv:
@@ -191,7 +192,8 @@ class GivenVectorEnv:
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return function(*arguments)
+            with exits_are_faults():
+                return function(*arguments)
         except RlVaeError:
             raise
         except (Exception, SystemExit):  # sys.exit() in an environment is a fault, too

@@ -24,7 +24,7 @@ import cloudpickle
 
 from rl_vae.errors import EnvironmentFault, RlVaeError
 from rl_vae.system.status_file import Status, StatusFile
-from rl_vae.system.worker_process import GRACE
+from rl_vae.system.worker_process import GRACE, OPENING
 
 TIMEOUT = 60.0
 """Seconds without progress after which a worker is considered to hang, by default."""
@@ -118,8 +118,8 @@ class Worker:
     def check(self, timeout: float) -> None:
         """Check that a child that is at work makes progress.
 
-        Before its first note the child has at least 60 seconds, because it imports packages. A note
-        may allow more time than `timeout`, too.
+        Before its first note the child has as much time as to open an environment, because it
+        imports packages. A note may allow more time than `timeout`, too.
 
         Args:
             timeout: Seconds without a new note after which the child is considered to hang.
@@ -133,7 +133,7 @@ class Worker:
         if status != self._last_status:
             self._last_status, self._since = status, now
             return
-        limit = max(timeout, status.seconds if status.count else TIMEOUT)
+        limit = max(timeout, status.seconds if status.count else OPENING)
         if now - self._since > limit:
             self._request_traceback()
             raise self._fault(

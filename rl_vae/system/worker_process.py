@@ -26,7 +26,7 @@ GRACE = 5.0
 """Seconds in which a worker closes its environments after its parent has closed it or ended."""
 
 OPENING = 600.0
-"""Seconds that a worker may take to open one environment: some simulators start slowly."""
+"""Seconds that a worker may take to start, and to open one environment: some start slowly."""
 
 _status: StatusWriter | None = None
 _ending = False

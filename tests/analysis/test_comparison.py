@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import little_games
 import numpy as np
 import pytest
@@ -163,6 +164,18 @@ def test_state_starts_like_pixels(compared: dict[str, Any]) -> None:
     venv.close()
     assert played.lengths.max() <= little_games.Line.TIME
     assert frames.header.factor_names == ("x",)
+
+
+def test_an_environment_is_given_as_a_function(
+    compared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comparison in the environments of a function has the returns of the one by their id."""
+    monkeypatch.setattr(runner, "run_jobs", run_jobs_here())
+    config = replace(CONFIG, env_id="Mine", betas=(), baselines=("pca",))
+    compare(config, tmp_path / "out", env=lambda: gym.make(LINE), workers=1, progress=False)
+    for system in config.systems:
+        by_id = read_run(compared["out"], system)["returns"]
+        assert read_run(tmp_path / "out", system)["returns"] == by_id
 
 
 def test_other_settings_are_refused(compared: dict[str, Any]) -> None:

@@ -1,14 +1,18 @@
 """play: complete episodes from given seeds."""
 
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
-from environments import length_of
+from environments import Counting, length_of
 from numpy.typing import NDArray
 from pixel_envs import EVALUATION, pixels
 
-from rl_vae.sb3 import VecLatent, play
+from rl_vae.envs.registry import make_engine
+from rl_vae.envs.source import EnvSource
+from rl_vae.sb3 import PixelVecEnv, VecLatent, play
+from rl_vae.sb3.play import CutWarning
 from rl_vae.training.result import Trained
 
 
@@ -49,3 +53,36 @@ def test_the_same_seeds_give_the_same_episodes() -> None:
     other = play(venv, choose, 4, EVALUATION + 1)
     assert play(venv, choose, 4, EVALUATION).returns.tolist() == first.returns.tolist()
     assert other.returns[:3].tolist() == first.returns[1:].tolist()
+
+
+class Endless(Counting):
+    """Counting whose episodes never end."""
+
+    def step(self, action: int) -> Any:
+        return *super().step(action)[:2], False, False, {}
+
+
+def stay(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.zeros(len(images), np.int64)
+
+
+def open_endless(limit: int | None) -> Any:
+    source = EnvSource.of(Endless, max_episode_steps=limit)
+    return PixelVecEnv(make_engine(source, 2, workers=1))
+
+
+def test_episodes_that_do_not_end_are_cut_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An episode is cut after MAX_DECISIONS, with a warning that names the remedy."""
+    monkeypatch.setattr(sys.modules[play.__module__], "MAX_DECISIONS", 12)
+    with pytest.warns(CutWarning, match=r"3 of 3 episodes .* 12 decisions.*--max-episode-steps"):
+        played = play(open_endless(None), stay, 3, EVALUATION)
+    assert played.n_cut == 3 and played.lengths.tolist() == [12] * 3
+    assert played.returns.tolist() == [sum(range(12))] * 3
+
+
+def test_a_limit_of_the_user_is_no_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With max_episode_steps, above or below MAX_DECISIONS, episodes end there, not cut."""
+    monkeypatch.setattr(sys.modules[play.__module__], "MAX_DECISIONS", 12)
+    for limit in (5, 20):
+        played = play(open_endless(limit), stay, 2, EVALUATION)
+        assert played.n_cut == 0 and played.lengths.tolist() == [limit] * 2

@@ -1,6 +1,7 @@
 """Ends of worker processes: environments are closed, and no program is left."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from environments import Counting
 from vector_envs import is_alive
@@ -25,7 +27,7 @@ class Simulator(Counting):
 
     Args:
         folder: Folder of the files PID.started and PID.closed.
-        how: What the second step does: nothing, raise, exit, os._exit, wait.
+        how: What the second step does: nothing, raise, exit, compiled exit, wait.
     """
 
     def __init__(self, folder: str, how: str = "nothing") -> None:
@@ -45,8 +47,8 @@ class Simulator(Counting):
                     raise ZeroDivisionError
                 case "exit":
                     sys.exit(0)
-                case "os._exit":
-                    os._exit(0)
+                case "compiled exit":
+                    ctypes.CDLL(None)._exit(0)
                 case "wait":
                     time.sleep(600)
         return super().step(action)
@@ -91,9 +93,29 @@ def test_environments_are_closed_in_every_worker(how: str, tmp_path: Path) -> No
     assert len(list(tmp_path.glob("*.closed"))) == 2
 
 
-def test_an_exit_of_the_process_is_a_fault(tmp_path: Path) -> None:
-    """os._exit(0) inside a step is no success, and the program beside it is ended."""
-    source = EnvSource.of(Simulator, {"folder": str(tmp_path), "how": "os._exit"})
+class Exits(Counting):
+    """Calls os._exit() in its second step."""
+
+    def step(self, action: int):  # type: ignore[no-untyped-def]
+        if self.moment.step == 1:
+            os._exit(0)
+        return super().step(action)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_exit_of_the_process_is_a_fault(workers: int) -> None:
+    """os._exit(0) inside a step is a fault with a traceback, in this process and in workers."""
+    envs = make_engine(Exits, 2, workers=workers)
+    envs.reset([1, 2])
+    with pytest.raises(EnvironmentFault, match=r"(?s)step 2.*SystemExit: os._exit\(0\)"):
+        for _ in range(2):
+            envs.step(np.zeros(2, np.int64))
+    envs.close()
+
+
+def test_an_exit_of_compiled_code_is_a_fault(tmp_path: Path) -> None:
+    """A worker that an environment ends is no success, and the program beside it is ended."""
+    source = EnvSource.of(Simulator, {"folder": str(tmp_path), "how": "compiled exit"})
     envs = make_engine(source, 2, workers=2)
     envs.reset([1, 2])
     with pytest.raises(EnvironmentFault, match="exit status 0"):

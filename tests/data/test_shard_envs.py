@@ -1,0 +1,71 @@
+"""SeedWarning: environments that their seed does not determine."""
+
+import itertools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from environments import Counting
+from gymnasium.vector import SyncVectorEnv
+
+from rl_vae.data.collect import collect_frames
+from rl_vae.data.shard_envs import SeedWarning
+from rl_vae.frames import FrameSpec
+
+SETTINGS: Any = {"n_frames": 64, "spec": FrameSpec(32, 32), "progress": False}
+_opened = itertools.count()
+
+
+class Unseeded(Counting):
+    """Counting whose images show when it was made, whatever its seed is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._number = next(_opened)
+
+    def reset(self, **arguments: Any) -> Any:
+        return self._mark(super().reset(**arguments))
+
+    def step(self, action: int) -> Any:
+        return self._mark(super().step(action))
+
+    def _mark(self, result: Any) -> Any:
+        image = np.array(result[0])
+        image[-1, -1] = self._number
+        return image, *result[1:]
+
+
+class UnseededEpisodes(Unseeded):
+    """An environment that is open, and whose episodes differ although they have one seed."""
+
+    def reset(self, **arguments: Any) -> Any:
+        self._number += 1
+        return super().reset(**arguments)
+
+
+GIVEN = {
+    "function": lambda: Unseeded,
+    "instance": UnseededEpisodes,
+    "vector": lambda: SyncVectorEnv([UnseededEpisodes] * 2),
+}
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_an_environment_that_its_seed_does_not_determine_is_named(
+    kind: str, tmp_path: Path
+) -> None:
+    """Two new environments, or two episodes of one that is open, that differ although seed and
+    actions are equal, are a warning with a remedy."""
+    with pytest.warns(SeedWarning, match="not determined by its seed.*np_random"):
+        collect_frames(GIVEN[kind](), tmp_path / "data", workers=1, **SETTINGS)
+
+
+@pytest.mark.parametrize("given", [Counting, lambda: SyncVectorEnv([Counting] * 2)])
+def test_a_seeded_environment_is_no_warning(given: Any, tmp_path: Path) -> None:
+    """An environment whose seed determines it is collected without a word."""
+    env = given if given is Counting else given()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SeedWarning)
+        collect_frames(env, tmp_path / "data", workers=1, **SETTINGS)
