@@ -102,17 +102,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=("serving", "bare"), help="make one environment only")
+    parser.add_argument("--python", default=sys.executable, help="the Python to install into")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--sbom", type=Path, metavar="FILE", help="write the bare wheel's SBOM")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+        folder, python = Path(temporary), arguments.python
         wheel = build(folder)
         figures = {"wheel, MB": wheel.stat().st_size / 1e6}
         if arguments.only != "bare":
-            figures |= check_serving(folder / "serving", wheel)
+            figures |= check_serving(make_environment(folder / "serving", python), wheel)
         if arguments.only != "serving":
-            figures |= check_bare(folder / "bare", wheel, arguments.sbom)
+            bare = make_environment(folder / "bare", python)
+            figures |= check_bare(bare, wheel, arguments.sbom)
     for name, value in figures.items():
         print(f"{name:44}{value:10.3g}" if value % 1 else f"{name:44}{value:10.0f}")
     if arguments.json:
@@ -136,9 +138,9 @@ def build(folder: Path) -> Path:
     return wheel
 
 
-def check_serving(folder: Path, wheel: Path) -> dict[str, float]:
+def check_serving(python: Path, wheel: Path) -> dict[str, float]:
     """Serve a model, trained here, where there is no torch."""
-    python = make_environment(folder)
+    folder = python.parent.parent
     install(python, *SERVING)
     install(python, "--no-deps", str(wheel))
     work = folder / "work"
@@ -171,9 +173,9 @@ def check_serving(folder: Path, wheel: Path) -> dict[str, float]:
     }
 
 
-def check_bare(folder: Path, wheel: Path, sbom: Path | None) -> dict[str, float]:
+def check_bare(python: Path, wheel: Path, sbom: Path | None) -> dict[str, float]:
     """Use the wheel as `pip install rl-vae` gives it."""
-    python = make_environment(folder)
+    folder = python.parent.parent
     install(python, "-c", str(ROOT / "constraints.txt"), str(wheel))
     work = folder / "work"
     work.mkdir()
@@ -210,8 +212,8 @@ def check_bare(folder: Path, wheel: Path, sbom: Path | None) -> dict[str, float]
     }
 
 
-def make_environment(folder: Path) -> Path:
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+def make_environment(folder: Path, python: str) -> Path:
+    subprocess.run([python, "-m", "venv", folder], check=True)
     return folder / "bin" / "python"
 
 

@@ -44,6 +44,7 @@ _SYSTEM_REMEDIES = {
     errno.EPERM: "check the permissions of the path",
     errno.EROFS: "choose a folder on a disk that can be written",
     errno.ENOMEM: "free memory, or raise its limit (ulimit -v)",
+    errno.EPIPE: "let the program that reads the output read to its end",
     errno.EAGAIN: "end other programs, or raise the limit of processes (ulimit -u)",
 }
 

@@ -1,8 +1,10 @@
 """What many tests share: a tiny dataset and a tiny model of it, made once a session."""
 
 import functools
+import resource
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,9 @@ ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torc
 torch.set_num_threads(1)  # tiny tensors; two threads on two busy cores take five times as long
 CONFIG = VAEConfig(latent_dim=4)
 TRAINING = TrainConfig(epochs=4, batch_size=32)
+
+MAX_NEW_MEMORY = 2**30
+"""Bytes that reading may allocate: more than intact files need, less than a giant shape does."""
 
 FIGURES = pytest.StashKey[list[str]]()
 """Lines that tests have to report beside passing."""
@@ -116,3 +121,15 @@ def dataset_copy(dataset: FrameDataset, tmp_path: Path) -> Path:
 def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes longest and is not training: the export to ONNX."""
     monkeypatch.setattr("rl_vae.models.save.export_onnx", lambda vae: b"left out")
+
+
+@pytest.fixture
+def limited_memory() -> Iterator[None]:
+    """Limit the address space of this process to MAX_NEW_MEMORY more bytes."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(
+        resource.RLIMIT_AS, (pages * resource.getpagesize() + MAX_NEW_MEMORY, before[1])
+    )
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)

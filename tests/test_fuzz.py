@@ -3,13 +3,13 @@
 `pytest --fuzz N` sets the number of inputs per parser (500 by default).
 """
 
+import copy
 import json
 import random
-import resource
 import shutil
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +31,13 @@ from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import FolderError, RlVaeError, TrainingError
 from rl_vae.models.folder import read_model, read_model_files
+from rl_vae.models.state_dict import pack_state
 from rl_vae.system import hashing, strict_json
 from rl_vae.training import checkpoint
 from rl_vae.training.state import TrainState
 from rl_vae.wrappers.history import History
 
-MAX_NEW_MEMORY = 2**30
-"""Bytes that reading may allocate: more than intact files need, less than a giant shape does."""
-
-
-@pytest.fixture(autouse=True)
-def limited_memory() -> Iterator[None]:
-    """Limit the address space of this process to MAX_NEW_MEMORY more bytes."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(
-        resource.RLIMIT_AS, (pages * resource.getpagesize() + MAX_NEW_MEMORY, before[1])
-    )
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+pytestmark = pytest.mark.usefixtures("limited_memory")
 
 
 @pytest.fixture
@@ -493,13 +481,56 @@ def test_checkpoints(attack: Callable[..., None], tmp_path: Path, capsys: Any) -
         return content[:400]
 
     def read() -> None:
-        checkpoint.load_checkpoint(tmp_path, into)
+        checkpoint.load_checkpoint(tmp_path, into, 9)
         unchanged = path.read_bytes() == content_before
         assert same(into, new if unchanged else old)
         if not unchanged:
             raise TrainingError("changed", expected="the old one", got="the old one", remedy="none")
 
     attack(put, read)
+
+
+STRANGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no dict": lambda saved: saved.clear() or saved.update(vae=1),
+    "no weights": lambda saved: saved.update(vae={}),
+    "one weight less": lambda saved: saved["vae"].pop("bias"),
+    "other shape": lambda saved: saved["vae"].update(bias=torch.zeros(9)),
+    "other type": lambda saved: saved["vae"].update(bias=torch.zeros(8, dtype=torch.int64)),
+    "no tensor": lambda saved: saved["vae"].update(bias=[0.0] * 8),
+    "step as text": lambda saved: saved.update(step="7"),
+    "step below 0": lambda saved: saved.update(step=-1),
+    "step beyond the end": lambda saved: saved.update(step=10**9),
+    "seconds NaN": lambda saved: saved.update(seconds=float("nan")),
+    "digest as number": lambda saved: saved.update(best_sha256=7),
+    "noise of another size": lambda saved: saved.update(noise=torch.zeros(5, dtype=torch.uint8)),
+    "noise of another type": lambda saved: saved.update(noise=torch.zeros(5)),
+    "no optimizer": lambda saved: saved.update(optimizer=None),
+    "no groups": lambda saved: saved["optimizer"].update(param_groups=[]),
+    "group as number": lambda saved: saved["optimizer"].update(param_groups=[3]),
+    "rate as text": lambda saved: saved["optimizer"]["param_groups"][0].update(lr="fast"),
+    "rate infinite": lambda saved: saved["optimizer"]["param_groups"][0].update(lr=1e999),
+    "fused as text": lambda saved: saved["optimizer"]["param_groups"][0].update(fused="yes"),
+    "moments as number": lambda saved: saved["optimizer"]["state"].update({0: 4}),
+    "moments of nobody": lambda saved: saved["optimizer"]["state"].update({99: {}}),
+    "moments of another shape": lambda saved: saved["optimizer"]["state"][0].update(
+        exp_avg=torch.zeros(3)
+    ),
+    "step of Adam as number": lambda saved: saved["optimizer"]["state"][0].update(step=1),
+}
+
+
+@pytest.mark.parametrize("change", STRANGE.values(), ids=STRANGE)
+def test_signed_but_strange_checkpoints(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    """A checkpoint with a correct digest, but with other content, is refused with a reason."""
+    saved = copy.deepcopy(state(7).to_dict())
+    (tmp_path / "checkpoint.bin").write_bytes(pack_state(saved))
+    checkpoint.load_checkpoint(tmp_path, state(1), 9)
+    change(saved)
+    (tmp_path / "checkpoint.bin").write_bytes(pack_state(saved))
+    with pytest.raises(TrainingError, match="not a checkpoint of this training"):
+        checkpoint.load_checkpoint(tmp_path, state(1), 9)
 
 
 def test_lines_of_metrics(attack: Callable[..., None], tmp_path: Path) -> None:

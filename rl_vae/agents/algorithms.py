@@ -12,11 +12,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.recipe import Recipe
-from rl_vae.errors import ConfigError
+from rl_vae.errors import ConfigError, TrainingError
 from rl_vae.system import hashing
 
 ALGORITHMS: dict[str, type[PPO | SAC | DQN]] = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
 PolicyName = Literal["MlpPolicy", "CnnPolicy", "MultiInputPolicy"]
+_MOST_WEIGHT = 1e7
+"""Largest weight of a policy that has not diverged. Networks overflow with little more."""
 _ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "elu": torch.nn.ELU}
 
 
@@ -114,3 +116,20 @@ def _arguments(recipe: Recipe) -> dict[str, Any]:
     if recipe.final_learning_rate is not None:
         rate = LinearSchedule(recipe.learning_rate, recipe.final_learning_rate)
     return {**arguments, "learning_rate": rate}
+
+
+def check_not_diverged(model: BaseAlgorithm) -> None:
+    """Check that training has not diverged.
+
+    Raises:
+        TrainingError: if a weight is not finite, or far beyond what any network learns.
+    """
+    weights = model.policy.state_dict()
+    wrong = [name for name, value in weights.items() if not (value.abs() <= _MOST_WEIGHT).all()]
+    if wrong:
+        raise TrainingError(
+            f"Training diverged before decision {model.num_timesteps:,}.",
+            expected=f"finite weights, at most {_MOST_WEIGHT:g}",
+            got=f"NaN, infinity or larger numbers in {', '.join(wrong)}",
+            remedy="train with a lower learning_rate in another folder",
+        )

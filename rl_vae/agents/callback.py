@@ -12,10 +12,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from rl_vae.agents.algorithms import check_not_diverged
 from rl_vae.agents.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.agents.recipe import Recipe
 from rl_vae.envs.seeds import evaluation_seeds, training_seeds
-from rl_vae.errors import EnvironmentFault
+from rl_vae.errors import EnvironmentFault, FolderError
 from rl_vae.sb3.play import choose_without_noise, play
 from rl_vae.system import strict_json
 from rl_vae.system.progress import progress_bar
@@ -75,7 +76,10 @@ class TrainingCallback(BaseCallback):
         self.seconds = load_checkpoint(self._partial, model)
         steps = model.num_timesteps
         path = self._partial / "progress.jsonl"
-        records = [record for record in strict_json.read_lines(path) if record["steps"] <= steps]
+        try:
+            records = [line for line in strict_json.read_lines(path) if line["steps"] <= steps]
+        except (KeyError, TypeError) as error:
+            raise FolderError.damaged(path, "the number of steps in each line", error) from error
         strict_json.write_lines(path, records)
         self._last_record = self._last_checkpoint = steps
         if steps > 0:
@@ -124,6 +128,7 @@ class TrainingCallback(BaseCallback):
 
     def _save_checkpoint(self) -> None:
         self.seconds = time.perf_counter() - self._start
+        check_not_diverged(self.model)
         save_checkpoint(self._partial, self.model, self.seconds)
 
     def _mean_return(self) -> float | None:

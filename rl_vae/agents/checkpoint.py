@@ -9,19 +9,27 @@ Nothing in a checkpoint is unpickled.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
+import torch
 from numpy.typing import NDArray
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from rl_vae.errors import FolderError
-from rl_vae.models.state_dict import MAX_STATE_BYTES, pack_state, read_state
+from rl_vae.errors import FolderError, system_failure
+from rl_vae.models.state_dict import (
+    MAX_STATE_BYTES,
+    check_moments,
+    check_same_state,
+    pack_state,
+    read_state,
+)
 from rl_vae.system import files, hashing, reading, strict_json
 
 FOLDERS = ("checkpoint", "checkpoint.old", "checkpoint.new")
@@ -80,7 +88,13 @@ def load_checkpoint(partial: Path, model: BaseAlgorithm) -> float:
     try:
         state = read_checkpoint(folder)
         parts = read_state(folder / "model.bin")
+        _check_numbers(state)
+        check_same_state("the parameters", parts["parameters"], model.get_parameters())
         model.set_parameters(parts["parameters"], device="cpu")
+        for name in parts["parameters"]:
+            part: Any = operator.attrgetter(name)(model)
+            if isinstance(part, torch.optim.Optimizer):
+                check_moments(part)
         if isinstance(model, SAC) and model.log_ent_coef is not None:
             # set_parameters leaves it out: it is no parameter of the policy.
             model.log_ent_coef.data.copy_(parts["log_ent_coef"])
@@ -89,12 +103,22 @@ def load_checkpoint(partial: Path, model: BaseAlgorithm) -> float:
         model.num_timesteps, model._episode_num = state["steps"], state["episodes"]
         return float(state["seconds"])
     except Exception as error:  # torch, safetensors and SB3 raise various exceptions
+        if system_failure(error) is not None:
+            raise FolderError.unreadable(folder, error) from error
         raise FolderError(
             f"The checkpoint {folder} is damaged.",
             expected="a checkpoint of an interrupted training",
             got=error,
             remedy=f"delete {partial}, then train from the beginning",
         ) from error
+
+
+def _check_numbers(state: Mapping[str, Any]) -> None:
+    """Raise ValueError if a number in a state.json is of another type or below 0."""
+    types = {"steps": (int,), "episodes": (int,), "seconds": (int, float)}
+    for name, kinds in types.items():
+        if type(state[name]) not in kinds or state[name] < 0:
+            raise ValueError(f"{name} {state[name]!r}")
 
 
 def delete_checkpoints(folder: Path) -> None:
@@ -156,6 +180,9 @@ def _load_buffer(model: OffPolicyAlgorithm, path: Path, state: Mapping[str, Any]
         if rows.shape[1:] != array.shape[1:] or rows.dtype != array.dtype or len(rows) > len(array):
             raise ValueError(f"{name} of shape {rows.shape}, {rows.dtype}")
         array[: len(rows)] = rows
-    buffer.pos, buffer.full = state["pos"], state["full"]
-    if not 0 <= buffer.pos < buffer.buffer_size:
-        raise ValueError(f"pos {buffer.pos}")
+    position, full = state["pos"], state["full"]
+    if type(position) is not int or type(full) is not bool:
+        raise ValueError(f"pos {position!r}, full {full!r}")
+    if not 0 <= position < buffer.buffer_size:
+        raise ValueError(f"pos {position}")
+    buffer.pos, buffer.full = position, full

@@ -40,13 +40,17 @@ from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.folder import read_model_files
 from rl_vae.models.onnx import export_graph
 from rl_vae.models.preprocessing import RawToFrames
-from rl_vae.system import files
+from rl_vae.system import files, reading
 from rl_vae.system.json_values import encode_values
 from rl_vae.system.outputs import output_path
 from rl_vae.system.provenance import package_versions
 
 KIND = "rl_vae exported agent"
 FORMAT = "1"
+_MOST_BYTES = 2**31
+"""Largest size of an exported agent: that of a message of protobuf."""
+_MOST_REDUCTION = 64
+"""Largest height or width of a raw image, in heights or widths of a frame."""
 
 
 def export_agent(agent: str | Path, out: str | Path) -> Path:
@@ -85,7 +89,8 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
         The file.
 
     Raises:
-        ConfigError: if `out` does not end in .onnx, or the agent's code is "sample".
+        ConfigError: if `out` does not end in .onnx, the agent's code is "sample", or
+            if a raw image has more than 64 times the height or width of a frame.
         FolderError: if the agent is missing or damaged, or `out` is something else.
     """
     out = output_path(out)
@@ -98,6 +103,7 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
             got='code="sample"',
             remedy='train an agent with code="mu"',
         )
+    _check_size(loaded)
     content = _merge(loaded)
     files.make_folder(out.parent)
     files.write_whole(out, content)
@@ -112,8 +118,8 @@ def _merge(agent: Agent) -> bytes:
 
     # Preprocessing: raw images -> frames.
     source = agent.pixels
-    raw = {
-        name: torch.zeros(2, *conversion.shape, dtype=getattr(torch, conversion.dtype))
+    raw = {  # one number each: the shape may come from a stranger
+        name: torch.zeros(1, dtype=getattr(torch, conversion.dtype)).expand(2, *conversion.shape)
         for name, conversion in zip(images, source.conversions, strict=True)
     }
     to_frames = RawToFrames(source, encoder.spec)
@@ -149,6 +155,18 @@ def _merge(agent: Agent) -> bytes:
     model.graph.input.extend(ordered)
     onnx.helper.set_model_props(model, _metadata(agent))
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _check_size(agent: Agent) -> None:
+    """Raise ConfigError if images are so large that the graph would have thousands of nodes."""
+    raw, frame = agent.pixels.output_shape[:2], agent.encoder.spec.shape[:2]
+    if any(one > _MOST_REDUCTION * other for one, other in zip(raw, frame, strict=True)):
+        raise ConfigError(
+            "The images of this agent's environment are too large to export.",
+            expected=f"at most {_MOST_REDUCTION} times the height and width of a frame, {frame}",
+            got=f"images of {raw}",
+            remedy="reduce the images in a wrapper around the environment, and train with it",
+        )
 
 
 def _image_inputs(agent: Agent) -> dict[str, list[str | int]]:
@@ -242,7 +260,7 @@ def _check_output(out: Path) -> None:
     if not out.exists():
         return
     try:
-        model = onnx.load(out, load_external_data=False)
+        model = onnx.load_from_string(reading.read_bounded(out, _MOST_BYTES))
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         is_export = metadata.get("kind") == KIND
     except Exception:  # protobuf's exceptions have no public base; a folder, a damaged file

@@ -19,9 +19,9 @@ import safetensors.torch
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from rl_vae.agents.algorithms import make_policy_only
+from rl_vae.agents.algorithms import check_not_diverged, make_policy_only
 from rl_vae.agents.recipe import Recipe
-from rl_vae.errors import FolderError, TrainingError
+from rl_vae.errors import FolderError
 from rl_vae.models.weights import check_weights, weight_types_of
 from rl_vae.system import described_folder, files, hashing, strict_json
 from rl_vae.system.provenance import package_versions
@@ -58,16 +58,9 @@ def save_agent(
     Raises:
         TrainingError: if a weight is not finite.
     """
+    check_not_diverged(model)
     # Weights
     weights = {name: value.contiguous() for name, value in model.policy.state_dict().items()}
-    not_finite = [name for name, value in weights.items() if not torch.isfinite(value).all()]
-    if not_finite:
-        raise TrainingError(
-            "The agent was not saved: training diverged.",
-            expected="finite weights",
-            got=f"NaN or infinity in {', '.join(not_finite)}",
-            remedy="train with a lower learning_rate",
-        )
     # Cloned, because safetensors rejects tensors that share memory, as SAC's actor and critic do.
     content = safetensors.torch.save({name: value.clone() for name, value in weights.items()})
     files.write_whole(folder / "policy.safetensors", content)

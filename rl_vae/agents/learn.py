@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
+from rl_vae.agents.algorithms import check_not_diverged
 from rl_vae.agents.callback import TrainingCallback
 from rl_vae.agents.recipe import Recipe
 from rl_vae.envs.seeds import training_seeds
@@ -48,6 +49,7 @@ def learn(
 
     Raises:
         FolderError: if the checkpoint is damaged.
+        TrainingError: if training diverges.
     """
     board = partial / "tensorboard"
     files.make_folder(board)
@@ -72,6 +74,9 @@ def learn(
         if remaining > 0:
             with _one_torch_thread():
                 model.learn(remaining, callback=callback, reset_num_timesteps=False)
+    except (AssertionError, RuntimeError, ValueError):  # torch and SB3 on numbers that are NaN
+        check_not_diverged(model)
+        raise
     finally:
         callback.close()
         model.logger.close()

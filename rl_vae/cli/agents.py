@@ -141,7 +141,9 @@ class Evaluate(CommandWithFigures):
 
 
 def describe(evaluation: Evaluation) -> str:
-    """Mean return of an evaluation, with its interval."""
+    """Mean return of an evaluation, with its interval if there are several episodes."""
+    if len(evaluation.returns) == 1:
+        return f"{evaluation.mean:9.2f} in one episode, which has no interval"
     return (
         f"{evaluation.mean:9.2f} ± {evaluation.std:.2f} over {len(evaluation.returns)} episodes; "
         f"95 % interval of the mean {evaluation.ci_low:.2f} to {evaluation.ci_high:.2f}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import io
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,11 +19,18 @@ import tyro
 import rl_vae
 from rl_vae.cli.command import Command
 from rl_vae.constraints import check_fields
-from rl_vae.errors import ConfigError, MissingPackageError, RlVaeError, printable
+from rl_vae.errors import (
+    ConfigError,
+    MissingPackageError,
+    RlVaeError,
+    printable,
+    system_remedy,
+)
 from rl_vae.system.outputs import output_path
 from rl_vae.system.process_settings import configure_process, limit_threads
 from rl_vae.system.provenance import package_versions
 from rl_vae.system.signals import Terminated, print_once, stoppable
+from rl_vae.system.standard_streams import flush_output, open_standard_streams, print_error
 
 
 class Entry(NamedTuple):
@@ -58,6 +65,9 @@ COMMANDS = {
 }
 
 
+_LEAST_COLUMNS = 40
+"""Width of a terminal from which on text is set in columns."""
+
 OUTPUTS = ("out", "json", "video")
 """Flags that name a file or folder to write."""
 
@@ -65,10 +75,10 @@ OUTPUTS = ("out", "json", "video")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exits with its status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    open_standard_streams()
     configure_process()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows only ASCII
-            stream.reconfigure(errors="backslashreplace")
+    if shutil.get_terminal_size().columns < _LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(_LEAST_COLUMNS)  # with less, tyro's help takes minutes
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # for ids such as my_game:MyGame-v0
     entry = COMMANDS.get(arguments[0] if arguments else "")
@@ -76,12 +86,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     message = f"rl-vae: stopped; the same command {resumes}"
     with stoppable(message):
         try:
-            status = _run(arguments)
+            try:
+                status = _run(arguments)
+            finally:
+                flush_output()
         except RlVaeError as error:
-            print(f"rl-vae: {error}", file=sys.stderr)
+            print_error(f"rl-vae: {error}")
             sys.exit(2)
-        except OSError as error:  # a folder that cannot be written, a full disk
-            print(f"rl-vae: {type(error).__name__}: {printable(error)}", file=sys.stderr)
+        except (OSError, MemoryError) as error:  # a full disk, too little memory
+            remedy = system_remedy(error, "check the path")
+            text = printable(error) or "too little memory"
+            print_error(f"rl-vae: {type(error).__name__}: {text}. Remedy: {remedy}.")
             sys.exit(2)
         except (KeyboardInterrupt, Terminated) as stop:
             print_once(message)

@@ -21,6 +21,8 @@ LAYOUTS = ("hw", "hwc", "chw", "hwn", "nhw", "nhwc", "nchw", "hwcn", "hwnc")
 """Orders of the axes of a raw image."""
 _DTYPES: tuple[str, ...] = ("bool", "float16", "float32", "float64")
 _DTYPES += tuple(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))
+_MOST_VALUES = 4 * (4 * MAX_SIZE) ** 2
+"""Largest number of values in a raw image that a file describes."""
 _NEAREST = 1.0
 """Largest distance to the value range, in steps of a byte, that counts as rounding."""
 
@@ -134,6 +136,8 @@ class ImageConversion:
             raise ValueError(f"an image of {values['dtype']!r}, shape {shape!r}, layout {layout!r}")
         if not all(type(side) is int and 1 <= side <= 4 * MAX_SIZE for side in shape):
             raise ValueError(f"an image of shape {shape!r}")
+        if math.prod(shape) > _MOST_VALUES:
+            raise ValueError(f"an image of shape {shape!r}, more than {_MOST_VALUES:,} values")
         bounds = values["values"]
         if bounds is not None:
             low, high = bounds

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,66 @@ def read_state(path: Path) -> Any:
             raise DamagedState("the SHA-256 differs")
         file.seek(0)
         return unpack_state(file.read(size))
+
+
+def check_same_state(name: str, saved: Any, ours: Any) -> None:
+    """Check that a saved state has the names, types and shapes of a state of this training.
+
+    Raises:
+        ValueError: if something differs.
+    """
+    if isinstance(ours, Tensor):
+        kinds = [(x.dtype, x.shape) for x in (saved, ours) if isinstance(x, Tensor)]
+        if len(kinds) != 2 or kinds[0] != kinds[1]:
+            raise ValueError(f"{name}: {kinds[0] if kinds else type(saved)}")
+    elif not isinstance(saved, dict if isinstance(ours, dict) else type(ours)) or (
+        isinstance(saved, bool) and not isinstance(ours, bool)
+    ):
+        raise ValueError(f"{name}: {type(saved).__name__} instead of {type(ours).__name__}")
+    elif isinstance(ours, dict) and set(ours) == {"state", "param_groups"}:
+        _check_optimizer(name, saved, ours)
+    elif isinstance(ours, dict):
+        if set(saved) != set(ours):
+            raise ValueError(f"{name}: the entries {sorted(map(str, saved))[:20]}")
+        for key in ours:
+            check_same_state(f"{name}, {key}", saved[key], ours[key])
+
+
+def check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Check that the moments have the shapes of the weights, which Adam does not.
+
+    Raises:
+        ValueError: if one has another shape.
+    """
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            for name, value in optimizer.state.get(weight, {}).items():
+                if name != "step" and value.shape != weight.shape:
+                    raise ValueError(f"{name} of shape {tuple(value.shape)}")
+
+
+def _check_optimizer(name: str, saved: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Check the state of Adam: its settings but the learning rate, and the type of its moments."""
+    settings = [
+        [{k: v for k, v in group.items() if k != "lr"} for group in state["param_groups"]]
+        for state in (saved, ours)
+    ]
+    rates = [group["lr"] for group in saved["param_groups"]]
+    if settings[0] != settings[1] or not all(_is_rate(rate) for rate in rates):
+        raise ValueError(f"{name}: other settings")
+    known = {index for group in ours["param_groups"] for index in group["params"]}
+    for index, moments in saved["state"].items():
+        names, step = {"step", "exp_avg", "exp_avg_sq"}, moments.get("step")
+        if index not in known or set(moments) != names or not isinstance(step, Tensor):
+            raise ValueError(f"{name}: the moments {index!r}")
+        if any(moments[m].dtype != torch.float32 for m in names) or step.shape != ():
+            raise ValueError(f"{name}: moments of another type")
+
+
+def _is_rate(value: Any) -> bool:
+    """Whether a value is a learning rate: a number, or on a GPU a tensor of one."""
+    number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+    return type(number) is float and math.isfinite(number) and number >= 0
 
 
 def _structure(value: Any, tensors: dict[str, Tensor]) -> Any:

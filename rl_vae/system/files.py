@@ -21,6 +21,8 @@ from rl_vae.errors import FolderError, system_remedy
 from rl_vae.system.open_folder import OpenFolder, check_tree, link_error
 
 _TEMPORARY = re.compile(r"\.tmp-(\d{5}-)?[0-9a-f]{16}(\.\w+)?")
+_STALE_SECONDS = 60.0
+"""Age from which a temporary file that nobody has locked is left over."""
 
 
 def make_folder(path: Path) -> None:
@@ -71,19 +73,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: if the file is empty at the end of the block.
     """
-    with OpenFolder(path.parent) as folder:
-        name = temporary_path(path.parent, suffix=path.suffix).name
-        os.close(folder.create(name))
-        try:
-            yield path.parent / name
-            if not (path.parent / name).stat().st_size:
-                raise OSError(f"nothing was written to {path}")
-            folder.sync_file(name)
-            folder.rename(name, path.name)
-        except BaseException:
-            folder.remove(name)
-            raise
-        folder.sync()
+    with OpenFolder(path.parent) as folder, _temporary(folder, path.name) as (name, _):
+        yield path.parent / name
+        if not (path.parent / name).stat().st_size:
+            raise OSError(f"nothing was written to {path}")
+        folder.sync_file(name)
 
 
 @contextlib.contextmanager
@@ -120,15 +114,12 @@ def write_whole(path: Path, content: Any) -> None:
         OSError: if writing fails; the message contains the path and the number of bytes.
         FolderError: if the file's folder is a link.
     """
-    with _named(path, content), OpenFolder(path.parent) as folder:
-        name = temporary_path(path.parent, suffix=path.suffix).name
-        try:
-            _write(folder.create(name), content)
-            folder.rename(name, path.name)
-        except BaseException:
-            folder.remove(name)
-            raise
-        folder.sync()
+    with (
+        _named(path, content),
+        OpenFolder(path.parent) as folder,
+        _temporary(folder, path.name) as (_, descriptor),
+    ):
+        _write(descriptor, content)
 
 
 def write_new(path: Path, *parts: Any) -> None:
@@ -137,8 +128,12 @@ def write_new(path: Path, *parts: Any) -> None:
     Raises:
         OSError: if writing fails.
     """
-    with _named(path, *parts), OpenFolder(path.parent) as folder:
-        _write(folder.create(path.name), *parts)
+    with (
+        _named(path, *parts),
+        OpenFolder(path.parent) as folder,
+        _closing(folder.create(path.name)) as descriptor,
+    ):
+        _write(descriptor, *parts)
 
 
 def append(path: Path, content: bytes) -> None:
@@ -149,7 +144,8 @@ def append(path: Path, content: bytes) -> None:
         FolderError: if the file is no plain file.
     """
     with _named(path, content), OpenFolder(path.parent) as folder:
-        _write(folder.open_in_place(path.name, os.O_APPEND), content)
+        with _closing(folder.open_in_place(path.name, os.O_APPEND)) as descriptor:
+            _write(descriptor, content)
         folder.sync()
 
 
@@ -160,8 +156,11 @@ def overwrite(path: Path, content: bytes) -> None:
         OSError: if writing fails.
         FolderError: if the file is no plain file.
     """
-    with _named(path, content), OpenFolder(path.parent) as folder:
-        descriptor = folder.open_in_place(path.name)
+    with (
+        _named(path, content),
+        OpenFolder(path.parent) as folder,
+        _closing(folder.open_in_place(path.name)) as descriptor,
+    ):
         os.ftruncate(descriptor, 0)
         _write(descriptor, content)
 
@@ -198,17 +197,48 @@ def sync_directory(path: Path) -> None:
 
 
 def _write(descriptor: int, *parts: Any) -> None:
-    """Write all parts, sync the file to the disk, and close the descriptor."""
+    """Write all parts, and sync the file to the disk."""
+    for part in parts:
+        view = memoryview(part)
+        if view.nbytes:
+            view = view.cast("B")
+        while view.nbytes:
+            view = view[os.write(descriptor, view) :]
+    os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    """Close a descriptor at the end of the block."""
     try:
-        for part in parts:
-            view = memoryview(part)
-            if view.nbytes:
-                view = view.cast("B")
-            while view.nbytes:
-                view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _temporary(folder: OpenFolder, target: str) -> Iterator[tuple[str, int]]:
+    """Create a temporary file, and rename it after the block; delete it if something fails.
+
+    During the block its writer holds a lock of it, which ends with the process: so the next writer
+    in the folder knows, and deletes, what killed processes left.
+
+    Yields:
+        Its name, and its descriptor for writing.
+    """
+    for left in folder.names():
+        if _TEMPORARY.fullmatch(left):
+            folder.remove_stale(left, _STALE_SECONDS)
+    name = temporary_path(folder.path, suffix=Path(target).suffix).name
+    try:
+        with _closing(folder.create(name)) as descriptor:
+            folder.lock(descriptor)
+            yield name, descriptor
+        folder.rename(name, target)
+    except BaseException:
+        folder.remove(name)
+        raise
+    folder.sync()
 
 
 @contextlib.contextmanager

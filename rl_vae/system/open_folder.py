@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any, Self
 
 from rl_vae.errors import FolderError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _RELATIVE = {os.open, os.rename, os.unlink, os.stat} <= os.supports_dir_fd
 """Whether this system opens files relative to an open folder; Windows does not."""
@@ -83,6 +89,31 @@ class OpenFolder:
         """Delete a file if it exists."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._of(name), **self._at())
+
+    def names(self) -> list[str]:
+        """Names of the files and folders in this folder."""
+        return os.listdir(self.path if self._descriptor is None else self._descriptor)
+
+    def lock(self, descriptor: int) -> None:
+        """Lock an open file until it is closed, on systems that know such locks."""
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def remove_stale(self, name: str, seconds: float) -> None:
+        """Delete a regular file that is older than some seconds and that nobody has locked."""
+        if fcntl is None:
+            return
+        with contextlib.suppress(OSError):
+            flags = os.O_RDONLY | _NO_LINK | _NO_WAIT
+            descriptor = os.open(self._of(name), flags, **self._at())
+            try:
+                status = os.fstat(descriptor)
+                if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > seconds:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self.remove(name)
+            finally:
+                os.close(descriptor)
 
     def sync_file(self, name: str) -> None:
         """Write a file's content to the disk."""

@@ -21,7 +21,7 @@ def output_path(path: str | Path) -> Path:
     Raises:
         ConfigError: if no file or folder can have this path.
     """
-    text = os.fspath(path)
+    text = path if isinstance(path, str) else str(path) if isinstance(path, Path) else "\0"
     try:
         name, encoded = os.path.basename(os.path.abspath(text)), os.fsencode(text)
     except (ValueError, OSError):  # a NUL, a lone surrogate, a deleted working directory
@@ -29,8 +29,8 @@ def output_path(path: str | Path) -> Path:
     if not name or b"\0" in encoded or len(os.fsencode(name)) > _MAX_NAME_BYTES:
         raise ConfigError(
             "Nothing can be written to this path.",
-            expected=f"a name of 1 to {_MAX_NAME_BYTES} bytes, without a NUL",
-            got=repr(text[:300]),
+            expected=f"a path with a name of 1 to {_MAX_NAME_BYTES} bytes, without a NUL",
+            got=repr(str(path)[:300]),
             remedy="choose another name",
         )
     absolute = Path(os.path.abspath(text))

@@ -47,7 +47,8 @@ def progress_bar(iterable: Any = None, *, progress: bool = True, **options: Any)
         progress: Whether to show anything.
         options: Further options of tqdm, such as total, initial, desc and unit.
     """
-    kind = tqdm if sys.stderr.isatty() else ProgressLines
+    progress = progress and sys.stderr is not None  # None: the program was started without one
+    kind = tqdm if progress and sys.stderr.isatty() else ProgressLines
     return kind(iterable, disable=not progress, **options)
 
 

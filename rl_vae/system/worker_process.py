@@ -106,7 +106,8 @@ def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+                if stream is not None:  # closed by whoever started the program
+                    stream.flush()
         finished.set()
         if _parent_is_gone.is_set():
             _kill_group()

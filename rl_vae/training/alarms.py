@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
@@ -54,6 +54,18 @@ class Alarm(NamedTuple):
 
     def __str__(self) -> str:
         return f"ALARM {self.name}: {self.what} Cure: {self.cure}."
+
+
+def read_alarms(values: Any) -> list[Alarm]:
+    """The alarms in a record that was read from JSON.
+
+    Raises:
+        TypeError: if one is something else.
+    """
+    alarms = [Alarm(**value) for value in values]
+    if not all(isinstance(text, str) for alarm in alarms for text in alarm):
+        raise TypeError("an alarm that is no text")
+    return alarms
 
 
 MODEL_ALARMS = ("collapse", "lost_objects")

@@ -33,12 +33,13 @@ def save_checkpoint(partial: Path, state: TrainState) -> None:
     files.rename(new, NAMES[0])
 
 
-def load_checkpoint(partial: Path, state: TrainState) -> None:
+def load_checkpoint(partial: Path, state: TrainState, total_steps: int) -> None:
     """Load the newest complete checkpoint into a state, if there is one, and print its name.
 
     Args:
         partial: Folder of the unfinished training.
         state: The state to fill.
+        total_steps: Number of updates of the training.
 
     Raises:
         TrainingError: if a checkpoint is complete but belongs to another training.
@@ -49,10 +50,12 @@ def load_checkpoint(partial: Path, state: TrainState) -> None:
             continue
         try:
             state.load(read_state(path))
+            if state.step > total_steps:
+                raise ValueError(f"update {state.step} of {total_steps}")
         except DamagedState:
             tqdm.write(f"{path} is damaged: using an older checkpoint")
             continue
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise TrainingError(
                 f"{path} is not a checkpoint of this training.",
                 expected="a file that rl-vae train-vae wrote for these settings",

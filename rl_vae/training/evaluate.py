@@ -26,6 +26,9 @@ ACTIVE_UNIT = 0.01
 """Smallest variance over frames of the mean of an active latent (Burda et al. 2016, section
 3.4)."""
 
+_OPTIONAL = ("elbo", "bits_per_dimension", "moving_mse", "median_frame_mse", "lost_share")
+"""Measures that can be None."""
+
 GPU_VALUES = 2**23
 """Number of pixel values that are measured at once on a GPU, 32 MiB in float32."""
 
@@ -63,9 +66,18 @@ class HeldOut(NamedTuple):
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> HeldOut:
-        """The measures in a record that was read from JSON."""
+        """The measures in a record that was read from JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: if one is missing or no number.
+        """
         values = {name: record[name] for name in cls._fields}
-        return cls(**{**values, "kl_per_dimension": tuple(record["kl_per_dimension"])})
+        kl, terms = record["kl_per_dimension"], dict(record["terms"])
+        optional = [values[name] for name in _OPTIONAL if values[name] is not None]
+        numbers = [values[name] for name in ("loss", "distortion", "rate", "mse", "active_units")]
+        if any(type(x) not in (int, float) for x in (*numbers, *optional, *kl, *terms.values())):
+            raise TypeError("a measure that is no number")
+        return cls(**{**values, "kl_per_dimension": tuple(kl), "terms": terms})
 
 
 def evaluate_vae(

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from rl_vae.errors import FolderError
 from rl_vae.system import files, strict_json
 from rl_vae.system.open_folder import check_tree
-from rl_vae.training.alarms import Alarm
+from rl_vae.training.alarms import Alarm, read_alarms
 from rl_vae.training.evaluate import HeldOut, beta_norm
 from rl_vae.training.step import TrainStep, Update
 
@@ -27,9 +28,7 @@ class TrainingLog:
 
     def __init__(self, partial: Path, step: int, *, writes: bool = True) -> None:
         self._path = partial / "metrics.jsonl"
-        self.records = [
-            record for record in strict_json.read_lines(self._path) if record["step"] <= step
-        ]
+        self.records = _read_records(self._path, step)
         """One record for each epoch."""
         self._board: SummaryWriter | None = None
         if writes:
@@ -69,6 +68,25 @@ class TrainingLog:
         """Close TensorBoard's file."""
         if self._board is not None:
             self._board.close()
+
+
+def _read_records(path: Path, step: int) -> list[dict[str, Any]]:
+    """The records of the epochs up to an update, which is the end of an epoch.
+
+    Raises:
+        FolderError: if a record has other fields, or the last one is missing.
+    """
+    try:
+        records = [record for record in strict_json.read_lines(path) if record["step"] <= step]
+        for record in records:
+            HeldOut.of(record)
+            read_alarms(record["alarms"])
+        last = records[-1]["step"] if records else 0
+        if last != step:
+            raise ValueError(f"the last one of update {last}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise FolderError.damaged(path, f"the records up to update {step}", error) from error
+    return records
 
 
 def make_record(

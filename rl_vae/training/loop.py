@@ -25,7 +25,13 @@ from rl_vae.models.folder import ModelFolder
 from rl_vae.system import described_folder, files, locks, strict_json
 from rl_vae.system.outputs import partial_folder
 from rl_vae.system.progress import progress_bar
-from rl_vae.training.alarms import Alarm, AlarmPrinter, check_beta, check_epoch, last_alarms
+from rl_vae.training.alarms import (
+    AlarmPrinter,
+    check_beta,
+    check_epoch,
+    last_alarms,
+    read_alarms,
+)
 from rl_vae.training.batches import BatchReader, shards_in_memory
 from rl_vae.training.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.training.config import TrainConfig
@@ -205,7 +211,7 @@ class VAETraining:
             if self.state.discriminator is None:
                 best = min(records, key=lambda record: float(record["loss"]))
             held_out = HeldOut.of(best)
-            alarms = last_alarms([[Alarm(**a) for a in record["alarms"]] for record in records])
+            alarms = last_alarms([read_alarms(record["alarms"]) for record in records])
             result = Trained(self.out, held_out, self.total_steps, self.state.seconds, alarms)
             if self.group.is_main_process:
                 write_model(self.partial, result, self.dataset, self.split, self.step, self.run)
@@ -226,7 +232,7 @@ class VAETraining:
         self.state = initial_state(
             self.vae_config, config, self.dataset, train, self.parent, self.group
         )
-        load_checkpoint(self.partial, self.state)
+        load_checkpoint(self.partial, self.state, self.total_steps)
         self.group.share_gradients(self.state.vae)
         median_frame, self._peak = measure_still_picture(self.dataset, train)
         median_frame = median_frame.to(self.state.vae.device)

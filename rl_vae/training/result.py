@@ -22,7 +22,7 @@ from rl_vae.models.scores import measure_statistics
 from rl_vae.models.state_dict import MAX_STATE_BYTES
 from rl_vae.models.vae import VAE
 from rl_vae.system import files, hashing, reading
-from rl_vae.training.alarms import Alarm
+from rl_vae.training.alarms import Alarm, read_alarms
 from rl_vae.training.checkpoint import NAMES as CHECKPOINTS
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.evaluate import HeldOut, beta_norm
@@ -85,9 +85,12 @@ def read_finished(out: Path, run: dict[str, Any]) -> Trained:
             got=f"a finished model with different values of {', '.join(different)}",
             remedy="choose another folder, or delete this one",
         )
-    held_out = HeldOut.of(provenance["held_out"])
-    alarms = tuple(Alarm(**alarm) for alarm in provenance["alarms"])
-    return Trained(out, held_out, provenance["steps"], provenance["seconds"], alarms)
+    _tidy(out)  # a kill may have come between the rename and the end
+    try:
+        held_out, alarms = HeldOut.of(provenance["held_out"]), read_alarms(provenance["alarms"])
+        return Trained(out, held_out, provenance["steps"], provenance["seconds"], tuple(alarms))
+    except (KeyError, TypeError, ValueError) as error:
+        raise FolderError.damaged(out / "config.json", "the result of a training", error) from error
 
 
 def save_weights(partial: Path, state: TrainState) -> None:
@@ -169,8 +172,13 @@ def write_model(
         },
     )
     files.rename_folder(partial, result.path)
+    _tidy(result.path)
+
+
+def _tidy(out: Path) -> None:
+    """Delete what a finished model folder does not keep."""
     for name in _UNFINISHED_ONLY:
-        files.remove_file(result.path / name)
+        files.remove_file(out / name)
 
 
 def draw_pictures(

@@ -15,6 +15,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import ModelFolder
 from rl_vae.models.save import export_own_network
+from rl_vae.models.state_dict import check_moments, check_same_state
 from rl_vae.models.vae import VAE
 from rl_vae.objectives.discriminator import DISCRIMINATOR_BETAS
 from rl_vae.training.config import TrainConfig
@@ -62,17 +63,21 @@ class TrainState:
         """Load the result of `to_dict`.
 
         Raises:
-            KeyError, RuntimeError, TypeError, ValueError: if it belongs to another training.
+            ValueError: if it belongs to another training.
         """
-        for name, part in self._parts():
-            part.load_state_dict(saved[name])
-            if isinstance(part, torch.optim.Adam):
-                _check_moments(part)
+        try:
+            check_same_state("the state", saved, self.to_dict())
+            if not (saved["step"] >= 0 and saved["skipped"] >= 0 and saved["seconds"] >= 0):
+                raise ValueError("a number below 0")
+            for name, part in self._parts():
+                part.load_state_dict(saved[name])
+                if isinstance(part, torch.optim.Adam):
+                    check_moments(part)
+            self.noise.set_state(saved["noise"])
+        except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+            raise ValueError(str(error)) from error
         for name in _NUMBERS:
-            if type(saved[name]) is not type(getattr(self, name)):
-                raise TypeError(f"{name} {saved[name]!r}")
             setattr(self, name, saved[name])
-        self.noise.set_state(saved["noise"])
 
     def _parts(self) -> list[tuple[str, Any]]:
         names = ("vae", "optimizer", "discriminator", "discriminator_optimizer")
@@ -130,12 +135,3 @@ def _adam(module: nn.Module, config: TrainConfig, **more: Any) -> torch.optim.Ad
     return torch.optim.Adam(
         module.parameters(), lr=config.peak_learning_rate, fused=True, capturable=on_gpu, **more
     )
-
-
-def _check_moments(optimizer: torch.optim.Adam) -> None:
-    """Raise ValueError if the moments have other shapes than the weights: Adam does not check."""
-    for group in optimizer.param_groups:
-        for weight in group["params"]:
-            for name, value in optimizer.state.get(weight, {}).items():
-                if name != "step" and value.shape != weight.shape:
-                    raise ValueError(f"{name} of shape {tuple(value.shape)}")

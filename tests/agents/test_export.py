@@ -16,13 +16,16 @@ import numpy as np
 import onnx
 import pytest
 from environments import COUNTING, Moment, frame_of, length_of, refused
+from model_files import correct_digests
 from numpy.typing import NDArray
 from toys import STEERED
 
 from rl_vae import ActionMap, Agent, Encoder, Recipe, export_agent, make_env
 from rl_vae.agents.algorithms import ALGORITHMS
 from rl_vae.agents.train import train_agent
+from rl_vae.envs.image_conversion import ImageConversion
 from rl_vae.errors import ConfigError, FolderError
+from rl_vae.models.description import read_model_description
 from rl_vae.training.result import Trained
 from rl_vae.wrappers.history import History
 
@@ -233,3 +236,37 @@ def test_what_cannot_be_exported_is_refused(agents: dict[str, Path], tmp_path: P
     with refused(ConfigError, ".onnx"):
         export_agent(agents["SAC"], tmp_path / "a.pt")
     assert list(tmp_path.iterdir()) == []
+
+
+def with_images(agent: Path, out: Path, **conversion: Any) -> Path:
+    """A copy of an agent whose files say, with right digests, that its images are others."""
+    shutil.copytree(agent, out)
+    first = {"values": None, "clip": False, "small": None, **conversion}
+    shape = list(ImageConversion.from_dict(first).output_shape)
+
+    def change(config: dict[str, Any]) -> None:
+        config["pixels"]["conversions"] = [first]
+        if "observation_shape" in config:
+            config["observation_shape"] = shape
+        else:
+            config["encoder"] = read_model_description(out / "encoder").digest
+
+    correct_digests(out / "encoder", change)
+    correct_digests(out, change)
+    return out
+
+
+def test_images_of_a_stranger_are_not_allocated(tmp_path: Path, limited_memory: None) -> None:
+    """An agent whose files name images of 2 GB is exported within 1 GiB."""
+    shape = (20, 2048, 2048, 3)
+    stack = {"shape": shape, "dtype": "float64", "layout": "nhwc", "channels": (57, 60)}
+    agent = with_images(little_games.agent("PPO"), tmp_path / "agent", **stack, values=(0.0, 1.0))
+    assert export_agent(agent, tmp_path / "agent.onnx").stat().st_size < 2**21
+
+
+def test_images_too_large_for_a_graph_are_refused(tmp_path: Path) -> None:
+    """Images of more than 64 times the height of a frame would need thousands of nodes."""
+    images = {"shape": (3000, 64, 3), "dtype": "uint8", "layout": "hwc", "channels": (0, 3)}
+    agent = with_images(little_games.agent("PPO"), tmp_path / "agent", **images)
+    with refused(ConfigError, "too large to export"):
+        export_agent(agent, tmp_path / "agent.onnx")

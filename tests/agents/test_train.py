@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from environments import refused
 from folder_files import flip_bit, folder_content
 from little_games import DQN, LINE, PPO, PUSH, SAC, game_of
 from stable_baselines3 import PPO as SB3_PPO
@@ -31,7 +32,13 @@ from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import TrainedAgent, train_agent
 from rl_vae.envs.registry import make_engine
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
-from rl_vae.errors import ConfigError, FolderError, ObservationError, RlVaeError
+from rl_vae.errors import (
+    ConfigError,
+    FolderError,
+    ObservationError,
+    RlVaeError,
+    TrainingError,
+)
 from rl_vae.sb3 import ActionMap, VecLatent
 from rl_vae.system import files, locks, strict_json
 
@@ -53,6 +60,17 @@ def train(out: Path, recipe: Recipe, **changes: Any) -> TrainedAgent:
 
 def progress(folder: Path) -> list[dict[str, Any]]:
     return strict_json.read_lines(folder / "progress.jsonl")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_training_that_diverges_says_so(name: str, tmp_path: Path) -> None:
+    """A learning rate of 1e30 ends with an error that names it, and no agent and no checkpoint
+    with NaN is written."""
+    recipe = replace(RECIPES[name], learning_rate=1e30)
+    with refused(TrainingError, "diverged", "learning_rate"):
+        train(tmp_path / "agent", recipe)
+    assert not (tmp_path / "agent").exists()
+    assert not list((tmp_path / "agent.partial").glob("policy*"))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "agents").glob("*.py")))

@@ -506,7 +506,9 @@ def test_one_episode_is_evaluated_without_an_interval(
     figures = json.loads(path.read_bytes())["figures"]
     assert figures["mean_return"] is not None
     assert figures["ci_low"] is figures["ci_high"] is figures["std_return"] is None
-    assert capfd.readouterr().err == ""
+    out, err = capfd.readouterr()
+    assert "nan" not in out and out.count("in one episode, which has no interval") == 2
+    assert err == ""
 
 
 def test_a_function_of_a_file_collects_by_command(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if _watching is None:
         return
     if event in RUNS_CODE:
-        _watching.append((event, str(arguments)[:200]))
+        _watching.append((event, str(arguments)[:999]))
     elif event == "open" and "secret" in str(arguments[0]):
         _watching.append((event, str(arguments[0])))
 

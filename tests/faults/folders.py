@@ -73,6 +73,10 @@ KINDS = (
 )
 
 
+_COLLECT = ["collect", little_games.LINE, "--frames", "64", "--workers", "1"]
+_COLLECT += ["--height", "32", "--width", "32"]
+
+
 def _recipe(folder: Path) -> Path:
     """A recipe file of the small game."""
     path = folder / "recipe.py"
@@ -88,9 +92,9 @@ def _compare(recipe: Path, out: Path) -> list[str]:
     return ["compare", little_games.LINE, "--out", str(out), *frames, *sizes, *systems]
 
 
-def _sweep(out: Path) -> list[str]:
+def _sweep(dataset: Path, out: Path) -> list[str]:
     small = ["--beta", "1", "--seed", "0", "--steps", "8", "--batch-size", "16", "--workers", "1"]
-    return ["sweep", str(little_games.dataset()), "--out", str(out), *small]
+    return ["sweep", str(dataset), "--out", str(out), *small]
 
 
 def _bases(folder: Path) -> dict[str, Path]:
@@ -100,15 +104,16 @@ def _bases(folder: Path) -> dict[str, Path]:
     partial.mkdir(parents=True)
     (partial / "run.json").write_text("{}")
     (partial / "metrics.jsonl").write_text('{"step": 1}\n')
-    recipe = _recipe(folder)
+    recipe, dataset = _recipe(folder), folder / "base" / "dataset"
     for command in (
+        [*_COLLECT, "--out", str(dataset)],
         _compare(recipe, folder / "base" / "comparison"),
-        _sweep(folder / "base/sweep"),
+        _sweep(dataset, folder / "base" / "sweep"),
     ):
         status, output = run(command)
         assert not status, output
     return {
-        "dataset": little_games.dataset(),
+        "dataset": dataset,
         "model": model,
         "agent": agent,
         "comparison": folder / "base" / "comparison",
@@ -127,10 +132,8 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
         recipe: A recipe file.
     """
     game, here, page = little_games.LINE, str(path), str(place / "page.html")
-    frames, model = str(little_games.dataset()), str(little_games.model())
+    frames, model = str(recipe.parent / "base" / "dataset"), str(little_games.model())
     new, agent = str(place / "new"), str(little_games.agent("PPO"))
-    collect = ["collect", game, "--frames", "320", "--workers", "1"]
-    collect += ["--height", "32", "--width", "32"]
     vae = ["--steps", "2", "--batch-size", "16"]
     learn = ["train-agent", game, "--agent", str(recipe), "--steps", "64", "--evaluations", "0"]
     play = ["--episodes", "1", "--n-envs", "1"]
@@ -138,7 +141,7 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
     match kind:
         case "dataset":
             commands += [
-                [*collect, "--out", here],
+                [*_COLLECT, "--out", here],
                 ["train-vae", here, "--out", new, *vae],
                 ["train-vae", frames, here, "--out", new, *vae],
                 ["sweep", here, "--out", new, "--beta", "1", "--seed", "0", *vae],
@@ -163,7 +166,7 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
                 ["export", here, "--out", str(place / "agent.onnx")],
                 ["evaluate", here, *play],
                 ["evaluate", here, *play, "--video", str(place / "film.gif")],
-                [*collect, "--policy", here, "--out", new],
+                [*_COLLECT, "--policy", here, "--out", new],
                 [*learn, "--encoder", model, "--out", here],
                 [*learn, "--encoder", model, "--from", here, "--out", new],
                 ["report", "--agent", here, "--dataset", frames, "--out", page],
@@ -175,7 +178,7 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
                 _compare(recipe, path),
             ]
         case "sweep":
-            commands = [_sweep(path), ["verify", str(path / "beta1-seed0")]]
+            commands = [_sweep(Path(frames), path), ["verify", str(path / "beta1-seed0")]]
         case _:
             out = str(path.with_suffix(""))
             commands += [
@@ -213,7 +216,7 @@ def _processor_seconds() -> float:
 def _foreign(events: list[tuple[str, str]]) -> list[str]:
     """Processes that were started, other than workers of rl_vae."""
     started = [pair for pair in events if pair[0].startswith(("os.", "subprocess"))]
-    return [f"{event} {text[:80]}" for event, text in started if "run_worker" not in text]
+    return [f"{event} {text[:300]}" for event, text in started if "run_worker" not in text]
 
 
 def hostile_folders(n: int, seed: int, folder: Path) -> Figure:

@@ -179,7 +179,7 @@ def kill_checkpoint(n: int, seed: int, folder: Path) -> Figure:
         saved = [int(line.split()[1]) for line in one.text().splitlines()]
         loaded, output = state_of(0), io.StringIO()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            load_checkpoint(partial, loaded)
+            load_checkpoint(partial, loaded, UPDATES)
         right = killed and bool(saved) and loaded.step in (saved[-1], saved[-1] + 1)
         right &= content(loaded.to_dict()) == content(state_of(loaded.step).to_dict())
         says = f"update {loaded.step}" in output.getvalue() and "checkpoint" in output.getvalue()
@@ -222,7 +222,7 @@ def kl_overflow(n: int, seed: int, folder: Path) -> Figure:
             if any(at.glob("checkpoint*")):
                 saved = state_of(0)
                 with contextlib.redirect_stdout(io.StringIO()):
-                    load_checkpoint(at, saved)
+                    load_checkpoint(at, saved, UPDATES)
                 looked += 1
                 bad += not _finite(saved.vae.state_dict())
     got = f"{bad} bad of {looked} files, {n} trainings, {ended} ended with an error"

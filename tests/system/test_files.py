@@ -1,6 +1,7 @@
 """files: complete files, never written through a link."""
 
 import ast
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -183,3 +184,29 @@ def _writes(call: ast.Call) -> bool:
     modes += [k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)]
     opens = name in ("open", "fdopen") and "devnull" not in ast.unparse(call)
     return opens and any(isinstance(m, str) and set(m) & set("wax+") and len(m) < 4 for m in modes)
+
+
+def test_what_a_killed_writer_left_is_deleted_by_the_next_one(tmp_path: Path) -> None:
+    """An old temporary file that no process has locked is deleted; one in use, a new one and a
+    file of another name stay."""
+    left, used, new = (tmp_path / f".tmp-{digit * 16}.html" for digit in "abc")
+    own = tmp_path / ".tmp-notes.html"
+    for path in (left, used, new, own):
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0) if path is not new else None)
+    with used.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        files.write_whole(tmp_path / "page.html", b"whole")
+    assert not left.exists() and used.exists() and new.exists() and own.exists()
+    with files.whole_file(tmp_path / "film.mp4") as path:
+        path.write_bytes(b"film")
+    assert not used.exists() and new.exists()
+
+
+def test_the_temporary_file_of_a_running_writer_is_locked(tmp_path: Path) -> None:
+    """A second writer in the folder does not delete the file that a library is writing."""
+    with files.whole_file(tmp_path / "film.mp4") as path:
+        path.write_bytes(b"film")
+        os.utime(path, (0, 0))
+        files.write_whole(tmp_path / "page.html", b"whole")
+    assert (tmp_path / "film.mp4").read_bytes() == b"film"

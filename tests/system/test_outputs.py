@@ -1,6 +1,7 @@
 """outputs: paths of outputs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,10 @@ def test_an_output_does_not_depend_on_the_working_directory(
     assert partial_folder(output_path("a.b")) == tmp_path / "a.b.partial"
 
 
-@pytest.mark.parametrize("path", ["/", "a\0b", "x" * 250, "\ud800", "runs/" + "é" * 125])
-def test_an_impossible_output_is_refused(path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/", "a\0b", "x" * 250, "\ud800", "runs/" + "é" * 125, None, b"x", 3]
+)
+def test_an_impossible_output_is_refused(path: Any) -> None:
     """A path that no file can have is refused before the work."""
     with pytest.raises(ConfigError, match="a name of 1 to 247 bytes"):
         output_path(path)

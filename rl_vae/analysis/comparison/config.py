@@ -76,6 +76,14 @@ class ComparisonConfig(PixelOptions):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise _config_error(f"every value of {name} once", values, f"repeat no {name}")
+        if len(set(self.systems)) < len(self.systems):
+            expected = "betas that differ in six digits, of which names are made"
+            raise _config_error(expected, self.betas, "choose betas that differ more")
+        try:
+            hashing.canonical_json(encode_values(dict(self.env_kwargs)))
+        except (TypeError, ValueError) as error:
+            expected = "env_kwargs of numbers, strings, tuples, lists and dicts"
+            raise _config_error(expected, str(error), "replace objects by such values") from error
         if not self.systems:
             raise _config_error("one beta or one baseline", "no system", "choose betas=(1.0, 4.0)")
         if not self.seeds:

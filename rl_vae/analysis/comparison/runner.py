@@ -117,6 +117,7 @@ def run_stage(
     """
     target, clock_file = path.with_name(f"{path.name}.json"), path.with_name(f"{path.name}.clock")
     if target.is_file():
+        files.remove_file(clock_file)  # a kill may have come before
         return strict_json.read_object(target)
     if log is not None:
         log(f"{path}")
