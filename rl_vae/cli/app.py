@@ -96,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (OSError, MemoryError) as error:  # a full disk, too little memory
             remedy = system_remedy(error, "check the path")
             text = printable(error) or "too little memory"
+            if isinstance(error, OSError) and error.filename is None:
+                text += ", of a file without a name, such as the output of this command"
             print_error(f"rl-vae: {type(error).__name__}: {text}. Remedy: {remedy}.")
             sys.exit(2)
         except (KeyboardInterrupt, Terminated) as stop:

@@ -42,7 +42,7 @@ def flush_output() -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
-        raise OSError(error.errno, error.strerror, "<stdout>") from error
+        raise OSError(error.errno, error.strerror, "the output of this command") from error
 
 
 def print_error(text: str) -> None:
