@@ -56,12 +56,18 @@ def system_failure(error: BaseException | None) -> BaseException | None:
     read (an error of the disk, no permission, no free descriptor, no memory) may be intact.
     """
     while error is not None:
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError) or _tells_of_memory(error):
             return error
         if isinstance(error, OSError) and error.errno and error.errno not in ABSENT:
             return error
         error = error.__cause__
     return None
+
+
+def _tells_of_memory(error: BaseException) -> bool:
+    """Whether a library's own exception, or a failed import, says that memory was lacking."""
+    texts = ("bad_alloc", "llocate memory", "failed to map segment", "not enough memory")
+    return any(text in str(error) for text in texts)
 
 
 def system_remedy(error: BaseException, otherwise: str) -> str:
@@ -226,6 +232,7 @@ class MissingPackageError(RlVaeError, ImportError):
             name, install = "a package", "install what the message names"
         elif not isinstance(error, ModuleNotFoundError):
             install = f"{install}; if it is installed, install it anew"
+        install = system_remedy(error, install)
         if "libGL" in str(error) or "libgthread" in str(error):  # OpenCV's wheel without its system
             name = "cv2"
             install = (

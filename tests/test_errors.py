@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_vae.errors import FolderError, system_failure, system_remedy
+from rl_vae.errors import FolderError, MissingPackageError, system_failure, system_remedy
 
 
 def test_a_failure_of_the_system_is_no_damage() -> None:
@@ -28,6 +28,9 @@ def test_a_failure_of_the_system_is_no_damage() -> None:
         (OSError(28, "No space left on device"), "free disk space"),
         (PermissionError(13, "Permission denied"), "permissions"),
         (MemoryError(), "memory"),
+        (RuntimeError("[ONNXRuntimeError] : 6 : std::bad_alloc"), "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "memory"),
         (OSError(5, "Input/output error"), "check the disk"),
     ],
 )
@@ -44,3 +47,9 @@ def test_damage_keeps_its_remedy() -> None:
     error = FolderError.damaged(Path("model/config.json"), "JSON", ValueError("no JSON"))
     assert "missing or damaged" in error.what and "copy" in str(error.remedy)
     assert system_remedy(ValueError("no JSON"), "this one") == "this one"
+
+
+def test_a_library_without_memory_is_not_to_be_installed_anew() -> None:
+    """An import that fails for want of memory has the remedy of memory."""
+    error = ImportError("libtorch_cpu.so: failed to map segment from shared object", name="torch")
+    assert "ulimit -v" in str(MissingPackageError.of(error, "rl-vae evaluate").remedy)

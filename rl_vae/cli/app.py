@@ -93,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except RlVaeError as error:
             print_error(f"rl-vae: {error}")
             sys.exit(2)
+        except ImportError as error:  # of a library that loads late
+            print_error(f"rl-vae: {MissingPackageError.of(error, f'rl-vae {arguments[0]}')}")
+            sys.exit(2)
         except (OSError, MemoryError) as error:  # a full disk, too little memory
             remedy = system_remedy(error, "check the path")
             text = printable(error) or "too little memory"
@@ -146,7 +149,9 @@ def _parse(name: str, arguments: Sequence[str]) -> Command:
     entry = COMMANDS[name]
     try:
         module = importlib.import_module(f"rl_vae.cli.{entry.module}")
-    except ModuleNotFoundError as error:
+    except MissingPackageError:
+        raise
+    except ImportError as error:
         raise MissingPackageError.of(error, f"rl-vae {name}") from error
     kind: Any = getattr(module, entry.name).for_arguments(arguments)
     command: Command = tyro.cli(

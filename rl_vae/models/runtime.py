@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.errors import FolderError
+from rl_vae.errors import FolderError, system_failure
 
 _INHERITED: list[Any] = []
 """Sessions of the parent process. They are kept, because their end would wait for threads."""
@@ -104,6 +104,8 @@ class OnnxRuntime:
         return session
 
     def _damaged(self, got: object) -> FolderError:
+        if isinstance(got, BaseException) and system_failure(got) is not None:
+            return FolderError.unreadable(self._path, got)
         return FolderError(
             f"{self._path} is damaged.",
             expected=f"an ONNX graph with {[tuple(port) for port in self._ports]}",

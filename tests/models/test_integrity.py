@@ -2,15 +2,18 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import SPEC
+from environments import refused
 from folder_files import damaged_paths, flip_bit, folder_content, folder_state, verify
 from model_files import correct_digests, external_onnx, rewrite_weights
 from torch import Tensor
 
 from rl_vae import Encoder, repair_folder, verify_folder
+from rl_vae.errors import FolderError
 
 WEIGHT = "encoder.head.0.weight"
 
@@ -92,3 +95,18 @@ def test_weights_and_settings_are_not_repaired(model: Path, name: str) -> None:
     before = folder_state(model)
     repairs, result = repair_folder(model, progress=False)
     assert repairs == () and result.findings and folder_state(model) == before
+
+
+def test_too_little_memory_is_no_damage(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If ONNX Runtime has too little memory to open encoder.onnx, repair stops."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", fails)
+    before = folder_state(model)
+    with refused(FolderError, "could not be read", "free memory"):
+        Encoder.load(model)
+    with refused(FolderError, "was not repaired"):
+        repair_folder(model, progress=False)
+    assert folder_state(model) == before
