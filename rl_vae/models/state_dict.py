@@ -93,20 +93,21 @@ def check_same_state(name: str, saved: Any, ours: Any) -> None:
         ValueError: if something differs.
     """
     if isinstance(ours, Tensor):
-        kinds = [(x.dtype, x.shape) for x in (saved, ours) if isinstance(x, Tensor)]
-        if len(kinds) != 2 or kinds[0] != kinds[1]:
-            raise ValueError(f"{name}: {kinds[0] if kinds else type(saved)}")
-    elif not isinstance(saved, dict if isinstance(ours, dict) else type(ours)) or (
-        isinstance(saved, bool) and not isinstance(ours, bool)
-    ):
-        raise ValueError(f"{name}: {type(saved).__name__} instead of {type(ours).__name__}")
-    elif isinstance(ours, dict) and set(ours) == {"state", "param_groups"}:
+        if not isinstance(saved, Tensor) or (saved.dtype, saved.shape) != (ours.dtype, ours.shape):
+            raise ValueError(f"{name}: not a tensor of {ours.dtype}, {tuple(ours.shape)}")
+        return
+    kind: type[Any] = dict if isinstance(ours, dict) else type(ours)
+    if not isinstance(saved, kind) or isinstance(saved, bool) != isinstance(ours, bool):
+        raise ValueError(f"{name}: {type(saved).__name__} instead of {kind.__name__}")
+    if not isinstance(ours, dict):
+        return
+    if set(ours) == {"state", "param_groups"}:
         _check_optimizer(name, saved, ours)
-    elif isinstance(ours, dict):
-        if set(saved) != set(ours):
-            raise ValueError(f"{name}: the entries {sorted(map(str, saved))[:20]}")
-        for key in ours:
-            check_same_state(f"{name}, {key}", saved[key], ours[key])
+        return
+    if set(saved) != set(ours):
+        raise ValueError(f"{name}: the entries {sorted(map(str, saved))[:20]}")
+    for key in ours:
+        check_same_state(f"{name}, {key}", saved[key], ours[key])
 
 
 def check_moments(optimizer: torch.optim.Optimizer) -> None:

@@ -25,13 +25,7 @@ from rl_vae.models.folder import ModelFolder
 from rl_vae.system import described_folder, files, locks, strict_json
 from rl_vae.system.outputs import partial_folder
 from rl_vae.system.progress import progress_bar
-from rl_vae.training.alarms import (
-    AlarmPrinter,
-    check_beta,
-    check_epoch,
-    last_alarms,
-    read_alarms,
-)
+from rl_vae.training.alarms import AlarmPrinter, check_beta, check_epoch, last_alarms, read_alarms
 from rl_vae.training.batches import BatchReader, shards_in_memory
 from rl_vae.training.checkpoint import load_checkpoint, save_checkpoint
 from rl_vae.training.config import TrainConfig
