@@ -73,18 +73,18 @@ KINDS = (
 )
 
 
-_COLLECT = ["collect", little_games.LINE, "--frames", "64", "--workers", "1"]
-_COLLECT += ["--height", "32", "--width", "32"]
+COLLECT = ["collect", little_games.LINE, "--frames", "64", "--workers", "1"]
+COLLECT += ["--height", "32", "--width", "32"]
 
 
-def _recipe(folder: Path) -> Path:
+def write_recipe(folder: Path) -> Path:
     """A recipe file of the small game."""
     path = folder / "recipe.py"
     path.write_text("import little_games\n\nRECIPE = little_games.PPO\n")
     return path
 
 
-def _compare(recipe: Path, out: Path) -> list[str]:
+def compare_command(recipe: Path, out: Path) -> list[str]:
     """A command that compares one code of the small game, or continues to."""
     frames = ["--frames", "160", "--height", "32", "--width", "32", "--episodes", "2"]
     sizes = ["--latent-dim", "3", "--vae-steps", "8", "--evaluations", "1", "--baselines", "state"]
@@ -92,7 +92,7 @@ def _compare(recipe: Path, out: Path) -> list[str]:
     return ["compare", little_games.LINE, "--out", str(out), *frames, *sizes, *systems]
 
 
-def _sweep(dataset: Path, out: Path) -> list[str]:
+def sweep_command(dataset: Path, out: Path) -> list[str]:
     small = ["--beta", "1", "--seed", "0", "--steps", "8", "--batch-size", "16", "--workers", "1"]
     return ["sweep", str(dataset), "--out", str(out), *small]
 
@@ -104,11 +104,11 @@ def _bases(folder: Path) -> dict[str, Path]:
     partial.mkdir(parents=True)
     (partial / "run.json").write_text("{}")
     (partial / "metrics.jsonl").write_text('{"step": 1}\n')
-    recipe, dataset = _recipe(folder), folder / "base" / "dataset"
+    recipe, dataset = write_recipe(folder), folder / "base" / "dataset"
     for command in (
-        [*_COLLECT, "--out", str(dataset)],
-        _compare(recipe, folder / "base" / "comparison"),
-        _sweep(dataset, folder / "base" / "sweep"),
+        [*COLLECT, "--out", str(dataset)],
+        compare_command(recipe, folder / "base" / "comparison"),
+        sweep_command(dataset, folder / "base" / "sweep"),
     ):
         status, output = run(command)
         assert not status, output
@@ -141,7 +141,7 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
     match kind:
         case "dataset":
             commands += [
-                [*_COLLECT, "--out", here],
+                [*COLLECT, "--out", here],
                 ["train-vae", here, "--out", new, *vae],
                 ["train-vae", frames, here, "--out", new, *vae],
                 ["sweep", here, "--out", new, "--beta", "1", "--seed", "0", *vae],
@@ -166,7 +166,7 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
                 ["export", here, "--out", str(place / "agent.onnx")],
                 ["evaluate", here, *play],
                 ["evaluate", here, *play, "--video", str(place / "film.gif")],
-                [*_COLLECT, "--policy", here, "--out", new],
+                [*COLLECT, "--policy", here, "--out", new],
                 [*learn, "--encoder", model, "--out", here],
                 [*learn, "--encoder", model, "--from", here, "--out", new],
                 ["report", "--agent", here, "--dataset", frames, "--out", page],
@@ -174,11 +174,11 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
         case "comparison":
             commands += [
                 ["report", "--comparison", here, "--out", page],
-                _compare(recipe, path),
-                _compare(recipe, path),
+                compare_command(recipe, path),
+                compare_command(recipe, path),
             ]
         case "sweep":
-            commands = [_sweep(Path(frames), path), ["verify", str(path / "beta1-seed0")]]
+            commands = [sweep_command(Path(frames), path), ["verify", str(path / "beta1-seed0")]]
         case _:
             out = str(path.with_suffix(""))
             commands += [

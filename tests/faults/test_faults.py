@@ -1,5 +1,6 @@
-"""Every fault of the table, with few trials."""
+"""Every fault of the table, with few trials; the rows that the documents name."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,25 @@ import pytest
 from faults import Row
 from faults.table import ROWS
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_fault_is_survived(row: Row, tmp_path: Path) -> None:
     """The result of the fault is as expected."""
     figure = row.inject(row.small, 0, tmp_path)
     assert figure.holds, figure.got
+
+
+def test_documents_name_rows_of_the_table() -> None:
+    """Each row that a guarantee or SECURITY.md names is in the table, and so is each test file."""
+    names = {row.name for row in ROWS}
+    guarantees = (ROOT / "docs" / "guarantees.md").read_text()
+    table = guarantees.partition("rows of `make faults`")[2].partition("Measured")[0]
+    for line in re.findall(r"^\| .* \| (.*) \|$", table, re.MULTILINE):
+        named = [part.strip() for part in line.split(";")]
+        assert {part for part in named if part != "also `make fuzz`"} <= names, line
+    security = (ROOT / "SECURITY.md").read_text()
+    for rows in re.findall(r"\(Rows? ([^)]*)\)", security):
+        assert set(re.findall(r'"([^"]+)"', rows)) <= names, rows
+    assert not [name for name in re.findall(r"tests/\S+\.py", security) if not Path(name).exists()]
