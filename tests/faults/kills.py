@@ -84,11 +84,11 @@ def _kill(
         outcome: What a finished command left, without times.
     """
     rng, start = random.Random(seed), time.perf_counter()
-    whole = folder / "whole"
-    whole.mkdir(parents=True)
-    with started_process(folder / "output-whole", main, command(whole)) as process:
+    reference = folder / "reference"
+    reference.mkdir(parents=True)
+    with started_process(folder / "output-reference", main, command(reference)) as process:
         assert not process.wait(), process.text()
-    duration, right = time.perf_counter() - start, outcome(whole)
+    duration, right = time.perf_counter() - start, outcome(reference)
     good = killed = rounds = trial = 0
     while killed < n:
         at = folder / f"round{rounds}"
