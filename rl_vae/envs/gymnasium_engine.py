@@ -87,12 +87,14 @@ class InProcessVectorEnv:
         truncated = np.zeros(self.num_envs, np.bool_)
         for index, env in enumerate(self._envs):
             self._steps[index] += 1
+            # Step.
             result = self._call(index, env.step, actions[index])
             image, reward, terminated[index], truncated[index], _ = result
             rewards[index] = self._call(index, float, reward)
             if not np.isfinite(rewards[index]):
                 raise self._fault(index, f"The reward is {reward}.")
             frame = self._to_frame(index, image)
+            # Begin the next episode.
             if terminated[index] or truncated[index]:
                 truncated[index] &= not terminated[index]
                 final_images.append(frame)

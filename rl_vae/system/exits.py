@@ -19,7 +19,7 @@ def exits_are_faults() -> Iterator[None]:
     Other threads, and processes that the block forks, end as usual. Compiled code that calls exit()
     ends the process: only a worker process turns that into a fault.
     """
-    os._exit = _exit
+    os._exit = _raise_or_end
     before = getattr(_guarded, "process", None)
     _guarded.process = os.getpid()
     try:
@@ -28,7 +28,7 @@ def exits_are_faults() -> Iterator[None]:
         _guarded.process = before
 
 
-def _exit(status: int) -> NoReturn:
+def _raise_or_end(status: int) -> NoReturn:
     if getattr(_guarded, "process", None) == os.getpid():
         raise SystemExit(f"os._exit({status})")
     _end_process(status)
