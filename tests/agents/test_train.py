@@ -82,7 +82,7 @@ def test_every_bundled_recipe_trains(name: str, tmp_path: Path) -> None:
         steps = hyperparameters["n_steps"] + 1  # two rollouts
         hyperparameters["batch_size"] = hyperparameters["n_steps"]
     else:
-        hyperparameters["learning_starts"], steps = 100, 300
+        hyperparameters["learning_starts"], steps = 100, 160
     recipe = replace(recipe, n_envs=1, total_steps=steps, hyperparameters=hyperparameters)
     axes = 1 if recipe.action_map is None else len(recipe.action_map.matrix)
     continuous = recipe.algorithm == "SAC" or recipe.action_map or recipe.final_log_std is not None

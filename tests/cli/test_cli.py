@@ -555,7 +555,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
     """Commands that take some seconds, and the file that says that they are in the middle."""
     recipe = at / "mine.py"
     recipe.write_text(
-        "import rl_vae\nRECIPE = rl_vae.Recipe('PPO', total_steps=3_000, n_envs=2, stack=1,"
+        "import rl_vae\nRECIPE = rl_vae.Recipe('PPO', total_steps=1_500, n_envs=2, stack=1,"
         " hyperparameters={'n_steps': 50, 'batch_size': 50, 'n_epochs': 1})\n"
     )
     agent = ["--encoder", str(little_games.model()), "--agent", str(recipe)]
@@ -570,7 +570,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
                 "--out",
                 str(at / "out"),
                 "--frames",
-                "20000",
+                "8000",
                 "--height",
                 "64",
                 "--width",
@@ -579,7 +579,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
             at / "out" / "manifest.jsonl",
         ),
         "train-vae": (
-            ["train-vae", str(little_games.dataset()), "--out", str(at / "out"), "--epochs", "25"],
+            ["train-vae", str(little_games.dataset()), "--out", str(at / "out"), "--epochs", "15"],
             at / "out.partial" / "checkpoint.bin",
         ),
         "sweep": (
@@ -589,7 +589,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
                 "--out",
                 str(at / "out"),
                 "--epochs",
-                "25",
+                "15",
                 *one,
             ],
             at / "out" / "beta1-seed0.partial" / "checkpoint.bin",
@@ -641,7 +641,7 @@ def test_a_command_that_is_stopped_goes_on_where_it_stopped(command: str, tmp_pa
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["out"]
     if command == "collect":
         FrameDataset.open(tmp_path / "out").verify()
-        assert len(FrameDataset.open(tmp_path / "out")) == 20000
+        assert len(FrameDataset.open(tmp_path / "out")) == 8000
 
 
 def _content(path: Path) -> bytes | None:

@@ -269,7 +269,7 @@ def beta_effect(n: int, seed: int, folder: Path) -> Figure:
         results = []
         for beta in (0.0, 1.0, 4.0, 16.0):
             out = folder / f"{trial}-{beta}"
-            settings = {"steps": 400, "batch_size": 64, "objective": Beta(beta)}
+            settings = {"steps": 200, "batch_size": 64, "objective": Beta(beta)}
             train(dataset, out, vae=VAEConfig(latent_dim=16), seed=seed + trial, **settings)
             vae, seen = read_model(out).build(), dataset.split(0.1, seed + trial).train
             results.append(evaluate_vae(vae, dataset, seen, Beta(beta), 128))
