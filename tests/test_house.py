@@ -290,6 +290,7 @@ CHECKS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_the_tree_is_right(check: Callable[[Path], list[str]]) -> None:
     """The tree of this repository passes every check of the house."""
@@ -331,6 +332,7 @@ BREAKS: dict[str, tuple[Callable[[Path], list[str]], str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", BREAKS)
 def test_a_broken_tree_is_noticed(fault: str, tmp_path: Path) -> None:
     """Each check of the house fails on a tree that breaks its rule."""
@@ -379,6 +381,7 @@ def test_public_packages(package: str) -> None:
     assert set(names) <= set(done)
 
 
+@pytest.mark.slow
 def test_scripts_and_agents_are_imported_by_nobody() -> None:
     """No file imports a script or a recipe by name: scripts are run, recipes loaded by path."""
     closed = {"scripts", "benchmarks", *(path.stem for path in python_files("agents", "scripts"))}

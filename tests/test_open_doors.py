@@ -147,6 +147,7 @@ def test_what_needs_torch_modules_is_refused(dataset: FrameDataset, model: Path)
             use()
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_further_with_its_file(
     dataset: FrameDataset, folder: Path, model: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_model_is_trained_further_with_its_file(
     np.testing.assert_allclose(before["decoder.0.weight"], after["decoder.0.weight"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_deterministic_objective_fixes_the_variance(dataset: FrameDataset, folder: Path) -> None:
     """Log-variances of a user's network are 0 with an autoencoder; a learned sigma is read back."""
     path = train(

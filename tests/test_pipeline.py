@@ -31,6 +31,7 @@ def signals_as_they_were() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_from_frames_to_figures(
     env_id: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

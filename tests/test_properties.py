@@ -124,6 +124,7 @@ def headers(draw: Any) -> DatasetHeader:
     )
 
 
+@pytest.mark.slow
 @given(headers(), st.randoms(use_true_random=False))
 def test_datasets_are_read_as_written(header: DatasetHeader, random: Any) -> None:
     """A dataset of any content is read as it was written. The order in which its shards were
@@ -265,6 +266,7 @@ def test_action_spaces_are_equal_after_json(space: gym.Space[Any]) -> None:
 BITS = arrays.arrays(np.uint32, 64)
 
 
+@pytest.mark.slow
 @given(bits=BITS)
 def test_weights_are_read_to_the_bit(bits: NDArray[np.uint32], weights_folder: Path) -> None:
     """Finite float32 weights of a model are read bit for bit; NaN and infinity are refused."""

@@ -75,6 +75,7 @@ def test_a_script_says_what_it_is_for(script: Path) -> None:
     assert ast.get_docstring(ast.parse(script.read_text("utf-8")))
 
 
+@pytest.mark.slow
 def test_a_script_runs_from_anywhere(tmp_path: Path) -> None:
     """A script needs no certain working directory, and its exit status is the command's."""
     done = subprocess.run(

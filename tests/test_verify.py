@@ -32,6 +32,7 @@ def comparison(dataset_copy: Path, model: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_unchanged_folders_are_intact(dataset_copy: Path, model: Path) -> None:
     """A dataset, a model and an agent as they were written have no findings and no notes."""
     agent = little_games.agent("SAC")
@@ -56,6 +57,7 @@ def test_every_part_of_a_comparison_is_checked(comparison: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_every_part_of_a_comparison_is_repaired(comparison: Path) -> None:
     """Frames, models and the agents' encoders in a comparison are repaired where they are."""
     flip_bit(comparison / "frames" / "shard-00001" / "steps.npy", 8_000)

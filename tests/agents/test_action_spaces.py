@@ -96,6 +96,7 @@ def test_an_agent_is_evaluated_and_filmed(agent: Agent) -> None:
     assert len(film_agent(agent, seed=2).images) > 1
 
 
+@pytest.mark.slow
 def test_an_exported_agent_acts_like_the_agent(agent: Agent, tmp_path: Path) -> None:
     """The environment accepts the exported file's actions, which are those of the agent."""
     if agent.env_id in map(acting.env_id, PLAIN):
@@ -115,6 +116,7 @@ def test_other_action_spaces_are_refused(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["PPO", "SAC"])
 def test_agents_need_bounds(algorithm: str, tmp_path: Path) -> None:
     """A Box without bounds is refused before anything is written: SB3 cannot train in it."""

@@ -353,6 +353,7 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
     assert ended >= 6
 
 
+@pytest.mark.slow
 def test_worker_processes_act_as_one(tmp_path: Path) -> None:
     """An agent in two worker processes collects the dataset that it collects in this one."""
     agent = Agent.load(little_games.agent("PPO"))

@@ -88,6 +88,7 @@ def test_an_agent_collects_what_it_observes(
         assert np.allclose(observed[1]["speed"][0], [1 / 16, -1 / 16])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_an_exported_agent_acts_as_the_agent(
     name: str, agents: dict[str, Agent], tmp_path: Path

@@ -181,6 +181,7 @@ def test_a_film_can_be_cut() -> None:
     assert cut.total < complete.total
 
 
+@pytest.mark.slow
 def test_a_grayscale_game_can_be_trained_evaluated_and_filmed(tmp_path: Path) -> None:
     """Images without a channel axis work in every step of the pipeline, the film included."""
     from rl_vae.data.collect import collect_frames

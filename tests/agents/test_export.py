@@ -112,6 +112,7 @@ for name in json.loads(open("names.json").read()):
 """
 
 
+@pytest.mark.slow
 def test_an_exported_agent_acts_as_sb3_predicts(agents: dict[str, Path]) -> None:
     """On 1,000 raw frames, without torch, discrete actions are those of SB3's
     predict(deterministic=True), continuous ones within 1e-4; whatever was in the memory counts for
@@ -199,6 +200,7 @@ def test_a_file_says_what_it_is(agents: dict[str, Path], encoder: Encoder) -> No
     assert b"site-packages" not in content and b".py" not in content
 
 
+@pytest.mark.slow
 def test_the_command_replaces_an_earlier_export(
     agents: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import little_games
+import pytest
 from exported_agents import check_exported
 
 from rl_vae import Agent, FrameDataset, TrainConfig, VAEConfig, evaluate_agent, export_agent
@@ -26,6 +27,7 @@ class Linear(Network):
 """
 
 
+@pytest.mark.slow
 def test_an_agent_with_a_users_network_plays_and_is_exported(tmp_path: Path) -> None:
     """It trains, loads without the network's file, plays, is filmed, and its export acts alike."""
     file = tmp_path / "network.py"

@@ -44,6 +44,7 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return go_on(tmp_path_factory.mktemp("refresh") / "model").path
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_the_weights(tmp_path: Path) -> None:
     """With a learning rate of nearly nothing, the model stays what it was; fresh ones do not."""
     still = replace(GENTLE, epochs=1, learning_rate=1e-12)
@@ -71,6 +72,7 @@ def test_the_artifact_names_its_parent(refreshed: Path) -> None:
     assert read_model(little_games.model()).provenance["parent"] is None
 
 
+@pytest.mark.slow
 def test_a_resumed_one_equals_an_uninterrupted_one(
     refreshed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +158,7 @@ def test_noise_goes_on_from_where_it_was(refreshed: Path, tmp_path: Path) -> Non
     assert [float(value) for value in seen] == [-2.0, -2.0]
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """collect, train-vae --from, evaluate --encoder and train-agent --from fit together."""
     agent, seen, model = little_games.agent("PPO"), tmp_path / "seen", tmp_path / "model"

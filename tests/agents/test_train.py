@@ -73,6 +73,7 @@ def test_a_training_that_diverges_says_so(name: str, tmp_path: Path) -> None:
     assert not list((tmp_path / "agent.partial").glob("policy*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "agents").glob("*.py")))
 def test_every_bundled_recipe_trains(name: str, tmp_path: Path) -> None:
     """Each recipe that comes with rl_vae trains some hundred steps and saves an agent."""
@@ -99,6 +100,7 @@ def test_every_bundled_recipe_trains(name: str, tmp_path: Path) -> None:
     assert any(record["training_return"] is not None for record in progress(trained.path))
 
 
+@pytest.mark.slow
 def test_an_agent_learns(tmp_path: Path) -> None:
     """On a game that a few thousand steps can teach, the agent ends far above a random policy."""
     recipe = replace(
@@ -206,6 +208,7 @@ def test_a_finished_agent_is_returned_as_it_is(tmp_path: Path) -> None:
     assert folder_content(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "changes"),
     [
@@ -372,6 +375,7 @@ def test_a_training_that_stops_before_its_first_checkpoint_begins_anew(tmp_path:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", range(1, 9))
 def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
     call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -439,6 +443,7 @@ def test_resuming_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     train(tmp_path / "agent", SAC)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on(
     tmp_path: Path, remembered: dict[str, list[Memory]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,6 +517,7 @@ class recording:
         self._patch.undo()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", RECIPES)
 def test_the_same_seed_gives_the_same_training(algorithm: str, tmp_path: Path) -> None:
     """Observations, actions, rewards of the first 1,000 steps and the weights follow the seed."""
@@ -531,6 +537,7 @@ def test_the_same_seed_gives_the_same_training(algorithm: str, tmp_path: Path) -
     assert runs["a"][1] == runs["b"][1] != runs["c"][1]
 
 
+@pytest.mark.slow
 def test_evaluations_during_training_do_not_change_it(tmp_path: Path) -> None:
     """Evaluations during training do not change the trained agent."""
     looked_at = train(tmp_path / "a", PPO, evaluations=2, evaluation_episodes=3)
@@ -541,6 +548,7 @@ def test_evaluations_during_training_do_not_change_it(tmp_path: Path) -> None:
     assert 0 < evaluated[0]["steps"] < evaluated[1]["steps"] < 256
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_share_no_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -616,6 +624,7 @@ def test_noise_that_is_not_scheduled_is_learned(tmp_path: Path) -> None:
     assert saved.policy.optimizer.param_groups[0]["lr"] == PPO.learning_rate
 
 
+@pytest.mark.slow
 def test_rewards_are_scaled_for_the_algorithm_alone(tmp_path: Path) -> None:
     """The algorithm sees scaled rewards; progress.jsonl and evaluations hold the game's own."""
     returns = {}

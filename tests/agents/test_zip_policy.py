@@ -52,6 +52,7 @@ def test_a_zip_acts_on_raw_observations(name: str, tmp_path: Path) -> None:
     assert (policy["kind"], policy["algorithm"]) == ("sb3", name) and len(policy["sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_dataset(tmp_path: Path) -> None:
     """The noise of a model depends on the dataset's seed and the shard alone."""
     policy = ZipPolicy(save("PPO", tmp_path), trust=True)

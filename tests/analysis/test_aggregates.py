@@ -80,6 +80,7 @@ def test_rank_correlation() -> None:
     assert tied.value == pytest.approx(stats.spearmanr([1, 1, 2, 3], [4, 3, 2, 1]).statistic)
 
 
+@pytest.mark.slow
 def test_interval_of_a_rank_correlation() -> None:
     """Methods are resampled, then the runs of each method; ranks are those of the resample."""
     rng = np.random.default_rng(1)

@@ -204,6 +204,7 @@ def test_a_run_fails(
     assert "random-seed0" in conclusions(summary)[0]
 
 
+@pytest.mark.slow
 def test_processes(compared: dict[str, Any], tmp_path: Path) -> None:
     """A run in a process of its own has the same result as a run in this process."""
     out = Path(shutil.copytree(compared["out"], tmp_path / "out"))

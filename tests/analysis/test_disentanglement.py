@@ -57,6 +57,7 @@ def test_predictors_are_tested_on_other_episodes(monkeypatch: pytest.MonkeyPatch
     assert not set(fit[:, 0]) & set(test[:, 0])
 
 
+@pytest.mark.slow
 def test_many_values_become_few_classes_and_many_frames_few(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -111,6 +111,7 @@ def test_a_dataset_without_state_is_scored_too(
     assert not any("trained on" in note for note in card.notes)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_writes_the_figures(
     encoder: Encoder,
     dataset: FrameDataset,

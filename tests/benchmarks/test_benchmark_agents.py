@@ -85,6 +85,7 @@ def read(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
+@pytest.mark.slow
 def test_every_stage_runs_once_and_counts(
     benchmark: Any, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ def test_every_stage_runs_once_and_counts(
     assert (tmp_path / "docs" / "learning-line.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_a_task_without_refreshes_has_no_checks(
     benchmark: Any, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

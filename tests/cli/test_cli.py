@@ -262,6 +262,7 @@ BAD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "word"), BAD, ids=[command for command, _ in BAD])
 def test_bad_input_is_refused(
     command: str,
@@ -387,6 +388,7 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     assert all(command in text for command in COMMANDS)
 
 
+@pytest.mark.slow
 def test_the_whole_way_by_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """From frames to figures: four commands, silent on stderr, each tells what came out."""
     at = tmp_path
@@ -605,6 +607,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["collect", "train-vae", "sweep", "train-agent", "compare"])
 def test_a_command_that_is_stopped_goes_on_where_it_stopped(command: str, tmp_path: Path) -> None:
     """Ctrl-C ends a command with status 130, SIGTERM with 143, in seconds; the same command, given

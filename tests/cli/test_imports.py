@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from rl_vae import Encoder, FrameDataset
 
 SCRIPT = """
@@ -22,6 +24,7 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_show_classify_score_and_sweep_do_not_import_stable_baselines3(
     encoder: Encoder, dataset: FrameDataset, tmp_path: Path
 ) -> None:

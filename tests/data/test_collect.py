@@ -88,6 +88,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
+@pytest.mark.slow
 def test_episodes_follow_each_other_and_have_numbers_of_their_own(tmp_path: Path) -> None:
     """Episodes are consecutive, and the episodes of a shard have different numbers."""
     dataset = collect(tmp_path / "frames", n_frames=32 * ROWS)
@@ -105,6 +106,7 @@ def test_held_actions_keep_one_frame_each(tmp_path: Path) -> None:
     assert not wrong and ended > 100
 
 
+@pytest.mark.slow
 def test_real_environments_do_not_depend_on_workers(tmp_path: Path) -> None:
     """One worker and two workers collect equal datasets, by rendering and by EnvPool's threads."""
     pytest.importorskip("envpool")
@@ -322,6 +324,7 @@ def test_bad_input_leaves_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_fault_while_collecting_keeps_what_was_committed(tmp_path: Path, workers: int) -> None:
     """The error of a failing environment has its traceback, seed and step. Committed shards are
@@ -345,6 +348,7 @@ def test_a_fault_while_collecting_keeps_what_was_committed(tmp_path: Path, worke
     assert not list(dataset.path.glob(".tmp*"))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
     """If an environment ends its worker process, the error names the exit status."""
     seed = training_seeds(4, 7, 5)[0]
@@ -358,6 +362,7 @@ def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
     FrameDataset.open(tmp_path / "frames").verify()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_number_of_restarts_is_limited(
     tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
@@ -389,6 +394,7 @@ class Failing:
 OPERATIONS = {"fsync": (os, "fsync"), "rename": (os, "rename")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_no_interrupted_call_leaves_half_a_shard(tmp_path: Path, operation: str) -> None:
     """Ctrl-C in any fsync or rename leaves only complete shards in the manifest, and the collection
@@ -422,6 +428,7 @@ def test_no_interrupted_call_leaves_half_a_shard(tmp_path: Path, operation: str)
     assert operation == "replace" or len(lengths) >= 2
 
 
+@pytest.mark.slow
 def test_a_failing_commit_ends_the_workers(tmp_path: Path, expected: FrameDataset) -> None:
     """If a commit fails, worker processes end at once, and committed shards are kept."""
     before = children()
@@ -475,6 +482,7 @@ def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[byt
             process.kill()
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_every_process(tmp_path: Path) -> None:
     """Ctrl-C ends all worker processes and keeps the committed shards."""
     out = tmp_path / "frames"

@@ -160,6 +160,7 @@ def test_shards_are_of_bounded_size() -> None:
     assert max_shard_rows(FrameSpec(2048, 2048)) == 64
 
 
+@pytest.mark.slow
 def test_an_incomplete_manifest_line_is_ignored(dataset: FrameDataset) -> None:
     """If the manifest ends within a line, the dataset has the shards of the complete lines, and
     removing the incomplete line keeps them."""
@@ -244,6 +245,7 @@ def test_a_flipped_bit_in_the_header_is_found(dataset: FrameDataset) -> None:
     assert n_refused > 200
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_the_manifest_is_found(dataset: FrameDataset) -> None:
     """A flipped bit in the manifest is found, or loses the last line only."""
     path, n_refused = dataset.path / "manifest.jsonl", 0

@@ -73,6 +73,7 @@ def test_a_function_sees_all_entries(tmp_path: Path) -> None:
     assert np.array_equal(steps["action"], steps["step"] % 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policy", [by_step, Mixture((as_policy(by_step), Uniform()))], ids=["function", "mixture"]
 )
@@ -165,6 +166,7 @@ def test_only_policies_that_say_so_observe_raw() -> None:
     assert not observes_raw(Mixture((Uniform(), Uniform())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_raw_observations_belong_to_the_images(workers: int) -> None:
     """After a reset, a step and an ended episode, in this process and in workers."""

@@ -164,6 +164,7 @@ class Interruption(Exception):
     """An interruption of a training."""
 
 
+@pytest.mark.slow
 def test_a_streamed_run_resumes_to_the_bit(
     ten_shards: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def test_envpool_lanes_equal_the_bare_pool(frame_skip: int) -> None:
     assert ends >= 3
 
 
+@pytest.mark.slow
 def test_an_envpool_lane_ends_alone() -> None:
     """Where one index's episode ends, the others go on undisturbed, and nothing is repeated."""
     wild = np.array([[0, 0.3, 0], [0.3, 0, 0]], np.float32)  # one leaves the field, one stands

@@ -38,6 +38,7 @@ def no_process_is_left() -> Iterator[None]:
     assert children() <= before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("frame_skip", [1, 2, 3])
 def test_no_image_is_lost_or_invented(workers: int, frame_skip: int) -> None:
@@ -99,6 +100,7 @@ def check_extras(envs: PixelVectorEnv, extras: Any, images: Any) -> None:
         assert np.array_equal(row["speed"], right["speed"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("frame_skip", [1, 3])
 def test_extras_belong_to_their_images(workers: int, frame_skip: int) -> None:
@@ -139,6 +141,7 @@ def test_there_are_no_extras_without_request_or_dict(env_id: str, extras: bool) 
     assert envs.extras_space is envs.reset_extras is step.extras is step.final_extras is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", [COUNTING, "CartPole-v1"])
 def test_results_do_not_depend_on_workers(env_id: str) -> None:
     """One process, two processes, or one for each environment give the same bytes."""
@@ -161,6 +164,7 @@ def test_without_a_spec_images_are_raw() -> None:
     assert np.array_equal(spec.apply_batch(raw[0]), frames[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "CarRacing-v3"])
 def test_seeds_determine_the_run(env_id: str) -> None:
     """The same seeds give the same bytes, also after other episodes; other seeds give others."""
@@ -194,6 +198,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "spec", "workers"),
     [
@@ -229,6 +234,7 @@ def test_an_error_in_a_later_episode_names_the_episode() -> None:
     envs.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["raise", "exit"])
 def test_a_fault_while_opening_leaves_no_process(how: str) -> None:
     """If an environment fails in its first reset, make_engine fails and no process is left."""
@@ -236,6 +242,7 @@ def test_a_fault_while_opening_leaves_no_process(how: str) -> None:
         make_engine(FAULTY, 2, workers=2, spec=SPEC, env_kwargs={"how": how, "at": 0})
 
 
+@pytest.mark.slow
 def test_an_environment_that_ends_its_process_is_reported() -> None:
     """If a worker exits, the error names its exit status, and the other workers are ended."""
     faulty = {"how": "exit", "at": 1, "share": 5}
@@ -245,6 +252,7 @@ def test_an_environment_that_ends_its_process_is_reported() -> None:
         envs.step(np.zeros(2, np.int64))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_reported() -> None:
     """If a worker is killed between two steps, the next step names the worker and the signal."""
     before = children()
@@ -256,6 +264,7 @@ def test_a_killed_worker_is_reported() -> None:
             envs.step(np.zeros(2, np.int64))
 
 
+@pytest.mark.slow
 def test_an_environment_that_hangs_is_reported() -> None:
     """If a step exceeds the timeout, the error names the line where the environment waits, and all
     workers are ended."""
@@ -269,6 +278,7 @@ def test_an_environment_that_hangs_is_reported() -> None:
         assert word in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_closing_twice_is_safe(workers: int) -> None:
     """Environments may be closed twice."""

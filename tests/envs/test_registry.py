@@ -18,6 +18,7 @@ configure_process()
 CAR = "CarRacing-v3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

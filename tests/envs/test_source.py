@@ -55,6 +55,7 @@ def test_every_kind_is_opened_and_described(kind: str) -> None:
     env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "instance"])
 def test_a_worker_gets_the_same_environment(kind: str) -> None:
     """In worker processes every kind gives the bytes that it gives in this process."""
@@ -66,6 +67,7 @@ def test_a_worker_gets_the_same_environment(kind: str) -> None:
     assert all(np.array_equal(one, other) for one, other in zip(*runs, strict=True))
 
 
+@pytest.mark.slow
 def test_a_worker_has_the_registrations_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """An id that only this process registers is opened in workers, too."""
     monkeypatch.setitem(gym.registry, "Mine-v7", gym.spec("Toy/Counting-v0"))

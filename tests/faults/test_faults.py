@@ -11,6 +11,7 @@ from faults.table import ROWS
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_fault_is_survived(row: Row, tmp_path: Path) -> None:
     """The result of the fault is as expected."""

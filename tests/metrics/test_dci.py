@@ -17,6 +17,7 @@ def test_the_values_are_those_of_the_original_definition() -> None:
     assert result.importance.shape == (5, 2)
 
 
+@pytest.mark.slow
 def test_a_perfect_code_scores_one() -> None:
     """All three scores of a perfect code are 1."""
     factors, test = sprite_factors()[:600], sprite_factors(5000, 1)[:300]
@@ -31,6 +32,7 @@ def test_a_perfect_code_scores_one() -> None:
     assert min(score.value for score in scores) > 0.99
 
 
+@pytest.mark.slow
 def test_a_constant_factor_is_left_out() -> None:
     """A constant factor leaves the scores; its importances are 0."""
     result, expected = dci(*with_constant(SMALL)), dci(*SMALL)
@@ -44,6 +46,7 @@ def test_one_latent_is_complete() -> None:
     assert dci(mu[:, :1], y, mu_test[:, :1], y_test).completeness.value == 1
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_further_fits() -> None:
     """With resamples, disentanglement and completeness have intervals around their values."""
     result = dci(*(a[:60] for a in TWO), resamples=2)

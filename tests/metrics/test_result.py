@@ -26,6 +26,7 @@ def test_the_interval_is_as_wide_as_the_spread_over_samples() -> None:
     assert 0.6 < (high - low) / 2 / (1.96 * np.std(samples, ddof=1)) < 1.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mig", "irs", "sap", "dci"])
 def test_a_seed_repeats_and_no_resamples_give_no_interval(name: str) -> None:
     """Equal arguments give equal results; without resamples the bounds are NaN."""

@@ -157,6 +157,7 @@ def test_every_load_gives_the_same_bits(
     assert np.array_equal(Encoder.load(copy, runtime=runtime).encode(frames), first)
 
 
+@pytest.mark.slow
 def test_equal_models_are_equal_files(saved: Path, dataset: FrameDataset, tmp_path: Path) -> None:
     """The same weights give the same files and digest; other weights give another digest."""
     save_model(
@@ -227,6 +228,7 @@ def test_weights_that_are_no_numbers_are_not_saved(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["patch", "world_models", "burgess", "mlp"])
 @pytest.mark.parametrize("shape", [(33, 47, 1), (64, 64, 3)], ids=str)
 def test_every_network_is_exported_as_it_is(network: Any, shape: tuple[int, int, int]) -> None:
@@ -583,6 +585,7 @@ def other_onnx(latents: int, shape: tuple[int, int, int]) -> bytes:
         return export_onnx(VAE(VAEConfig(latent_dim=latents), shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

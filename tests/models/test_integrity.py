@@ -65,6 +65,7 @@ def test_an_onnx_file_with_external_weights_is_found(model: Path, location: str)
     assert damaged_paths(verify(model)) == ["encoder.onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["encoder.onnx", "README.md"])
 def test_repair_writes_a_file_from_the_weights(model: Path, name: str) -> None:
     """encoder.onnx and README.md are restored byte for byte, and nothing else changes."""
@@ -75,6 +76,7 @@ def test_repair_writes_a_file_from_the_weights(model: Path, name: str) -> None:
     assert folder_content(model) == before
 
 
+@pytest.mark.slow
 def test_a_repaired_onnx_file_has_the_codes_of_the_weights(model: Path) -> None:
     """If encoder.onnx gives other codes, the repaired file gives those of the weights."""
     rewrite_weights(model, enlarge)

@@ -43,6 +43,7 @@ def pair(name: str, shape: tuple[int, int, int], latents: int) -> tuple[ConvEnco
     return encoder, decoder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -49,6 +49,7 @@ def test_framing_gives_the_bytes_of_the_frame_spec(shape: tuple[int, ...], spec:
     assert np.array_equal(frames, spec.apply_batch(raw))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "spec"), [CASES[i] for i in (1, 3, 6, 10)], ids=str)
 def test_a_graph_gives_the_same_bytes(shape: tuple[int, ...], spec: FrameSpec) -> None:
     """ONNX Runtime makes the same pixels, of any number of images."""

@@ -24,6 +24,7 @@ def test_all_combinations_are_checked() -> None:
     assert {(case.stack, case.actions) for case in cases} == {(1, 0), (1, 2), (4, 0), (4, 2)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: "-".join(map(str, case)))
 def test_every_case_passes(encoder: Encoder, case: Case) -> None:
     """Every latent, terminal ones included, is that of the true image within 1e-6; nothing leaks

@@ -127,6 +127,7 @@ def test_frames_are_taken_as_they_are(
     assert np.abs(features(model, frames) - encoder.encode(frames)).max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
@@ -259,6 +260,7 @@ def test_a_frozen_encoder_is_not_saved(name: str) -> None:
     assert 1 <= tuned / size / (3 if name == "SAC" else 1) < 1.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"fine_tune": True}], ids=str)
 def test_an_agent_needs_its_model_folder(
     changes: dict[str, Any], trained: Trained, tmp_path: Path

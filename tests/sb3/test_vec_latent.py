@@ -251,6 +251,7 @@ def weights_of(agent: BaseAlgorithm) -> list[NDArray[np.float32]]:
     return [parameter.detach().numpy().copy() for parameter in agent.policy.parameters()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
 @pytest.mark.parametrize("name", AGENTS)
 def test_training_an_agent_does_not_change_the_encoder(
@@ -269,6 +270,7 @@ def test_training_an_agent_does_not_change_the_encoder(
     assert not encoder_weights & {id(parameter) for parameter in agent.policy.parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
 def test_the_same_seed_gives_the_same_agent(trained: Trained, name: str) -> None:
     """Two agents with one seed end with weights that are equal to the bit."""

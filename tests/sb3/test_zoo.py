@@ -33,6 +33,7 @@ def run(folder: Path, program: str, env_id: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env_id", "model", "width", "settings"),
     [

@@ -79,6 +79,7 @@ def other_way(factors: NDArray[np.int64]) -> NDArray[np.bool_]:
     return inside
 
 
+@pytest.mark.slow
 def test_every_pixel_of_1000_random_sprites_follows_the_geometry() -> None:
     """Of 1,000 random draws no pixel differs from the same geometry computed another way."""
     factors = draws(1000)
@@ -189,6 +190,7 @@ def test_a_dataset_holds_each_combination_once(tmp_path: Path) -> None:
     assert len(split.held_out) == 320 and not set(split.train) & set(split.held_out)
 
 
+@pytest.mark.slow
 def test_a_dataset_is_its_seed_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """The same seed gives the same bytes, an interrupted one as well; another seed others."""
     make = {"n_frames": 5000, "distractors": 1}
@@ -302,6 +304,7 @@ def test_distractors_drift_whatever_the_action() -> None:
     assert (behind[0] != start._surroundings.centres).all()
 
 
+@pytest.mark.slow
 def test_worker_processes_know_the_environment() -> None:
     """It opens by its id in worker processes too, with the same pictures and factors."""
     seen = []

@@ -38,6 +38,7 @@ def test_an_interval_is_scipys(values: list[float], level: float) -> None:
     assert (low, high) == pytest.approx(theirs, rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_an_interval_holds_the_true_mean_as_often_as_it_says() -> None:
     """Of 4,000 80 % intervals over five normal values, 80 % contain the true mean."""
     draws = np.random.default_rng(0).normal(7.0, 3.0, (4000, 5))

@@ -42,6 +42,7 @@ def test_a_worker_answers() -> None:
     worker.close()
 
 
+@pytest.mark.slow
 def test_a_worker_fails_with_our_errors_unchanged() -> None:
     """An RlVaeError crosses to the parent with its parts; anything else comes as a traceback."""
     ours = ConfigError("wrong", expected=[1, 2], got="three", remedy="count")

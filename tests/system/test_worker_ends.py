@@ -73,6 +73,7 @@ def programs(folder: Path) -> list[int]:
     return left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["nothing", "raise", "exit", "wait"])
 def test_environments_are_closed_in_every_worker(how: str, tmp_path: Path) -> None:
     """After close(), an error, sys.exit() or a step that waits, every environment has been closed
@@ -102,6 +103,7 @@ class Exits(Counting):
         return super().step(action)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_exit_of_the_process_is_a_fault(workers: int) -> None:
     """os._exit(0) inside a step is a fault with a traceback, in this process and in workers."""

@@ -45,6 +45,7 @@ def reference(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) -
         return outcome(train(dataset, tmp_path_factory.mktemp("reference") / "model"))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(
     dataset: FrameDataset, tmp_path: Path, reference: Outcome
 ) -> None:
@@ -56,6 +57,7 @@ def test_the_same_seed_gives_the_same_weights(
     assert other.weights != reference.weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "call"),
     [
@@ -80,6 +82,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert not (tmp_path / "model.partial").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "where"), [(9, "update"), (2, "checkpoint")])
 @pytest.mark.parametrize("name", ["masking", "factor-vae", "mixture"])
 def test_a_resumed_run_of_any_objective_is_equal(
@@ -95,6 +98,7 @@ def test_a_resumed_run_of_any_objective_is_equal(
     assert outcome(train(dataset, tmp_path / "model", config)) == right
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_again_and_again_ends_the_same(
     dataset: FrameDataset, tmp_path: Path, reference: Outcome
 ) -> None:
@@ -104,6 +108,7 @@ def test_a_run_interrupted_again_and_again_ends_the_same(
     assert outcome(train(dataset, tmp_path / "model")) == reference
 
 
+@pytest.mark.slow
 def test_twenty_interruptions_change_nothing(dataset: FrameDataset, tmp_path: Path) -> None:
     """A run with a discriminator has the same outcome after twenty random interruptions."""
     config = TrainConfig(epochs=16, batch_size=72, objective=FactorVAE(width=8))
@@ -127,6 +132,7 @@ def garbage(path: Path) -> None:
     path.write_bytes(b"\x80\x02garbage" * 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, empty, garbage, flip_bit, Path.unlink])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     dataset: FrameDataset,
@@ -154,6 +160,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert (damage is Path.unlink) or "checkpoint.bin is damaged" in printed.out + printed.err
 
 
+@pytest.mark.slow
 def test_with_every_checkpoint_damaged_it_begins_anew(
     dataset: FrameDataset, tmp_path: Path, reference: Outcome
 ) -> None:
@@ -199,6 +206,7 @@ def test_a_checkpoint_runs_no_code(dataset: FrameDataset, tmp_path: Path) -> Non
         shutil.rmtree(tmp_path / "copy.partial")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["checkpoint", "model", "pictures"])
 def test_a_full_disk_is_told_and_the_run_goes_on(
     dataset: FrameDataset,

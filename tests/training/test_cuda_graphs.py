@@ -117,6 +117,7 @@ def weights(trained: Trained) -> dict[str, bytes]:
     return {name: weight.numpy().tobytes() for name, weight in folder.weights.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", FAMILY.values(), ids=repr)
 def test_captured_updates_are_those_made_one_by_one(
     dataset: FrameDataset, objective: Objective
@@ -189,6 +190,7 @@ def test_warming_up_changes_nothing(dataset: FrameDataset) -> None:
     assert graphed.left == 3 and begun.state.step == 0
 
 
+@pytest.mark.slow
 def test_side_by_side_each_is_as_alone(dataset: FrameDataset) -> None:
     """Trainings with other seeds and betas have the same bits in one graph as alone."""
     kinds: list[dict[str, Any]] = [
@@ -252,6 +254,7 @@ def flat(held_out: HeldOut) -> list[float]:
     return [number for number in numbers if number is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [name for name in NETWORKS if name != "linear"])
 @pytest.mark.parametrize("objective", FAMILY.values(), ids=repr)
 def test_an_update_waits_for_nothing_and_leaves_the_device_alone(
@@ -313,6 +316,7 @@ def compiled_run(begun: Begun, *, compiled: bool = True) -> list[Update]:
     return run(begun, begun.graphed(), GraphRunner(), 2)
 
 
+@pytest.mark.slow
 def test_pass_and_loss_of_every_training_compile_to_one_graph(
     dataset: FrameDataset, graphs: Callable[[], int]
 ) -> None:
@@ -327,6 +331,7 @@ def test_pass_and_loss_of_every_training_compile_to_one_graph(
     assert graphs() - before == len(kinds) - 2 > 8
 
 
+@pytest.mark.slow
 def test_trainings_of_one_kind_are_compiled_once(
     dataset: FrameDataset, graphs: Callable[[], int]
 ) -> None:
@@ -340,6 +345,7 @@ def test_trainings_of_one_kind_are_compiled_once(
     assert graphs() - before == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("capturing")
 @pytest.mark.parametrize("objective", [Beta(), FactorVAE(width=20)], ids=repr)
 def test_an_interrupted_training_goes_on_to_the_same_bits(
@@ -369,6 +375,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
     assert results.held_out == uninterrupted.held_out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("capturing")
 def test_frames_that_do_not_fit_are_brought_table_by_table(
     dataset: FrameDataset, tmp_path: Path
@@ -387,6 +394,7 @@ def test_frames_that_do_not_fit_are_brought_table_by_table(
     assert weights(results) == weights(again)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("capturing")
 @pytest.mark.parametrize("at", ["frames", "capture", "measuring"])
 def test_too_little_memory_is_an_error_for_the_user(
@@ -413,6 +421,7 @@ def test_too_little_memory_is_an_error_for_the_user(
     assert train_sweep(dataset, tmp_path / "models", {"one": SHORT}, CONFIG, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("capturing")
 def test_a_sweep_on_one_device_makes_the_models_that_are_made_alone(
     dataset: FrameDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -63,6 +63,7 @@ def train(env_id: str, out: Path, channels: int = 3, **settings: Any) -> Trained
     return train_vae(data, out / "model", VAEConfig(latent_dim=4), config, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env_id", "names"),
     [(BALL, {"lost_objects", "collapse"}), (BALL_AND_PADDLE, {"lost_objects"}), (COUNTING, set())],
@@ -79,6 +80,7 @@ def test_a_lost_object_is_reported(env_id: str, names: set[str], tmp_path: Path)
     assert last["moving_mse"] < 1.2 * last["median_frame_mse"]
 
 
+@pytest.mark.slow
 def test_a_collapse_is_reported_in_the_first_epochs(tmp_path: Path) -> None:
     """With beta 1000 the code is empty after 20 updates, and a cure names beta."""
     trained = train(LINE, tmp_path, objective=Beta(1000.0))

@@ -105,6 +105,7 @@ def test_networks_compute_in_bfloat16_and_losses_in_float32(
     assert recorded == {"bfloat16": fast, "reshaped": fast, "compiled": False}
 
 
+@pytest.mark.slow
 def test_the_fast_engine_learns_what_the_reference_learns(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def sweeping(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
     return this
 
 
+@pytest.mark.slow
 def test_each_model_equals_the_same_trained_alone(
     sweeping: Sweeping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_held_out_frames_are_never_trained_on(
     assert epochs[0] != epochs[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILY)
 def test_every_objective_learns(dataset: FrameDataset, tmp_path: Path, name: str) -> None:
     """For each objective the held-out loss falls, and so does the error; its samples are drawn."""
@@ -157,6 +158,7 @@ def test_training_draws_from_its_own_generators(dataset: FrameDataset, tmp_path:
     assert first.weights == second.weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other",
     [
@@ -254,6 +256,7 @@ def test_one_episode_is_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["dataset"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["patch", "world_models", "burgess", "mlp"])
 def test_gray_frames_of_an_odd_size_are_trained_on(tmp_path: Path, network: Any) -> None:
     """33 x 47 grayscale frames train a model that encodes and decodes them."""

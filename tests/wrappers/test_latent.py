@@ -253,6 +253,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_environments_work_in_processes_however_started(trained: Trained, tmp_path: Path) -> None:
     """AsyncVectorEnv and SubprocVecEnv give the same latents with fork, forkserver and spawn, even
     if their parent has used torch and an encoder. Their factories have less than 10 kB."""
