@@ -47,7 +47,7 @@ def main() -> None:
     row, out = json.loads(sys.argv[1]), Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
     configure_process()
-    facts: dict[str, Any] = {"name": row["name"], "seconds": {}, "error": None}
+    facts: dict[str, Any] = {"name": row["name"], "seconds": {}, "error": "not finished"}
     for name, stage in STAGES.items():
         began = time.perf_counter()
         try:
@@ -60,6 +60,9 @@ def main() -> None:
         finally:
             facts["seconds"][name] = round(time.perf_counter() - began, 1)
             (out / "result.json").write_text(json.dumps(facts, indent=1))
+    else:
+        facts["error"] = None
+    (out / "result.json").write_text(json.dumps(facts, indent=1))
 
 
 def compare_pictures(row: dict[str, Any], out: Path) -> dict[str, Any]:

@@ -83,6 +83,8 @@ def _find_paths(name: str, space: gym.Space[Any], options: PixelOptions) -> tupl
     leaves = list(leaves_of(space))
     images = [path for path, part in leaves if looks_like_image(part) and not is_table(part)]
     images = images or [path for path, part in leaves if looks_like_image(part)]
+    if not images and options.pixels == "observation":  # the user says that there is an image
+        images = [path for path, part in leaves if _has_sides(part)]
     if len(images) > 1:
         names = [name_of(path) for path in images]
         raise ObservationError(
@@ -95,11 +97,15 @@ def _find_paths(name: str, space: gym.Space[Any], options: PixelOptions) -> tupl
     if not images and options.pixels == "observation":
         raise ObservationError(
             f"The observation of {name} has no image.",
-            expected="a Box that looks like an image, if pixels is 'observation'",
+            expected="a Box with 2 to 4 axes, if pixels is 'observation'",
             got=space,
-            remedy=f"name the entry with image_key=; {RENDER_REMEDY}",
+            remedy=RENDER_REMEDY,
         )
     return tuple(images)
+
+
+def _has_sides(space: gym.Space[Any]) -> bool:
+    return isinstance(space, spaces.Box) and 2 <= len(space.shape) <= 4
 
 
 def _named_paths(name: str, space: gym.Space[Any], image_key: str) -> tuple[Path, ...]:

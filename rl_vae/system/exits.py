@@ -19,7 +19,7 @@ def exits_are_faults() -> Iterator[None]:
     Other threads, and processes that the block forks, end as usual. Compiled code that calls exit()
     ends the process: only a worker process turns that into a fault.
     """
-    os._exit = _raise_or_end
+    vars(os)["_exit"] = _raise_or_end
     before = getattr(_guarded, "process", None)
     _guarded.process = os.getpid()
     try:

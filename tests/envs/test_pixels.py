@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from environments import refused
+from gymnasium import spaces
 from pixel_kinds import KINDS, PICTURES
 
 from rl_vae import make_env
@@ -100,7 +101,7 @@ def test_a_spectators_view_is_taken_on_request() -> None:
     env = make_env(PICTURES, pixels="render", env_kwargs={"kind": "rgba"})
     assert env.reset(seed=0)[0].shape == (64, 64, 3)
     assert env.source.describe() == "render(), uint8 (64, 64, 3)"
-    with refused(ObservationError, "no image", "image_key"):
+    with refused(ObservationError, "no image", "pixels='render'"):
         make_env("CartPole-v1", pixels="observation")
     with refused(ConfigError, "image_key"):
         make_env(PICTURES, pixels="render", image_key="camera")
@@ -156,3 +157,13 @@ class Stacked(gym.Env[Any, Any]):
 
 
 gym.register("Toy/Stacked-v0", Stacked, disable_env_checker=True)
+
+
+def test_what_the_user_calls_an_image_is_one() -> None:
+    """With pixels="observation" the only table of numbers is taken, however small it is; an
+    observation without one is refused."""
+    options = PixelOptions(pixels="observation", image_layout="hwc", small_images="upscale")
+    source = resolve_pixels("Tiny", spaces.Box(0, 255, (5, 5, 3), np.uint8), options)
+    assert source is not None and source.output_shape == (30, 30, 3)
+    with refused(ObservationError, "pixels='render'"):
+        resolve_pixels("Numbers", spaces.Box(0, 1, (5,), np.float32), options)
