@@ -55,7 +55,8 @@ def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
         expected=f"Box, Discrete, MultiDiscrete or MultiBinary of at most {MAX_SIZE:,} elements, "
         "or a Dict of these",
         got=space,
-        remedy="convert the space in a wrapper around the environment",
+        remedy="convert the space in a wrapper around the environment; a recipe with extras='drop' "
+        "leaves entries beside the image out",
     )
 
 

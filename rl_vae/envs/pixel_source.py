@@ -115,12 +115,14 @@ class PixelSource:
 
     def path_of(self, name: str) -> Path:
         """Place of an entry beside the cameras, by its name in `other_entries`."""
-        for camera in sorted(self.paths, key=len, reverse=True):
-            for depth in reversed(range(len(camera))):
-                prefix = name_of(camera[:depth]) + "/" if depth else ""
-                if name.startswith(prefix):
-                    rest = name[len(prefix) :]
-                    return (*camera[:depth], int(rest) if type(camera[depth]) is int else rest)
+        containers = {
+            camera[:depth]: camera[depth] for camera in self.paths for depth in range(len(camera))
+        }
+        for container in sorted(containers, key=len, reverse=True):
+            prefix = name_of(container) + "/" if container else ""
+            if name.startswith(prefix):
+                rest = name[len(prefix) :]
+                return (*container, int(rest) if type(containers[container]) is int else rest)
         raise KeyError(name)
 
     def describe(self) -> str:

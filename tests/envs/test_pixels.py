@@ -14,7 +14,7 @@ from pixel_kinds import KINDS, PICTURES
 from rl_vae import make_env
 from rl_vae.envs.find_pixels import resolve_pixels
 from rl_vae.envs.pixel_options import PixelOptions
-from rl_vae.envs.pixel_source import PixelSource, take
+from rl_vae.envs.pixel_source import PixelSource, name_of, other_entries, take
 from rl_vae.envs.registry import make_engine
 from rl_vae.errors import ConfigError, ObservationError, RlVaeError
 from rl_vae.models.pixel_conversion import PixelConversion
@@ -167,3 +167,24 @@ def test_what_the_user_calls_an_image_is_one() -> None:
     assert source is not None and source.output_shape == (30, 30, 3)
     with refused(ObservationError, "pixels='render'"):
         resolve_pixels("Numbers", spaces.Box(0, 1, (5,), np.float32), options)
+
+
+CAMERA = spaces.Dict(camera=spaces.Box(0, 255, (32, 32, 3), np.uint8), speed=spaces.Discrete(2))
+LAYOUTS = {
+    "Tuple of Dicts": (spaces.Tuple((CAMERA, CAMERA)), "0/camera,1/camera"),
+    "Dict of Tuples": (
+        spaces.Dict(a=spaces.Tuple((CAMERA, CAMERA["speed"])), b=CAMERA),
+        "a/0/camera",
+    ),
+    "Dict": (CAMERA, "camera"),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_entries_beside_cameras_are_found_by_their_names(name: str) -> None:
+    """The name of an entry leads back to its place, wherever the cameras are."""
+    space, key = LAYOUTS[name]
+    source = resolve_pixels(name, space, PixelOptions(image_key=key))
+    assert source is not None
+    entries = other_entries(space, source.paths)
+    assert entries and [source.path_of(name_of(path)) for path in entries] == list(entries)
