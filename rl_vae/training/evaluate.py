@@ -75,9 +75,13 @@ class HeldOut(NamedTuple):
         kl, terms = record["kl_per_dimension"], dict(record["terms"])
         optional = [values[name] for name in _OPTIONAL if values[name] is not None]
         numbers = [values[name] for name in ("loss", "distortion", "rate", "mse", "active_units")]
-        if any(type(x) not in (int, float) for x in (*numbers, *optional, *kl, *terms.values())):
+        if not all(map(_is_number, (*numbers, *optional, *kl, *terms.values()))):
             raise TypeError("a measure that is no number")
         return cls(**{**values, "kl_per_dimension": tuple(kl), "terms": terms})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def evaluate_vae(

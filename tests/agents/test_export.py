@@ -258,6 +258,7 @@ def with_images(agent: Path, out: Path, **conversion: Any) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_images_of_a_stranger_are_not_allocated(tmp_path: Path, limited_memory: None) -> None:
     """An agent whose files name images of 2 GB is exported within 1 GiB."""
     shape = (20, 2048, 2048, 3)
