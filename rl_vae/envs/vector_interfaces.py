@@ -77,8 +77,16 @@ class GymnasiumVector:
             copy_observations(env.unwrapped.envs)
 
     def reset(self, seeds: Sequence[int]) -> tuple[Any, Infos]:
-        """Begin an episode in every environment, environment i from seeds[i]."""
-        observations, infos = self._env.reset(seed=list(seeds))  # type: ignore[arg-type]
+        """Begin an episode in every environment.
+
+        Environment i of a SyncVectorEnv or AsyncVectorEnv begins from seeds[i]. Other vector
+        environments take one number; there it begins from the first seed + i.
+        """
+        kinds = gym.vector.SyncVectorEnv | gym.vector.AsyncVectorEnv
+        seed: Any = _first_seed(seeds)
+        if isinstance(self._env.unwrapped, kinds):
+            seed = list(seeds)
+        observations, infos = self._env.reset(seed=seed)
         return observations, _split(infos, self.num_envs)
 
     def step(self, actions: NDArray[Any]) -> Outcome:
@@ -115,10 +123,7 @@ class Sb3Vector:
 
     def reset(self, seeds: Sequence[int]) -> tuple[Any, Infos]:
         """Begin an episode in every environment."""
-        first = seeds[0]
-        if first < FIRST_EVALUATION_SEED:  # so that no seed is one for evaluation
-            first = min(first, FIRST_EVALUATION_SEED - self.num_envs)
-        self._env.seed(first)
+        self._env.seed(_first_seed(seeds))
         return self._env.reset(), list(self._env.reset_infos)
 
     def step(self, actions: NDArray[Any]) -> Outcome:
@@ -138,6 +143,12 @@ class Sb3Vector:
     def render(self) -> list[Any]:
         """Not available."""
         raise NotImplementedError
+
+
+def _first_seed(seeds: Sequence[int]) -> int:
+    """First of consecutive seeds; none of them is one for evaluation unless the first one is."""
+    training = seeds[0] < FIRST_EVALUATION_SEED
+    return min(seeds[0], FIRST_EVALUATION_SEED - len(seeds)) if training else seeds[0]
 
 
 def is_vector_env(env: Any) -> bool:

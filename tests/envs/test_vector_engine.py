@@ -12,6 +12,7 @@ from pixel_kinds import Pictures
 from stable_baselines3.common.vec_env import DummyVecEnv, VecTransposeImage
 
 from rl_vae.envs.make import make_env
+from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.registry import make_engine
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.envs.source import EnvSource
@@ -189,3 +190,20 @@ def test_an_open_envpool_environment_is_refused() -> None:
     pool = pytest.importorskip("envpool").make_gymnasium("CartPole-v1", num_envs=2)
     with refused(ConfigError, "engine='envpool'"):
         EnvSource.of(pool)
+
+
+def test_a_vector_environment_of_compiled_code_is_taken() -> None:
+    """ALE's own vector environment, which takes one number as seed, gives equal runs of equal
+    seeds; the image of its stack must be chosen."""
+    pytest.importorskip("ale_py")
+    given = gym.make_vec("ALE/Pong-v5", 2)
+    options = PixelOptions(image_layout="nhw", stack_frame=-1)
+    envs = make_engine(given, 2, pixels=options)
+    runs = []
+    for _ in range(2):
+        envs.reset([3, 4])
+        runs.append([envs.step(np.full(2, 2)) for _ in range(5)])
+    assert all(equal(one.images, other.images) for one, other in zip(*runs, strict=True))
+    with refused(ObservationError, "nhw", "stack_frame=-1"):
+        make_engine(given, 2)
+    given.close()
