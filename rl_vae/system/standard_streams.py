@@ -20,9 +20,9 @@ def open_standard_streams() -> None:
         except OSError:
             while os.open(os.devnull, os.O_RDWR) < number:
                 pass
-    for name, number in (("stdout", 1), ("stderr", 2)):
+    for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.dup(number), "w"))
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows only ASCII
             stream.reconfigure(errors="backslashreplace")
