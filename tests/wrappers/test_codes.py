@@ -109,7 +109,7 @@ def test_latents_are_standardised_by_the_training_frames(
     statistics = replace(
         encoder.statistics, latent_mean=(0.5, -1.0, 2.0, 0.0), latent_std=(2.0, 0.5, 0.0, 0.01)
     )
-    monkeypatch.setattr(Encoder, "statistics", property(lambda self: statistics))
+    monkeypatch.setattr(encoder, "statistics", statistics)
     plain = codes_of(adapter, encoder, code="mu_logvar")
     scaled = codes_of(adapter, encoder, code="mu_logvar", standardise=True)
     for a, b in zip(plain, scaled, strict=True):
@@ -121,7 +121,7 @@ def test_latents_are_standardised_by_the_training_frames(
 def test_collapsed_latents_stay_small(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A latent that does not vary is multiplied by 10 at most: noise of 0.001 stays below 0.02."""
     collapsed = replace(encoder.statistics, latent_mean=(1.0,) * 4, latent_std=(0.0, 1e-9, 0.05, 1))
-    monkeypatch.setattr(Encoder, "statistics", property(lambda self: collapsed))
+    monkeypatch.setattr(encoder, "statistics", collapsed)
     codes = Codes(encoder, 1, ObservationConfig(standardise=True))
     noise = np.full((1, 4), 1.001, np.float32)
     monkeypatch.setattr(encoder, "encode", lambda frames: noise)
