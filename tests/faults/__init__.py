@@ -1,7 +1,7 @@
 """Fault injection: each function in the table (table.py) injects one fault many times.
 
 A function gets the number of trials, a seed and an empty folder, and returns a Figure: the result,
-and whether it is as expected. test_faults.py runs every row with few trials. `python -m faults
+and whether it is as expected. test_faults.py runs the rows with few trials. `python -m faults
 --full` (with tests/ on the path; `make faults`) runs every row with all trials.
 """
 
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     expected: str
     """Expected result, as text."""
     small: int
-    """Number of trials in the test suite."""
+    """Number of trials in the test suite; 0 if it has other tests of the kind."""
     full: int
     """Number of trials of `make faults`."""
     most_seconds: float = float("inf")

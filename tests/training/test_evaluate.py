@@ -1,6 +1,7 @@
 """evaluate_vae: its measures are right and do not depend on the batches."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("quick_export")
 def test_bernoulli_and_gaussian_bounds_compare(dataset: FrameDataset, trained: Trained) -> None:
     """Bernoulli's ELBO includes the log-normaliser, its distortion does not."""
     config = VAEConfig(latent_dim=4, likelihood="bernoulli")
-    vae = read_model(trained.path)._replace(vae_config=config).build()
+    vae = replace(read_model(trained.path), vae_config=config).build()
     held_out = evaluate_vae(vae, dataset, np.arange(20), Beta(), 20)
     assert held_out.elbo is not None and held_out.bits_per_dimension is not None
     values = 32 * 48 * 3
