@@ -1,60 +1,19 @@
-"""A game small enough to be learned in a test; with it a model and agents, made once and kept.
+"""A game small enough to be learned in a test. `little_models` has models and agents of it.
 
-Its ids are "little_games:Little/...-v0": whoever opens one imports this file, worker processes too.
+Its ids are "little_games:Little/...-v0": whoever opens one imports this file, worker processes too,
+so it imports neither torch nor Stable-Baselines3.
 """
 
-import atexit
-import functools
-import shutil
-import tempfile
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.agents.recipe import Recipe
-
 LINE = "little_games:Little/Line-v0"
 PUSH = "little_games:Little/Push-v0"
 DRIVE = "little_games:Little/Drive-v0"
 SIDE = 32
-
-# Small enough that each trains in a second or two, yet every part of the algorithm runs.
-PPO = Recipe(
-    algorithm="PPO",
-    total_steps=256,
-    n_envs=1,
-    stack=2,
-    actions=1,
-    reward_scale=0.5,
-    learning_rate=1e-3,
-    hyperparameters={
-        "n_steps": 64,
-        "batch_size": 32,
-        "n_epochs": 2,
-        "policy_kwargs": {"net_arch": [16], "activation_fn": "elu"},
-    },
-)
-REPLAY = {
-    "buffer_size": 150,
-    "learning_starts": 20,
-    "batch_size": 16,
-    "train_freq": 4,
-    "policy_kwargs": {"net_arch": [16]},
-}
-SAC = Recipe(
-    algorithm="SAC",
-    total_steps=200,
-    n_envs=1,
-    stack=2,
-    actions=1,
-    learning_rate=3e-3,
-    hyperparameters=REPLAY,
-)
-DQN = replace(SAC, algorithm="DQN")
 
 
 class Line(gym.Env[NDArray[np.uint8], Any]):
@@ -149,61 +108,3 @@ gym.register("Little/Push-v0", "little_games:Line", kwargs={"push": True})
 gym.register(
     "Little/Drive-v0", "little_games:Line", kwargs={"push": True, "axes": 3}
 )  # as many as a car's
-
-
-@functools.cache
-def folder() -> Path:
-    """Folder of models and agents that several tests share; deleted when the tests end."""
-    path = Path(tempfile.mkdtemp(prefix="little-games-"))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return path
-
-
-@functools.cache
-def dataset() -> Path:
-    """Frames of the game."""
-    from rl_vae.data.collect import collect_frames
-    from rl_vae.frames import FrameSpec
-
-    spec = FrameSpec(SIDE, SIDE)
-    path = folder() / "dataset"
-    collect_frames(LINE, path, n_frames=320, spec=spec, workers=1, progress=False)
-    return path
-
-
-@functools.cache
-def model() -> Path:
-    """An encoder of the game, which both kinds of action share."""
-    from rl_vae.data.dataset import FrameDataset
-    from rl_vae.models.config import VAEConfig
-    from rl_vae.training.config import TrainConfig
-    from rl_vae.training.train import train_vae
-
-    frames = FrameDataset.open(dataset())
-    config = TrainConfig(steps=40, batch_size=32)
-    train_vae(frames, folder() / "model", VAEConfig(latent_dim=4), config, progress=False)
-    return folder() / "model"
-
-
-@functools.cache
-def encoder_digest() -> str:
-    """The digest of `model`."""
-    from rl_vae.models.encoder import Encoder
-
-    return Encoder.load(model()).digest
-
-
-@functools.cache
-def agent(algorithm: str) -> Path:
-    """Folder of a trained agent; read only."""
-    from rl_vae.agents.train import train_agent
-
-    path = folder() / algorithm
-    recipe = {"PPO": PPO, "SAC": SAC, "DQN": DQN}[algorithm]
-    train_agent(game_of(recipe), model(), path, recipe, evaluations=0, progress=False)
-    return path
-
-
-def game_of(recipe: Recipe) -> str:
-    """The game that a recipe's algorithm acts in: SAC pushes, the others choose."""
-    return PUSH if recipe.algorithm == "SAC" else LINE

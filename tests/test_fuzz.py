@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from dataset_files import HEADER, write_dataset
-from little_games import DQN, PPO, SAC
+from little_models import DQN, PPO, SAC
 from mutations import change_json, damage, json_text
 
 from rl_vae import Encoder, FrameDataset

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import little_games
+import little_models
 import pytest
 from environments import refused
 from folder_files import damaged_paths, flip_bit, verify
@@ -22,7 +22,7 @@ def comparison(dataset_copy: Path, model: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "comparison"
     shutil.copytree(dataset_copy, folder / "frames")
     shutil.copytree(model, folder / "models" / "beta1-seed0")
-    shutil.copytree(little_games.agent("SAC"), folder / "agents" / "beta1-seed0")
+    shutil.copytree(little_models.agent("SAC"), folder / "agents" / "beta1-seed0")
     (folder / "agents" / "pixels-seed0").mkdir()
     (folder / "agents" / "pixels-seed0" / "progress.jsonl").write_text("{}\n")
     (folder / "runs").mkdir()
@@ -35,7 +35,7 @@ def comparison(dataset_copy: Path, model: Path, tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_unchanged_folders_are_intact(dataset_copy: Path, model: Path) -> None:
     """A dataset, a model and an agent as they were written have no findings and no notes."""
-    agent = little_games.agent("SAC")
+    agent = little_models.agent("SAC")
     for folder, kind in ((dataset_copy, "dataset"), (model, "model"), (agent, "agent")):
         result = verify(folder)
         assert (result.kind, result.findings, result.notes) == (kind, (), ())

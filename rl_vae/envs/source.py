@@ -6,19 +6,17 @@ import contextlib
 import importlib
 import importlib.util
 import os
-import pickle
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-import cloudpickle
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from rl_vae.constraints import Range, check_value
 from rl_vae.envs.opening_errors import PREFIXES, opening_error
+from rl_vae.envs.registrations import pickle_registrations, register_again
 from rl_vae.envs.vector_interfaces import is_vector_env
 from rl_vae.errors import ConfigError
 from rl_vae.system.exits import exits_are_faults
@@ -171,7 +169,7 @@ class EnvSource:
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.env, self.kwargs, self.wrappers, self.max_episode_steps)
-        return _restore, (_registrations(), *fields)
+        return _restore, (pickle_registrations(), *fields)
 
 
 class KeepOpen(gym.Wrapper[Any, Any, Any, Any]):
@@ -274,23 +272,6 @@ def _find_module(env_id: str) -> None:
             sys.path.append(os.getcwd())
 
 
-def _registrations() -> list[bytes]:
-    """Environments that are registered here, each pickled; those of Gymnasium are left out."""
-    content = []
-    for env_id, spec in gym.registry.items():
-        if str(spec.entry_point).startswith("gymnasium.envs."):
-            continue
-        with contextlib.suppress(Exception):  # one that cannot be sent, and may not be needed
-            content.append(cloudpickle.dumps((env_id, spec)))
-    return content
-
-
 def _restore(registrations: list[bytes], *fields: Any) -> EnvSource:
-    """Register in a worker process what its parent has registered."""
-    # A module that is imported later registers its environments once more.
-    warnings.filterwarnings("ignore", ".*Overriding environment.*")
-    for content in registrations:
-        with contextlib.suppress(Exception):  # a module that cannot be imported here
-            env_id, spec = pickle.loads(content)
-            gym.registry.setdefault(env_id, spec)
+    register_again(registrations)
     return EnvSource(*fields)

@@ -6,13 +6,13 @@ from typing import Any
 
 import acting
 import gymnasium as gym
-import little_games
+import little_models
 import numpy as np
 import pytest
 import stable_baselines3
 from environments import refused
 from exported_agents import check_exported
-from little_games import DQN, PPO, SAC
+from little_models import DQN, PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rl_vae import ActionMap, Agent, collect_frames, evaluate_agent, export_agent
@@ -61,7 +61,7 @@ def agent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """An agent of each action space and algorithm. Its training was interrupted and resumed."""
     space, algorithm = request.param
     out = tmp_path_factory.mktemp("agents") / space
-    given = (acting.env_id(space), little_games.model(), out, RECIPES[algorithm])
+    given = (acting.env_id(space), little_models.model(), out, RECIPES[algorithm])
     settings: Any = {"evaluations": 1, "evaluation_episodes": 1, "workers": 1, "progress": False}
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(TrainingCallback, "_on_step", stop_after_half)
@@ -112,7 +112,7 @@ def test_other_action_spaces_are_refused(name: str, tmp_path: Path) -> None:
         with refused(ConfigError, "not supported", "flatten"):
             collect_frames(env_id, out, n_frames=32, policy=policy, workers=1, progress=False)
     with refused(ConfigError, "not supported", "flatten"):
-        train_agent(env_id, little_games.model(), out, RECIPES["PPO"], workers=1, progress=False)
+        train_agent(env_id, little_models.model(), out, RECIPES["PPO"], workers=1, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -122,7 +122,7 @@ def test_agents_need_bounds(algorithm: str, tmp_path: Path) -> None:
     """A Box without bounds is refused before anything is written: SB3 cannot train in it."""
     out, env_id = tmp_path / "out", acting.env_id("Unbounded")
     with refused(ConfigError, "finite bounds", "action_map"):
-        train_agent(env_id, little_games.model(), out, RECIPES[algorithm], progress=False)
+        train_agent(env_id, little_models.model(), out, RECIPES[algorithm], progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -131,7 +131,7 @@ def test_a_vec_latent_around_own_environments_converts_actions(name: str) -> Non
     """SB3 trains through VecLatent in environments of its own VecEnv, whatever the action space."""
     space = acting.SPACES[name]
     venv = VecLatent(
-        DummyVecEnv([lambda: gym.make(acting.env_id(name))]), little_games.model(), actions=1
+        DummyVecEnv([lambda: gym.make(acting.env_id(name))]), little_models.model(), actions=1
     )
     small: Any = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "device": "cpu"}
     stable_baselines3.PPO("MlpPolicy", venv, **small).learn(32)

@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import little_games
+import little_models
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from folder_files import flip_random_bits
-from little_games import DQN, LINE, PPO, PUSH, SAC, SIDE, game_of
+from little_games import LINE, PUSH, SIDE
+from little_models import DQN, PPO, SAC, game_of
 from stable_baselines3 import DQN as SB3_DQN
 from stable_baselines3 import PPO as SB3_PPO
 from stable_baselines3 import SAC as SB3_SAC
@@ -39,7 +40,7 @@ ALL: dict[str, tuple[Recipe, Any]] = {
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """An agent's folder that may be damaged."""
-    return Path(shutil.copytree(little_games.agent("PPO"), tmp_path / "agent"))
+    return Path(shutil.copytree(little_models.agent("PPO"), tmp_path / "agent"))
 
 
 def observations(agent: Agent, n: int = 200) -> Any:
@@ -56,7 +57,7 @@ def observations(agent: Agent, n: int = 200) -> Any:
 @pytest.mark.parametrize("algorithm", ALL)
 def test_an_agent_acts_as_sb3_loads_it(algorithm: str) -> None:
     """The mean actions of Agent.load are bit for bit those of SB3's own load of agent.zip."""
-    folder = little_games.agent(algorithm)
+    folder = little_models.agent(algorithm)
     agent = Agent.load(folder)
     theirs = ALL[algorithm][1].load(folder / "agent.zip", device="cpu")
     seen = observations(agent)
@@ -70,10 +71,10 @@ def test_an_agent_acts_as_sb3_loads_it(algorithm: str) -> None:
 @pytest.mark.parametrize("algorithm", ALL)
 def test_an_agent_says_what_it_was_trained_with(algorithm: str) -> None:
     """A loaded agent knows its recipe, environment and encoder."""
-    agent = Agent.load(little_games.agent(algorithm))
+    agent = Agent.load(little_models.agent(algorithm))
     recipe = ALL[algorithm][0]
     assert (agent.recipe, agent.env_id, agent.engine) == (recipe, game_of(recipe), "gymnasium")
-    assert agent.encoder.digest == little_games.encoder_digest()
+    assert agent.encoder.digest == little_models.encoder_digest()
 
 
 @pytest.mark.parametrize("zip_content", [None, b"not a zip"])
@@ -95,7 +96,7 @@ def test_loading_unpickles_nothing(algorithm: str, monkeypatch: pytest.MonkeyPat
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("something was unpickled")
 
-    folder = little_games.agent(algorithm)
+    folder = little_models.agent(algorithm)
     for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler")):
         monkeypatch.setattr(module, name, refuse)
     monkeypatch.setattr(torch, "load", refuse)
@@ -104,7 +105,7 @@ def test_loading_unpickles_nothing(algorithm: str, monkeypatch: pytest.MonkeyPat
 
 def test_a_copy_of_an_agent_costs_its_path() -> None:
     """A pickled agent is a path, and the copy acts the same."""
-    agent = Agent.load(little_games.agent("PPO"))
+    agent = Agent.load(little_models.agent("PPO"))
     pickled = pickle.dumps(agent)
     assert len(pickled) < 500
     again = pickle.loads(pickled)
@@ -303,7 +304,7 @@ def collected(folder: Path, env_id: str, agent: Agent, **changes: Any) -> str:
 @pytest.mark.parametrize("algorithm", ALL)
 def test_an_agent_collects_the_same_frames_again(algorithm: str, tmp_path: Path) -> None:
     """As an exploration an agent gives the same dataset for the same seed, another for another."""
-    agent = Agent.load(little_games.agent(algorithm))
+    agent = Agent.load(little_models.agent(algorithm))
     game = game_of(agent.recipe)
     first = collected(tmp_path / "a", game, agent)
     torch.manual_seed(5)
@@ -318,7 +319,7 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
 ) -> None:
     """In every environment, across the ends of episodes, an agent that collects observes the same
     as with VecLatent, and its actions are taken there."""
-    agent = Agent.load(little_games.agent(algorithm))
+    agent = Agent.load(little_models.agent(algorithm))
     game, n_envs, rng = game_of(agent.recipe), 3, np.random.default_rng(0)
     drawn = (
         rng.integers(0, 3, (60, n_envs)) if game == LINE else rng.uniform(-1, 1, (60, n_envs, 1))
@@ -356,7 +357,7 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
 @pytest.mark.slow
 def test_worker_processes_act_as_one(tmp_path: Path) -> None:
     """An agent in two worker processes collects the dataset that it collects in this one."""
-    agent = Agent.load(little_games.agent("PPO"))
+    agent = Agent.load(little_models.agent("PPO"))
     first = collected(tmp_path / "a", LINE, agent)
     assert collected(tmp_path / "b", LINE, agent, workers=2) == first
 
@@ -373,7 +374,7 @@ def test_worker_processes_act_as_one(tmp_path: Path) -> None:
 )
 def test_an_agent_collects_only_what_it_knows(changes: dict[str, Any], tmp_path: Path) -> None:
     """Frames, frame skip or actions that an agent was not trained with are refused, unwritten."""
-    agent = Agent.load(little_games.agent("PPO"))
+    agent = Agent.load(little_models.agent("PPO"))
     with pytest.raises(ConfigError) as caught:
         collected(tmp_path / "a", **{"env_id": LINE, "agent": agent, **changes})
     assert caught.value.expected and caught.value.got and caught.value.remedy
@@ -382,7 +383,7 @@ def test_an_agent_collects_only_what_it_knows(changes: dict[str, Any], tmp_path:
 
 def test_a_dataset_names_the_agent_that_collected_it(tmp_path: Path) -> None:
     """The header of a dataset holds the digests of the agent's policy and encoder."""
-    agent = Agent.load(little_games.agent("PPO"))
+    agent = Agent.load(little_models.agent("PPO"))
     collected(tmp_path / "a", LINE, agent)
     header = json.loads((tmp_path / "a" / "dataset.json").read_bytes())
     assert header["policy"] == {
@@ -401,7 +402,7 @@ def test_mapped_actions_stay_in_the_environments_space(tmp_path: Path) -> None:
     recipe = Recipe(**{**vars(PPO), "action_map": mapped, "total_steps": 64})
     kwargs = {"axes": 3}
     train_agent(
-        PUSH, little_games.model(), tmp_path / "agent", recipe, env_kwargs=kwargs, evaluations=0
+        PUSH, little_models.model(), tmp_path / "agent", recipe, env_kwargs=kwargs, evaluations=0
     )
     agent = Agent.load(tmp_path / "agent")
     assert agent.recipe.action_map == mapped

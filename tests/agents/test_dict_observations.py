@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import little_games
+import little_models
 import numpy as np
 import pytest
 from exported_agents import check_exported
@@ -20,11 +20,11 @@ from rl_vae.training.result import Trained
 
 OPTIONS: dict[str, Any] = {"code": "mu_logvar", "standardise": True, "actions": 1}
 RECIPES = {
-    "PPO, flatten": replace(little_games.PPO, total_steps=128, **OPTIONS),
-    "PPO, dict": replace(little_games.PPO, total_steps=128, extras="dict", **OPTIONS),
-    "DQN, dict": replace(little_games.DQN, total_steps=100, extras="dict", **OPTIONS),
-    "SAC, flatten": replace(little_games.SAC, total_steps=100, **OPTIONS),
-    "PPO, drop": replace(little_games.PPO, total_steps=128, extras="drop", **OPTIONS),
+    "PPO, flatten": replace(little_models.PPO, total_steps=128, **OPTIONS),
+    "PPO, dict": replace(little_models.PPO, total_steps=128, extras="dict", **OPTIONS),
+    "DQN, dict": replace(little_models.DQN, total_steps=100, extras="dict", **OPTIONS),
+    "SAC, flatten": replace(little_models.SAC, total_steps=100, **OPTIONS),
+    "PPO, drop": replace(little_models.PPO, total_steps=128, extras="drop", **OPTIONS),
 }
 
 
@@ -118,7 +118,7 @@ def test_an_interrupted_training_continues(name: str, trained: Trained, tmp_path
 
 def test_sampled_codes_train_but_are_not_exported(trained: Trained, tmp_path: Path) -> None:
     """An agent that observes sampled codes trains and plays; its export is refused."""
-    recipe = replace(little_games.PPO, total_steps=64, code="sample")
+    recipe = replace(little_models.PPO, total_steps=64, code="sample")
     agent = train(trained, tmp_path / "agent", recipe)
     first, again = (evaluate_agent(agent, episodes=2, workers=1) for _ in range(2))
     assert np.array_equal(first.returns, again.returns)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import little_games
+import little_models
 import numpy as np
 import pytest
 import torch
-from little_games import LINE, PPO, PUSH
+from little_games import LINE, PUSH
+from little_models import PPO
 from scipy import stats
 
 from rl_vae.agents import evaluate as evaluation
@@ -56,7 +57,7 @@ def test_every_seed_is_played_exactly_once(
 ) -> None:
     """Episode i is the complete episode of seed i, for any number of parallel environments."""
     monkeypatch.setattr(evaluation, "MAX_ENVS", n_envs)
-    agent = Agent.load(little_games.agent("PPO"))
+    agent = Agent.load(little_models.agent("PPO"))
     monkeypatch.setattr(agent, "predict", going_right)
     seeds = tuple(evaluation_seeds(7, 4))
     seeds_started.clear()
@@ -78,7 +79,7 @@ def test_every_seed_is_played_exactly_once(
 
 def test_figures_follow_from_the_returns() -> None:
     """Mean, standard deviation and interval are those of the returns."""
-    result = evaluate_agent(little_games.agent("PPO"), episodes=9)
+    result = evaluate_agent(little_models.agent("PPO"), episodes=9)
     assert result.returns.std() > 0 and result.lengths.max() <= 15
     assert (result.mean, result.ci_low, result.ci_high) == t_interval(result.returns)
     assert result.std == pytest.approx(np.std(result.returns, ddof=1))
@@ -87,7 +88,7 @@ def test_figures_follow_from_the_returns() -> None:
 
 def test_one_episode_has_neither_spread_nor_interval() -> None:
     """A single episode is evaluated without a warning; its spread and interval are NaN."""
-    result = evaluate_agent(little_games.agent("PPO"), episodes=1)
+    result = evaluate_agent(little_models.agent("PPO"), episodes=1)
     assert result.mean == result.returns[0]
     assert all(math.isnan(value) for value in (result.std, result.ci_low, result.ci_high))
 
@@ -95,7 +96,7 @@ def test_one_episode_has_neither_spread_nor_interval() -> None:
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_the_same_arguments_give_the_same_episodes(deterministic: bool) -> None:
     """An evaluation repeats exactly, with sampled actions too; another seed plays others."""
-    path = little_games.agent("SAC")
+    path = little_models.agent("SAC")
     torch.manual_seed(1)
     first = evaluate_agent(path, episodes=5, deterministic=deterministic)
     torch.manual_seed(2)
@@ -108,7 +109,7 @@ def test_the_same_arguments_give_the_same_episodes(deterministic: bool) -> None:
 
 def test_sampled_actions_are_not_the_mean_ones() -> None:
     """An evaluation with sampled actions differs from the deterministic one on the same seeds."""
-    path = little_games.agent("SAC")
+    path = little_models.agent("SAC")
     mean, sampled = (evaluate_agent(path, episodes=5, deterministic=d) for d in (True, False))
     assert mean.seeds == sampled.seeds
     assert not np.array_equal(mean.returns, sampled.returns)
@@ -146,7 +147,7 @@ def test_frame_skip_holds_for_the_random_policy_too() -> None:
 def test_an_evaluation_out_of_range_is_refused(arguments: dict[str, Any]) -> None:
     """Impossible numbers of episodes, seeds and engines are a ConfigError, for either policy."""
     with pytest.raises(ConfigError):
-        evaluate_agent(little_games.agent("PPO"), **arguments)
+        evaluate_agent(little_models.agent("PPO"), **arguments)
     with pytest.raises(ConfigError):
         evaluate_random(LINE, **arguments)
 
@@ -159,7 +160,7 @@ def test_a_missing_agent_is_an_error(tmp_path: Path) -> None:
 
 def test_a_film_shows_the_real_frame_beside_the_decoders(tmp_path: Path) -> None:
     """Every picture of a film is the environment's image, and beside it what the decoder makes."""
-    agent = Agent.load(little_games.agent("PPO"))
+    agent = Agent.load(little_models.agent("PPO"))
     seed = evaluation_seeds(1)[0]
     film = film_agent(agent, seed=seed, height=64)
     venv = open_pixels(LINE, 1, agent.encoder, agent.recipe, engine="gymnasium")
@@ -175,7 +176,7 @@ def test_a_film_shows_the_real_frame_beside_the_decoders(tmp_path: Path) -> None
 
 def test_a_film_can_be_cut() -> None:
     """max_steps cuts a film, and its return with it."""
-    agent = Agent.load(little_games.agent("PPO"))
+    agent = Agent.load(little_models.agent("PPO"))
     complete, cut = (film_agent(agent, seed=FIRST_EVALUATION_SEED, max_steps=n) for n in (1000, 2))
     assert len(cut.images) == 2 < len(complete.images)
     assert cut.total < complete.total
@@ -210,7 +211,7 @@ def test_a_mapped_agent_is_filmed_as_it_is_evaluated(tmp_path: Path) -> None:
     from rl_vae.sb3 import ActionMap
 
     recipe = replace(PPO, action_map=ActionMap(((0.0, 1.0),), (0.1,)), total_steps=64)
-    train_agent(PUSH, little_games.model(), tmp_path / "agent", recipe, evaluations=0)
+    train_agent(PUSH, little_models.model(), tmp_path / "agent", recipe, evaluations=0)
     agent = Agent.load(tmp_path / "agent")
     played = evaluate_agent(agent, episodes=3)
     films = [film_agent(agent, seed=seed) for seed in played.seeds]
@@ -224,7 +225,7 @@ def test_a_film_is_a_file_that_plays(name: str, tmp_path: Path) -> None:
 
     from rl_vae.models import pictures
 
-    film = film_agent(Agent.load(little_games.agent("PPO")), seed=FIRST_EVALUATION_SEED, height=64)
+    film = film_agent(Agent.load(little_models.agent("PPO")), seed=FIRST_EVALUATION_SEED, height=64)
     path = tmp_path / name
     pictures.save_video(path, film.images, fps=10)
     if path.suffix == ".gif":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import little_games
+import little_models
 import numpy as np
 import onnx
 import pytest
@@ -31,11 +31,11 @@ from rl_vae.wrappers.history import History
 
 ONE_AXIS = ActionMap(matrix=((1.5,), (-0.5,)), offset=(0.1, 0.3))
 CASES: dict[str, tuple[str, Recipe]] = {
-    "PPO, discrete": (COUNTING, replace(little_games.PPO, total_steps=128, frame_skip=2)),
-    "PPO, continuous": (STEERED, replace(little_games.PPO, total_steps=128, stack=3)),
-    "PPO, mapped": (STEERED, replace(little_games.PPO, total_steps=128, action_map=ONE_AXIS)),
-    "SAC": (STEERED, replace(little_games.SAC, total_steps=100, actions=2)),
-    "DQN": (COUNTING, replace(little_games.DQN, total_steps=100, stack=1, actions=0)),
+    "PPO, discrete": (COUNTING, replace(little_models.PPO, total_steps=128, frame_skip=2)),
+    "PPO, continuous": (STEERED, replace(little_models.PPO, total_steps=128, stack=3)),
+    "PPO, mapped": (STEERED, replace(little_models.PPO, total_steps=128, action_map=ONE_AXIS)),
+    "SAC": (STEERED, replace(little_models.SAC, total_steps=100, actions=2)),
+    "DQN": (COUNTING, replace(little_models.DQN, total_steps=100, stack=1, actions=0)),
 }
 ALONE = "import sys; sys.modules |= dict.fromkeys(('torch', 'cv2', 'stable_baselines3'))\n"
 """Whatever imports one of them then fails."""
@@ -263,13 +263,13 @@ def test_images_of_a_stranger_are_not_allocated(tmp_path: Path, limited_memory: 
     """An agent whose files name images of 2 GB is exported within 1 GiB."""
     shape = (20, 2048, 2048, 3)
     stack = {"shape": shape, "dtype": "float64", "layout": "nhwc", "channels": (57, 60)}
-    agent = with_images(little_games.agent("PPO"), tmp_path / "agent", **stack, values=(0.0, 1.0))
+    agent = with_images(little_models.agent("PPO"), tmp_path / "agent", **stack, values=(0.0, 1.0))
     assert export_agent(agent, tmp_path / "agent.onnx").stat().st_size < 2**21
 
 
 def test_images_too_large_for_a_graph_are_refused(tmp_path: Path) -> None:
     """Images of more than 64 times the height of a frame would need thousands of nodes."""
     images = {"shape": (3000, 64, 3), "dtype": "uint8", "layout": "hwc", "channels": (0, 3)}
-    agent = with_images(little_games.agent("PPO"), tmp_path / "agent", **images)
+    agent = with_images(little_models.agent("PPO"), tmp_path / "agent", **images)
     with refused(ConfigError, "too large to export"):
         export_agent(agent, tmp_path / "agent.onnx")

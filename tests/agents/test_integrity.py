@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-import little_games
+import little_models
 import pytest
 from folder_files import damaged_paths, flip_bit, verify
 
@@ -11,7 +11,7 @@ from folder_files import damaged_paths, flip_bit, verify
 @pytest.fixture
 def agent(tmp_path: Path) -> Path:
     """A copy of a trained agent, which a test may change."""
-    return Path(shutil.copytree(little_games.agent("SAC"), tmp_path / "agent"))
+    return Path(shutil.copytree(little_models.agent("SAC"), tmp_path / "agent"))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import little_games
+import little_models
 import pytest
 from exported_agents import check_exported
 
@@ -32,11 +33,11 @@ def test_an_agent_with_a_users_network_plays_and_is_exported(tmp_path: Path) -> 
     """It trains, loads without the network's file, plays, is filmed, and its export acts alike."""
     file = tmp_path / "network.py"
     file.write_text(NETWORK)
-    frames = FrameDataset.open(little_games.dataset())
+    frames = FrameDataset.open(little_models.dataset())
     config = VAEConfig(latent_dim=4, network=f"{file}:Linear")
     model = train_vae(frames, tmp_path / "model", config, TrainConfig(steps=10), progress=False)
     file.unlink()
-    recipe = replace(little_games.PPO, total_steps=64, code="mu_logvar")
+    recipe = replace(little_models.PPO, total_steps=64, code="mu_logvar")
     train_agent(
         little_games.LINE, model.path, tmp_path / "agent", recipe, evaluations=0, progress=False
     )

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import little_games
+import little_models
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from environments import refused
-from little_games import LINE, PPO
+from little_games import LINE
+from little_models import PPO
 
 from rl_vae import Agent, Encoder, FrameDataset, TrainConfig, VAEConfig, train_agent, train_vae
 from rl_vae.agents.evaluate import evaluate_agent
@@ -33,8 +35,8 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def go_on(out: Path, **changes: Any) -> Trained:
     """Go on with the little game's model, on the little game's frames."""
-    arguments = {"start": little_games.model(), "train_config": GENTLE, **changes}
-    frames = FrameDataset.open(little_games.dataset())
+    arguments = {"start": little_models.model(), "train_config": GENTLE, **changes}
+    frames = FrameDataset.open(little_models.dataset())
     return train_vae(frames, out, progress=False, **arguments)
 
 
@@ -49,14 +51,14 @@ def test_it_goes_on_from_the_weights(tmp_path: Path) -> None:
     """With a learning rate of nearly nothing, the model stays what it was; fresh ones do not."""
     still = replace(GENTLE, epochs=1, learning_rate=1e-12)
     weights = read_model(go_on(tmp_path / "still", train_config=still).path).weights
-    for name, value in read_model(little_games.model()).weights.items():
+    for name, value in read_model(little_models.model()).weights.items():
         torch.testing.assert_close(weights[name], value, atol=1e-7, rtol=0)
 
 
 def test_its_codes_stay_aligned(refreshed: Path) -> None:
     """After it went on, a frame's code lies near the one it had, and reconstruction is better."""
-    frames = FrameDataset.open(little_games.dataset()).frames(np.arange(0, 320, 4))
-    old, new = Encoder.load(little_games.model()), Encoder.load(refreshed)
+    frames = FrameDataset.open(little_models.dataset()).frames(np.arange(0, 320, 4))
+    old, new = Encoder.load(little_models.model()), Encoder.load(refreshed)
     before, after = old.encode(frames), new.encode(frames)
     moved = np.square(after - before).sum() / np.square(before - before.mean(0)).sum()
     assert 0 < moved < 0.2
@@ -67,9 +69,9 @@ def test_its_codes_stay_aligned(refreshed: Path) -> None:
 def test_the_artifact_names_its_parent(refreshed: Path) -> None:
     """Provenance holds the parent's digest; beta does not rise again, and is written down so."""
     provenance = read_model(refreshed).provenance
-    assert provenance["parent"] == little_games.encoder_digest()
+    assert provenance["parent"] == little_models.encoder_digest()
     assert provenance["train"]["objective"]["warm_up"] == 0
-    assert read_model(little_games.model()).provenance["parent"] is None
+    assert read_model(little_models.model()).provenance["parent"] is None
 
 
 @pytest.mark.slow
@@ -102,23 +104,23 @@ def test_another_kind_of_model_is_refused(dataset: FrameDataset, tmp_path: Path)
     with refused(ConfigError, "'latent_dim': 9"):
         go_on(tmp_path / "model", vae_config=VAEConfig(latent_dim=9))
     with refused(ConfigError, "width=48"):
-        train_vae(dataset, tmp_path / "model", start=little_games.model(), progress=False)
+        train_vae(dataset, tmp_path / "model", start=little_models.model(), progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_agent_sees_through_it(refreshed: Path, trained: Trained) -> None:
     """An agent can see through the new encoder, pickled too, and only through one of its kind."""
-    agent = Agent.load(little_games.agent("PPO"), encoder=refreshed)
+    agent = Agent.load(little_models.agent("PPO"), encoder=refreshed)
     assert agent.encoder.digest == read_model(refreshed).digest
     assert pickle.loads(pickle.dumps(agent)).encoder.digest == agent.encoder.digest
     assert len(evaluate_agent(agent, episodes=2).returns) == 2
     with refused(ConfigError, "--from"):
-        Agent.load(little_games.agent("PPO"), encoder=trained.path)
+        Agent.load(little_models.agent("PPO"), encoder=trained.path)
 
 
 def test_an_agent_goes_on(refreshed: Path, tmp_path: Path) -> None:
     """Training continues from another agent's weights into a new folder, if they fit."""
-    start = little_games.agent("PPO")
+    start = little_models.agent("PPO")
 
     def train(name: str, recipe: Any, **changes: Any) -> Agent:
         out = tmp_path / name
@@ -161,14 +163,14 @@ def test_noise_goes_on_from_where_it_was(refreshed: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """collect, train-vae --from, evaluate --encoder and train-agent --from fit together."""
-    agent, seen, model = little_games.agent("PPO"), tmp_path / "seen", tmp_path / "model"
+    agent, seen, model = little_models.agent("PPO"), tmp_path / "seen", tmp_path / "model"
 
     def run(*arguments: object) -> None:
         main([str(argument) for argument in arguments])
 
     run("collect", LINE, "--policy", agent, "--out", seen, "--frames", 64, "--workers", 1)
-    parts = (seen, little_games.dataset())
-    run("train-vae", *parts, "--from", little_games.model(), "--out", model, "--steps", 5)
+    parts = (seen, little_models.dataset())
+    run("train-vae", *parts, "--from", little_models.model(), "--out", model, "--steps", 5)
     model_folder = read_model(model)
     assert model_folder.provenance["train"]["learning_rate"] == 3e-4
     assert model_folder.provenance["frames"] == 64 + 320 and model_folder.vae_config.latent_dim == 4

@@ -13,14 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import little_games
+import little_models
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from environments import refused
 from folder_files import flip_bit, folder_content
-from little_games import DQN, LINE, PPO, PUSH, SAC, game_of
+from little_games import LINE, PUSH
+from little_models import DQN, PPO, SAC, game_of
 from stable_baselines3 import PPO as SB3_PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -55,7 +56,7 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 def train(out: Path, recipe: Recipe, **changes: Any) -> TrainedAgent:
     arguments = {"evaluations": 0, "progress": False, **changes}
     env_id = arguments.pop("env_id", game_of(recipe))
-    return train_agent(env_id, little_games.model(), out, recipe, **arguments)
+    return train_agent(env_id, little_models.model(), out, recipe, **arguments)
 
 
 def progress(folder: Path) -> list[dict[str, Any]]:
@@ -458,7 +459,7 @@ def test_a_killed_training_goes_on(
     )
     paths = [str(ROOT / "tests"), str(ROOT)]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(little_games.model()), str(out)],
+        [sys.executable, "-c", code, str(little_models.model()), str(out)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
@@ -662,7 +663,7 @@ def test_a_changed_model_folder_does_not_change_the_agent(
     """If the model folder changes or vanishes during the training, the agent gets the encoder that
     it was trained with, and can be loaded."""
     model = tmp_path / "model"
-    shutil.copytree(little_games.model(), model)
+    shutil.copytree(little_models.model(), model)
     content = {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
     on_step = TrainingCallback._on_step
 
@@ -675,7 +676,7 @@ def test_a_changed_model_folder_does_not_change_the_agent(
         return on_step(watch)
 
     monkeypatch.setattr(TrainingCallback, "_on_step", change_model)
-    recipe = little_games.PPO
+    recipe = little_models.PPO
     trained = train_agent(
         game_of(recipe), model, tmp_path / "agent", recipe, evaluations=0, progress=False
     )
@@ -700,6 +701,6 @@ def test_a_changed_working_directory_does_not_move_the_agent(
         return on_step(watch)
 
     monkeypatch.setattr(TrainingCallback, "_on_step", leave)
-    trained = train(Path("agent"), little_games.PPO)
+    trained = train(Path("agent"), little_models.PPO)
     assert trained.path == tmp_path / "start" / "agent"
     assert list((tmp_path / "elsewhere").iterdir()) == []

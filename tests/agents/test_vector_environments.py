@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import little_games
+import little_models
 import numpy as np
 import pytest
 from environments import refused
 from gymnasium.vector import SyncVectorEnv
-from little_games import LINE, PPO
+from little_games import LINE
+from little_models import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rl_vae.agents.agent import Agent
@@ -38,7 +39,7 @@ def test_an_agent_is_trained_in_the_environments_given(kind: Any, tmp_path: Path
     assert (data.header.n_envs, data.header.engine) == (3, "vector")
 
     settings: Any = {"evaluations": 1, "evaluation_episodes": 2, "progress": False}
-    train_agent(envs, little_games.model(), tmp_path / "agent", RECIPE, **settings)
+    train_agent(envs, little_models.model(), tmp_path / "agent", RECIPE, **settings)
     agent = Agent.load(tmp_path / "agent")
     assert agent.recipe.n_envs == 3
     given = evaluate_agent(agent, env=envs, episodes=4)

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import little_games
+import little_models
 import numpy as np
 import pytest
 from jobs import run_jobs_here
@@ -28,7 +29,7 @@ from rl_vae.sb3 import play
 
 CONFIG = ComparisonConfig(
     env_id=LINE,
-    recipe=little_games.PPO,
+    recipe=little_models.PPO,
     betas=(4.0,),
     seeds=(0,),
     frames=160,

@@ -10,6 +10,7 @@ from typing import Any
 
 import chromium
 import little_games
+import little_models
 import numpy as np
 import pytest
 import torch
@@ -53,11 +54,11 @@ def renamed(source: Path, target: Path, env_id: str, factor: str) -> Path:
 def report(tmp_path_factory: pytest.TempPathFactory) -> page.Report:
     """The report of two models and an agent, with names that hold markup."""
     folder = tmp_path_factory.mktemp("report")
-    data = renamed(little_games.dataset(), folder / "data", EVIL, EVIL)
+    data = renamed(little_models.dataset(), folder / "data", EVIL, EVIL)
     twin = folder / "<b>&'\"<!--"
-    shutil.copytree(little_games.model(), twin)
-    models = [little_games.model(), twin]
-    agent = little_games.agent("PPO")
+    shutil.copytree(little_models.model(), twin)
+    models = [little_models.model(), twin]
+    agent = little_models.agent("PPO")
     return write_report(folder / "page.html", models, data, agent=agent, progress=False)
 
 
@@ -121,7 +122,7 @@ def test_16_bits_only_if_nothing_changes() -> None:
 def test_the_picture_is_that_of_pytorch(opened: chromium.Browser) -> None:
     """For 100 random codes set by sliders, no pixel of the canvas is off by more than 1 of 255."""
     codes = np.random.default_rng(1).normal(size=(100, 4)).astype(np.float32)
-    right = Encoder.load(little_games.model()).decode(codes).astype(int)
+    right = Encoder.load(little_models.model()).decode(codes).astype(int)
     set_sliders = """(code) => code.forEach((value, k) => {
         const slider = document.getElementById(`latent-${k}`);
         slider.value = value;
@@ -153,8 +154,8 @@ def test_the_script_decodes_every_network(opened: chromium.Browser, network: str
 
 def train_variant(folder: Path, **changes: Any) -> Agent:
     """An agent of the small game by PPO, with other fields of the recipe."""
-    recipe = replace(little_games.PPO, **changes)
-    model = little_games.model()
+    recipe = replace(little_models.PPO, **changes)
+    model = little_models.model()
     return Agent.load(
         train_agent(
             little_games.LINE, model, folder, recipe, evaluations=0, workers=1, progress=False
@@ -169,7 +170,7 @@ def test_the_action_is_the_agents(opened: chromium.Browser, algorithm: str, tmp_
     if algorithm == "PPO standardised":
         agent = train_variant(tmp_path / "agent", standardise=True)
     else:
-        agent = Agent.load(little_games.agent(algorithm))
+        agent = Agent.load(little_models.agent(algorithm))
     codes = np.random.default_rng(3).normal(0, 2, (40, 4)).astype(np.float32)
     fields = agent.fields
     history = History(40, 4, agent.recipe.stack, agent.recipe.actions, agent.action_space)
@@ -316,7 +317,7 @@ def test_decoders_that_do_not_fit_are_left_out(
     """A page without space for a decoder names the model, and keeps all other sections."""
     monkeypatch.setattr(page, "MAX_BYTES", 200_000)
     small = write_report(
-        tmp_path / "page.html", [little_games.model()], little_games.dataset(), progress=False
+        tmp_path / "page.html", [little_models.model()], little_models.dataset(), progress=False
     )
     content = small.path.read_text()
     assert small.explored == () and small.size < 200_000 < report.size
@@ -329,7 +330,7 @@ def test_what_is_not_live_is_explained(tmp_path: Path, monkeypatch: pytest.Monke
     """The page says which agent's action it does not show, and that a decoder with a user's network
     is not live."""
     agent = train_variant(tmp_path / "agent", code="mu_logvar")
-    data = little_games.dataset()
+    data = little_models.dataset()
     first = write_report(tmp_path / "1.html", (), data, agent=agent.path, progress=False)
     assert first.explored != () and "agent is not shown" in first.path.read_text()
     monkeypatch.setattr(page, "is_live", lambda encoder: False)
@@ -341,7 +342,7 @@ def test_what_is_not_live_is_explained(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_wrong_inputs_are_refused(tmp_path: Path, dataset: FrameDataset) -> None:
     """Inputs without a report raise an error before anything is measured."""
-    model, frames = little_games.model(), little_games.dataset()
+    model, frames = little_models.model(), little_models.dataset()
     with refused(ConfigError, ".html"):
         write_report(tmp_path / "page.pdf", [model], frames)
     with refused(ConfigError, "no model to report on"):
@@ -366,7 +367,7 @@ def test_an_agent_of_another_model_is_refused(
             tmp_path / "page.html",
             [encoder.path],
             dataset.path,
-            agent=little_games.agent("PPO"),
+            agent=little_models.agent("PPO"),
         )
 
 
@@ -376,10 +377,10 @@ def comparison(tmp_path: Path) -> Path:
     path = tmp_path / "study"
     (path / "runs").mkdir(parents=True)
     systems = ["beta1", "beta4", "pixels"]
-    shutil.copytree(little_games.dataset(), path / "scored")
+    shutil.copytree(little_models.dataset(), path / "scored")
     for seed in (0, 1):
-        shutil.copytree(little_games.model(), path / "models" / f"beta1-seed{seed}")
-    shutil.copytree(little_games.agent("PPO"), path / "agents" / "beta1-seed0")
+        shutil.copytree(little_models.model(), path / "models" / f"beta1-seed{seed}")
+    shutil.copytree(little_models.agent("PPO"), path / "agents" / "beta1-seed0")
     config = {
         "systems": systems,
         "betas": [1.0, 4.0],

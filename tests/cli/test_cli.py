@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import little_games
+import little_models
 import pytest
 from environments import STATES
 from folder_files import flip_bit, folder_state
@@ -71,9 +71,9 @@ def run(*arguments: object) -> int:
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What commands are given: whole folders, and every kind of broken one. Read only."""
     at = tmp_path_factory.mktemp("inputs")
-    shutil.copytree(little_games.dataset(), at / "data")
-    shutil.copytree(little_games.model(), at / "model")
-    shutil.copytree(little_games.agent("PPO"), at / "agent")
+    shutil.copytree(little_models.dataset(), at / "data")
+    shutil.copytree(little_models.model(), at / "model")
+    shutil.copytree(little_models.agent("PPO"), at / "agent")
     (at / "empty").mkdir()
     (at / "other").mkdir()
     (at / "other" / "thesis.tex").write_text("do not delete")
@@ -560,7 +560,7 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
         "import rl_vae\nRECIPE = rl_vae.Recipe('PPO', total_steps=1_500, n_envs=2, stack=1,"
         " hyperparameters={'n_steps': 50, 'batch_size': 50, 'n_epochs': 1})\n"
     )
-    agent = ["--encoder", str(little_games.model()), "--agent", str(recipe)]
+    agent = ["--encoder", str(little_models.model()), "--agent", str(recipe)]
     one = ["--beta", "1", "--seed", "0", "--workers", "1"]
     state = ["--beta", "--baselines", "state", "--seeds", "1", "--frames", "160", "--workers", "1"]
     state += ["--height", "40", "--width", "40", "--episodes", "1", "--evaluations", "0"]
@@ -581,13 +581,13 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
             at / "out" / "manifest.jsonl",
         ),
         "train-vae": (
-            ["train-vae", str(little_games.dataset()), "--out", str(at / "out"), "--epochs", "15"],
+            ["train-vae", str(little_models.dataset()), "--out", str(at / "out"), "--epochs", "15"],
             at / "out.partial" / "checkpoint.bin",
         ),
         "sweep": (
             [
                 "sweep",
-                str(little_games.dataset()),
+                str(little_models.dataset()),
                 "--out",
                 str(at / "out"),
                 "--epochs",

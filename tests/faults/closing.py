@@ -10,7 +10,7 @@ import signal
 import time
 from pathlib import Path
 
-import little_games
+import little_models
 from programs import FAIL, FOLDER, PROGRAM, count_programs
 
 from faults import Figure, counted
@@ -87,7 +87,7 @@ def _command(operation: str, workers: int, at: Path, agent: Path, endless: bool)
     """Return the arguments of rl-vae; the command takes minutes if it is `endless`."""
     recipe = at / "recipe.py"
     recipe.write_text(RECIPE.format(steps=1_000_000 if endless else 128))
-    model, many = str(little_games.model()), str(1_000_000)
+    model, many = str(little_models.model()), str(1_000_000)
     out = ["--out", str(at / "out")]
     shared = [*out, "--workers", str(workers)]
     small = ["--height", "32", "--width", "32"]
@@ -109,7 +109,7 @@ def _agent() -> Path:
     from rl_vae.agents.recipe import load_recipe
     from rl_vae.agents.train import train_agent
 
-    folder = little_games.folder() / "programs"
+    folder = little_models.folder() / "programs"
     folder.mkdir()
     (folder / "recipe.py").write_text(RECIPE.format(steps=128))
     before = os.environ.get(FOLDER)
@@ -117,7 +117,7 @@ def _agent() -> Path:
     try:
         recipe, out = load_recipe(folder / "recipe.py"), folder / "agent"
         train_agent(
-            PROGRAM, little_games.model(), out, recipe, evaluations=0, workers=1, progress=False
+            PROGRAM, little_models.model(), out, recipe, evaluations=0, workers=1, progress=False
         )
     finally:
         os.environ.pop(FOLDER) if before is None else os.environ.update({FOLDER: before})

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import little_games
+import little_models
 import numpy as np
 import torch
 from folder_files import flip_bit
@@ -288,7 +288,7 @@ def malformed(n: int, seed: int, folder: Path) -> Figure:
     """A changed model folder is a FolderError with file and reason, and no code runs."""
     rng = np.random.default_rng([seed, 2])
     good, (at, model, mark) = (
-        little_games.model(),
+        little_models.model(),
         (folder / "at", folder / "at/model", folder / "at/mark"),
     )
     refused = loaded = 0
@@ -404,7 +404,7 @@ def loaders(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    data = FrameDataset.open(little_games.dataset())
+    data = FrameDataset.open(little_models.dataset())
     training_part, agent_part = folder / "vae.partial", folder / "agent.partial"
     save, calls = loop.save_checkpoint, 0
 
@@ -424,12 +424,12 @@ def loaders(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
             train(data, training_part.with_suffix(""), vae=SMALL, epochs=3, steps=None)
         finally:
             loop.save_checkpoint = save
-    recipe = little_games.DQN
+    recipe = little_models.DQN
 
     def go_on_acting(copy: Path) -> None:
         train_agent(
-            little_games.game_of(recipe),
-            little_games.model(),
+            little_models.game_of(recipe),
+            little_models.model(),
             copy.with_suffix(""),
             recipe,
             evaluations=0,
@@ -451,9 +451,9 @@ def loaders(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
         opened.frames(range(len(opened))[:8]), opened.episodes, opened.verify()
 
     return {
-        "FrameDataset.open": (little_games.dataset(), read_frames),
-        "Encoder.load": (little_games.model(), use),
-        "Agent.load": (little_games.agent("PPO"), Agent.load),
+        "FrameDataset.open": (little_models.dataset(), read_frames),
+        "Encoder.load": (little_models.model(), use),
+        "Agent.load": (little_models.agent("PPO"), Agent.load),
         "train_vae, resumed": (training_part, go_on),
         "train_agent, resumed": (agent_part, go_on_acting),
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import little_games
+import little_models
 from folder_files import folder_state
 
 from faults import Figure, counted
@@ -80,7 +81,7 @@ COLLECT += ["--height", "32", "--width", "32"]
 def write_recipe(folder: Path) -> Path:
     """A recipe file of the small game."""
     path = folder / "recipe.py"
-    path.write_text("import little_games\n\nRECIPE = little_games.PPO\n")
+    path.write_text("import little_games\n\nRECIPE = little_models.PPO\n")
     return path
 
 
@@ -99,7 +100,7 @@ def sweep_command(dataset: Path, out: Path) -> list[str]:
 
 def _bases(folder: Path) -> dict[str, Path]:
     """One folder of each kind, to copy and to plant things in."""
-    model, agent = little_games.model(), little_games.agent("PPO")
+    model, agent = little_models.model(), little_models.agent("PPO")
     partial = folder / "base" / "unfinished.partial"
     partial.mkdir(parents=True)
     (partial / "run.json").write_text("{}")
@@ -132,8 +133,8 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
         recipe: A recipe file.
     """
     game, here, page = little_games.LINE, str(path), str(place / "page.html")
-    frames, model = str(recipe.parent / "base" / "dataset"), str(little_games.model())
-    new, agent = str(place / "new"), str(little_games.agent("PPO"))
+    frames, model = str(recipe.parent / "base" / "dataset"), str(little_models.model())
+    new, agent = str(place / "new"), str(little_models.agent("PPO"))
     vae = ["--steps", "2", "--batch-size", "16"]
     learn = ["train-agent", game, "--agent", str(recipe), "--steps", "64", "--evaluations", "0"]
     play = ["--episodes", "1", "--n-envs", "1"]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import little_games
+import little_models
 from folder_files import flip_bit
 
 from faults import Figure, counted
@@ -35,7 +35,7 @@ def compare(n: int, seed: int, folder: Path) -> Figure:
 
 def report(n: int, seed: int, folder: Path) -> Figure:
     """A killed report leaves no page or a whole one."""
-    model, frames = str(little_games.model()), str(_frames(folder))
+    model, frames = str(little_models.model()), str(_frames(folder))
     return _kill(
         n,
         seed,
@@ -47,7 +47,7 @@ def report(n: int, seed: int, folder: Path) -> Figure:
 
 def export(n: int, seed: int, folder: Path) -> Figure:
     """A killed export leaves no file or a whole one."""
-    agent = str(little_games.agent("PPO"))
+    agent = str(little_models.agent("PPO"))
     return _kill(
         n,
         seed,
@@ -59,7 +59,7 @@ def export(n: int, seed: int, folder: Path) -> Figure:
 
 def repair(n: int, seed: int, folder: Path) -> Figure:
     """A killed repair is repeated, and the model is whole."""
-    model = little_games.model()
+    model = little_models.model()
 
     def damaged(at: Path) -> list[str]:
         if not (at / "model").exists():

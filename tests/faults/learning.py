@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import little_games
+import little_models
 import numpy as np
 import safetensors.torch
 import torch
@@ -280,7 +280,7 @@ def beta_effect(n: int, seed: int, folder: Path) -> Figure:
 
 def frozen_encoder(n: int, seed: int, folder: Path) -> Figure:
     """PPO and SAC with VecLatent and LatentExtractor do not change the encoder."""
-    path = Path(shutil.copytree(little_games.model(), folder / "model"))
+    path = Path(shutil.copytree(little_models.model(), folder / "model"))
     before = {file.name: hashing.file_digest(file) for file in path.iterdir() if file.is_file()}
     right, digest = Encoder.load(path).vae.state_dict(), Encoder.load(path).digest
     settings: dict[str, Any] = {"seed": seed, "device": "cpu", "learning_rate": 1e-2}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import little_games
+import little_models
 import numpy as np
 import onnxruntime
 import torch
@@ -39,7 +39,7 @@ TWELVE = (
 
 def terminal_observation(n: int, seed: int, folder: Path) -> Figure:
     """In all cases of the adapter checker the terminal observation encodes the true last frame."""
-    encoder = Encoder.load(little_games.model())
+    encoder = Encoder.load(little_models.model())
     cases = all_cases()
     chosen = [cases[i] for i in np.linspace(0, len(cases) - 1, min(n, len(cases))).astype(int)]
     results = [check_case(case, encoder) for case in chosen]
@@ -54,7 +54,7 @@ def recorded_resets(n: int, seed: int, folder: Path) -> Figure:
     """No row of a dataset and no step of an adapter in NEXT_STEP mode is the reset itself."""
     dataset = collect(folder / "frames", n_frames=n, seed=seed)
     wrong, ended = wrong_rows(dataset)
-    encoder = Encoder.load(little_games.model())
+    encoder = Encoder.load(little_models.model())
     cases = [case for case in all_cases() if case.autoreset == "NEXT_STEP" and case.stack == 4]
     leaks = sum(check_case(case, encoder).leaks for case in cases)
     got = f"{wrong} of {len(dataset):,} ({ended:,} ends), {leaks} in {len(cases)} NEXT_STEP cases"
@@ -63,7 +63,7 @@ def recorded_resets(n: int, seed: int, folder: Path) -> Figure:
 
 def observation_mismatches(n: int, seed: int, folder: Path) -> Figure:
     """Observations of another space are an error before the first step, in every adapter."""
-    path = little_games.model()
+    path = little_models.model()
     encoder, good = Encoder.load(path), 0
     for name in TWELVE[:n]:
         make, options, came, remedy = MISMATCHES[name]
@@ -80,7 +80,7 @@ def observation_mismatches(n: int, seed: int, folder: Path) -> Figure:
 
 def colour_order(n: int, seed: int, folder: Path) -> Figure:
     """An image with one red pixel has the same latents everywhere, and other latents as BGR."""
-    path, rng = little_games.model(), np.random.default_rng(seed)
+    path, rng = little_models.model(), np.random.default_rng(seed)
     right_of, trials, same, apart, worst = Encoder.load(path), 0, 0, 0, 0.0
     exported = _exported(folder)
     for _ in range(n):
@@ -125,7 +125,7 @@ def _extracted(path: Path, image: Any) -> Any:
 
 def _exported(folder: Path) -> Callable[[Any], Any]:
     """Return the encoder of an exported agent: image -> latents."""
-    file = export_agent(little_games.agent("PPO"), folder / "agent.onnx")
+    file = export_agent(little_models.agent("PPO"), folder / "agent.onnx")
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     memory = {i.name: np.zeros([1, *i.shape[1:]], np.float32) for i in session.get_inputs()[2:]}
 

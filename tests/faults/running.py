@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import little_games
+import little_models
 import numpy as np
 from environments import COUNTING, FAULTY
 from little_games import LINE
@@ -134,7 +134,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 @functools.cache
 def many_frames() -> str:
     """Return a dataset that is large enough for commands of several seconds."""
-    out = little_games.folder() / "many"
+    out = little_models.folder() / "many"
     collect_frames(LINE, out, n_frames=20_000, spec=FrameSpec(32, 32), progress=False)
     return str(out)
 
@@ -146,13 +146,13 @@ def commands(at: Path, slow: bool) -> dict[str, tuple[list[str], Path | None]]:
         "import rl_vae\nRECIPE = rl_vae.Recipe('PPO', total_steps=20_000, n_envs=2, stack=1,"
         " hyperparameters={'n_steps': 50, 'batch_size': 50, 'n_epochs': 1})\n"
     )
-    model, data, out = str(little_games.model()), str(little_games.dataset()), str(at / "out")
+    model, data, out = str(little_models.model()), str(little_models.dataset()), str(at / "out")
     agent = ["--encoder", model, "--agent", str(recipe), "--evaluations", "0"]
     many = many_frames() if slow else data
     small = ["--frames", "100000", "--height", "64", "--width", "64", "--out", out]
     played = ["--episodes", "100000"]
     return {
-        "evaluate": (["evaluate", str(little_games.agent("PPO")), *played], None),
+        "evaluate": (["evaluate", str(little_models.agent("PPO")), *played], None),
         "collect, 2 workers": (
             ["collect", LINE, *small, "--workers", "2"],
             at / "out" / "manifest.jsonl",

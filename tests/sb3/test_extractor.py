@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import little_games
+import little_models
 import numpy as np
 import pytest
 import torch
@@ -39,7 +39,7 @@ def agent(name: str, path: Any = None, **changes: Any) -> Any:
     rate = changes.pop("policy_rate", 1e-2)
     kwargs = {
         "features_extractor_class": LatentExtractor,
-        "features_extractor_kwargs": {"encoder": str(path or little_games.model()), **own},
+        "features_extractor_kwargs": {"encoder": str(path or little_models.model()), **own},
         "net_arch": [8],
         **changes.pop("policy_kwargs", {}),
     }
@@ -138,7 +138,7 @@ def test_frames_are_taken_as_they_are(
 def test_a_frozen_encoder_does_not_change(name: str, changes: dict[str, Any]) -> None:
     """After 2,000 steps every frozen weight and the digest are those of the model folder, and the
     policy holds no weight of the VAE."""
-    path = little_games.model()
+    path = little_models.model()
     model = agent(name, **changes)
     model.learn(2_000)
     extractors_by_name = extractors(model)
@@ -149,7 +149,7 @@ def test_a_frozen_encoder_does_not_change(name: str, changes: dict[str, Any]) ->
     )
     assert not any(list(extractor.parameters()) for extractor in extractors_by_name.values())
     assert not any(extractor._unregistered[1].training for extractor in extractors_by_name.values())
-    assert Encoder.load(path).digest == little_games.encoder_digest()
+    assert Encoder.load(path).digest == little_models.encoder_digest()
     image = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     right = Encoder.load(path).encode_observations(image)
     assert np.abs(features(model, image) - right).max() < 1e-5
@@ -160,7 +160,7 @@ def test_fine_tuning_starts_from_the_model_folder(name: str) -> None:
     """Before the first update every copy holds the weights of the model folder, although PPO
     initialises the other weights (`ortho_init`)."""
     model = agent(name, fine_tune=True)
-    right = encoder_weights(little_games.model())
+    right = encoder_weights(little_models.model())
     assert all(equal(weights(extractor), right) for extractor in extractors(model).values())
     if name == "PPO":
         assert model.policy.ortho_init and not model.policy.action_net.bias.any()
@@ -254,7 +254,7 @@ def test_a_saved_agent_acts_the_same(name: str, changes: dict[str, Any]) -> None
 def test_a_frozen_encoder_is_not_saved(name: str) -> None:
     """The zip of an agent with a frozen encoder is much smaller than the encoder's weights. The zip
     of a fine-tuned PPO holds them once, although the policy names them three times."""
-    size = sum(value.nbytes for value in encoder_weights(little_games.model()).values())
+    size = sum(value.nbytes for value in encoder_weights(little_models.model()).values())
     assert len(zipped(agent(name)).getvalue()) < 0.2 * size
     tuned = len(zipped(agent(name, fine_tune=True, learning_rate=1e-3)).getvalue())
     assert 1 <= tuned / size / (3 if name == "SAC" else 1) < 1.2
@@ -266,16 +266,16 @@ def test_an_agent_needs_its_model_folder(
     changes: dict[str, Any], trained: Trained, tmp_path: Path
 ) -> None:
     """An agent is not loaded if its model folder is missing or holds another model."""
-    place = Path(shutil.copytree(little_games.model(), tmp_path / "model"))
+    place = Path(shutil.copytree(little_models.model(), tmp_path / "model"))
     file = zipped(agent("PPO", place, **changes))
     shutil.rmtree(place)
     with refused(FolderError, str(place)):
         PPO.load(io.BytesIO(file.getvalue()))
-    other = Encoder.load(little_games.model()).vae
+    other = Encoder.load(little_models.model()).vae
     with torch.no_grad():
         next(other.parameters()).add_(1.0)
     little_games_model_with(other, place)
-    with refused(FolderError, "another encoder", little_games.encoder_digest()):
+    with refused(FolderError, "another encoder", little_models.encoder_digest()):
         PPO.load(io.BytesIO(file.getvalue()))
 
 
@@ -284,12 +284,12 @@ def little_games_model_with(vae: Any, out: Path) -> None:
     from rl_vae.models.folder import read_model
     from rl_vae.models.save import save_model
 
-    theirs = read_model(little_games.model())
+    theirs = read_model(little_models.model())
     out.mkdir()
     save_model(
         out,
         vae,
-        dataset=FrameDataset.open(little_games.dataset()),
+        dataset=FrameDataset.open(little_models.dataset()),
         statistics=theirs.statistics,
         provenance=theirs.provenance,
     )
@@ -300,7 +300,7 @@ SPACE = gym.spaces.Box(0, 255, (3, 32, 32), np.uint8)
 
 def test_only_a_path_is_taken() -> None:
     """A module, an Encoder and None are refused."""
-    loaded = Encoder.load(little_games.model())
+    loaded = Encoder.load(little_models.model())
     for wrong in (loaded, loaded.vae, None):
         with refused(ConfigError, "path"):
             LatentExtractor(SPACE, wrong)  # type: ignore[arg-type]
@@ -317,7 +317,7 @@ def test_only_a_path_is_taken() -> None:
 def test_settings_out_of_range_are_refused(fine_tune: Any, learning_rate: Any, word: str) -> None:
     """A learning rate needs training and is a number above zero."""
     with refused(ConfigError, word):
-        LatentExtractor(SPACE, little_games.model(), fine_tune, learning_rate)
+        LatentExtractor(SPACE, little_models.model(), fine_tune, learning_rate)
 
 
 @pytest.mark.parametrize(
@@ -336,13 +336,13 @@ def test_settings_out_of_range_are_refused(fine_tune: Any, learning_rate: Any, w
 def test_other_observations_are_refused(space: gym.Space[Any]) -> None:
     """Observations that the encoder was not made for are refused before training."""
     with refused(ObservationError, "(3, 32, 32)"):
-        LatentExtractor(space, little_games.model())
+        LatentExtractor(space, little_models.model())
 
 
 def test_pixels_in_the_wrong_scale_are_refused() -> None:
     """Two policies that share a kwargs dictionary, which SB3 writes into, get an error instead of
     wrong pixels."""
-    shared = {"features_extractor_kwargs": {"encoder": str(little_games.model())}}
+    shared = {"features_extractor_kwargs": {"encoder": str(little_models.model())}}
     agent("PPO", policy_kwargs={**shared, "normalize_images": False}).learn(12)
     with refused(ObservationError, "scale"):
         agent("PPO", policy_kwargs=shared).learn(12)
@@ -350,7 +350,7 @@ def test_pixels_in_the_wrong_scale_are_refused() -> None:
 
 def test_a_deleted_extractor_trains_nothing() -> None:
     """The optimizer of a deleted extractor does not step, and other optimizers do."""
-    extractor = LatentExtractor(SPACE, little_games.model(), True, 1e-3)
+    extractor = LatentExtractor(SPACE, little_models.model(), True, 1e-3)
     parameters, gone = list(extractor.vae.encoder.parameters()), weakref.ref(extractor)
     del extractor
     assert gone() is None

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import little_games
+import little_models
 import numpy as np
 import pytest
 import torch
@@ -133,7 +133,7 @@ def test_beside_a_discriminator_the_last_epoch_is_kept(
 
 def test_moving_pixels_count_more_in_the_loss_alone(tmp_path: Path) -> None:
     """The weights of moving pixels change the loss, and no other measure."""
-    dataset = FrameDataset.open(little_games.dataset())  # little moves before a still background
+    dataset = FrameDataset.open(little_models.dataset())  # little moves before a still background
     plain, weighted = (
         train(dataset, tmp_path / f"{w}", TrainConfig(steps=3, batch_size=32, moving_weight=w))
         for w in (1.0, 10.0)
