@@ -10,6 +10,8 @@ from typing import NoReturn
 
 _end_process = os._exit
 _guarded = threading.local()
+_lock = threading.Lock()
+_n_guards = 0
 
 
 @contextlib.contextmanager
@@ -19,13 +21,22 @@ def exits_are_faults() -> Iterator[None]:
     Other threads, and processes that the block forks, end as usual. Compiled code that calls exit()
     ends the process: only a worker process turns that into a fault.
     """
-    vars(os)["_exit"] = _raise_or_end
     before = getattr(_guarded, "process", None)
     _guarded.process = os.getpid()
+    _count_guards(1)
     try:
         yield
     finally:
+        _count_guards(-1)
         _guarded.process = before
+
+
+def _count_guards(change: int) -> None:
+    """Replace os._exit while a thread is guarded, and put it back after the last one."""
+    global _n_guards
+    with _lock:
+        _n_guards += change
+        vars(os)["_exit"] = _raise_or_end if _n_guards else _end_process
 
 
 def _raise_or_end(status: int) -> NoReturn:

@@ -1,13 +1,10 @@
 """The command line: what it does, how it refuses, how it stops."""
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 import little_models
 import pytest
 from environments import STATES
+from faults.processes import started_process
 from folder_files import flip_bit, folder_state
 from little_games import LINE, PUSH
 
@@ -37,9 +35,6 @@ from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.base import Objective
 from rl_vae.system import strict_json
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRESS_LINE = re.compile(r"\d+%\|\| \S+/\S+ \[\S+<")
-"""Percentage, done and total, time: a line of rl_vae.system.progress."""
 SMALL = ["--height", "32", "--width", "32", "--workers", "1"]
 
 
@@ -607,6 +602,10 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
     }
 
 
+RESUMED = {"train-vae": "resuming after update", "sweep": "resuming after update"}
+"""What a command prints that goes on."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["collect", "train-vae", "sweep", "train-agent", "compare"])
 def test_a_command_that_is_stopped_goes_on_where_it_stopped(command: str, tmp_path: Path) -> None:
@@ -614,32 +613,17 @@ def test_a_command_that_is_stopped_goes_on_where_it_stopped(command: str, tmp_pa
     again, then finishes."""
     arguments, sign = commands_to_stop(tmp_path)[command]
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        size = _content(sign)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rl_vae.cli", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        try:
+        size, output = _content(sign), tmp_path / f"output-{status}"
+        with started_process(output, main, arguments) as process:
             while _content(sign) == size:
-                assert process.poll() is None, process.communicate()
+                assert process.running, process.text()
                 time.sleep(0.005)
-            process.send_signal(number)
-            out, err = process.communicate(timeout=60)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        assert process.returncode == status, (out, err)
-        *progress, last = err.splitlines()
-        assert last == "rl-vae: stopped; the same command goes on where it stopped"
-        assert [line for line in progress if not PROGRESS_LINE.search(line)] == []
-        lines = dict.fromkeys(("train-vae", "sweep"), "resuming after update")
-        lines |= {"train-agent": "engine", "collect": "pixels"}
-        assert not out or lines.get(command, "pixels") in out
+            process.signal(number)
+            assert process.wait() == status, process.text()
+        assert not re.search("Traceback|Warning", process.text())
+        assert "rl-vae: stopped; the same command goes on where it stopped" in process.text()
+        if status == 143 and command in RESUMED:
+            assert RESUMED[command] in process.text()
     assert run(*arguments) == 0
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["out"]
     if command == "collect":
