@@ -12,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/rl-vae demo --out runs/demo
 
 # One torch thread per test process: two processes with two threads each fight for two cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/pytest -q -n auto --dist worksteal
 
 test: $(STAMP)
 	$(PYTEST)
@@ -22,7 +22,7 @@ test-fast: $(STAMP)
 
 coverage: $(STAMP)
 	rm -f .coverage .coverage.*
-	OMP_NUM_THREADS=1 COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -q -n auto --dist worksteal
+	OMP_NUM_THREADS=1 PYTHONPATH=tests COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -q -n auto --dist worksteal
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage json -q --fail-under 0 -o .coverage.json
 	@$(BIN)/python -c 'import json; t = json.load(open(".coverage.json"))["totals"]; print( \

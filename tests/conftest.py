@@ -1,6 +1,5 @@
 """What many tests share: a tiny dataset and a tiny model of it, made once a session."""
 
-import functools
 import resource
 import shutil
 import signal
@@ -9,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import quick_exports  # noqa: F401 - for its effect
 import torch
 from environments import COUNTING
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from rl_vae import Encoder, FrameDataset, FrameSpec, TrainConfig, VAEConfig, collect_frames
 from rl_vae import train_vae as train
@@ -28,8 +27,6 @@ collect_ignore = [  # helpers without tests: doctest would import them a second 
     if not path.name.startswith("test_")
 ]
 SPEC = FrameSpec(height=32, width=48, crop=(2, 0, 0, 4))  # crops, and changes the shape
-# torch's exporter parses the source of some 500 operators at every export, half of its time.
-ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
 torch.set_num_threads(1)  # tiny tensors; two threads on two busy cores take five times as long
 CONFIG = VAEConfig(latent_dim=4)
 TRAINING = TrainConfig(epochs=4, batch_size=32)

@@ -4,9 +4,6 @@ import json
 import os
 import pickle
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from environments import refused
+from faults.processes import started_process
 from folder_files import flip_bit, folder_content
 from little_games import LINE, PUSH
 from little_models import DQN, PPO, SAC, game_of
@@ -451,25 +449,11 @@ def test_a_killed_training_goes_on(
     """kill -9 in the middle of a training costs what came after the last checkpoint, no more."""
     recipe = replace(SAC, total_steps=600)
     out = tmp_path / "agent"
-    code = (
-        "import sys; from dataclasses import replace; import little_games as g\n"
-        "from rl_vae.agents.train import train_agent\n"
-        "recipe = replace(g.SAC, total_steps=600)\n"
-        "train_agent(g.PUSH, sys.argv[1], sys.argv[2], recipe, evaluations=0)"
-    )
-    paths = [str(ROOT / "tests"), str(ROOT)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(little_models.model()), str(out)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-    try:
+    arguments = (PUSH, little_models.model(), out, recipe)
+    with started_process(tmp_path / "output", train_agent, *arguments) as process:
         while not (tmp_path / "agent.partial" / "checkpoint" / "state.json").is_file():
-            assert process.poll() is None, "it ended before its first checkpoint"
+            assert process.running, process.text()
             time.sleep(0.005)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
     assert not out.exists()
     trained = train(out, recipe)
     taken_up = remembered["resumed"][-1]

@@ -81,7 +81,7 @@ COLLECT += ["--height", "32", "--width", "32"]
 def write_recipe(folder: Path) -> Path:
     """A recipe file of the small game."""
     path = folder / "recipe.py"
-    path.write_text("import little_games\n\nRECIPE = little_models.PPO\n")
+    path.write_text("import little_models\n\nRECIPE = little_models.PPO\n")
     return path
 
 

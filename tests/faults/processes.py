@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 _FORKER = multiprocessing.get_context("forkserver")
-_FORKER.set_forkserver_preload(
-    ["rl_vae.data.collect", "rl_vae.agents.train", "rl_vae.training.train"]
-)
+_FORKER.set_forkserver_preload(["faults.preload"])  # needs tests/ in PYTHONPATH
 _MARK = "RL_VAE_FAULT"
 
 

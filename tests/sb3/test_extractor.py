@@ -131,16 +131,16 @@ def test_frames_are_taken_as_they_are(
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("PPO", {"n_steps": 200, "batch_size": 100}),
+        ("PPO", {"n_steps": 100, "batch_size": 50}),
         ("SAC", {"train_freq": 20, "gradient_steps": 1}),
     ],
 )
 def test_a_frozen_encoder_does_not_change(name: str, changes: dict[str, Any]) -> None:
-    """After 2,000 steps every frozen weight and the digest are those of the model folder, and the
+    """After 300 steps every frozen weight and the digest are those of the model folder, and the
     policy holds no weight of the VAE."""
     path = little_models.model()
     model = agent(name, **changes)
-    model.learn(2_000)
+    model.learn(300)
     extractors_by_name = extractors(model)
     assert {extractor.features_dim for extractor in extractors_by_name.values()} == {4}
     assert all(

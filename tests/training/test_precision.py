@@ -113,7 +113,7 @@ def test_the_fast_engine_learns_what_the_reference_learns(
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
     elbos = []
     for compute in ("fast", "reference"):
-        config = TrainConfig(steps=60, batch_size=32, compute=compute)
+        config = TrainConfig(steps=30, batch_size=16, compute=compute)
         out = tmp_path / compute
         elbos.append(train_vae(dataset, out, CONFIG, config, progress=False).held_out.elbo)
     fast, reference = elbos
