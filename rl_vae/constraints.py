@@ -9,8 +9,8 @@
         def __post_init__(self) -> None:
             check_fields(self)
 
-The type of every field is checked, too: a bool is not a number, a string is not a path, a number
-must be finite. A field of type float takes whole numbers.
+The type of every field is checked, too: a bool is not a number, a number must be finite. A field of
+type float takes whole numbers. `check_arguments` checks the arguments of a function alike.
 """
 
 from __future__ import annotations
@@ -18,15 +18,29 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import inspect
 import math
+import os
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from rl_vae.errors import ConfigError
 
 Settings = TypeVar("Settings")
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +93,31 @@ def check_fields(settings: Any) -> None:
         )
 
 
+def check_arguments(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorator: check the arguments of each call against the function's annotations.
+
+    The function then raises ConfigError if an argument has another type or is out of its range. A
+    required argument needs a class or a path as its annotation; `Any` is not checked.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        hints = _hints(function)
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            parameter = signature.parameters[name]
+            if name in hints and parameter.kind not in (
+                inspect.Parameter.VAR_POSITIONAL,
+                inspect.Parameter.VAR_KEYWORD,
+            ):
+                required = parameter.default is inspect.Parameter.empty
+                default = _REQUIRED if required else parameter.default
+                check_value(name, value, hints[name], default)
+        return function(*args, **kwargs)
+
+    return checked
+
+
 def check_value(name: str, value: Any, hint: Any, default: Any = None) -> None:
     """Check one value against a type hint, `Annotated` with a Range or not.
 
@@ -94,13 +133,21 @@ def check_value(name: str, value: Any, hint: Any, default: Any = None) -> None:
     if _fits(value, hint):
         return
     ranges = [part for part in _parts(hint) if isinstance(part, Range)]
-    remedy = next((part.remedy for part in ranges if part.remedy), None)
-    if remedy is None:
-        short = name.rpartition(".")[2]
-        remedy = f"leave {short} out" if default is None else f"choose {short}={default!r}"
+    short, expected = name.rpartition(".")[2], _describe(hint)
+    remedy = f"leave {short} out" if default is None else f"choose {short}={default!r}"
+    if default is _REQUIRED:
+        loaders = [part for part in ("open", "load") if hasattr(hint, part)]
+        remedy = f"give {hint.__name__}.{loaders[0]}(FOLDER)" if loaders else f"give {expected}"
     raise ConfigError(
-        f"{name} is out of range.", expected=_describe(hint), got=repr(value), remedy=remedy
+        f"{name} is out of range.",
+        expected=expected,
+        got=repr(value),
+        remedy=next((part.remedy for part in ranges if part.remedy), remedy),
     )
+
+
+_REQUIRED = object()
+"""Default of an argument without a default."""
 
 
 def from_keywords(kind: type[Settings], options: Mapping[str, Any]) -> Settings:
@@ -123,7 +170,7 @@ def from_keywords(kind: type[Settings], options: Mapping[str, Any]) -> Settings:
 
 
 @functools.cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
@@ -135,7 +182,11 @@ def _fits(value: Any, hint: Any) -> bool:
         inside = [part for part in parts[1:] if isinstance(part, Range)]
         return _fits(value, parts[0]) and (value is None or all(r.holds(value) for r in inside))
     if origin in (Union, types.UnionType):
+        if Path in parts and isinstance(value, str):  # file names may be no Unicode
+            return True
         return any(_fits(value, part) for part in parts)
+    if hint is Path:
+        return isinstance(value, os.PathLike)
     if origin is Literal:
         return any(value is part or (type(value) is type(part) and value == part) for part in parts)
     if hint is float:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from rl_vae.agents.integrity import agent_checks, is_unfinished_agent, unfinished_agent_checks
 from rl_vae.analysis.comparison.integrity import DATASETS, comparison_checks
+from rl_vae.constraints import check_arguments
 from rl_vae.data.integrity import dataset_checks, repair_dataset
 from rl_vae.errors import FolderError, RlVaeError, printable, system_failure
 from rl_vae.models.integrity import REPAIRABLE, model_checks, repair_model
@@ -79,6 +80,7 @@ class Repair(NamedTuple):
     """Verification of the folder after the repairs."""
 
 
+@check_arguments
 def verify_folder(path: str | Path, *, progress: bool = True) -> Verification:
     """Read every byte of a folder that rl_vae wrote, and find what is damaged. Changes nothing.
 
@@ -108,6 +110,7 @@ def verify_folder(path: str | Path, *, progress: bool = True) -> Verification:
     return Verification(path, checks.kind, n_files, sum(n_bytes), tuple(findings), notes)
 
 
+@check_arguments
 def repair_folder(path: str | Path, *, progress: bool = True) -> Repair:
     """Verify a folder, repair what can be repaired, and verify the folder again.
 

@@ -17,6 +17,7 @@ from rl_vae.agents.environments import observation_config, open_latent_envs
 from rl_vae.agents.folder import check_settings, read_agent_config, read_policy
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.spaces import space_from_dict
+from rl_vae.constraints import check_arguments
 from rl_vae.data.policies import ActFunction, PolicyContext
 from rl_vae.envs.pixel_source import ConvertedImages, PixelSource
 from rl_vae.envs.registry import EngineName
@@ -81,6 +82,7 @@ class Agent:
         self._model: Any = None
 
     @classmethod
+    @check_arguments
     def load(cls, path: str | Path, *, encoder: str | Path | None = None) -> Agent:
         """Read an agent's folder. No code in it is run; agent.zip is not opened.
 

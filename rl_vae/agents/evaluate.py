@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from rl_vae.agents.agent import Agent
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_arguments
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.envs.seeds import evaluation_seeds
@@ -49,6 +49,7 @@ class Evaluation(NamedTuple):
     """Number of episodes that were cut, because they did not end within 10,000 decisions."""
 
 
+@check_arguments
 def evaluate_agent(
     agent: Agent | str | Path,
     *,
@@ -60,7 +61,7 @@ def evaluate_agent(
     env: Any = None,
     wrappers: Sequence[Wrapper] = (),
     max_episode_steps: int | None = None,
-    n_envs: int | None = None,
+    n_envs: Annotated[int, Range(low=1)] | None = None,
 ) -> Evaluation:
     """Evaluate an agent over whole episodes from seeds on which it was never trained.
 
@@ -86,7 +87,6 @@ def evaluate_agent(
     """
     seeds = evaluation_seeds(episodes, seed)
     agent = agent if isinstance(agent, Agent) else Agent.load(agent)
-    check_value("n_envs", n_envs, Annotated[int, Range(low=1)] | None)
     source = agent.env_source(env, wrappers, max_episode_steps)
     n_envs = source.num_envs or min(episodes, n_envs or MAX_ENVS)
     venv = agent.make_venv(n_envs, env=source, engine=engine, workers=workers)

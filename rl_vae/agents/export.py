@@ -35,6 +35,7 @@ from onnx import compose, version_converter
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.graph import DecisionGraph, leaf_spaces
 from rl_vae.agents.spaces import space_to_dict
+from rl_vae.constraints import check_arguments
 from rl_vae.envs.pixel_source import name_of
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.folder import read_model_files
@@ -53,6 +54,7 @@ _MOST_REDUCTION = 64
 """Largest height or width of a raw image, in heights or widths of a frame."""
 
 
+@check_arguments
 def export_agent(agent: str | Path, out: str | Path) -> Path:
     """Write an agent as one ONNX file: raw observation and history in, action and history out.
 

@@ -24,7 +24,7 @@ from rl_vae.agents.environments import describe_spaces, find_pixel_options, open
 from rl_vae.agents.folder import read_agent_config, save_agent
 from rl_vae.agents.learn import learn
 from rl_vae.agents.recipe import Recipe
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_arguments
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.registry import EngineName, explain_engine, has_options, resolve_engine
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
@@ -53,19 +53,20 @@ class TrainedAgent(NamedTuple):
     """Environment engine, "envpool" or "gymnasium"."""
 
 
+@check_arguments
 def train_agent(
     env: Any,
     encoder: str | Path,
     out: str | Path,
     recipe: Recipe,
     *,
-    seed: int = 0,
+    seed: Annotated[int, Range(low=0, high=FIRST_EVALUATION_SEED - 1)] = 0,
     engine: EngineName = "auto",
     env_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[Wrapper] = (),
     max_episode_steps: int | None = None,
-    evaluations: int = 4,
-    evaluation_episodes: int = 5,
+    evaluations: Annotated[int, Range(low=0, high=1_000_000)] = 4,
+    evaluation_episodes: Annotated[int, Range(low=1, high=1_000_000)] = 5,
     start: str | Path | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -107,7 +108,6 @@ def train_agent(
         EnvironmentFault: if the environment cannot be opened.
         ObservationError: if the environment's images do not fit the encoder.
     """
-    _check_arguments(seed, evaluations, evaluation_episodes)
     out = output_path(out)
     unfinished = partial_folder(out)
     loaded = Encoder.load(encoder)
@@ -158,15 +158,6 @@ def _print_choices(
     why = explain_engine(env, engine, has_options(find_pixel_options(recipe, encoder)))
     pixels = PixelSource.from_dict(spaces["pixels"]).describe()
     print(f"{env.name}: {why}; pixels: {pixels}")
-
-
-def _check_arguments(seed: Any, evaluations: Any, evaluation_episodes: Any) -> None:
-    """Raise ConfigError if a number is out of range."""
-    # Environment seeds from FIRST_EVALUATION_SEED up are reserved for evaluation.
-    check_value("seed", seed, Annotated[int, Range(low=0, high=FIRST_EVALUATION_SEED - 1)], 0)
-    check_value("evaluations", evaluations, Annotated[int, Range(low=0, high=1_000_000)], 4)
-    limits = Range(low=1, high=1_000_000)
-    check_value("evaluation_episodes", evaluation_episodes, Annotated[int, limits], 5)
 
 
 def _describe_run(

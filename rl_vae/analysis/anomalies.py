@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_vae.constraints import check_arguments
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
@@ -37,6 +38,7 @@ class Anomalies(NamedTuple):
         return order
 
 
+@check_arguments
 def find_anomalies(encoder: Encoder, frames: UInt8Array, *, level: float = 0.99) -> Anomalies:
     """Compare the scores of frames with quantiles of the training frames.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
@@ -91,6 +91,7 @@ class TrainedClassifier(NamedTuple):
     """(K, K) number of held-out frames by true class (row) and predicted class (column)."""
 
 
+@check_arguments
 def labels_of(dataset: FrameDataset, name: str) -> Labels:
     """Make classes of a dataset's actions or of one factor.
 
@@ -129,17 +130,18 @@ def labels_of(dataset: FrameDataset, name: str) -> Labels:
     return Labels(classes.astype(np.int64), tuple(names))
 
 
+@check_arguments
 def train_classifier(
     encoder: Encoder,
     dataset: FrameDataset,
     labels: Labels,
     *,
     fine_tune: bool = False,
-    epochs: int = 10,
-    batch_size: int = 64,
-    learning_rate: float = 1e-3,
-    held_out: float = 0.2,
-    seed: int = 0,
+    epochs: Annotated[int, Range(low=1)] = 10,
+    batch_size: Annotated[int, Range(low=1)] = 64,
+    learning_rate: Annotated[float, Range(above=0)] = 1e-3,
+    held_out: Annotated[float, Range(above=0, below=1)] = 0.2,
+    seed: Annotated[int, Range(low=0)] = 0,
 ) -> TrainedClassifier:
     """Train a classifier on an encoder's code. The model folder does not change.
 
@@ -160,9 +162,6 @@ def train_classifier(
         ObservationError: if the frames do not fit the model.
         DatasetError: if the dataset cannot be split.
     """
-    check_value("epochs", epochs, Annotated[int, Range(low=1)], 10)
-    check_value("batch_size", batch_size, Annotated[int, Range(low=1)], 64)
-    check_value("learning_rate", learning_rate, Annotated[float, Range(above=0)], 1e-3)
     if fine_tune:
         encoder.check_built_in()
     split = dataset.split(held_out, seed)

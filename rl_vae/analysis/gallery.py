@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from rl_vae.analysis.anomalies import Anomalies, find_anomalies
+from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import FolderError
 from rl_vae.models import pictures
@@ -31,13 +32,14 @@ class Gallery(NamedTuple):
     """Share of outliers among the dataset's frames, by each score."""
 
 
+@check_arguments
 def draw_gallery(
     encoder: Encoder,
     dataset: FrameDataset,
     out: str | Path,
     *,
-    level: float = 0.99,
-    seed: int = 0,
+    level: Annotated[float, Range(above=0, below=1)] = 0.99,
+    seed: Annotated[int, Range(low=0)] = 0,
 ) -> Gallery:
     """Draw reconstructions, samples, interpolations, traversals and anomalies into a folder.
 

@@ -27,7 +27,7 @@ from rl_vae.analysis.probe_data import (
 )
 from rl_vae.analysis.probes import PROBES, probe
 from rl_vae.analysis.scorecard import MEDIAN_FRAME, ONE_FRAME, Scorecard
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.autoencoder import Autoencoder
@@ -60,12 +60,13 @@ class _Targets(NamedTuple):
     dropped: dict[str, str]
 
 
+@check_arguments
 def score_encoder(
     encoder: Encoder,
     dataset: FrameDataset,
     *,
-    stack: int = 4,
-    seed: int = 0,
+    stack: Annotated[int, Range(low=1)] = 4,
+    seed: Annotated[int, Range(low=0)] = 0,
     baselines: Sequence[str] = BASELINES,
     progress: bool = True,
 ) -> Scorecard:
@@ -95,7 +96,6 @@ def score_encoder(
         DatasetError: if the dataset has fewer than two episodes.
     """
     encoder.check_spec(dataset.spec)
-    check_value("stack", stack, Annotated[int, Range(low=1)], 4)
     # Frames, targets and encodings.
     rows = _choose_rows(dataset, seed)
     split, targets = rows.split, _make_targets(dataset, rows)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from rl_vae.constraints import Range, check_value, from_keywords
+from rl_vae.constraints import Range, check_arguments, from_keywords
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.frame_checks import check_frames
 from rl_vae.data.function_policy import PolicyFunction, as_policy
@@ -51,24 +51,25 @@ ENVS_PER_SHARD = {"gymnasium": 4, "envpool": 16}
 """Number of environments that fill a shard together, by engine. Part of the dataset's header."""
 
 
+@check_arguments
 def collect_frames(
     env: Any,
     out: str | Path,
     *,
-    n_frames: int,
+    n_frames: Annotated[int, Range(low=16, remedy="choose n_frames=16 or more")],
     spec: FrameSpec | None = None,
     policy: CollectionPolicy | PolicyFunction | None = None,
-    seed: int = 0,
+    seed: Annotated[int, Range(low=0)] = 0,
     engine: EngineName = "auto",
-    workers: int | None = None,
+    workers: Annotated[int, Range(low=1)] | None = None,
     frame_skip: int = 1,
     env_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[Wrapper] = (),
     max_episode_steps: int | None = None,
-    n_envs: int | None = None,
+    n_envs: Annotated[int, Range(low=1)] | None = None,
     reuse_envs: bool = False,
-    timeout: float = TIMEOUT,
-    restarts: int = 0,
+    timeout: Annotated[float, Range(above=0)] = TIMEOUT,
+    restarts: Annotated[int, Range(low=0)] = 0,
     progress: bool = True,
     **pixels: Any,
 ) -> FrameDataset:
@@ -119,16 +120,7 @@ def collect_frames(
             conversion must be chosen.
         DatasetError: if the folder holds other files, is in use, or cannot be written.
     """
-    # Check the arguments
     out, spec, policy = output_path(out), spec or FrameSpec(), as_policy(policy)
-    at_least_0 = Annotated[int, Range(low=0)]
-    at_least_16 = Annotated[int, Range(low=16, remedy="choose n_frames=16 or more")]
-    check_value("n_frames", n_frames, at_least_16)
-    check_value("seed", seed, at_least_0, 0)
-    check_value("restarts", restarts, at_least_0, 0)
-    check_value("workers", workers, Annotated[int, Range(low=1)] | None)
-    check_value("timeout", timeout, Annotated[float, Range(above=0)], TIMEOUT)
-    check_value("n_envs", n_envs, Annotated[int, Range(low=1)] | None)
     # Find the environment, and the engine that can run it
     source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
     options = from_keywords(PixelOptions, pixels)

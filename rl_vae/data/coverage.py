@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rl_vae.constraints import check_arguments
 from rl_vae.data.dataset import FrameDataset
 
 
@@ -24,6 +25,7 @@ class Coverage(NamedTuple):
     pixel."""
 
 
+@check_arguments
 def coverage(dataset: FrameDataset) -> Coverage:
     """Count the episodes and the near-duplicate frames of a dataset."""
     n = len(dataset)

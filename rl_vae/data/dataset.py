@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_arguments, check_value
 from rl_vae.data.header import DatasetHeader, read_header
 from rl_vae.data.manifest import ShardEntry, read_manifest
 from rl_vae.data.shards import FileRows, check_shard, map_shard, shard_path
@@ -83,6 +83,7 @@ class FrameDataset:
         self._episodes: list[Episode] | None = None
 
     @classmethod
+    @check_arguments
     def open(cls, path: str | Path) -> FrameDataset:
         """Open a dataset that `collect_frames` wrote.
 

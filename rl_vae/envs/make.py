@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import gymnasium as gym
 
-from rl_vae.constraints import Range, check_value, from_keywords
+from rl_vae.constraints import Range, check_arguments, from_keywords
 from rl_vae.envs.find_pixels import resolve_pixels
 from rl_vae.envs.frame_skip import FrameSkip
 from rl_vae.envs.pixel_options import PixelOptions
@@ -19,10 +19,11 @@ from rl_vae.envs.source import EnvSource, Wrapper
 from rl_vae.errors import EnvironmentFault
 
 
+@check_arguments
 def make_env(
     env: Any,
     *,
-    frame_skip: int = 1,
+    frame_skip: Annotated[int, Range(low=1)] = 1,
     env_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[Wrapper] = (),
     max_episode_steps: int | None = None,
@@ -56,7 +57,6 @@ def open_pixel_env(
     env: EnvSource, frame_skip: int, options: PixelOptions | PixelSource
 ) -> ObservePixels:
     """Do what `make_env` does, for options or for the source that they gave before."""
-    check_value("frame_skip", frame_skip, Annotated[int, Range(low=1)], 1)
     opened = env.open()
     try:
         source = resolve_pixels(env.name, opened.observation_space, options)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_arguments
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.decoding import DecodingModel
@@ -76,13 +76,14 @@ class Encoder(DecodingModel):
         )
 
     @classmethod
+    @check_arguments
     def load(
         cls,
         path: str | Path,
         *,
         device: str = "cpu",
         runtime: Runtime = "auto",
-        threads: int | None = None,
+        threads: Annotated[int, Range(low=1)] | None = None,
         lazy: bool = False,
     ) -> Encoder:
         """Read a model folder and check every byte.
@@ -101,8 +102,6 @@ class Encoder(DecodingModel):
                 and the runtime is torch.
         """
         # Choose device and runtime
-        check_value("runtime", runtime, Runtime, "auto")
-        check_value("threads", threads, Annotated[int, Range(low=1)] | None)
         if device != "cpu":
             torch_parts("A device other than the CPU").check_device(device)
         if runtime == "auto":

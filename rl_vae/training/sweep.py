@@ -27,7 +27,7 @@ from typing import Annotated
 import torch
 from tqdm.auto import tqdm
 
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
 from rl_vae.models.config import VAEConfig
@@ -44,13 +44,14 @@ from rl_vae.training.result import Trained
 from rl_vae.training.train import train_vae
 
 
+@check_arguments
 def train_sweep(
     dataset: FrameDataset,
     out: str | Path,
     runs: Mapping[str, TrainConfig],
     vae_config: VAEConfig | None = None,
     *,
-    workers: int | None = None,
+    workers: Annotated[int, Range(low=1)] | None = None,
     progress: bool = True,
 ) -> dict[str, Trained]:
     """Train several VAEs on a dataset, or resume an interrupted sweep.
@@ -140,7 +141,6 @@ def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, workers: int 
                 remedy="choose a name such as beta4-seed0",
             )
     # Each run must fit the model and the device
-    check_value("workers", workers, Annotated[int, Range(low=1)] | None)
     for config in runs.values():
         config.objective.check_latent_dim(vae_config.latent_dim)
         check_device(config.device)

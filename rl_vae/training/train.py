@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rl_vae.constraints import check_arguments
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.models.config import VAEConfig
@@ -21,6 +22,7 @@ RATE_FROM_MODEL = 3e-4
 """Default learning rate of a training that starts from a model: codes change less."""
 
 
+@check_arguments
 def train_vae(
     dataset: FrameDataset,
     out: str | Path,

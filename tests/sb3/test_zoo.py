@@ -38,9 +38,19 @@ def run(folder: Path, program: str, env_id: str, *arguments: str) -> str:
     ("env_id", "model", "width", "settings"),
     [
         # One LatentObservation an environment: four stacked latents. Episodes end, and are counted.
-        ("CartPole-v1", "models/cartpole", 4 * 6, ("--n-timesteps=256", "-params", "n_steps:64", "n_envs:2")),
+        (
+            "CartPole-v1",
+            "models/cartpole",
+            4 * 6,
+            ("--n-timesteps=256", "-params", "n_steps:64", "n_envs:2"),
+        ),
         # VecLatent around them: three stacked latents and one action of three numbers.
-        ("CarRacing-v3", "models/car", 3 * 6 + 3, ("--n-timesteps=64", "-params", "n_steps:32", "n_envs:2")),
+        (
+            "CarRacing-v3",
+            "models/car",
+            3 * 6 + 3,
+            ("--n-timesteps=64", "-params", "n_steps:32", "n_envs:2"),
+        ),
     ],
 )
 def test_train_and_enjoy(

@@ -29,7 +29,7 @@ from rl_vae.analysis.comparison.run import run_system
 from rl_vae.analysis.comparison.runner import plain_json, run_in_processes
 from rl_vae.analysis.comparison.summary import ComparisonSummary, summarise_runs
 from rl_vae.analysis.comparison.tables import conclusions, tables
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.envs.source import EnvSource, Wrapper
@@ -51,13 +51,14 @@ class Comparison(NamedTuple):
     """Summary of all runs."""
 
 
+@check_arguments
 def compare(
     config: ComparisonConfig,
     out: str | Path,
     *,
     env: Any = None,
     wrappers: Sequence[Wrapper] = (),
-    workers: int | None = None,
+    workers: Annotated[int, Range(low=1)] | None = None,
     progress: bool = True,
 ) -> Comparison:
     """Compare codes and baselines by score and by return, or continue an interrupted comparison.
@@ -83,8 +84,6 @@ def compare(
     """
     # Check the arguments
     out = output_path(out)
-    if workers is not None:
-        check_value("workers", workers, Annotated[int, Range(low=1)])
     limit = config.max_episode_steps
     source = EnvSource.of(config.env_id if env is None else env, config.env_kwargs, wrappers, limit)
     if source.num_envs is not None:
@@ -129,6 +128,7 @@ def compare(
     return comparison
 
 
+@check_arguments
 def summarise(out: str | Path) -> ComparisonSummary:
     """Summarise the finished runs of a comparison and write the summary to its folder.
 

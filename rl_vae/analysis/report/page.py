@@ -18,6 +18,7 @@ from rl_vae.analysis.report.measures import MeasuredFrames, choose_frames, measu
 from rl_vae.analysis.report.model_sections import Model
 from rl_vae.analysis.report.parts import Explorer, Group, Section
 from rl_vae.analysis.report.render import render_page, script_json
+from rl_vae.constraints import check_arguments
 from rl_vae.system import files
 from rl_vae.system.outputs import output_path
 from rl_vae.system.progress import progress_bar
@@ -42,6 +43,7 @@ class Report(NamedTuple):
     """Every measure as MODEL_MEASURE, and its interval as MODEL_MEASURE_low and _high."""
 
 
+@check_arguments
 def write_report(
     out: str | Path,
     models: Sequence[str | Path] = (),
