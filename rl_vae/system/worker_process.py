@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -24,6 +25,9 @@ from rl_vae.system.status_file import StatusWriter
 
 GRACE = 5.0
 """Seconds in which a worker closes its environments after its parent has closed it or ended."""
+
+NOTICE = 0.3
+"""Seconds in which a worker notices by itself that its parent has closed it or ended."""
 
 OPENING = 600.0
 """Seconds that a worker may take to start, and to open one environment: some start slowly."""
@@ -41,8 +45,14 @@ class ParentLink:
         self._connection = connection
 
     def send(self, value: Any) -> None:
-        """Send a message to the parent."""
-        _send(self._connection, ("message", value))
+        """Send a message to the parent.
+
+        Raises:
+            EOFError: if the parent has closed this worker, or has ended.
+        """
+        content = _dumps(("message", value))
+        with _until_the_end():
+            self._connection.send_bytes(content)
 
     def recv(self) -> Any:
         """Wait for the parent's next message.
@@ -50,12 +60,20 @@ class ParentLink:
         Raises:
             EOFError: if the parent has closed this worker, or has ended.
         """
-        global _ending
-        try:
-            return self._connection.recv()
-        except (EOFError, ConnectionResetError):
-            _ending = True
-            raise EOFError from None
+        with _until_the_end():
+            content = self._connection.recv_bytes()
+        return pickle.loads(content)
+
+
+@contextlib.contextmanager
+def _until_the_end() -> Iterator[None]:
+    """Raise EOFError if the parent closes the connection, also within a message."""
+    global _ending
+    try:
+        yield
+    except (EOFError, OSError):
+        _ending = True
+        raise EOFError from None
 
 
 def note(text: str, seconds: float = 0.0) -> None:
@@ -93,7 +111,7 @@ def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None
     try:
         function, arguments = connection.recv()
         function(ParentLink(connection), *arguments)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
+    except EOFError:
         _parent_is_gone.set()
     except Terminated:
         if not _parent_is_gone.is_set():  # somebody else has sent the signal
@@ -113,17 +131,17 @@ def run_worker(descriptor: int, status: int, lifeline: int, parent: int) -> None
             _kill_group()
 
 
-def _send(connection: Connection, message: Any) -> None:
+def _dumps(message: Any) -> bytes:
     try:
-        content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        return pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
     except Exception:  # a class of the caller's main module, which only cloudpickle can send
-        content = cloudpickle.dumps(message)
-    connection.send_bytes(content)
+        return bytes(cloudpickle.dumps(message))
 
 
 def _send_failure(connection: Connection, failure: RlVaeError | str) -> None:
+    content = _dumps(("failure", failure))
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        _send(connection, ("failure", failure))
+        connection.send_bytes(content)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -143,6 +161,8 @@ def _end_with_parent(lifeline: int, parent: int, finished: threading.Event) -> N
         pass  # a process that the parent forked holds the pipe open, too: so the number is checked
     _parent_is_gone.set()
     deadline = time.monotonic() + GRACE
+    # The main thread sees the end of the connection. Interrupt it only if it is busy.
+    finished.wait(NOTICE)
     while not finished.is_set() and time.monotonic() < deadline:
         os.kill(os.getpid(), signal.SIGTERM)  # wakes the main thread if it waits
         finished.wait(0.2)

@@ -556,7 +556,6 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
         " hyperparameters={'n_steps': 50, 'batch_size': 50, 'n_epochs': 1})\n"
     )
     agent = ["--encoder", str(little_models.model()), "--agent", str(recipe)]
-    one = ["--beta", "1", "--seed", "0", "--workers", "1"]
     state = ["--beta", "--baselines", "state", "--seeds", "1", "--frames", "160", "--workers", "1"]
     state += ["--height", "40", "--width", "40", "--episodes", "1", "--evaluations", "0"]
     return {
@@ -579,18 +578,6 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
             ["train-vae", str(little_models.dataset()), "--out", str(at / "out"), "--epochs", "15"],
             at / "out.partial" / "checkpoint.bin",
         ),
-        "sweep": (
-            [
-                "sweep",
-                str(little_models.dataset()),
-                "--out",
-                str(at / "out"),
-                "--epochs",
-                "15",
-                *one,
-            ],
-            at / "out" / "beta1-seed0.partial" / "checkpoint.bin",
-        ),
         "compare": (
             ["compare", LINE, "--out", str(at / "out"), "--agent", str(recipe), *state],
             at / "out" / "agents" / "state-seed0.partial" / "checkpoint" / "state.json",
@@ -602,12 +589,12 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
     }
 
 
-RESUMED = {"train-vae": "resuming after update", "sweep": "resuming after update"}
+RESUMED = {"train-vae": "resuming after update"}
 """What a command prints that goes on."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["collect", "train-vae", "sweep", "train-agent", "compare"])
+@pytest.mark.parametrize("command", ["collect", "train-vae", "train-agent", "compare"])
 def test_a_command_that_is_stopped_goes_on_where_it_stopped(command: str, tmp_path: Path) -> None:
     """Ctrl-C ends a command with status 130, SIGTERM with 143, in seconds; the same command, given
     again, then finishes."""

@@ -1,10 +1,13 @@
 """Worker processes: messages, errors with their parts, imports, and an end with the parent."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 from vector_envs import is_alive
 
 from rl_vae.errors import ConfigError, EnvironmentFault
+from rl_vae.system import worker_process
 from rl_vae.system.processes import Worker
 from rl_vae.system.worker_process import ParentLink, note
 
@@ -121,3 +125,17 @@ def test_a_note_may_allow_more_time() -> None:
     with pytest.raises(EnvironmentFault, match=r"hangs: no progress for 0.2 s, last in loading"):
         worker.recv(timeout=0.2)
     worker.close()
+
+
+@pytest.mark.parametrize("sent", [b"", (1000).to_bytes(4, "big") + b"a part"])
+def test_a_broken_connection_is_the_end(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose parent is gone gets EOFError, also within a message, and SIGTERM no longer
+    interrupts its last work."""
+    monkeypatch.setattr(worker_process, "_ending", False)
+    for call in (lambda link: link.recv(), lambda link: link.send(bytes(2**22))):
+        ours, theirs = socket.socketpair()
+        theirs.sendall(sent)
+        theirs.close()
+        with contextlib.closing(Connection(ours.detach())) as connection, pytest.raises(EOFError):
+            call(ParentLink(connection))
+    worker_process._terminate(signal.SIGTERM, None)
