@@ -66,7 +66,13 @@ def system_failure(error: BaseException | None) -> BaseException | None:
 
 def _tells_of_memory(error: BaseException) -> bool:
     """Whether a library's own exception, or a failed import, says that memory was lacking."""
-    texts = ("bad_alloc", "llocate memory", "failed to map segment", "not enough memory")
+    texts = (
+        "bad_alloc",
+        "llocate memory",
+        "failed to map segment",
+        "not enough memory",
+        "could not create a primitive",  # oneDNN says no more
+    )
     return any(text in str(error) for text in texts)
 
 

@@ -29,6 +29,7 @@ def test_a_failure_of_the_system_is_no_damage() -> None:
         (PermissionError(13, "Permission denied"), "permissions"),
         (MemoryError(), "memory"),
         (RuntimeError("[ONNXRuntimeError] : 6 : std::bad_alloc"), "memory"),
+        (RuntimeError("could not create a primitive"), "memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "memory"),
         (OSError(5, "Input/output error"), "check the disk"),

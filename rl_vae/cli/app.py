@@ -24,6 +24,7 @@ from rl_vae.errors import (
     MissingPackageError,
     RlVaeError,
     printable,
+    system_failure,
     system_remedy,
 )
 from rl_vae.system.outputs import output_path
@@ -102,6 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if isinstance(error, OSError) and error.filename is None:
                 text += ", of a file without a name, such as the output of this command"
             print_error(f"rl-vae: {type(error).__name__}: {text}. Remedy: {remedy}.")
+            sys.exit(2)
+        except RuntimeError as error:
+            if system_failure(error) is None:
+                raise
+            remedy = system_remedy(error, "")
+            print_error(f"rl-vae: too little memory: {printable(error)}. Remedy: {remedy}.")
             sys.exit(2)
         except (KeyboardInterrupt, Terminated) as stop:
             print_once(message)

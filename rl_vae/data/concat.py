@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rl_vae.data.dataset import Episode, FrameDataset
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.episodes import Episode
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.system import hashing

@@ -12,40 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.constraints import Range, check_arguments, check_value
+from rl_vae.constraints import Range, check_arguments
+from rl_vae.data.episodes import Episode, Split, find_episodes
 from rl_vae.data.header import DatasetHeader, read_header
 from rl_vae.data.manifest import ShardEntry, read_manifest
 from rl_vae.data.shards import FileRows, check_shard, map_shard, shard_path
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system import hashing
-
-
-class Episode(NamedTuple):
-    """Consecutive frames of one episode."""
-
-    start: int
-    """Index of the first frame in the dataset."""
-    length: int
-    """Number of frames."""
-    terminated: bool
-    """Whether the environment ended the episode."""
-    truncated: bool
-    """Whether a time limit ended the episode. If both are False, the collection stopped."""
-
-
-class Split(NamedTuple):
-    """Frame indices for training and for held-out evaluation. No episode is in both."""
-
-    train: NDArray[np.int64]
-    """(N_train,) indices, ascending."""
-    held_out: NDArray[np.int64]
-    """(N_held_out,) indices, ascending."""
 
 
 class FrameDataset:
@@ -213,18 +192,7 @@ class FrameDataset:
     def episodes(self) -> list[Episode]:
         """Episodes in the order of their frames."""
         if self._episodes is None:
-            steps = self.steps()
-            starts = np.flatnonzero(steps["step"] == 0)
-            ends = np.append(starts[1:], len(steps))[: len(starts)]
-            self._episodes = [
-                Episode(
-                    int(start),
-                    int(end - start),
-                    bool(steps["terminated"][end - 1]),
-                    bool(steps["truncated"][end - 1]),
-                )
-                for start, end in zip(starts, ends, strict=True)
-            ]
+            self._episodes = find_episodes(self.steps())
         return self._episodes
 
     def episode_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -232,7 +200,10 @@ class FrameDataset:
         starts = np.array([episode.start for episode in self.episodes])
         return np.searchsorted(starts, indices, side="right") - 1
 
-    def split(self, held_out: float = 0.1, seed: int = 0) -> Split:
+    @check_arguments
+    def split(
+        self, held_out: Annotated[float, Range(above=0, below=1)] = 0.1, seed: int = 0
+    ) -> Split:
         """Divide the episodes at random into a part for training and a held-out part.
 
         Args:
@@ -243,7 +214,6 @@ class FrameDataset:
             ConfigError: if `held_out` is out of range.
             DatasetError: if there are fewer than two episodes.
         """
-        check_value("held_out", held_out, Annotated[float, Range(above=0, below=1)], 0.1)
         if len(self.episodes) < 2:
             raise DatasetError(
                 f"{self.path} cannot be split.",

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import nn
 
-from rl_vae.data.dataset import FrameDataset, Split
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.episodes import Split
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.config import VAEConfig

@@ -11,7 +11,8 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from rl_vae.data.dataset import FrameDataset, Split
+from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.episodes import Split
 from rl_vae.errors import FolderError, TrainingError
 from rl_vae.models import pictures
 from rl_vae.models.config import VAEConfig

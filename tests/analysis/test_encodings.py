@@ -6,7 +6,7 @@ import torch
 
 from rl_vae import Encoder, FrameDataset
 from rl_vae.analysis.encodings import encode_all, gray_pixels, make_encodings
-from rl_vae.data.dataset import Split
+from rl_vae.data.episodes import Split
 
 
 @pytest.fixture(scope="module")

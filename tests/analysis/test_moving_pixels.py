@@ -5,7 +5,7 @@ import pytest
 
 from rl_vae import Encoder, FrameDataset
 from rl_vae.analysis.moving_pixels import MovingPixelError
-from rl_vae.data.dataset import Split
+from rl_vae.data.episodes import Split
 
 
 @pytest.fixture(scope="module")

@@ -697,3 +697,20 @@ def test_a_disk_that_refuses_is_told_in_one_line(
     assert run("evaluate", inputs / "agent", "--episodes", "2", "--json", path) == 2
     err = capfd.readouterr().err
     assert err.count("\n") == 1 and "No space left on device" in err and "somewhere" in err
+
+
+def test_too_little_memory_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What libraries raise for lack of memory ends with status 2 and a remedy; a bug is shown."""
+
+    def fail(path: Any, **options: Any) -> Any:
+        raise RuntimeError(problem)
+
+    monkeypatch.setattr("rl_vae.verify.verify_folder", fail)
+    problem = "could not create a primitive"
+    assert run("verify", "x") == 2
+    assert re.search(r"too little memory: could not.*ulimit -v", capsys.readouterr().err)
+    problem = "a bug"
+    with pytest.raises(RuntimeError, match="a bug"):
+        run("verify", "x")
