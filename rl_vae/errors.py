@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import unicodedata
 from pathlib import Path
+from typing import Self
 
 MOST_TEXT = 2000
 """Largest number of characters of each part in a message; the attributes hold the whole text."""
@@ -143,6 +144,16 @@ class RlVaeError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.what, self.expected, self.got, self.remedy))
 
+    @classmethod
+    def unreadable(cls, path: Path, error: BaseException) -> Self:
+        """The error for a file that could not be read, but may be intact."""
+        return cls(
+            f"{path} could not be read.",
+            expected="a file that can be read",
+            got=f"{type(error).__name__}: {error}",
+            remedy=system_remedy(error, "check the disk and the permissions"),
+        )
+
 
 def _short(part: object, keep: str = "") -> str:
     """Return a part as text that a terminal can show.
@@ -192,16 +203,6 @@ class FolderError(RlVaeError):
             expected=expected,
             got=got,
             remedy="copy the whole folder again, or make it again",
-        )
-
-    @classmethod
-    def unreadable(cls, path: Path, error: BaseException) -> FolderError:
-        """The error for a file that could not be read, but may be intact."""
-        return cls(
-            f"{path} could not be read.",
-            expected="a file that can be read",
-            got=f"{type(error).__name__}: {error}",
-            remedy=system_remedy(error, "check the disk and the permissions"),
         )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests, ShardEntry, append_entry
-from rl_vae.errors import DatasetError, system_remedy
+from rl_vae.errors import DatasetError, system_failure, system_remedy
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system import files, hashing, reading
 
@@ -221,6 +221,8 @@ def _map(
             # Not np.load: it also opens zip files and pickles.
             array = npy_format.open_memmap(path, mode="r")
     except Exception as error:  # numpy's header parser raises exceptions of any type
+        if system_failure(error) is not None:
+            raise DatasetError.unreadable(path, error) from error
         raise DatasetError(
             f"{path} is missing or damaged: {error}",
             expected="the shard that manifest.jsonl lists",

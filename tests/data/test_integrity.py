@@ -1,16 +1,19 @@
 """Checks and repair of a dataset: damage is found, intact shards are kept."""
 
+import errno
 import json
+import os
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import SPEC
-from environments import COUNTING
+from environments import COUNTING, refused
 from folder_files import damaged_paths, flip_bit, folder_content, verify
 
 from rl_vae import FrameDataset, collect_frames, repair_folder, verify_folder
+from rl_vae.data import shards
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import DatasetError
 from rl_vae.system import hashing, locks
@@ -153,3 +156,18 @@ def test_a_dataset_that_is_being_written_is_not_repaired(dataset_copy: Path) -> 
     flip_bit(shard_path(dataset_copy, 0) / "steps.npy", 8_000)
     with locks.locked(dataset_copy, DatasetError), pytest.raises(DatasetError, match="process"):
         repair_folder(dataset_copy, progress=False)
+
+
+@pytest.mark.parametrize(("number", "word"), [(errno.EMFILE, "ulimit -n"), (errno.EIO, "disk")])
+def test_a_shard_that_could_not_be_read_is_not_damaged(
+    dataset_copy: Path, monkeypatch: pytest.MonkeyPatch, number: int, word: str
+) -> None:
+    """If the system fails, the error does not advise to remove the shard."""
+
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(shards.npy_format, "open_memmap", fail)
+    with refused(DatasetError, "could not be read", word) as caught:
+        FrameDataset.open(dataset_copy).frames([0])
+    assert "repair" not in str(caught.value)
