@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from rl_vae.errors import ConfigError
 
 
+_LARGE = 1e150
+"""Numbers above this have squares that overflow."""
+
+
 class Estimate(NamedTuple):
     """A number and its interval, 95 % unless stated otherwise; NaN bounds: no interval is known."""
 
@@ -46,9 +50,11 @@ def t_interval(values: Sequence[float] | NDArray[Any], level: float = 0.95) -> E
             got=f"{sample.shape} values, level {level}",
             remedy="give one number per episode or seed, and level=0.95",
         )
-    mean = float(sample.mean())
+    # Values whose sum or squares overflow are scaled; 2.0**600 is exact, and so is the division.
+    unit = 2.0**600 if np.abs(sample).max() > _LARGE else 1.0
+    mean = float((sample / unit).mean())
     if len(sample) == 1:
-        return Estimate(mean)
-    standard_error = sample.std(ddof=1) / math.sqrt(len(sample))
-    half = float(special.stdtrit(len(sample) - 1, (1 + level) / 2) * standard_error)
-    return Estimate(mean, mean - half, mean + half)
+        return Estimate(mean * unit)
+    standard_error = float((sample / unit).std(ddof=1)) / math.sqrt(len(sample))
+    half = float(special.stdtrit(len(sample) - 1, (1 + level) / 2)) * standard_error
+    return Estimate(mean * unit, (mean - half) * unit, (mean + half) * unit)

@@ -67,3 +67,12 @@ def test_what_has_no_interval_is_refused(values: Any, level: float) -> None:
     with pytest.raises(ConfigError) as caught:
         t_interval(values, level)
     assert caught.value.expected and caught.value.got and caught.value.remedy
+
+
+def test_numbers_whose_squares_overflow_have_an_interval() -> None:
+    """1e308 is a number; no warning, and NaN in no place."""
+    assert t_interval([1e308, 1e308, 1e308]) == (1e308, 1e308, 1e308)
+    mean, low, high = t_interval([5e307, 6e307])
+    wide = t_interval([5.0, 6.0])
+    assert np.allclose([mean / 1e307, low / 1e307, high / 1e307], wide, rtol=1e-12)
+    assert t_interval([1e308, -1e308]) == (0.0, -math.inf, math.inf)
