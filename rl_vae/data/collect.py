@@ -17,7 +17,7 @@ import numpy as np
 from rl_vae.constraints import Range, check_arguments, from_keywords
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.frame_checks import check_frames
-from rl_vae.data.function_policy import PolicyFunction, as_policy
+from rl_vae.data.function_policy import as_policy
 from rl_vae.data.header import DatasetHeader, check_storable, read_header
 from rl_vae.data.manifest import continue_manifest
 from rl_vae.data.policies import (
@@ -58,7 +58,7 @@ def collect_frames(
     *,
     n_frames: Annotated[int, Range(low=16, remedy="choose n_frames=16 or more")],
     spec: FrameSpec | None = None,
-    policy: CollectionPolicy | PolicyFunction | None = None,
+    policy: Any = None,
     seed: Annotated[int, Range(low=0)] = 0,
     engine: EngineName = "auto",
     workers: Annotated[int, Range(low=1)] | None = None,

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from rl_vae.errors import ConfigError
 
-
 _LARGE = 1e150
 """Numbers above this have squares that overflow."""
 

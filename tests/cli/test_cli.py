@@ -704,10 +704,10 @@ def test_too_little_memory_is_told_in_a_line(
 ) -> None:
     """What libraries raise for lack of memory ends with status 2 and a remedy; a bug is shown."""
 
-    def fail(path: Any, **options: Any) -> Any:
+    def fail(arguments: Any) -> Any:
         raise RuntimeError(problem)
 
-    monkeypatch.setattr("rl_vae.verify.verify_folder", fail)
+    monkeypatch.setattr("rl_vae.cli.app._run", fail)
     problem = "could not create a primitive"
     assert run("verify", "x") == 2
     assert re.search(r"too little memory: could not.*ulimit -v", capsys.readouterr().err)
