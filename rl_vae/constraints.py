@@ -21,6 +21,7 @@ import functools
 import inspect
 import math
 import os
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+
+import numpy as np
 
 from rl_vae.errors import ConfigError
 
@@ -96,24 +99,22 @@ def check_fields(settings: Any) -> None:
 def check_arguments(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Decorator: check the arguments of each call against the function's annotations.
 
-    The function then raises ConfigError if an argument has another type or is out of its range. A
-    required argument needs a class or a path as its annotation; `Any` is not checked.
+    The function then raises ConfigError if an argument has another type or is out of its range. It
+    gets a number of numpy as a number of Python. `Any` is not checked; *args and **kwargs, which
+    this cannot check, need it.
     """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        hints = _hints(function)
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
-            parameter = signature.parameters[name]
-            if name in hints and parameter.kind not in (
-                inspect.Parameter.VAR_POSITIONAL,
-                inspect.Parameter.VAR_KEYWORD,
-            ):
-                required = parameter.default is inspect.Parameter.empty
-                default = _REQUIRED if required else parameter.default
-                check_value(name, value, hints[name], default)
-        return function(*args, **kwargs)
+        hints, call = _hints(function), signature.bind(*args, **kwargs)
+        for name, value in call.arguments.items():
+            value = value.item() if isinstance(value, np.generic) else value
+            default = signature.parameters[name].default
+            required = default is inspect.Parameter.empty
+            check_value(name, value, hints.get(name, Any), _REQUIRED if required else default)
+            call.arguments[name] = value
+        return function(*call.args, **call.kwargs)
 
     return checked
 
@@ -171,7 +172,10 @@ def from_keywords(kind: type[Settings], options: Mapping[str, Any]) -> Settings:
 
 @functools.cache
 def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+    if isinstance(kind, type):
+        return get_type_hints(kind, include_extras=True)
+    # Not the function's own globals: cloudpickle sends those that the code names, and no others.
+    return get_type_hints(kind, vars(sys.modules[kind.__module__]), include_extras=True)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -2,11 +2,14 @@
 
 import inspect
 import os
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import cloudpickle
+import numpy as np
 import pytest
 from environments import COUNTING, refused
 
@@ -66,6 +69,7 @@ WRONG = object()
 FUNCTIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "collect_frames": (rl_vae.collect_frames, {"env": COUNTING, "out": "x", "n_frames": 32}),
     "make_env": (rl_vae.make_env, {"env": COUNTING}),
+    "collect_sprites": (rl_vae.collect_sprites, {"out": "x", "n_frames": 32}),
     "FrameDataset.open": (rl_vae.FrameDataset.open, {"path": "x"}),
     "train_vae": (rl_vae.train_vae, {"dataset": "DATASET", "out": "x"}),
     "train_sweep": (rl_vae.train_sweep, {"dataset": "DATASET", "out": "x", "runs": {}}),
@@ -124,6 +128,21 @@ def test_the_remedy_of_a_required_argument() -> None:
         rl_vae.collect_frames(COUNTING, "x", n_frames=3)
     with refused(ConfigError, "give a string or a path"):
         rl_vae.Encoder.load(3)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_numbers(dataset: FrameDataset) -> None:
+    """A function gets an integer or a boolean of numpy as one of Python."""
+    ours = dataset.split(0.2, 3)
+    theirs = dataset.split(np.float64(0.2), np.int64(3))  # type: ignore[arg-type]
+    assert np.array_equal(ours.held_out, theirs.held_out)
+    with refused(ConfigError, "n_frames=16 or more"):
+        rl_vae.collect_frames(COUNTING, "x", n_frames=np.int64(3))  # type: ignore[arg-type]
+
+
+def test_functions_are_sent_to_other_processes(dataset: FrameDataset, encoder: Encoder) -> None:
+    """cloudpickle sends a bound `open` or `load` by value, without the names of its annotations."""
+    for function, path in ((FrameDataset.open, dataset.path), (Encoder.load, encoder.path)):
+        assert pickle.loads(cloudpickle.dumps(function))(path).digest
 
 
 def test_names_of_files_may_be_no_unicode(tmp_path: Path) -> None:

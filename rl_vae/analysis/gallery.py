@@ -38,7 +38,7 @@ def draw_gallery(
     dataset: FrameDataset,
     out: str | Path,
     *,
-    level: Annotated[float, Range(above=0, below=1)] = 0.99,
+    level: float = 0.99,
     seed: Annotated[int, Range(low=0)] = 0,
 ) -> Gallery:
     """Draw reconstructions, samples, interpolations, traversals and anomalies into a folder.

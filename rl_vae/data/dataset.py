@@ -102,7 +102,7 @@ class FrameDataset:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path only: another process opens the dataset again."""
-        return _open, (self.path.absolute(),)
+        return FrameDataset.open, (self.path.absolute(),)
 
     def __repr__(self) -> str:
         return f"FrameDataset({str(self.path)!r}, {len(self):,} frames of {self.spec.shape})"
@@ -269,8 +269,3 @@ class FrameDataset:
             mask = shard_of_row == number
             out[mask] = shards[number][rows[mask] - self.shard_starts[number]]
         return out
-
-
-def _open(path: Path) -> FrameDataset:
-    """Open a dataset in another process."""
-    return FrameDataset.open(path)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from rl_vae.constraints import Range, check_value
+from rl_vae.constraints import Range, check_arguments, check_value
 from rl_vae.data.collect import missing_shards
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.header import DatasetHeader
@@ -19,13 +19,14 @@ from rl_vae.system import files
 from rl_vae.system.outputs import output_path
 
 
+@check_arguments
 def collect_sprites(
     out: str | Path,
     *,
     n_frames: int,
     distractors: int = 0,
     do: Mapping[str, int] | None = None,
-    seed: int = 0,
+    seed: Annotated[int, Range(low=0, high=2**63)] = 0,
 ) -> FrameDataset:
     """Draw sprites into a folder, or continue an interrupted collection.
 
@@ -56,7 +57,6 @@ def collect_sprites(
         low=16, high=combinations, remedy=f"choose n_frames={min(16, combinations)}"
     )
     check_value("n_frames", n_frames, Annotated[int, frame_range])
-    check_value("seed", seed, Annotated[int, Range(low=0, high=2**63)], 0)
     header = _make_header(sprites, n_frames, seed, do)
 
     # A random choice of combinations: indices into the flattened grid, without repetition.

@@ -51,9 +51,10 @@ def t_interval(values: Sequence[float] | NDArray[Any], level: float = 0.95) -> E
         )
     # Values whose sum or squares overflow are scaled; 2.0**600 is exact, and so is the division.
     unit = 2.0**600 if np.abs(sample).max() > _LARGE else 1.0
-    mean = float((sample / unit).mean())
+    sample = sample / unit
+    mean = float(sample.mean())
     if len(sample) == 1:
         return Estimate(mean * unit)
-    standard_error = float((sample / unit).std(ddof=1)) / math.sqrt(len(sample))
+    standard_error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
     half = float(special.stdtrit(len(sample) - 1, (1 + level) / 2)) * standard_error
     return Estimate(mean * unit, (mean - half) * unit, (mean + half) * unit)

@@ -84,7 +84,7 @@ def train_sweep(
     """
     # Check the settings and the data, and read finished models
     out, vae_config = output_path(out), vae_config or VAEConfig()
-    _check(runs, vae_config, workers)
+    _check(runs, vae_config)
     dataset.require_complete()
     dataset.verify()
     results: dict[str, Trained] = {}
@@ -115,7 +115,7 @@ def on_cpu(runs: Mapping[str, TrainConfig]) -> bool:
     return torch.device(next(iter(runs.values())).device).type == "cpu"
 
 
-def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, workers: int | None) -> None:
+def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig) -> None:
     """Raise ConfigError if a sweep cannot start."""
     if started_by_torchrun():
         raise ConfigError(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from rl_vae import Encoder, FrameDataset, FrameSpec, collect_frames, draw_gallery, find_anomalies
 from rl_vae.analysis.gallery import COLUMNS, Gallery
-from rl_vae.errors import ObservationError
+from rl_vae.errors import ConfigError, ObservationError
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +95,13 @@ def test_samples_repeat(encoder: Encoder) -> None:
     first, again, other = (encoder.sample(3, seed=seed) for seed in (0, 0, 1))
     assert first.shape == (3, 32, 48, 3) and np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_levels_are_those_of_find_anomalies(
+    encoder: Encoder, dataset: FrameDataset, tmp_path: Path
+) -> None:
+    """1.0, beyond every training frame, is a level of the gallery, too; 0.5 is none."""
+    drawn = draw_gallery(encoder, dataset, tmp_path / "pictures", level=1.0)
+    assert set(drawn.shares) == set(find_anomalies(encoder, dataset.frames([0])).scores._fields)
+    with refused(ConfigError, "level=0.99"):
+        draw_gallery(encoder, dataset, tmp_path / "other", level=0.5)
