@@ -83,7 +83,7 @@ def train_agent(
         recipe: The recipe. Its `pixels`, `image_key` and `extras` say which parts of an observation
             the agent observes.
         seed: Seed of the policy's weights, of its noise and of the environments. It is below
-            FIRST_EVALUATION_SEED: seeds from there up are those of evaluations.
+            2^30: larger seeds are for evaluations.
         engine: Environment engine, as in `make_engine`.
         env_kwargs: Keyword arguments of the environment.
         wrappers: Wrappers around each environment, the innermost first.
