@@ -17,7 +17,7 @@ import numpy as np
 from rl_vae.constraints import Range, check_arguments, from_keywords
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.frame_checks import check_frames
-from rl_vae.data.function_policy import as_policy
+from rl_vae.data.function_policy import as_policy, start_policy
 from rl_vae.data.header import DatasetHeader, check_storable, read_header
 from rl_vae.data.manifest import continue_manifest
 from rl_vae.data.policies import (
@@ -263,7 +263,7 @@ def _make_header(
         check_action_space(space)
         # A policy that cannot act here raises before anything is written.
         context = PolicyContext(space, spec, settings["frame_skip"], 1, (seed,))
-        policy.start(context._replace(extras_space=engine.extras_space))
+        start_policy(policy, context._replace(extras_space=engine.extras_space))
         if observes_raw(policy):
             engine.raw_observations()
         return DatasetHeader(

@@ -99,6 +99,24 @@ def as_policy(policy: CollectionPolicy | PolicyFunction | None) -> CollectionPol
     )
 
 
+def start_policy(policy: CollectionPolicy, context: PolicyContext) -> ActFunction:
+    """Start a policy, which may be of a user's own class.
+
+    Raises:
+        ConfigError: if it starts without a function, or cannot act in this action space.
+    """
+    act = policy.start(context)
+    if not callable(act):
+        raise ConfigError(
+            f"start() of {name_of(policy)} returns no function.",
+            expected="a function act(images, is_first) -> actions",
+            got=repr(act),
+            remedy="return such a function, or give collect_frames a function "
+            "policy(observation, info) -> action",
+        )
+    return act
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """Name of a function, of the function in a partial, or of the class of an object."""
     while isinstance(function, functools.partial):

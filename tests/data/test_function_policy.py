@@ -160,6 +160,21 @@ def test_what_is_no_policy_is_refused(policy: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_a_policy_that_starts_without_a_function_is_refused(tmp_path: Path) -> None:
+    """A policy whose `start` returns no function is refused before anything is written."""
+
+    class Acts:
+        def describe(self) -> dict[str, Any]:
+            return {"kind": "acts"}
+
+        def start(self, context: Any) -> Any:
+            return self
+
+    with refused(ConfigError, "Acts returns no function"):
+        collect(tmp_path / "data", Acts())
+    assert not (tmp_path / "data").exists()
+
+
 def test_only_policies_that_say_so_observe_raw() -> None:
     """A mixture observes raw observations if a part does."""
     assert observes_raw(Mixture((Uniform(), as_policy(by_step))))
