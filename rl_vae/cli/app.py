@@ -7,7 +7,7 @@ stopped by Ctrl-C or SIGTERM, with everything saved that had been acknowledged.
 from __future__ import annotations
 
 import difflib
-import importlib
+import importlib.util
 import os
 import shutil
 import sys
@@ -29,7 +29,7 @@ from rl_vae.errors import (
 )
 from rl_vae.system.outputs import output_path
 from rl_vae.system.process_settings import configure_process, limit_threads
-from rl_vae.system.provenance import package_versions
+from rl_vae.system.provenance import machine, package_versions
 from rl_vae.system.signals import Terminated, print_once, stoppable
 from rl_vae.system.standard_streams import flush_output, open_standard_streams, print_error
 
@@ -192,13 +192,13 @@ def _help() -> str:
 
 
 def _version() -> str:
-    return "\n".join(
-        [
-            f"rl-vae {rl_vae.__version__}",
-            *(
-                f"  {name} {version}"
-                for name, version in package_versions().items()
-                if name != "rl-vae"
-            ),
-        ]
-    )
+    """Versions, the processor and the engines that are installed: what an issue should tell."""
+    computer = machine()
+    engines = ["gymnasium", *(["envpool"] if importlib.util.find_spec("envpool") else [])]
+    lines = [f"rl-vae {rl_vae.__version__}"]
+    lines += [f"{name} {v}" for name, v in package_versions().items() if name != "rl-vae"]
+    lines += [
+        f"processor {computer['processor']}, {computer['cores']} cores, {computer['system']}",
+        f"engines {', '.join(engines)}",
+    ]
+    return "\n  ".join(lines)

@@ -365,10 +365,11 @@ def test_a_misspelled_command_is_corrected(capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_the_version_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
-    """rl-vae --version prints the versions of rl_vae, Python and the libraries."""
+    """rl-vae --version prints versions of rl_vae, Python and libraries, processor and engines."""
     assert run("--version") == 0
     text = capfd.readouterr().out
     assert text.startswith(f"rl-vae {rl_vae.__version__}\n") and "torch" in text
+    assert "  processor " in text and "  engines gymnasium" in text
 
 
 def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
