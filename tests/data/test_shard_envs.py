@@ -45,8 +45,17 @@ class UnseededEpisodes(Unseeded):
         return super().reset(**arguments)
 
 
+class UnseededSecond(Unseeded):
+    """Determined by the seed of a reset; a reset without a seed draws from elsewhere."""
+
+    def reset(self, **arguments: Any) -> Any:
+        self._number = 0 if arguments.get("seed") is not None else next(_opened)
+        return super().reset(**arguments)
+
+
 GIVEN = {
     "function": lambda: Unseeded,
+    "second episode": lambda: UnseededSecond,
     "instance": UnseededEpisodes,
     "vector": lambda: SyncVectorEnv([UnseededEpisodes] * 2),
 }
