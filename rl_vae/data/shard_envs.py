@@ -86,9 +86,9 @@ class ShardEnvs:
 
     def close(self) -> None:
         """Close the environments. May be called twice."""
-        envs, self._envs = self._envs, None
-        if envs is not None:
-            envs.close()
+        if self._envs is not None:
+            self._envs.close()  # if a signal interrupts it, the next call closes the others
+            self._envs = None
 
 
 def depends_on_seed_alone(job: CollectionJob) -> bool:
