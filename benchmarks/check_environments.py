@@ -8,7 +8,8 @@ of all environments go to docs/environments.md and docs/environments.png.
 
 --digests   instead: collect with 1, 2 and 4 workers, with one and two kills, and with EnvPool;
             all datasets of one environment and engine must have one digest
---clean-up  instead: count environments and programs that are left after commands end, 20 each
+--clean-up  instead: count environments and programs that are left after collect, train-agent,
+            evaluate and compare end: by themselves, by an exception, Ctrl-C, SIGTERM; 20 each
 """
 
 import argparse

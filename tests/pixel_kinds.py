@@ -184,6 +184,21 @@ KINDS: dict[str, Kind] = {
         ),
         {"image_key": "left,right"},
     ),
+    "RGB beside depth": Kind(
+        spaces.Dict(rgb=RGB, depth=_box(0, 65535, (32, 40), np.uint16)),
+        lambda n: {"rgb": picture(n), "depth": _depth(n + 99)},
+        lambda n: np.concatenate([picture(n), np.repeat(_gray(n + 99), 3, axis=2)], axis=1),
+        {"image_key": "rgb,depth", "value_range": (0, 2550)},
+    ),
+    "RGB beside a stack of gray": Kind(
+        spaces.Dict(rgb=RGB, past=_box(0, 255, (4, 32, 40), np.uint8)),
+        lambda n: {
+            "rgb": picture(n),
+            "past": np.stack([_gray(n + 99 - age)[..., 0] for age in (3, 2, 1, 0)]),
+        },
+        lambda n: np.concatenate([picture(n), np.repeat(_gray(n + 99), 3, axis=2)], axis=1),
+        {"image_key": "rgb,past", "image_layout": "nhw", **NEW},
+    ),
     "cameras as channels": Kind(
         spaces.Tuple((RGB, _box(0, 255, (3, 32, 40), np.uint8))),
         lambda n: (picture(n), picture(n + 99).transpose(2, 0, 1)),

@@ -4,13 +4,15 @@
 
 ROW is the environment's table as JSON. OUT/result.json gets, by engine, the digest of each
 collection: with 1, 2 and 4 workers without an interruption, and with 2 workers after one and after
-two kills (SIGKILL) and resumes. An engine that refuses the environment gives "refused".
+two kills (SIGKILL) and resumes. An engine that refuses the environment, or says that its seed does
+not determine it (SeedWarning), gives "refused".
 """
 
 import json
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ N_FRAMES = 240
 SHARD_ROWS = 96
 """Limit of a shard's rows: small, so that there are four shards to kill between."""
 REFUSED = 3
-"""Exit status of a collection that rl_vae refuses."""
+"""Exit status of a collection that rl_vae refuses, or warns of."""
 
 
 def main() -> None:
@@ -72,6 +74,7 @@ def collect_once(row: dict[str, Any], engine: Any, workers: int, out: Path) -> N
     from rl_vae.errors import RlVaeError
 
     module.SHARD_ROWS = SHARD_ROWS
+    warnings.simplefilter("error", rl_vae.SeedWarning)
     kwargs = row.get("kwargs", {}) if engine == "gymnasium" else row.get("envpool_kwargs", {})
     try:
         dataset = rl_vae.collect_frames(
@@ -86,7 +89,7 @@ def collect_once(row: dict[str, Any], engine: Any, workers: int, out: Path) -> N
             progress=False,
             **row.get("pixels", {}),
         )
-    except RlVaeError as error:
+    except (RlVaeError, rl_vae.SeedWarning) as error:
         print(" ".join(str(error).split()))
         sys.exit(REFUSED)
     print(dataset.digest)

@@ -21,6 +21,8 @@ from rl_vae.errors import RlVaeError
 
 CHECKED_STEPS = 8
 """Number of steps that two environments with the same seed are compared for."""
+_EPISODE_STEPS = 4
+"""Limit of their episodes: the second one starts from reset() without a seed."""
 
 
 class CollectionJob(NamedTuple):
@@ -84,14 +86,16 @@ class ShardEnvs:
 
     def close(self) -> None:
         """Close the environments. May be called twice."""
-        envs, self._envs = self._envs, None
-        if envs is not None:
-            envs.close()
+        if self._envs is not None:
+            self._envs.close()  # if a signal interrupts it, the next call closes the others
+            self._envs = None
 
 
 def depends_on_seed_alone(job: CollectionJob) -> bool:
     """Whether two new environments with the same seed and actions give the same few steps.
 
+    The steps reach into a second episode: some environments draw its start from the operating
+    system, because its reset has no seed. A vector environment keeps its own length of episodes.
     One environment is closed before the other one is opened. Of environments that were
     given, two episodes are compared. An environment that fails is not judged: collecting will
     report it.
@@ -108,7 +112,8 @@ def warn_of_seed(name: str) -> None:
     warnings.warn(
         f"{name} is not determined by its seed: two new environments with the same seed and the "
         "same actions differ. Another collection with this seed gives other frames. Remedy: let "
-        "the environment draw its random numbers from self.np_random, which reset(seed=...) seeds",
+        "the environment draw its random numbers from self.np_random, which reset(seed=...) seeds "
+        "and reset() without a seed continues",
         SeedWarning,
         stacklevel=2,
     )
@@ -118,7 +123,12 @@ def _digest_steps(job: CollectionJob) -> str:
     """Digest of images, rewards and ends of a few steps with random actions."""
     header, n = job.header, job.env.num_envs or 1
     seeds = training_seeds(n, header.seed, header.n_shards)  # of a shard that does not exist
-    envs = open_engine(job._replace(header=replace(header, n_envs=n)), 1)
+    env = job.env
+    if env.kind != "vector":
+        env = replace(
+            env, max_episode_steps=min(env.max_episode_steps or _EPISODE_STEPS, _EPISODE_STEPS)
+        )
+    envs = open_engine(job._replace(env=env, header=replace(header, n_envs=n)), 1)
     try:
         envs.action_space.seed(seeds[0])
         digest = hashlib.sha256(envs.reset(seeds).tobytes())

@@ -62,10 +62,10 @@ def find_conversion(label: str, space: Any, options: PixelOptions) -> ImageConve
             f"{label} is not an image.",
             expected="a Box with 2 to 4 axes",
             got=space,
-            remedy=f"choose another image_key; {RENDER_REMEDY}",
+            remedy=f"choose another image_key{_or_render(options)}",
         )
     # Order of the axes, and channels
-    layout = options.image_layout or _find_layout(label, space)
+    layout = options.image_layout or _find_layout(label, space, options)
     if len(layout) != len(space.shape):
         raise ObservationError(
             f"{label} has other axes.",
@@ -83,18 +83,23 @@ def find_conversion(label: str, space: Any, options: PixelOptions) -> ImageConve
                 f"{label} is smaller than {MIN_SIZE} x {MIN_SIZE} pixels.",
                 expected=f"at least {MIN_SIZE} x {MIN_SIZE} pixels, or the option small_images",
                 got=f"{sides[0]} x {sides[1]} pixels",
-                remedy=f"choose small_images='upscale' or 'pad'; {RENDER_REMEDY}",
+                remedy=f"choose small_images='upscale' or 'pad'{_or_render(options)}",
             )
         small = options.small_images
     # Range of the values
     conversion = ImageConversion(space.shape, dtype, layout, channels, small=small)
     values = options.value_range
     if values is None:
-        values = _find_values(label, space, conversion)
+        values = _find_values(label, space, conversion, options)
     if dtype == "uint8" and values == (0.0, 255.0):
         values = None
     clip = values is not None and options.value_range is not None
     return ImageConversion(space.shape, dtype, layout, channels, values, clip, small)
+
+
+def _or_render(options: PixelOptions) -> str:
+    """The way out of every image of an observation; there is none for what render() returns."""
+    return "" if options.pixels == "render" else f"; {RENDER_REMEDY}"
 
 
 def _plausible(shape: tuple[int, ...], layout: str) -> bool:
@@ -105,7 +110,7 @@ def _plausible(shape: tuple[int, ...], layout: str) -> bool:
     return min(sizes["h"], sizes["w"]) >= _SMALLEST and sizes.get("c", 3) in (1, 3, 4)
 
 
-def _find_layout(label: str, space: spaces.Box) -> str:
+def _find_layout(label: str, space: spaces.Box, options: PixelOptions) -> str:
     """The one layout that fits a shape.
 
     Raises:
@@ -128,7 +133,7 @@ def _find_layout(label: str, space: spaces.Box) -> str:
         expected="height x width x 1, 3 (RGB) or 4 (RGBA) channels, or 1 or 3 channels first",
         got=f"{space.dtype}, shape {shape}",
         remedy=f"choose image_layout= one of {possible or sizes} (h height, w width, c channels, n "
-        f"frames of a stack) and, for a stack, stack_frame=-1; {RENDER_REMEDY}",
+        f"frames of a stack) and, for a stack, stack_frame=-1{_or_render(options)}",
     )
 
 
@@ -156,14 +161,14 @@ def _find_channels(
             expected=f"stack_frame= from {-n} to {n - 1}" if n > 1 else "no stack_frame",
             got=f"stack_frame={frame}, shape {space.shape}",
             remedy="choose stack_frame=-1 for the last frame; agents stack latents instead, with "
-            f"stack=; {RENDER_REMEDY}",
+            f"stack={_or_render(options)}",
         )
     start = (frame % n) * c
     return start, start + min(c, 3)
 
 
 def _find_values(
-    label: str, space: spaces.Box, conversion: ImageConversion
+    label: str, space: spaces.Box, conversion: ImageConversion, options: PixelOptions
 ) -> tuple[float, float] | None:
     """Range of the values by the bounds of a space.
 
@@ -190,8 +195,8 @@ def _find_values(
         f"The range of the values of {label[0].lower() + label[1:]} is not stated.",
         expected="uint8, or bounds of the space that say which values are black and white",
         got=f"{dtype}, shape {space.shape}, bounds {bottom:g} to {top:g}",
-        remedy=f"choose value_range=, such as (0, 1), (0, 255) or a range of depths; "
-        f"{RENDER_REMEDY}",
+        remedy="choose value_range=, such as (0, 1), (0, 255) or a range of depths"
+        + _or_render(options),
     )
 
 

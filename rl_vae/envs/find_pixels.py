@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import itertools
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +16,7 @@ from rl_vae.envs.find_conversion import (
     is_table,
     looks_like_image,
 )
-from rl_vae.envs.pixel_options import PixelOptions
+from rl_vae.envs.pixel_options import SPACE_OPTIONS, PixelOptions
 from rl_vae.envs.pixel_source import Path, PixelSource, children, find_part, name_of
 from rl_vae.errors import ConfigError, ObservationError
 
@@ -52,11 +54,12 @@ def resolve_pixels(
     paths = _find_paths(name, space, options)
     if not paths:
         return None
+    parts = [find_part(space, path) for path in paths]
+    each = [options] if len(parts) == 1 else _share(parts, options)
     conversions = []
-    for path in paths:
-        part = find_part(space, path)
+    for path, part, own in zip(paths, parts, each, strict=True):
         label = f"The observation of {name}" if path == () else f"{name_of(path)!r} of {name}"
-        conversions.append(find_conversion(label, part, options))
+        conversions.append(find_conversion(label, part, own))
     # All images together
     source = PixelSource("observation", tuple(conversions), paths, options.cameras)
     if problem := source.find_mismatch():
@@ -67,6 +70,35 @@ def resolve_pixels(
             remedy="name one camera with image_key=, or resize them in a wrapper",
         )
     return source
+
+
+def _share(parts: list[Any], options: PixelOptions) -> list[PixelOptions]:
+    """Options of each of several cameras.
+
+    A camera gets the options that its space leaves open: a range of depths is not the range of the
+    RGB bytes beside it. An option that no space leaves open is meant for all cameras.
+    """
+    given = [name for name in SPACE_OPTIONS if getattr(options, name) is not None]
+    choices = [c for n in range(len(given) + 1) for c in itertools.combinations(given, n)]
+    needed: list[set[str]] = []
+    for part in parts:
+        fitting = (c for c in choices if _converts(part, _without(options, given, c)))
+        needed.append(set(next(fitting, given)))
+    for_all = set(given).difference(*needed)
+    return [_without(options, given, own | for_all) for own in needed]
+
+
+def _without(options: PixelOptions, given: list[str], kept: Collection[str]) -> PixelOptions:
+    """The options, of those given only the ones that are kept."""
+    return dataclasses.replace(options, **{name: None for name in given if name not in kept})
+
+
+def _converts(space: Any, options: PixelOptions) -> bool:
+    try:
+        find_conversion("An image", space, options)
+    except ObservationError:
+        return False
+    return True
 
 
 def _check_source(name: str, space: gym.Space[Any], source: PixelSource) -> PixelSource | None:

@@ -24,7 +24,8 @@ class PixelOptions:
     of it looks like an image, otherwise render()."""
     image_key: str | None = None
     """Entry of a Dict or Tuple observation that is the image, such as camera, obs/camera or 0.
-    Several cameras are separated by commas: left,right."""
+    Several cameras are separated by commas: left,right. An option that only some of them need, such
+    as the value_range of a depth camera, is for these alone."""
     image_layout: Layout | None = None
     """Axes of an image: h height, w width, c channels, n images of a frame stack."""
     stack_frame: int | None = None
@@ -58,3 +59,6 @@ class PixelOptions:
 
 PIXEL_OPTIONS = tuple(field.name for field in fields(PixelOptions))
 """Names of the options."""
+SPACE_OPTIONS = ("image_layout", "stack_frame", "value_range", "small_images")
+"""Options for what the space of an image leaves open. Of several cameras, those get one whose space
+leaves it open; if none does, all get it."""

@@ -217,18 +217,21 @@ def plain_source(shape: tuple[int, ...]) -> PixelSource:
 def options_like(source: PixelSource, **options: Any) -> PixelOptions:
     """Options that convert other images as a source converts its first camera.
 
+    Of several cameras, it is the first one with a value_range that the user gave.
+
     Args:
         source: The source.
         **options: Options that differ, such as image_key.
     """
-    first = source.conversions[0]
+    several = len(source.conversions) > 1
+    first = next((c for c in source.conversions if several and c.clip), source.conversions[0])
     channels = "c" in first.layout and first.shape[first.layout.index("c")]
     stacked = "n" in first.layout or (channels or 0) > 4
     return PixelOptions(
         **{
             "image_layout": first.layout,
             "stack_frame": first.channels[0] // min(channels or 1, 3) if stacked else None,
-            "value_range": first.values,
+            "value_range": first.values if first.clip or not several else None,
             "cameras": source.cameras,
             "small_images": first.small,
             **options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -126,6 +127,7 @@ def rendered_source(env_id: str, image: NDArray[Any], options: PixelOptions) -> 
     Raises:
         ObservationError: if the conversion of the image must be chosen.
     """
+    options = dataclasses.replace(options, pixels="render")
     conversion = find_conversion(f"The image that {env_id} renders", _space_of(image), options)
     return PixelSource("render", (conversion,))
 

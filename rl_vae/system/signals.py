@@ -58,12 +58,42 @@ _cleaning = threading.Event()
 
 @contextlib.contextmanager
 def cleaning_up() -> Iterator[None]:
-    """Mark a block that closes environments: a signal gives it CLEANUP_SECONDS more."""
+    """Mark a block that closes environments: a signal gives it CLEANUP_SECONDS more.
+
+    In the main thread the first Ctrl-C or SIGTERM takes effect at the end of the block, so that no
+    environment is left half closed; the second one takes effect at once.
+    """
     _cleaning.set()
+    try:
+        with _signals_at_the_end():
+            yield
+    finally:
+        _cleaning.clear()
+
+
+@contextlib.contextmanager
+def _signals_at_the_end() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    # Of a default action or an ignored signal there is nothing to hold back.
+    handlers = {n: h for n in (signal.SIGINT, signal.SIGTERM) if callable(h := signal.getsignal(n))}
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if came:
+            handlers[signal.Signals(number)](number, frame)
+        came.append(number)
+
+    for number in handlers:
+        signal.signal(number, hold)
     try:
         yield
     finally:
-        _cleaning.clear()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            handlers[signal.Signals(came[0])](came[0], None)
 
 
 def is_cleaning_up() -> bool:

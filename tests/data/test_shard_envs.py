@@ -1,9 +1,12 @@
 """SeedWarning: environments that their seed does not determine."""
 
 import itertools
+import os
+import signal
+import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from environments import Counting
 from gymnasium.vector import SyncVectorEnv
 
 from rl_vae.data.collect import collect_frames
-from rl_vae.data.shard_envs import SeedWarning
+from rl_vae.data.shard_envs import SeedWarning, ShardEnvs
+from rl_vae.envs.registry import make_engine
 from rl_vae.frames import FrameSpec
 
 SETTINGS: Any = {"n_frames": 64, "spec": FrameSpec(32, 32), "progress": False}
@@ -45,8 +49,17 @@ class UnseededEpisodes(Unseeded):
         return super().reset(**arguments)
 
 
+class UnseededSecond(Unseeded):
+    """Determined by the seed of a reset; a reset without a seed draws from elsewhere."""
+
+    def reset(self, **arguments: Any) -> Any:
+        self._number = 0 if arguments.get("seed") is not None else next(_opened)
+        return super().reset(**arguments)
+
+
 GIVEN = {
     "function": lambda: Unseeded,
+    "second episode": lambda: UnseededSecond,
     "instance": UnseededEpisodes,
     "vector": lambda: SyncVectorEnv([UnseededEpisodes] * 2),
 }
@@ -60,6 +73,29 @@ def test_an_environment_that_its_seed_does_not_determine_is_named(
     actions are equal, are a warning with a remedy."""
     with pytest.warns(SeedWarning, match="not determined by its seed.*np_random"):
         collect_frames(GIVEN[kind](), tmp_path / "data", workers=1, **SETTINGS)
+
+
+class Interrupted(Counting):
+    """The first environment that closes gets Ctrl-C meanwhile."""
+
+    closed: ClassVar[list[Any]] = []
+
+    def close(self) -> None:
+        if not self.closed:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+        self.closed.append(self)
+
+
+def test_ctrl_c_while_environments_close_leaves_none_open() -> None:
+    """If Ctrl-C comes while the environments of a shard are closed, each of them is closed."""
+    Interrupted.closed.clear()
+    envs = make_engine(Interrupted, 3, engine="gymnasium", workers=1, spec=SETTINGS["spec"])
+    shard_envs = ShardEnvs(lambda: envs, reuse=False)
+    with pytest.raises(KeyboardInterrupt):
+        shard_envs.close()
+    shard_envs.close()
+    assert len(set(Interrupted.closed)) == len(Interrupted.closed) == 3
 
 
 @pytest.mark.parametrize("given", [Counting, lambda: SyncVectorEnv([Counting] * 2)])

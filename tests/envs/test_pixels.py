@@ -1,7 +1,7 @@
 """Images in every form that simulators give become uint8 images by a stored conversion."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -138,6 +138,16 @@ def test_values_out_of_range_are_an_error(value: float) -> None:
         source.apply(image)
 
 
+def test_the_way_out_of_a_rendered_image_is_not_render() -> None:
+    """An image that render() returns without a stated range names value_range, not render()."""
+    with pytest.raises(ObservationError, match="value_range") as caught:
+        make_env("pixel_kinds:Toy/FloatView-v0")
+    assert "pixels='render'" not in caught.value.remedy
+    env = make_env("pixel_kinds:Toy/FloatView-v0", value_range=(0, 1))
+    image, _ = env.reset(seed=0)
+    assert image.shape == (32, 40, 3) and image.max() == 255
+
+
 def test_a_stack_of_gray_frames_is_no_rgba_image() -> None:
     """Four equal channels at the first reset are refused as a stack of frames."""
     with refused(ObservationError, "image_layout='hwn'", "stack_frame=-1"):
@@ -156,6 +166,25 @@ class Stacked(gym.Env[Any, Any]):
         return np.repeat(gray, 4, axis=2), {}
 
 
+class FloatView(gym.Env[Any, Any]):
+    """Observes numbers; its render() returns float32 in [0, 1]."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=arguments.get("seed"))
+        return np.zeros(2, np.float32), {}
+
+    def render(self) -> Any:
+        return np.linspace(0, 1, 32 * 40 * 3, dtype=np.float32).reshape(32, 40, 3)
+
+
+gym.register("Toy/FloatView-v0", FloatView, disable_env_checker=True)
 gym.register("Toy/Stacked-v0", Stacked, disable_env_checker=True)
 
 

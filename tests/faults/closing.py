@@ -55,8 +55,9 @@ def close_after_sigterm(n: int, seed: int, folder: Path) -> Figure:
 
 
 def _count(way: str, n: int, folder: Path) -> Figure:
-    """Run each operation in turn, with one and with two workers."""
-    good = opened = closed = left = 0
+    """Run each operation in turn, with one and with two workers, and count the good trials."""
+    opened = closed = left = 0
+    tried, good = dict.fromkeys(OPERATIONS[way], 0), dict.fromkeys(OPERATIONS[way], 0)
     agent = _agent()
     for trial in range(n):
         operation, workers = OPERATIONS[way][trial % 4], 1 + (trial // 4) % 2
@@ -74,13 +75,15 @@ def _count(way: str, n: int, folder: Path) -> Figure:
         opened, closed = opened + count.opened, closed + count.closed
         left += count.left + len(orphans)
         right = status == STATUS[way] and 0 < count.opened == count.closed
+        tried[operation] += 1
         if right and not count.left and not orphans:
-            good += 1
+            good[operation] += 1
         else:
             text = " ".join(process.text().split())[-300:]
             print(f"{operation}, {workers} workers: {status}, {count}, {orphans}: {text}")
-    what = f"{closed} of {opened} environments closed, {left} processes left"
-    return counted(good, n, what, opened=opened, closed=closed, left=left)
+    cells = ", ".join(f"{name} {good[name]}/{of}" for name, of in tried.items() if of)
+    what = f"{cells}, {closed} of {opened} environments closed, {left} processes left"
+    return counted(sum(good.values()), n, what, opened=opened, closed=closed, left=left)
 
 
 def _command(operation: str, workers: int, at: Path, agent: Path, endless: bool) -> list[str]:

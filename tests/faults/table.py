@@ -53,8 +53,8 @@ ROWS = (
     Row("kill -9 while exporting", kills.export, "100/100", 0, 100),
     Row("kill -9 while repairing", kills.repair, "100/100", 1, 100),
     Row("Ctrl-C, SIGTERM", running.signals, "20/20 within 2 s", 2, 20, 2.0),
-    Row("environments closed at the end", closing.close_at_end, "20/20", 1, 20),
-    Row("environments closed, a step raises", closing.close_after_exception, "20/20", 1, 20),
-    Row("environments closed, Ctrl-C", closing.close_after_interrupt, "20/20", 2, 20),
-    Row("environments closed, SIGTERM", closing.close_after_sigterm, "20/20", 2, 20),
+    Row("environments closed at the end", closing.close_at_end, "80/80", 1, 80),
+    Row("environments closed, a step raises", closing.close_after_exception, "80/80", 1, 80),
+    Row("environments closed, Ctrl-C", closing.close_after_interrupt, "80/80", 2, 80),
+    Row("environments closed, SIGTERM", closing.close_after_sigterm, "80/80", 2, 80),
 )

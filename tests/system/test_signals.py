@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_vae.system.signals import Terminated, print_once, stoppable
+from rl_vae.system.signals import Terminated, cleaning_up, print_once, stoppable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,3 +94,17 @@ def test_an_interrupt_within_a_string_of_code_ends_with_130_too(tmp_path: Path) 
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (130, ""), ended.stderr
     assert ended.stderr == "rl-vae: stopped; the same command goes on where it stopped\n"
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_first_ctrl_c_waits_until_environments_are_closed(n: int) -> None:
+    """One Ctrl-C interrupts a program after the block that closes environments, a second one
+    within it; the handler of the signal is what it was."""
+    before, done = signal.getsignal(signal.SIGINT), []
+    with pytest.raises(KeyboardInterrupt), cleaning_up():
+        for _ in range(n):
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        done.append(True)
+    assert len(done) == (n == 1)
+    assert signal.getsignal(signal.SIGINT) is before
