@@ -6,7 +6,7 @@ Shape letters: N frames, A shape of an action.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -148,8 +148,14 @@ class DatasetWriter:
         for records in pieces:
             self.add(records)
 
-    def add_all(self, source: Iterable[Records]) -> None:
+    def add_all(
+        self, source: Iterable[Records], update: Callable[[int], Any] = lambda rows: None
+    ) -> None:
         """Append all frames of a source. If the source is wrong, a new folder is deleted again.
+
+        Args:
+            source: The frames.
+            update: Called with the number of new frames.
 
         Raises:
             ConfigError, ObservationError, DatasetError: as `add_episode` does.
@@ -157,6 +163,7 @@ class DatasetWriter:
         try:
             for records in source:
                 self.add(records)
+                update(len(records.is_first))
         except RlVaeError as error:
             if system_failure(error) is None:  # after a full disk the committed shards are good
                 self.discard()
