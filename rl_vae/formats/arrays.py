@@ -6,6 +6,7 @@ Arrays: `images`; `actions`, `rewards`, `terminated`, `truncated`,
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.records import array_records
 from rl_vae.errors import DatasetError
-from rl_vae.formats.format import Format, ReadOptions, Source, readable
+from rl_vae.formats.format import Format, ReadOptions, Source, close_after_error, readable
 from rl_vae.formats.steps import step_arrays
 
 NAMES = ("images", "actions", "rewards", "terminated", "truncated", "episodes")
@@ -32,14 +33,26 @@ class NpyStream:
     """An array in a .npy file, or in a member of an .npz file, that is read from front to back.
 
     Args:
-        file: The open file.
+        path: The file.
+        member: Name of the array in an .npz file; None: the file is a .npy file.
 
     Raises:
         ValueError: if it is no array, or holds Python objects.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._next = file, 0
+    def __init__(self, path: Path, member: str | None = None) -> None:
+        self._next = 0
+        with contextlib.ExitStack() as stack:
+            if member is None:
+                self._file: IO[bytes] = stack.enter_context(path.open("rb"))
+            else:
+                archive = stack.enter_context(zipfile.ZipFile(path))
+                self._file = stack.enter_context(archive.open(f"{member}.npy"))
+            self._read_header()
+            self.close = stack.pop_all().close
+
+    def _read_header(self) -> None:
+        file = self._file
         version = npy_format.read_magic(file)
         read = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
         self.shape, fortran, self.dtype = read[version](file)
@@ -88,22 +101,21 @@ def read_arrays(path: Path, options: ReadOptions) -> Source:
     """
     with readable(path, "a .npy or .npz file of NumPy"):
         if path.suffix == ".npy":
-            stream = Readable(NpyStream(path.open("rb")), path)
-            return Source(array_records(stream))
+            stream = NpyStream(path)
+            with close_after_error(stream.close):
+                records = array_records(Readable(stream, path))
+            return Source(records, close=stream.close)
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
     key = options.keys.get("images", "images")
     check_images(path, key, names)
     with readable(path, "an .npz file of NumPy"), np.load(path, allow_pickle=False) as arrays:
-        images = open_member(path, key)
         chosen, ignored = choose_arrays(names, options.keys)
         given = {name: arrays[source] for name, source in chosen.items()}
-    return Source(array_records(images, **nest_factors(given)), {"ignored": ignored})
-
-
-def open_member(path: Path, key: str) -> Readable:
-    """An array of an .npz file, which is read from front to back."""
-    return Readable(NpyStream(zipfile.ZipFile(path).open(f"{key}.npy")), path)
+        stream = NpyStream(path, key)
+    with close_after_error(stream.close):
+        records = array_records(Readable(stream, path), **nest_factors(given))
+    return Source(records, {"ignored": ignored}, close=stream.close)
 
 
 def check_images(path: Path, key: str, names: list[str]) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from rl_vae.data.import_header import find_image_source
 from rl_vae.data.records import array_records
-from rl_vae.formats.arrays import open_member
-from rl_vae.formats.format import Format, ReadOptions, Source, readable
+from rl_vae.formats.arrays import NpyStream, Readable
+from rl_vae.formats.format import Format, ReadOptions, Source, close_after_error, readable
 
 FACTORS = ("color", "shape", "scale", "orientation", "posX", "posY")
 """Names of the columns of `latents_classes`, by the description of the file."""
@@ -36,11 +36,13 @@ def read_dsprites(path: Path, options: ReadOptions) -> Source:
     """
     with readable(path, "the file of dSprites"), np.load(path, allow_pickle=False) as arrays:
         classes = arrays["latents_classes"]
-        images = open_member(path, "imgs")
         factors = dict(zip(FACTORS, classes.T, strict=True))
+        stream = NpyStream(path, "imgs")
     pixels = replace(options.pixels, value_range=options.pixels.value_range or (0, 1))
-    source = find_image_source(images.shape[1:], images.dtype, pixels)
-    return Source(array_records(images, factors=factors), {}, source)
+    with close_after_error(stream.close):
+        source = find_image_source(stream.shape[1:], stream.dtype, pixels)
+        records = array_records(Readable(stream, path), factors=factors)
+    return Source(records, {}, source, stream.close)
 
 
 FORMAT = Format("dsprites", "the file of dSprites (.npz)", is_dsprites, read_dsprites)

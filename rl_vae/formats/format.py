@@ -47,6 +47,8 @@ class Source(NamedTuple):
     """What is known of the source beside its frames, in plain JSON values."""
     image_source: PixelSource | None = None
     """Conversion of the images, if the source defines it."""
+    close: Callable[[], None] = lambda: None
+    """Closes its files; called when the frames were read, and after an error."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,16 @@ def readable(path: Path, expected: str) -> Iterator[None]:
             got=f"{type(error).__name__}: {error}",
             remedy="restore the file from its source, or leave it out",
         ) from error
+
+
+@contextlib.contextmanager
+def close_after_error(close: Callable[[], None]) -> Iterator[None]:
+    """Close a file if the block that uses it fails."""
+    try:
+        yield
+    except BaseException:
+        close()
+        raise
 
 
 def in_natural_order(paths: Iterator[Path]) -> list[Path]:

@@ -6,16 +6,15 @@ Arrays: `images`; `actions`, `rewards`, `terminated`, `truncated`, `episodes`; a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.data.records import Records, array_records
+from rl_vae.data.records import array_records
 from rl_vae.formats.arrays import Readable, check_images, choose_arrays, nest_factors
-from rl_vae.formats.format import Format, ReadOptions, Source, readable
+from rl_vae.formats.format import Format, ReadOptions, Source, close_after_error, readable
 from rl_vae.formats.steps import step_arrays
 
 SUFFIXES = (".h5", ".hdf5")
@@ -29,15 +28,15 @@ def read_hdf5(path: Path, options: ReadOptions) -> Source:
     """
     with readable(path, "an HDF5 file"):
         file = open_file(path)
+    with close_after_error(file.close), readable(path, "an HDF5 file"):
         names: list[str] = []
         file.visititems(lambda name, part: names.append(name) if hasattr(part, "shape") else None)
         key = options.keys.get("images", "images")
         check_images(path, key, names)
         chosen, ignored = choose_arrays(names, options.keys)
         given = {name: file[source][()] for name, source in chosen.items()}
-        images = Readable(file[key], path)
-    records = array_records(images, **nest_factors(given))
-    return Source(closing(file, records), {"ignored": ignored})
+        records = array_records(Readable(file[key], path), **nest_factors(given))
+    return Source(records, {"ignored": ignored}, close=file.close)
 
 
 def open_file(path: Path) -> Any:
@@ -45,12 +44,6 @@ def open_file(path: Path) -> Any:
     import h5py
 
     return h5py.File(path, "r")
-
-
-def closing(file: Any, records: Iterator[Records]) -> Iterator[Records]:
-    """Yield records, then close their file."""
-    with file:
-        yield from records
 
 
 def write_hdf5(dataset: FrameDataset, out: Path) -> None:

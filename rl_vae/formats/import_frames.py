@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -63,18 +64,19 @@ def import_frames(
         chosen = find_format(path, format)
         assert chosen.read is not None
         opened = chosen.read(path, options)
-        writer = DatasetWriter(
-            out,
-            spec,
-            name=path.resolve().stem,
-            description={"format": chosen.name, **opened.description},
-            max_episode_steps=max_episode_steps,
-            source=opened.image_source,
-            **pixels,
-        )
-        bar = progress_bar(unit="frames", desc=f"importing {path.name}", progress=progress)
-        with writer, bar:
-            writer.add_all(opened.records, bar.update)
+        with contextlib.closing(opened):
+            writer = DatasetWriter(
+                out,
+                spec,
+                name=path.resolve().stem,
+                description={"format": chosen.name, **opened.description},
+                max_episode_steps=max_episode_steps,
+                source=opened.image_source,
+                **pixels,
+            )
+            bar = progress_bar(unit="frames", desc=f"importing {path.name}", progress=progress)
+            with writer, bar:
+                writer.add_all(opened.records, bar.update)
     except MissingPackageError:
         raise
     except ImportError as error:

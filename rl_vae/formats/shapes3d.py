@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rl_vae.data.records import array_records
 from rl_vae.formats.arrays import Readable
-from rl_vae.formats.format import Format, ReadOptions, Source, readable
-from rl_vae.formats.hdf5 import SUFFIXES, closing, open_file
+from rl_vae.formats.format import Format, ReadOptions, Source, close_after_error, readable
+from rl_vae.formats.hdf5 import SUFFIXES, open_file
 
 FACTORS = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 """Names of the columns of `labels`, by the description of the file."""
@@ -33,9 +33,10 @@ def read_shapes3d(path: Path, options: ReadOptions) -> Source:
     """
     with readable(path, "the file of 3D Shapes"):
         file = open_file(path)
+    with close_after_error(file.close), readable(path, "the file of 3D Shapes"):
         factors = dict(zip(FACTORS, file["labels"][()].T, strict=True))
-        images = Readable(file["images"], path)
-    return Source(closing(file, array_records(images, factors=factors)))
+        records = array_records(Readable(file["images"], path), factors=factors)
+    return Source(records, close=file.close)
 
 
 FORMAT = Format("shapes3d", "the file of 3D Shapes (.h5)", is_shapes3d, read_shapes3d)
