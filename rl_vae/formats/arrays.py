@@ -82,7 +82,8 @@ class Readable:
 
     def __init__(self, array: Any, path: Path) -> None:
         self._array, self._path = array, path
-        self.shape, self.dtype = tuple(array.shape), array.dtype
+        self.shape: tuple[int, ...] = tuple(array.shape)
+        self.dtype = array.dtype
 
     def __len__(self) -> int:
         return self.shape[0]

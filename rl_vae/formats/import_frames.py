@@ -60,6 +60,7 @@ def import_frames(
     """
     path = Path(source)
     options = ReadOptions(subfolders, dict(keys or {}), from_keywords(PixelOptions, pixels))
+    # Open the source; then its frames go through the writer, piece by piece
     try:
         chosen = find_format(path, format)
         assert chosen.read is not None

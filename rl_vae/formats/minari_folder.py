@@ -143,11 +143,11 @@ def _action_space(dataset: FrameDataset, header: DatasetHeader) -> spaces.Space[
         low = min(0, int(actions.min()))
         return spaces.Discrete(int(actions.max()) + 1 - low, start=low)
     if dtype.kind == "f":
-        return spaces.Box(-np.inf, np.inf, header.action_shape, dtype)  # type: ignore[arg-type]
+        return spaces.Box(-np.inf, np.inf, header.action_shape, dtype)
     if dtype.kind == "b":
         return spaces.MultiBinary(header.action_shape or 1)
     limits = np.iinfo(dtype)
-    return spaces.Box(limits.min, limits.max, header.action_shape, dtype)  # type: ignore[arg-type]
+    return spaces.Box(limits.min, limits.max, header.action_shape, dtype)
 
 
 FORMAT = Format(

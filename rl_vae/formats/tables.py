@@ -32,15 +32,15 @@ def find_table(stem: Path) -> Path | None:
     Raises:
         DatasetError: if there are several.
     """
-    found = [path for s in SUFFIXES if (path := stem.with_name(stem.name + s)).is_file()]
-    if len(found) > 1:
+    paths = [path for s in SUFFIXES if (path := stem.with_name(stem.name + s)).is_file()]
+    if len(paths) > 1:
         raise DatasetError(
             f"There are several tables for {stem}.",
             expected="one table",
-            got=", ".join(path.name for path in found),
+            got=", ".join(path.name for path in paths),
             remedy="remove all but one",
         )
-    return found[0] if found else None
+    return paths[0] if paths else None
 
 
 def read_table(path: Path) -> Columns:

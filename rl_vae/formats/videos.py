@@ -209,7 +209,8 @@ def write_videos(dataset: FrameDataset, out: Path) -> None:
                 for image in np.repeat(frames, 3 // channels, axis=3):
                     video.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             video.mux(stream.encode(None))
-        np.savez(stem.with_suffix(".npz"), **step_arrays(dataset, rows, table=True))
+        arrays: dict[str, Any] = step_arrays(dataset, rows, table=True)
+        np.savez(stem.with_suffix(".npz"), **arrays)
 
 
 FORMAT = Format("videos", "MP4, AVI, MKV, ...: one file an episode", is_video, read_videos)
