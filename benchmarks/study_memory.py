@@ -109,7 +109,7 @@ def write_dataset(folder: Path, size: int) -> int:
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 200, spec.shape[0], dtype=np.uint8)[:, None]
     shard = None
-    for number in range(header.n_shards):
+    for number in range(header.n_shards or 0):
         shard = ShardRows(header, number, shard)
         colours = rng.integers(0, 56, (shard.rows, 1, 1, 3), np.uint8)
         turned = rng.random(shard.rows) < 0.5

@@ -29,9 +29,14 @@ if TYPE_CHECKING:
     from rl_vae.data.collect import collect_frames
     from rl_vae.data.coverage import coverage
     from rl_vae.data.dataset import FrameDataset
+    from rl_vae.data.factor_grid import FactorGrid
     from rl_vae.data.policies import Correlated, Mixture, Uniform
     from rl_vae.data.shard_envs import SeedWarning
     from rl_vae.envs.make import make_env
+    from rl_vae.formats.export_data import export_data
+    from rl_vae.formats.format import Format
+    from rl_vae.formats.import_frames import import_frames
+    from rl_vae.formats.registry import register_format
     from rl_vae.frames import FrameSpec
     from rl_vae.models.config import VAEConfig
     from rl_vae.models.encoder import Encoder
@@ -76,6 +81,8 @@ _HOME = {
     "DriftWarning": "wrappers.drift",
     "Encoder": "models.encoder",
     "FactorVAE": "objectives.factor_vae",
+    "FactorGrid": "data.factor_grid",
+    "Format": "formats.format",
     "FrameDataset": "data.dataset",
     "FrameSpec": "frames",
     "LatentObservation": "wrappers.latent",
@@ -102,9 +109,12 @@ _HOME = {
     "draw_gallery": "analysis.gallery",
     "evaluate_agent": "agents.evaluate",
     "export_agent": "agents.export",
+    "export_data": "formats.export_data",
     "find_anomalies": "analysis.anomalies",
+    "import_frames": "formats.import_frames",
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
+    "register_format": "formats.registry",
     "repair_folder": "verify",
     "score_encoder": "analysis.score",
     "t_interval": "system.estimate",
@@ -132,7 +142,9 @@ __all__ = [
     "Denoising",
     "DriftWarning",
     "Encoder",
+    "FactorGrid",
     "FactorVAE",
+    "Format",
     "FrameDataset",
     "FrameSpec",
     "LatentObservation",
@@ -160,10 +172,13 @@ __all__ = [
     "errors",
     "evaluate_agent",
     "export_agent",
+    "export_data",
     "find_anomalies",
+    "import_frames",
     "labels_of",
     "make_env",
     "metrics",
+    "register_format",
     "repair_folder",
     "score_encoder",
     "sprites",

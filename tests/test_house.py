@@ -33,6 +33,7 @@ ARROWS = {
     "envs": "system",
     "data": "system envs",
     "sprites": "system data",
+    "formats": "system envs data",
     "objectives": "system",
     "models": "system envs data objectives",
     "training": "system data objectives models",
@@ -42,7 +43,7 @@ ARROWS = {
     "metrics": "system",
     "analysis": "system envs data objectives models training wrappers agents metrics",
     "verify": "system data models training agents analysis",
-    "cli": "system envs data objectives models training agents analysis verify",
+    "cli": "system envs data objectives models training agents analysis verify formats",
 }
 BOTTOM = ("errors", "constraints", "frames")
 
@@ -53,6 +54,10 @@ WALLS = {
     "cv2": ["frames.py", "models/pictures.py"],
     "envpool": ["envs/envpool_engine.py"],
     "onnxruntime": ["models/runtime.py"],
+    "av": ["formats/videos.py"],
+    "h5py": ["formats/hdf5.py"],
+    "minari": ["formats/minari_folder.py"],
+    "pyarrow": ["formats/tables.py"],
     "tyro": ["cli/"],
     "sklearn": ["training/baselines.py", "metrics/predictors.py"],
     "filelock": ["system/locks.py"],

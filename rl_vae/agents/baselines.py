@@ -26,6 +26,7 @@ from rl_vae.agents.evaluate import MAX_ENVS
 from rl_vae.agents.learn import learn
 from rl_vae.agents.recipe import Recipe
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.header import IMPORT
 from rl_vae.envs.factors import read_factors
 from rl_vae.envs.frame_skip import FrameSkip
 from rl_vae.envs.registry import make_engine
@@ -145,6 +146,8 @@ def check_baseline_input(baseline: BaselineInput, dataset: FrameDataset) -> None
     Raises:
         ConfigError: if it cannot.
     """
+    if dataset.header.engine == IMPORT:
+        dataset.header.env_source()  # raises
     height, width, _ = dataset.spec.shape
     if baseline == "pixels" and min(height, width) < MIN_SIDE:
         raise ConfigError(

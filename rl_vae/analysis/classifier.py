@@ -105,6 +105,7 @@ def labels_of(dataset: FrameDataset, name: str) -> Labels:
         ConfigError: if there is no such label, or it has only one class.
     """
     if name == "action":
+        dataset.header.require_recorded("action", "The label 'action'")
         values = dataset.steps()["action"]
     elif name in dataset.header.factor_names:
         values = dataset.factors[name]

@@ -61,9 +61,17 @@ def draw_gallery(
     Raises:
         ObservationError: if the frames have another FrameSpec.
         ConfigError: if that quantile is not stored in the model folder.
+        DatasetError: if the dataset has no frames.
         FolderError: if another process writes to the folder.
     """
     encoder.check_spec(dataset.spec)
+    if len(dataset) == 0:
+        raise DatasetError(
+            "The dataset has no frames to show.",
+            expected="one frame or more",
+            got=f"{dataset.path} with 0 frames",
+            remedy="collect more frames; rl-vae verify says what is damaged",
+        )
     anomalies = _find_all(encoder, dataset, level)
     out = output_path(out)
     files.make_folder(out)

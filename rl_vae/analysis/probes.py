@@ -56,6 +56,8 @@ def probe(
     Returns:
         By target, R^2 for numbers and balanced accuracy for classes, on the test rows.
     """
+    if not targets:  # nothing was recorded, or nothing varies
+        return {}
     mean, std = inputs[split.train].mean(0), inputs[split.train].std(0)
     x = ((inputs - mean) / np.where(std > 1e-8, std, 1)).astype(np.float32)
     scores = _probe_numbers(kind, x, [t for t in targets if not t.classes], split, seed)

@@ -29,6 +29,7 @@ from rl_vae.analysis.probes import PROBES, probe
 from rl_vae.analysis.scorecard import MEDIAN_FRAME, ONE_FRAME, Scorecard
 from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.header import IMPORT
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.objectives.beta import Beta
@@ -162,9 +163,14 @@ def _make_targets(dataset: FrameDataset, rows: _Rows) -> _Targets:
     """State, reward and done; the numbers of the action; and the dropped targets."""
     steps = dataset.steps(rows.indices)
     columns = {name: steps["factors"][:, k] for k, name in enumerate(dataset.header.factor_names)}
-    columns |= {"reward": steps["reward"], "done": steps["terminated"].astype(np.int64)}
-    action = steps["action"].reshape(len(steps), -1)
-    names = [f"action_{k}" for k in range(action.shape[1])] if action.shape[1] > 1 else ["action"]
+    missing = dataset.header.missing
+    if "reward" not in missing:
+        columns["reward"] = steps["reward"]
+    columns["done"] = steps["terminated"].astype(np.int64)
+    action = np.empty((len(steps), 0))
+    if "action" not in missing:
+        action = steps["action"].reshape(len(steps), -1)
+    names = [f"action_{k}" for k in range(action.shape[1])] if action.shape[1] != 1 else ["action"]
     before_next = rows.split.where(has_next(rows.split.episode))
     states = {name: make_target(name, values, rows.split) for name, values in columns.items()}
     actions = {
@@ -174,7 +180,8 @@ def _make_targets(dataset: FrameDataset, rows: _Rows) -> _Targets:
     return _Targets(
         [target for target in states.values() if isinstance(target, Target)],
         [target for target in actions.values() if isinstance(target, Target)],
-        {name: why for name, why in {**states, **actions}.items() if isinstance(why, str)},
+        {name: why for name, why in {**states, **actions}.items() if isinstance(why, str)}
+        | dict.fromkeys(missing, "not recorded"),
     )
 
 
@@ -204,7 +211,14 @@ def _notes(encoder: Encoder, dataset: FrameDataset) -> Iterator[str]:
     if not header.factor_names:
         yield (
             f"No state: the dataset has no factors (engine {header.engine}, {header.env_id}). "
-            "Collect frames with --engine gymnasium, which gives the state of many environments"
+            + (
+                "Import the frames again, with factors"
+                if header.engine == IMPORT
+                else "Collect frames with --engine gymnasium, which gives the state of many "
+                "environments"
+            )
         )
+    for field in header.missing:
+        yield f"No {field}s: they were not imported. Import the frames again, with {field}s"
     if encoder.provenance.get("dataset") == dataset.digest:
         yield "The model was trained on frames of this dataset, so its scores are optimistic"

@@ -153,7 +153,7 @@ def _lines(card: Scorecard) -> Iterator[str]:
 def _tables(card: Scorecard) -> Iterator[str]:
     """A table of scores for each probe, and a row of errors on moving pixels."""
     columns = ("vae", ONE_FRAME, *card.baselines)
-    width = max(24, *(len(target.name) + 16 for target in card.targets))
+    width = max([24, *(len(target.name) + 16 for target in card.targets)])
     baselines = ("pixels 8x8" if code == "pixels" else code for code in card.baselines)
     heads = (f"vae, stack {card.stack}", f"vae, {ONE_FRAME}", *baselines)
     for kind in PROBES:

@@ -49,6 +49,11 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "collect": Entry("data", "Collect", "Collect frames of an environment into a folder", True),
+    "import": Entry("datasets", "Import", "Import pictures, videos or arrays into a folder", True),
+    "inspect": Entry("datasets", "Inspect", "Say what a dataset holds"),
+    "preview": Entry("datasets", "Preview", "Write frames of a dataset as a video"),
+    "merge": Entry("datasets", "Merge", "Copy several datasets into one", True),
+    "export-data": Entry("datasets", "ExportData", "Write a dataset in another format"),
     "train-vae": Entry("train_vae", "TrainVAE", "Train a VAE on a dataset", True),
     "sweep": Entry("models", "Sweep", "Train a beta-VAE for each beta and each seed", True),
     "show": Entry("models", "Show", "Draw what a model can do"),

@@ -8,7 +8,7 @@ dataset, and an interrupted shard is collected again.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from rl_vae.constraints import Range, check_arguments, from_keywords
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.folder import missing_shards, remove_temporaries
 from rl_vae.data.frame_checks import check_frames
 from rl_vae.data.function_policy import as_policy, start_policy
-from rl_vae.data.header import DatasetHeader, check_storable, read_header
-from rl_vae.data.manifest import continue_manifest
+from rl_vae.data.header import DatasetHeader, check_storable
 from rl_vae.data.policies import (
     CollectionPolicy,
     PolicyContext,
@@ -39,9 +39,8 @@ from rl_vae.envs.registry import (
     resolve_engine,
 )
 from rl_vae.envs.source import EnvSource, Wrapper
-from rl_vae.errors import ConfigError, DatasetError, system_remedy
+from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
-from rl_vae.system import files, locks, strict_json
 from rl_vae.system.outputs import output_path
 from rl_vae.system.processes import TIMEOUT
 from rl_vae.system.progress import progress_bar
@@ -148,67 +147,6 @@ def collect_frames(
     return dataset
 
 
-@contextlib.contextmanager
-def missing_shards(out: Path, header: DatasetHeader) -> Iterator[list[int]]:
-    """Create or continue a dataset, hold its lock, and yield the numbers of the missing shards.
-
-    Raises:
-        DatasetError: if the folder holds other files, is in use, or cannot be written.
-    """
-    check_folder(out, header)
-    try:
-        files.make_folder(out)
-        with locks.locked(out, DatasetError):
-            if check_folder(out, header) is None:
-                strict_json.write_json(out / "dataset.json", header.to_dict())
-            entries = continue_manifest(out, header)
-            _remove_temporaries(out)
-            committed = {entry["shard"] for entry in entries}
-            yield [shard for shard in range(header.n_shards) if shard not in committed]
-    except OSError as error:
-        raise DatasetError(
-            f"The folder {out} cannot be written: {error}",
-            expected="a folder that can be written",
-            got=type(error).__name__,
-            remedy=system_remedy(error, "choose another folder"),
-        ) from error
-
-
-def check_folder(folder: Path, header: DatasetHeader) -> DatasetHeader | None:
-    """Check that a folder is new, is empty or holds the dataset of this header.
-
-    Returns:
-        The header in the folder; None if the folder is new or empty.
-
-    Raises:
-        DatasetError: if the folder holds another dataset, or other files.
-    """
-    existing = read_header(folder)
-    if existing is None:
-        if folder.exists() and (not folder.is_dir() or any(_visible_files(folder))):
-            raise DatasetError(
-                f"{folder} is not empty.",
-                expected="a new or empty folder, or the dataset to continue",
-                got="a folder with other files" if folder.is_dir() else "a file",
-                remedy="choose another folder",
-            )
-        return None
-    old, new = existing.to_dict(), header.to_dict()
-    differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    if differing:
-        raise DatasetError(
-            f"{folder} holds another dataset.",
-            expected=", ".join(f"{name} {old.get(name)}" for name in differing),
-            got=", ".join(f"{name} {new.get(name)}" for name in differing),
-            remedy="choose another folder, or the settings of the dataset in this folder",
-        )
-    return existing
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if not path.name.startswith("."))
-
-
 def _collect(
     job: CollectionJob, missing: list[int], settings: WorkerSettings, progress: bool
 ) -> None:
@@ -216,7 +154,8 @@ def _collect(
     out, header = job.out, job.header
     bar = progress_bar(
         total=header.n_frames,
-        initial=header.n_frames - sum(map(header.rows_of, missing)),
+        initial=sum(map(header.rows_of, range(header.n_shards or 0)))
+        - sum(map(header.rows_of, missing)),
         unit="frames",
         desc=f"collecting {header.env_id}",
         progress=progress,
@@ -229,12 +168,7 @@ def _collect(
             for shard, temporary, digests in shards:
                 commit_shard(out, shard, temporary, digests)
     finally:
-        _remove_temporaries(out)
-
-
-def _remove_temporaries(out: Path) -> None:
-    for path in out.glob(".tmp-*"):
-        files.remove_folder(path)
+        remove_temporaries(out)
 
 
 def _make_header(

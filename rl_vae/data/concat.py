@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.episodes import Episode
@@ -68,6 +69,24 @@ class ConcatDataset(FrameDataset):
     def digest(self) -> str:
         """SHA-256 of the datasets' digests, in their order."""
         return hashing.digest([dataset.digest for dataset in self.datasets])
+
+    def steps(self, indices: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[Any]:
+        """Return what happened at some frames, as `FrameDataset.steps` does.
+
+        Raises:
+            IndexError: if the indices are not a sequence of integers from 0 to N - 1.
+            ConfigError: if the datasets' actions or factors differ, or one has no actions.
+        """
+        first = self.header.step_dtype
+        for dataset in self.datasets:
+            if (other := dataset.header.step_dtype) != first:
+                raise ConfigError(
+                    f"The steps of {dataset.path} differ from those of {self.path}.",
+                    expected=first,
+                    got=other,
+                    remedy="use one dataset alone; a VAE trains on the frames of both",
+                )
+        return super().steps(indices)
 
     @property
     def episodes(self) -> list[Episode]:

@@ -10,7 +10,7 @@ the reward of the action and whether the episode ended with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.constraints import Range, check_arguments
-from rl_vae.data.episodes import Episode, Split, find_episodes
+from rl_vae.data.episodes import Episode, Split, find_episodes, split_episodes
 from rl_vae.data.header import DatasetHeader, read_header
-from rl_vae.data.manifest import ShardEntry, read_manifest
-from rl_vae.data.shards import FileRows, check_shard, map_shard, shard_path
+from rl_vae.data.manifest import ShardEntry, is_complete, read_manifest
+from rl_vae.data.records import array_records
+from rl_vae.data.rows import FileRows, gather
+from rl_vae.data.shards import check_shard, map_shard, shard_path
+from rl_vae.data.writer import DatasetWriter
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system import hashing
@@ -87,6 +90,57 @@ class FrameDataset:
             )
         return cls(path, header, read_manifest(path, header))
 
+    @staticmethod
+    def create(path: str | Path, spec: FrameSpec | None = None, **options: Any) -> DatasetWriter:
+        """Return a writer for frames of one's own, more of them than memory holds.
+
+        Use: `with FrameDataset.create(path) as writer: writer.add_episode(images, ...)`. The
+        arguments are those of `DatasetWriter`.
+        """
+        return DatasetWriter(path, spec, **options)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        path: str | Path,
+        images: Any,
+        *,
+        actions: Any = None,
+        rewards: Any = None,
+        terminated: Any = None,
+        truncated: Any = None,
+        episodes: Any = None,
+        factors: Mapping[str, Any] | None = None,
+        spec: FrameSpec | None = None,
+        **options: Any,
+    ) -> FrameDataset:
+        """Write images of one's own, N of them, into a dataset.
+
+        Args:
+            path: Folder of the dataset. If it holds the same frames, it is returned unchanged.
+            images: (N, ...) images; an array on disk is read in pieces.
+            actions: (N, *A) action taken at each image.
+            rewards: (N,) reward of each action.
+            terminated: (N,) whether the environment ended the episode with the action.
+            truncated: (N,) whether a time limit ended the episode.
+            episodes: (N,) number of the episode of each image. None: episodes end where
+                `terminated` or `truncated` is true; images with neither of these and without
+                actions and rewards are episodes of one image each.
+            factors: (N,) numbers that describe each image, by name.
+            spec: Conversion of an image into a frame, as in `DatasetWriter`.
+            **options: Further arguments of `DatasetWriter`, such as value_range=(0, 1).
+
+        Raises:
+            ConfigError: if the arrays do not fit together.
+            ObservationError: if the images do not fit the spec, or their conversion must be chosen.
+            DatasetError: if the folder holds other frames, is in use, or cannot be written.
+        """
+        with cls.create(path, spec, **options) as writer:
+            ends = {"terminated": terminated, "truncated": truncated}
+            steps = {"actions": actions, "rewards": rewards, "episodes": episodes, **ends}
+            writer.add_all(array_records(images, factors=factors, **steps))
+        return FrameDataset.open(path)
+
     def __len__(self) -> int:
         return int(self.shard_starts[-1])
 
@@ -114,8 +168,8 @@ class FrameDataset:
 
     @property
     def complete(self) -> bool:
-        """Whether all frames of the header's `n_frames` are committed."""
-        return len(self.frame_shards) == self.header.n_shards
+        """Whether all frames of the finished dataset are committed."""
+        return is_complete(self.header, self._entries)
 
     @property
     def digest(self) -> str:
@@ -138,7 +192,7 @@ class FrameDataset:
             IndexError: if the indices are not a sequence of integers from 0 to N - 1.
         """
         empty = np.empty((0, *self.spec.shape), np.uint8)
-        return self._gather(self.frame_shards, empty, indices)
+        return gather(self.frame_shards, self.shard_starts, empty, indices)
 
     def in_batches(self, indices: NDArray[np.int64], size: int = 256) -> Iterator[UInt8Array]:
         """Yield the frames at some indices in batches: (size, H, W, C) uint8, the last smaller."""
@@ -169,7 +223,8 @@ class FrameDataset:
 
         Fields: `action` (taken at the frame), `reward` (of that action, summed over skipped
         frames), `terminated`, `truncated`, `episode` (number within the shard), `step` (number
-        within the episode), `factors` (state of the simulator at the frame).
+        within the episode), `factors` (state of the simulator at the frame). The fields that
+        `header.missing` names were not recorded, and do not exist.
 
         Args:
             indices: Indices of frames; None: all frames.
@@ -180,7 +235,7 @@ class FrameDataset:
         empty = np.empty(0, self.header.step_dtype)
         if indices is None:
             return np.concatenate([np.array(steps) for steps in self.step_shards] or [empty])
-        return self._gather(self.step_shards, empty, indices)
+        return gather(self.step_shards, self.shard_starts, empty, indices)
 
     @property
     def factors(self) -> dict[str, NDArray[np.float64]]:
@@ -214,22 +269,7 @@ class FrameDataset:
             ConfigError: if `held_out` is out of range.
             DatasetError: if there are fewer than two episodes.
         """
-        if len(self.episodes) < 2:
-            raise DatasetError(
-                f"{self.path} cannot be split.",
-                expected="two episodes or more",
-                got=len(self.episodes),
-                remedy="collect more frames",
-            )
-        order = np.random.default_rng([seed, 0x5917]).permutation(len(self.episodes))
-        mask, n_held_out = np.zeros(len(self), np.bool_), 0
-        for number in order[:-1]:
-            episode = self.episodes[number]
-            mask[episode.start : episode.start + episode.length] = True
-            n_held_out += episode.length
-            if n_held_out >= held_out * len(self):
-                break
-        return Split(np.flatnonzero(~mask), np.flatnonzero(mask))
+        return split_episodes(self.path, self.episodes, held_out, seed)
 
     def verify(self) -> None:
         """Read every byte and compare it with the manifest.
@@ -249,23 +289,9 @@ class FrameDataset:
         if not self.complete:
             raise DatasetError(
                 f"{self.path} is not finished.",
-                expected=f"{self.header.n_frames:,} frames",
+                expected=f"{self.header.n_frames:,} frames"
+                if self.header.n_frames
+                else "the last shard",
                 got=f"{len(self):,} frames",
-                remedy="run the same rl-vae collect command again: it continues the collection",
+                remedy=f"run the same {self.header.command} again: it goes on with the dataset",
             )
-
-    def _gather(self, shards: Sequence[Any], empty: NDArray[Any], indices: Any) -> NDArray[Any]:
-        """Collect rows from several shards."""
-        rows = np.asarray(indices)
-        if not rows.size:
-            return empty
-        if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
-            raise IndexError(f"frame indices must be a sequence of integers, not {rows.dtype}")
-        if rows.min() < 0 or rows.max() >= len(self):
-            raise IndexError(f"frame indices must be from 0 to {len(self) - 1}")
-        out = np.empty((len(rows), *shards[0].shape[1:]), shards[0].dtype)
-        shard_of_row = np.searchsorted(self.shard_starts, rows, side="right") - 1
-        for number in np.unique(shard_of_row):
-            mask = shard_of_row == number
-            out[mask] = shards[number][rows[mask] - self.shard_starts[number]]
-        return out

@@ -31,19 +31,25 @@ _MAX_COUNT = 2**40
 _MAX_ACTION_SIZE = 2**20
 """Largest number of values in one action: memory is allocated by this shape before the file of
 the actions is checked."""
-_OPTIONAL_FIELDS = ("pixels", "max_episode_steps", "environment")
-_TUPLE_FIELDS = ("raw_shape", "action_shape", "factor_names")
+_OPTIONAL_FIELDS = ("pixels", "max_episode_steps", "environment", "n_frames", "missing")
+_TUPLE_FIELDS = ("raw_shape", "action_shape", "factor_names", "missing")
+IMPORT = "import"
+"""Name in the place of an engine of frames that were imported."""
 _ACTION_DTYPES = frozenset(np.dtype(code).str for code in "?bBhHiIlLefd")
 
 
 @dataclass(frozen=True)
 class DatasetHeader:
-    """Everything that defines a dataset. Equal headers give equal frames."""
+    """Everything that defines a dataset. Equal headers of collected frames give equal frames.
+
+    Frames that were imported have no environment: `engine` is "import", `env_id` the name of the
+    frames, `env_kwargs` what is known of their source.
+    """
 
     env_id: str
     """Id of the environment."""
     engine: str
-    """Environment engine: "gymnasium", "envpool", "vector" or "sprites"."""
+    """Environment engine: "gymnasium", "envpool", "vector", "sprites" or "import"."""
     env_kwargs: Mapping[str, Any]
     """Keyword arguments of the environment."""
     frame_skip: int
@@ -56,8 +62,9 @@ class DatasetHeader:
     """Shape of a raw observation: uint8, after the conversion of its pixels, before the spec."""
     seed: int
     """Seed of the dataset, at least 0."""
-    n_frames: int
-    """Number of frames of the finished dataset."""
+    n_frames: int | None
+    """Number of frames of the finished dataset; None: not known before the last shard, whose line
+    in the manifest says that it is the last. The JSON key is left out if it is None."""
     shard_rows: int
     """Number of frames in a shard; the last shard may hold fewer."""
     n_envs: int
@@ -79,10 +86,23 @@ class DatasetHeader:
     environment: Mapping[str, Any] | None = None
     """What the id does not say: the result of `EnvSource.describe`. The JSON key is left out if it
     is None."""
+    missing: tuple[str, ...] = ()
+    """Fields of a step that were not recorded: "action", "reward". steps.npy does not have them.
+    The JSON key is left out if there are none."""
 
     def __post_init__(self) -> None:
         if self.pixels is not None and self.pixels.is_plain:
             object.__setattr__(self, "pixels", None)
+
+    @property
+    def command(self) -> str:
+        """The command that wrote the dataset, for messages."""
+        return "rl-vae import" if self.engine == IMPORT else "rl-vae collect command"
+
+    @property
+    def origin(self) -> str:
+        """How the frames came, for messages."""
+        return "imported" if self.engine == IMPORT else f"collected with the engine {self.engine}"
 
     @property
     def source(self) -> PixelSource:
@@ -90,37 +110,64 @@ class DatasetHeader:
         return self.pixels or plain_source(self.raw_shape)
 
     @property
-    def n_shards(self) -> int:
-        """Number of shards of the finished dataset."""
-        return -(-self.n_frames // self.shard_rows)
+    def n_shards(self) -> int | None:
+        """Number of shards of the finished dataset; None: not known before the last one."""
+        return None if self.n_frames is None else -(-self.n_frames // self.shard_rows)
 
     def rows_of(self, shard: int) -> int:
-        """Number of frames in one shard."""
+        """Number of frames in one shard; the largest number if the last shard is not known."""
+        if self.n_frames is None:
+            return self.shard_rows
         return min(self.shard_rows, self.n_frames - shard * self.shard_rows)
 
     @property
     def step_dtype(self) -> np.dtype[Any]:
         """Structured data type of a row of steps.npy."""
-        return np.dtype(
-            [
-                ("action", self.action_dtype, self.action_shape),
-                ("reward", "<f4"),
-                ("terminated", "?"),
-                ("truncated", "?"),
-                ("episode", "<i4"),
-                ("step", "<i4"),
-                ("factors", "<f8", (len(self.factor_names),)),
-            ]
-        )
+        fields: list[tuple[Any, ...]] = [
+            ("action", self.action_dtype, self.action_shape),
+            ("reward", "<f4"),
+            ("terminated", "?"),
+            ("truncated", "?"),
+            ("episode", "<i4"),
+            ("step", "<i4"),
+            ("factors", "<f8", (len(self.factor_names),)),
+        ]
+        return np.dtype([field for field in fields if field[0] not in self.missing])
 
     def env_source(self) -> EnvSource:
         """The environment of the frames.
 
         Raises:
-            ConfigError: if it cannot be opened by its id.
+            ConfigError: if it cannot be opened by its id, or the frames were imported.
         """
+        if self.engine == IMPORT:
+            raise ConfigError(
+                f"The frames {self.env_id!r} were imported: no environment is known.",
+                expected="a dataset that rl-vae collect wrote",
+                got="a dataset that was imported",
+                remedy="collect frames of an environment with rl-vae collect ENV_ID; a VAE that "
+                "was trained on imported frames encodes an environment's images, too",
+            )
         stored = (self.env_id, self.env_kwargs, self.max_episode_steps, self.environment)
         return stored_source(*stored, "compare(config, out, env=...)")
+
+    def require_recorded(self, field: str, purpose: str) -> None:
+        """Check that a field of the steps was recorded.
+
+        Args:
+            field: "action" or "reward".
+            purpose: What needs it, as the beginning of a sentence.
+
+        Raises:
+            ConfigError: if it was not.
+        """
+        if field in self.missing:
+            raise ConfigError(
+                f"{purpose} needs {field}s, which {self.env_id} does not have.",
+                expected=f"a dataset with {field}s",
+                got=f"frames that were imported without {field}s",
+                remedy=f"import the frames again, with {field}s",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the header as plain JSON values.
@@ -133,7 +180,7 @@ class DatasetHeader:
         if self.pixels is not None:
             values["pixels"] = self.pixels.to_dict()
         for name in _OPTIONAL_FIELDS:
-            if values[name] is None:
+            if values[name] is None or values[name] == ():
                 del values[name]
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
@@ -154,7 +201,12 @@ class DatasetHeader:
                 continue
             if not is_valid(values[name]):
                 raise ValueError(f"{name} is {str(values[name])[:80]!r}")
-        values |= {name: tuple(values[name]) for name in _TUPLE_FIELDS}
+        if (values["engine"] == IMPORT) == ("n_frames" in values):
+            raise ValueError("only imported frames have no n_frames, and they never have it")
+        if values["engine"] != IMPORT and "missing" in values:
+            raise ValueError("only imported frames lack actions or rewards")
+        values |= {name: tuple(values[name]) for name in _TUPLE_FIELDS if name in values}
+        values.setdefault("n_frames", None)
         values["env_kwargs"] = decode_values(values["env_kwargs"])
         values |= {"spec": FrameSpec.from_dict(values["spec"]), "n_envs": values.pop("lanes")}
         if "pixels" in values:
@@ -231,5 +283,6 @@ _VALIDATORS: dict[str, Callable[[Any], bool]] = {
     "factor_names": lambda value: (
         isinstance(value, list) and all(isinstance(name, str) for name in value)
     ),
+    "missing": lambda value: value in (["action"], ["reward"], ["action", "reward"]),
 }
 """Check of each JSON value of a header, by key."""

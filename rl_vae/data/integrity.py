@@ -7,7 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from rl_vae.data.header import DatasetHeader, read_header
-from rl_vae.data.manifest import ShardEntry, has_incomplete_line, scan_manifest, write_manifest
+from rl_vae.data.manifest import (
+    ShardEntry,
+    has_incomplete_line,
+    is_complete,
+    scan_manifest,
+    write_manifest,
+)
 from rl_vae.data.shards import check_shard, shard_path
 from rl_vae.errors import DatasetError, system_failure
 from rl_vae.system import files, locks
@@ -55,11 +61,11 @@ def dataset_checks(folder: Path) -> FolderChecks:
 def _notes(folder: Path, header: DatasetHeader, entries: list[ShardEntry]) -> list[str]:
     """Describe what is not committed."""
     notes = []
-    if len(entries) < header.n_shards:
-        frames = sum(entry["rows"] for entry in entries)
+    if not is_complete(header, entries):
+        frames = f"{sum(entry['rows'] for entry in entries):,}"
+        frames += "" if header.n_frames is None else f" of {header.n_frames:,}"
         notes.append(
-            f"unfinished, {frames:,} of {header.n_frames:,} frames: the same rl-vae collect "
-            "command continues the collection"
+            f"unfinished, {frames} frames: the same {header.command} goes on with the dataset"
         )
     if has_incomplete_line(folder):
         notes.append("manifest.jsonl ends with an incomplete line, which is ignored")
@@ -127,7 +133,7 @@ def repair_dataset(folder: Path, damaged: set[str]) -> list[str]:
         location = f"its files are now in {name}" if name else "it had no files"
         repairs.append(
             f"{folder}: shard {shard} ({header.rows_of(shard):,} frames) was removed from the "
-            f"manifest, {location}; the same rl-vae collect command makes it again"
+            f"manifest, {location}; the same {header.command} makes it again"
         )
     return repairs
 

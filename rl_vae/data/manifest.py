@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 from rl_vae.data.header import DatasetHeader
 from rl_vae.errors import DatasetError, system_remedy
@@ -13,6 +13,7 @@ from rl_vae.system import files, hashing, reading, strict_json
 MAX_MANIFEST_BYTES = 64 * 2**20
 """Largest size of a manifest in bytes: 200,000 shards or more."""
 _MAX_LINE_BYTES = 4096
+_MAX_SHARDS = 2**31
 
 
 class ShardDigests(TypedDict):
@@ -28,6 +29,8 @@ class ShardEntry(ShardDigests):
     """A line of the manifest: the number of a committed shard, its size and its digests."""
 
     shard: int
+    last: NotRequired[bool]
+    """True: it is the last shard, of a dataset whose header does not know the number of frames."""
 
 
 class ManifestLine(NamedTuple):
@@ -105,13 +108,27 @@ def _parse_entry(text: bytes, header: DatasetHeader) -> ShardEntry | None:
             return None
         entry: ShardEntry = strict_json.parse_json(text)
         shard, rows = entry["shard"], entry["rows"]
-        valid = type(shard) is int and type(rows) is int
-        valid = valid and 0 <= shard < header.n_shards and rows == header.rows_of(shard)
+        valid = type(shard) is int and type(rows) is int and shard >= 0
+        if header.n_shards is not None:
+            valid = valid and shard < header.n_shards and rows == header.rows_of(shard)
+        else:
+            is_last = entry.get("last", False)
+            valid = valid and type(is_last) is bool and shard < _MAX_SHARDS
+            valid = valid and (1 if is_last else header.shard_rows) <= rows <= header.shard_rows
         digests = (entry["frames_sha256"], entry["steps_sha256"])
         valid = valid and all(len(bytes.fromhex(digest)) == 32 for digest in digests)
     except (ValueError, KeyError, TypeError):
         return None
     return entry if valid else None
+
+
+def is_complete(header: DatasetHeader, entries: Sequence[ShardEntry]) -> bool:
+    """Whether every shard of the finished dataset is committed."""
+    n_shards = header.n_shards
+    if n_shards is None:
+        n_shards = next((entry["shard"] + 1 for entry in entries if entry.get("last")), None)
+    numbers = {entry["shard"] for entry in entries}
+    return len(numbers) == n_shards == max(numbers) + 1
 
 
 def append_entry(folder: Path, entry: ShardEntry) -> None:

@@ -122,7 +122,7 @@ def warn_of_seed(name: str) -> None:
 def _digest_steps(job: CollectionJob) -> str:
     """Digest of images, rewards and ends of a few steps with random actions."""
     header, n = job.header, job.env.num_envs or 1
-    seeds = training_seeds(n, header.seed, header.n_shards)  # of a shard that does not exist
+    seeds = training_seeds(n, header.seed, header.n_shards or 0)  # of a shard that does not exist
     env = job.env
     if env.kind != "vector":
         env = replace(

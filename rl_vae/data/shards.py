@@ -1,8 +1,9 @@
 """Shards: the files frames.npy and steps.npy of consecutive frames of a dataset.
 
 A shard is written to a folder with a temporary name, synced to the disk and renamed. Its line in
-the manifest then commits it. The rows of one episode follow each other, and no episode continues
-from one shard to the next.
+the manifest then commits it. The rows of one episode follow each other. No episode continues from
+one shard to the next, unless the header does not know the number of frames: episodes of any length
+were written then.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests, ShardEntry, append_entry
+from rl_vae.data.rows import SHARD_REMEDY, wrong_shape
 from rl_vae.errors import DatasetError, system_failure, system_remedy
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system import files, hashing, reading
@@ -28,10 +29,6 @@ SHARD_ROWS = 4096
 """Largest number of frames in a shard."""
 SHARD_BYTES = 64 * 2**20
 """Largest size of a shard's frames in bytes, unless 64 frames are larger."""
-_REMEDY = (
-    "remove the shard with rl-vae verify FOLDER --repair, then collect again: only that shard is "
-    "collected"
-)
 _WARNINGS_LOCK = threading.Lock()
 """Held while the warning filters are changed: all threads share them."""
 
@@ -96,6 +93,19 @@ class ShardRows:
         self.n_rows_of_env = np.array([share + (env < rest) for env in range(header.n_envs)])
         self.first_row_of_env = np.concatenate([[0], np.cumsum(self.n_rows_of_env)[:-1]])
 
+    def shorten(self, rows: int) -> None:
+        """Keep the first rows: the last shard has fewer."""
+        self.rows, self.frames, self.steps = rows, self.frames[:rows], self.steps[:rows]
+
+    def digests(self) -> ShardDigests:
+        """The digests that `write` would return, without writing."""
+        return self._describe(
+            *(
+                hashing.digest_of_parts(npy_header(array), array.view(np.uint8).data)
+                for array in (self.frames, self.steps)
+            )
+        )
+
     def write(self, temporary: Path) -> ShardDigests:
         """Write frames.npy and steps.npy into a new folder.
 
@@ -121,11 +131,14 @@ class ShardRows:
                 got=type(error).__name__,
                 remedy=system_remedy(error, _REPEAT),
             ) from error
+        return self._describe(digests["frames"], digests["steps"])
+
+    def _describe(self, frames_sha256: str, steps_sha256: str) -> ShardDigests:
         return {
             "rows": self.rows,
             "header_sha256": self.header_sha256,
-            "frames_sha256": digests["frames"],
-            "steps_sha256": digests["steps"],
+            "frames_sha256": frames_sha256,
+            "steps_sha256": steps_sha256,
         }
 
 
@@ -135,15 +148,23 @@ def _write_npy(path: Path, array: NDArray[Any]) -> None:
     Not `numpy.save`: it replaces the reason of a failed write by a count of bytes. The file is
     synced here, in a background thread, so that the commit has little left to sync.
     """
+    files.write_new(path, npy_header(array), array.view(np.uint8).data)
+
+
+def npy_header(array: NDArray[Any]) -> bytes:
+    """The bytes before the values of an array in a .npy file."""
     header = io.BytesIO()
     npy_format.write_array_header_1_0(header, npy_format.header_data_from_array_1_0(array))
-    files.write_new(path, header.getbuffer(), array.view(np.uint8).data)
+    return header.getvalue()
 
 
-def commit_shard(folder: Path, shard: int, temporary: Path, digests: ShardDigests) -> None:
+def commit_shard(
+    folder: Path, shard: int, temporary: Path, digests: ShardDigests, *, last: bool = False
+) -> None:
     """Rename a written shard to its final name and add it to the manifest.
 
-    The caller must hold the folder's lock.
+    The caller must hold the folder's lock. `last`: whether it is the last shard of a dataset whose
+    header does not know the number of frames.
 
     Raises:
         DatasetError: if the disk refuses.
@@ -153,7 +174,8 @@ def commit_shard(folder: Path, shard: int, temporary: Path, digests: ShardDigest
         # A folder without a line in the manifest is left over from an interrupted commit.
         files.remove_folder(target)
         files.rename_folder(temporary, target)
-        append_entry(folder, {"shard": shard, **digests})
+        entry: ShardEntry = {"shard": shard, **digests}  # type: ignore[typeddict-item]
+        append_entry(folder, {**entry, "last": True} if last else entry)
     except OSError as error:
         raise DatasetError(
             f"Shard {shard} ({digests['rows']} frames) could not be committed to {folder}: {error}",
@@ -179,17 +201,18 @@ def check_shard(folder: Path, header: DatasetHeader, entry: ShardEntry) -> None:
         got = hashing.file_digest(path)
         if got != expected:
             raise DatasetError(
-                f"{path} is damaged.", expected=f"SHA-256 {expected}", got=got, remedy=_REMEDY
+                f"{path} is damaged.", expected=f"SHA-256 {expected}", got=got, remedy=SHARD_REMEDY
             )
     step, episode, is_first = steps["step"], steps["episode"], steps["step"] == 0
     continues = (step[1:] == step[:-1] + 1) & (episode[1:] == episode[:-1])
     continues &= ~(steps["terminated"] | steps["truncated"])[:-1]
-    if not (is_first[0] and np.all(is_first[1:] | continues)):
+    may_continue = header.n_frames is None and entry["shard"] > 0
+    if not ((is_first[0] or may_continue) and np.all(is_first[1:] | continues)):
         raise DatasetError(
             f"{path} is damaged.",
             expected="consecutive episodes that count their steps from 0",
             got="steps in another order",
-            remedy=_REMEDY,
+            remedy=SHARD_REMEDY,
         )
 
 
@@ -227,44 +250,10 @@ def _map(
             f"{path} is missing or damaged: {error}",
             expected="the shard that manifest.jsonl lists",
             got=type(error).__name__,
-            remedy=_REMEDY,
+            remedy=SHARD_REMEDY,
         ) from error
     if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
-        raise _wrong_shape(path, shape, array.shape)
+        raise wrong_shape(path, shape, array.shape)
     if path.stat().st_size != array.offset + array.nbytes:
-        raise _wrong_shape(path, shape, f"{shape} and more bytes after the array")
+        raise wrong_shape(path, shape, f"{shape} and more bytes after the array")
     return array
-
-
-class FileRows:
-    """Rows of an array in a file, read on request and not through a memory map.
-
-    Pages that were read through a memory map stay in memory, and up to 2 MiB around each page if
-    the system caches files in blocks of that size, until the system needs the memory.
-
-    Args:
-        path: A .npy file.
-        mapped: The same file as a memory map. Its shape, data type and offset are used.
-    """
-
-    def __init__(self, path: Path, mapped: np.memmap[Any, Any]) -> None:
-        self._path, self._offset = path, mapped.offset
-        self.shape, self.dtype = mapped.shape, mapped.dtype
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        with self._path.open("rb", buffering=0) as file:
-            for target, row in zip(out, rows.tolist(), strict=True):
-                file.seek(self._offset + row * target.nbytes)
-                if file.readinto(target.data) != target.nbytes:
-                    raise _wrong_shape(self._path, self.shape, f"an end of the file in row {row}")
-        return out
-
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        return iter(np.load(self._path))
-
-
-def _wrong_shape(path: Path, expected: object, got: object) -> DatasetError:
-    return DatasetError(
-        f"{path} is damaged.", expected=f"shape {expected}", got=f"shape {got}", remedy=_REMEDY
-    )

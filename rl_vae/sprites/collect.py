@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from rl_vae.constraints import Range, check_arguments, check_value
-from rl_vae.data.collect import missing_shards
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.data.folder import missing_shards
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import ShardRows, commit_shard, max_shard_rows
 from rl_vae.sprites.sampler import Sprites, check_interventions

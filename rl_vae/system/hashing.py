@@ -27,6 +27,14 @@ def digest(value: Any) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def digest_of_parts(*parts: Any) -> str:
+    """SHA-256 of the bytes of several buffers, one after the other."""
+    result = hashlib.sha256()
+    for part in parts:
+        result.update(part)
+    return result.hexdigest()
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file of any size; the file is read in pieces."""
     with path.open("rb") as file:

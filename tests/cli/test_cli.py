@@ -380,7 +380,8 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
         ["train-vae", "sweep", "show", "classify", "score"],
         ["train-agent", "evaluate", "compare", "report", "export", "verify", "demo"],
     )
-    assert list(COMMANDS) == ["collect", *vae, *agent]
+    data = ["import", "inspect", "preview", "merge", "export-data"]
+    assert list(COMMANDS) == ["collect", *data, *vae, *agent]
     assert all(command in text for command in COMMANDS)
 
 

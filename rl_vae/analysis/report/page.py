@@ -114,8 +114,8 @@ def _sections(
     shape = " × ".join(map(str, frames.spec.shape))
     count = f"{len(models)} model{'s' * (len(models) > 1)}"
     overview = (
-        f"{count} of {frames.header.env_id}. Dataset: {len(frames):,} frames of {shape}, collected "
-        f"with the engine {frames.header.engine}."
+        f"{count} of {frames.header.env_id}. Dataset: {len(frames):,} frames of {shape}, "
+        f"{frames.header.origin}."
     )
     metrics = (
         f"Rate, distortion, error and active latents: measured on {len(chosen.test):,} frames "

@@ -1,0 +1,1 @@
+"""Formats of others: import of frames into datasets, and export of datasets."""
