@@ -10,7 +10,7 @@ import numpy as np
 from rl_vae.analysis.anomalies import Anomalies, find_anomalies
 from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.errors import FolderError
+from rl_vae.errors import DatasetError, FolderError
 from rl_vae.models import pictures
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.statistics import Scores
