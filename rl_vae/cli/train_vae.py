@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from rl_vae.cli.command import Command, Datasets, open_datasets
+from rl_vae.cli.command import HEAD_FLAGS, Command, Datasets, open_datasets
 from rl_vae.cli.flags import call, flags
 from rl_vae.models.config import VAEConfig
 from rl_vae.objectives.base import Objective
@@ -17,6 +17,7 @@ from rl_vae.objectives.beta import Beta
 from rl_vae.objectives.registry import OBJECTIVES, objective_from
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.distributed import is_main_process
+from rl_vae.training.heads import Heads
 from rl_vae.training.result import Trained
 from rl_vae.training.train import train_vae
 
@@ -37,7 +38,8 @@ class TrainVAE(Command):
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Folder of a model to go on from; its VAE settings are kept."""
     vae: Annotated[Any, flags(VAEConfig, types={"network": str})]
-    training: Annotated[Any, flags(TrainConfig, omit=("objective",))]
+    training: Annotated[Any, flags(TrainConfig, omit=("objective", "heads"))]
+    heads: Annotated[Any, flags(Heads, names=HEAD_FLAGS)]
     objective: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(OBJECTIVES) + "}|FILE:NAME")] = (
         "beta"
     )
@@ -71,7 +73,10 @@ class TrainVAE(Command):
         """Train, and print the held-out measures."""
         vae_config = call(VAEConfig, self.vae)
         config = call(
-            TrainConfig, self.training, objective=call(self.objective_class, self.objective_flags)
+            TrainConfig,
+            self.training,
+            objective=call(self.objective_class, self.objective_flags),
+            heads=call(Heads, self.heads),
         )
         trained = train_vae(
             open_datasets(self.dataset),

@@ -26,6 +26,7 @@ from rl_vae import (
     Capacity,
     Denoising,
     FactorVAE,
+    Heads,
     TrainConfig,
 )
 from rl_vae.cli import COMMANDS, main
@@ -469,6 +470,28 @@ def test_every_objective_is_a_flag(
     command = ["train-vae", inputs / "data", "--out", "x", "--objective", *options.split()]
     assert run(*command) == 2
     assert seen[0].objective == right
+
+
+def test_heads_are_flags(monkeypatch: pytest.MonkeyPatch, inputs: Path) -> None:
+    """--reward-head, --done-head and --head-horizon make the heads, for a training and a sweep."""
+    seen: list[TrainConfig] = []
+
+    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig, start: Any) -> None:
+        seen.append(config)
+        raise ConfigError("enough")
+
+    def stop_sweep(**given: Any) -> None:
+        seen.extend(given["runs"].values())
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("rl_vae.cli.train_vae.train_vae", stop)
+    monkeypatch.setattr("rl_vae.cli.models.train_sweep", stop_sweep)
+    options = ["--reward-head", "30", "--done-head", "5", "--head-horizon", "4"]
+    for command in ("train-vae", "sweep"):
+        assert run(command, inputs / "data", "--out", "x", *options) == 2
+    assert run("train-vae", inputs / "data", "--out", "x") == 2
+    assert len(seen) == 8 and seen.pop().heads == Heads()
+    assert {config.heads for config in seen} == {Heads(30.0, 5.0, 4)}
 
 
 def test_a_model_shows_what_it_can_do(
