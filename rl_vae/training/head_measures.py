@@ -60,9 +60,9 @@ class HeadEvaluation(NamedTuple):
         if self.heads.reward > 0:
             measures["reward_loss"] = losses[0]
             wanted = targets.reward.double().cpu()
-            spread = float((wanted - wanted.mean()).square().sum())
-            if spread > 0:
-                measures["reward_r2"] = 1 - float((reward - wanted).square().sum()) / spread
+            if wanted.min() < wanted.max():
+                spread = (wanted - wanted.mean()).square().sum()
+                measures["reward_r2"] = 1 - float((reward - wanted).square().sum() / spread)
         if self.heads.done > 0:
             measures["done_loss"] = losses[1]
             measures |= _measure_ends(logit, targets.done.double().cpu())

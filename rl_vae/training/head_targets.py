@@ -75,15 +75,16 @@ def make_head_targets(
         sums[row.start] += reward[row.ahead]
         done[row.start] |= terminated[row.ahead]
     # Statistics of the training frames
-    std = float(sums[train].std())
-    standardised = (sums - sums[train].mean()) / (std or 1.0)
-    most_frequent = np.unique(sums[train], return_counts=True)[1].max()
+    counts = np.unique(sums[train], return_counts=True)[1]
+    # The deviation of equal numbers may differ from 0 by rounding
+    std = float(sums[train].std()) if len(counts) > 1 else 1.0
+    standardised = (sums - sums[train].mean()) / std
     return HeadTargets(
         torch.from_numpy(encode_actions(action, action[train])),
         torch.from_numpy(standardised.astype(np.float32)),
         torch.from_numpy(done.astype(np.float32)),
         done_share=float(done[train].mean()),
-        other_rewards=len(train) - int(most_frequent),
+        other_rewards=len(train) - int(counts.max()),
         ends=int(done[train].sum()),
     )
 

@@ -22,11 +22,13 @@ from training_runs import FAMILY, FINISHED, SHORT, interrupted, outcome, train
 
 from rl_vae import (
     Beta,
+    Encoder,
     FrameDataset,
     Heads,
     TrainConfig,
     VAEConfig,
     collect_sprites,
+    score_encoder,
     train_sweep,
 )
 from rl_vae.data.concat import ConcatDataset
@@ -35,9 +37,10 @@ from rl_vae.models.folder import read_model
 from rl_vae.objectives.base import Objective
 from rl_vae.training import sweep
 from rl_vae.training.head_alarms import FEW, check_head_targets, check_heads
-from rl_vae.training.head_measures import average_precision
+from rl_vae.training.head_measures import HEAD_SCORES, HeadEvaluation, average_precision
 from rl_vae.training.head_network import HeadNetwork, entropy, head_losses
 from rl_vae.training.head_targets import HeadTargets, encode_actions, make_head_targets
+from rl_vae.training.result import Trained
 from rl_vae.training.state import initial_state
 from rl_vae.training.step import TrainStep
 
@@ -137,6 +140,19 @@ def test_statistics_are_those_of_the_training_frames(dataset: FrameDataset) -> N
     rewards = targets.reward[torch.from_numpy(train_rows)].double()
     assert float(rewards.mean()) == pytest.approx(0, abs=1e-6)
     assert float(rewards.std(unbiased=False)) == pytest.approx(1, rel=1e-6)
+
+
+def test_equal_rewards_are_zeros(dataset: FrameDataset) -> None:
+    """Rewards that are all the same stand at their mean, whatever rounding makes of it."""
+    joined = ConcatDataset([dataset])
+    for number, steps in enumerate(joined.step_shards):
+        joined.step_shards[number] = np.array(steps)
+        joined.step_shards[number]["reward"] = 0.1
+    targets = targets_of(joined)
+    assert targets.other_rewards == 0 and float(targets.reward.abs().max()) < 1e-6
+    evaluation = HeadEvaluation(HeadNetwork(4, targets.action.shape[1]), targets, HEADS)
+    measures = evaluation.measure(torch.zeros(9, 4), np.arange(9))
+    assert "reward_r2" not in measures and measures["reward_loss"] >= 0
 
 
 @pytest.mark.parametrize(
@@ -284,6 +300,19 @@ def test_what_a_training_with_heads_leaves(dataset: FrameDataset, tmp_path: Path
     board.Reload()
     assert {f"vae/{name}" for name in names} <= set(board.Tags()["scalars"])
     assert train(dataset, tmp_path / "model", WITH_HEADS) == finished
+
+
+@pytest.mark.slow
+def test_the_scorecard_has_the_scores_of_the_heads(
+    dataset: FrameDataset, tmp_path: Path, trained: Trained
+) -> None:
+    """score shows what the heads reached on the held-out frames of their training."""
+    finished = train(dataset, tmp_path / "model", WITH_HEADS)
+    for path, names in ((finished.path, HEAD_SCORES), (trained.path, ())):
+        encoder = Encoder.load(path, runtime="torch")
+        card = score_encoder(encoder, dataset, stack=1, baselines=(), progress=False)
+        terms = finished.held_out.terms
+        assert card.heads == {name: terms[name] for name in names}
 
 
 @pytest.mark.slow
