@@ -17,6 +17,7 @@ from rl_vae.objectives.beta import Beta
 from rl_vae.objectives.registry import OBJECTIVES, objective_from
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.distributed import is_main_process
+from rl_vae.training.head_measures import HEAD_SCORES
 from rl_vae.training.heads import Heads
 from rl_vae.training.result import Trained
 from rl_vae.training.train import train_vae
@@ -94,9 +95,11 @@ def describe(trained: Trained) -> str:
     measures = trained.held_out
     bits = measures.bits_per_dimension
     bound = "" if bits is None else f", {bits:.2f} bits per value"
+    terms = measures.terms
+    heads = "".join(f", {name} {terms[name]:.2f}" for name in HEAD_SCORES if name in terms)
     return (
         f"{trained.path}: {trained.steps:,} updates in {trained.seconds:.0f} s. Held-out frames, "
         f"nats per frame: loss {measures.loss:.1f}, distortion {measures.distortion:.1f}, KL "
         f"{measures.rate:.2f}{bound}; root mean square error {measures.mse**0.5:.1f} of 255; "
-        f"{measures.active_units} of {len(measures.kl_per_dimension)} latents active"
+        f"{measures.active_units} of {len(measures.kl_per_dimension)} latents active{heads}"
     )

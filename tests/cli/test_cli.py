@@ -30,11 +30,13 @@ from rl_vae import (
     TrainConfig,
 )
 from rl_vae.cli import COMMANDS, main
+from rl_vae.cli.train_vae import describe
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.base import Objective
 from rl_vae.system import strict_json
+from rl_vae.training.result import Trained
 
 SMALL = ["--height", "32", "--width", "32", "--workers", "1"]
 
@@ -492,6 +494,13 @@ def test_heads_are_flags(monkeypatch: pytest.MonkeyPatch, inputs: Path) -> None:
     assert run("train-vae", inputs / "data", "--out", "x") == 2
     assert len(seen) == 8 and seen.pop().heads == Heads()
     assert {config.heads for config in seen} == {Heads(30.0, 5.0, 4)}
+
+
+def test_a_training_says_what_its_heads_reached(trained: Trained) -> None:
+    """The line on a trained model ends with the scores of its heads, if there are any."""
+    terms = {"reward_r2": 0.5, "done_precision": 0.25, "reward_loss": 15.0}
+    headed = trained._replace(held_out=trained.held_out._replace(terms=terms))
+    assert describe(headed) == describe(trained) + ", reward_r2 0.50, done_precision 0.25"
 
 
 def test_a_model_shows_what_it_can_do(
