@@ -1,5 +1,6 @@
 """The command line: what it does, how it refuses, how it stops."""
 
+import functools
 import json
 import os
 import re
@@ -482,6 +483,7 @@ def test_heads_are_flags(monkeypatch: pytest.MonkeyPatch, inputs: Path) -> None:
         seen.append(config)
         raise ConfigError("enough")
 
+    @functools.wraps(rl_vae.train_sweep)  # flags are read from its signature
     def stop_sweep(**given: Any) -> None:
         seen.extend(given["runs"].values())
         raise ConfigError("enough")
