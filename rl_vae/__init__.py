@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from rl_vae.sprites import Sprites, collect_sprites
     from rl_vae.system.estimate import t_interval
     from rl_vae.training.config import TrainConfig
+    from rl_vae.training.heads import Heads
     from rl_vae.training.sweep import train_sweep
     from rl_vae.training.train import train_vae
     from rl_vae.verify import repair_folder, verify_folder
@@ -85,6 +86,7 @@ _HOME = {
     "Format": "formats.format",
     "FrameDataset": "data.dataset",
     "FrameSpec": "frames",
+    "Heads": "training.heads",
     "LatentObservation": "wrappers.latent",
     "LossInputs": "objectives.base",
     "LossTerms": "objectives.base",
@@ -147,6 +149,7 @@ __all__ = [
     "Format",
     "FrameDataset",
     "FrameSpec",
+    "Heads",
     "LatentObservation",
     "LossInputs",
     "LossTerms",

@@ -18,6 +18,7 @@ from rl_vae import (
     Denoising,
     FactorVAE,
     FrameDataset,
+    Heads,
     TrainConfig,
     VAEConfig,
     train_vae,
@@ -36,8 +37,9 @@ OBJECTIVES: dict[str, Objective] = {
     "beta-tc": BetaTC(),
     "factor-vae": FactorVAE(width=16),
     "denoising": Denoising(),
+    "heads": Beta(),
 }
-"""Objectives with batch statistics, with a discriminator and with their own noise."""
+"""Objectives with batch statistics, with a discriminator, with their own noise and with heads."""
 
 
 class Interruption(Exception):
@@ -46,9 +48,14 @@ class Interruption(Exception):
 
 def settings(name: str, batch_size: int) -> TrainConfig:
     """A short run in float32; its steps are so small that rounding does not grow."""
-    objective = OBJECTIVES[name]
+    heads = Heads(30.0, 10.0) if name == "heads" else Heads()
     return TrainConfig(
-        objective, steps=STEPS, batch_size=batch_size, compute="reference", learning_rate=1e-4
+        OBJECTIVES[name],
+        steps=STEPS,
+        batch_size=batch_size,
+        compute="reference",
+        learning_rate=1e-4,
+        heads=heads,
     )
 
 

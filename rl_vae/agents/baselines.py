@@ -121,7 +121,7 @@ def train_baseline(
         files.make_folder(partial)
         with locks.locked(partial, FolderError):
             strict_json.write_json(partial / "run.json", run)
-            seconds = learn(
+            learned = learn(
                 model,
                 recipe,
                 partial,
@@ -132,7 +132,7 @@ def train_baseline(
                 progress=progress,
             )
             returns = _evaluate(open_venv, model, episodes)
-            result = {"returns": returns.tolist(), "seconds": seconds}
+            result = {"returns": returns.tolist(), "seconds": learned.seconds}
             strict_json.write_json(partial / "result.json", result)
             files.rename_folder(partial, out)
     finally:

@@ -13,16 +13,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.algorithms import check_not_diverged
-from rl_vae.agents.checkpoint import load_checkpoint, save_checkpoint
+from rl_vae.agents.checkpoint import CheckedPolicy, load_checkpoint, save_checkpoint
 from rl_vae.agents.recipe import Recipe
-from rl_vae.envs.seeds import evaluation_seeds, training_seeds
+from rl_vae.agents.selection import Keep
+from rl_vae.envs.seeds import check_seeds, training_seeds
 from rl_vae.errors import EnvironmentFault, FolderError
 from rl_vae.sb3.play import choose_without_noise, play
 from rl_vae.system import strict_json
 from rl_vae.system.progress import progress_bar
-
-EVALUATION_SET = 999
-"""Set of evaluation seeds that is used during training; `evaluate_agent` uses set 0 by default."""
 
 
 class TrainingCallback(BaseCallback):
@@ -32,6 +30,8 @@ class TrainingCallback(BaseCallback):
 
     Attributes:
         seconds: Training time over all sessions.
+        chosen: The policy that is kept: the one with the highest return in a check, the later one
+            of equals; or, with keep="last", the one at the end. None before the first check.
 
     Args:
         partial: Folder of the unfinished training.
@@ -41,6 +41,8 @@ class TrainingCallback(BaseCallback):
         open_venv: Function from a number of environments to environments for evaluation.
         progress: Whether to show a progress bar if there is a terminal.
         share: Whether evaluations use the environments of the training.
+        keep: Which policy is kept.
+        final_check: Whether the policy at the end is evaluated, too.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class TrainingCallback(BaseCallback):
         open_venv: Callable[[int], VecEnv],
         progress: bool,
         share: bool = False,
+        keep: Keep = "last",
+        final_check: bool = False,
     ) -> None:
         super().__init__()
         self._partial, self._recipe = partial, recipe
@@ -66,6 +70,8 @@ class TrainingCallback(BaseCallback):
         self._progress = progress
         self._bar: Any = None
         self.seconds = 0.0
+        self._keep, self._final_check = keep, final_check
+        self.chosen: CheckedPolicy | None = None
 
     def resume(self, model: BaseAlgorithm) -> None:
         """Restore the last checkpoint, if there is one, and delete later progress records.
@@ -73,7 +79,7 @@ class TrainingCallback(BaseCallback):
         Raises:
             FolderError: if the checkpoint is damaged.
         """
-        self.seconds = load_checkpoint(self._partial, model)
+        self.seconds, self.chosen = load_checkpoint(self._partial, model)
         steps = model.num_timesteps
         path = self._partial / "progress.jsonl"
         try:
@@ -114,6 +120,8 @@ class TrainingCallback(BaseCallback):
         if self._evaluate_at and steps >= self._evaluate_at[0]:
             self._evaluate_at = [at for at in self._evaluate_at if at > steps]
             self._evaluate()
+            if self._keep == "best":  # a kill must not lose the best policy
+                self._last_checkpoint = -self._checkpoint_every
         if steps - self._last_record >= self._record_every:
             self._record(training_return=self._mean_return())
             self._last_record = steps
@@ -125,11 +133,13 @@ class TrainingCallback(BaseCallback):
         if self._recipe.final_log_std is not None:
             self._set_noise(1.0)
         self._record(training_return=self._mean_return())
+        if self._final_check:
+            self._evaluate()
 
     def _save_checkpoint(self) -> None:
         self.seconds = time.perf_counter() - self._start
         check_not_diverged(self.model)
-        save_checkpoint(self._partial, self.model, self.seconds)
+        save_checkpoint(self._partial, self.model, self.seconds, self.chosen)
 
     def _mean_return(self) -> float | None:
         """Mean return of the last 100 training episodes, if any has ended."""
@@ -156,7 +166,7 @@ class TrainingCallback(BaseCallback):
         venv = self._open_for_evaluation()
         shared = venv is self.training_env
         try:
-            (first,) = evaluation_seeds(1, EVALUATION_SET)
+            first, *_ = check_seeds(self._episodes)
             episodes = play(venv, choose_without_noise(self.model), self._episodes, first)
         finally:
             if not shared:
@@ -167,6 +177,17 @@ class TrainingCallback(BaseCallback):
             self._restart_training()
         self.model.logger.record("evaluation/mean_return", mean)
         self._record(evaluation_return=mean, evaluation_episodes=self._episodes)
+        self._choose(mean)
+
+    def _choose(self, mean_return: float) -> None:
+        """Note the policy of a check if it is the one that is kept."""
+        weights = None
+        if self._keep == "best":
+            if self.chosen is not None and mean_return < self.chosen.mean_return:
+                return
+            policy: Any = self.model.policy
+            weights = {name: value.clone() for name, value in policy.state_dict().items()}
+        self.chosen = CheckedPolicy(self.num_timesteps, mean_return, weights)
 
     def _open_for_evaluation(self) -> VecEnv:
         """Environments for an evaluation: those of the training if there can be no others."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -34,16 +34,41 @@ from rl_vae.system import files, hashing, reading, strict_json
 
 FOLDERS = ("checkpoint", "checkpoint.old", "checkpoint.new")
 """The last checkpoint, the one before it, and one that is being written."""
+
+
+class CheckedPolicy(NamedTuple):
+    """A policy during a training and what a check of it gave."""
+
+    steps: int
+    """Number of decisions before it."""
+    mean_return: float
+    """Mean return of the check's episodes, without noise."""
+    weights: dict[str, torch.Tensor] | None
+    """Weights of the policy; None if they are those of the training."""
+
+
+class Resumed(NamedTuple):
+    """What a checkpoint holds beside the algorithm."""
+
+    seconds: float
+    """Training time at the checkpoint; 0 if there is none."""
+    chosen: CheckedPolicy | None
+    """The policy that is kept so far, if checks decide."""
+
+
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
-def save_checkpoint(partial: Path, model: BaseAlgorithm, seconds: float) -> None:
+def save_checkpoint(
+    partial: Path, model: BaseAlgorithm, seconds: float, chosen: CheckedPolicy | None = None
+) -> None:
     """Write a checkpoint; the previous one remains until the new one is complete.
 
     Args:
         partial: Folder of the unfinished training.
         model: The algorithm in training.
         seconds: Training time so far.
+        chosen: The policy that is kept so far, if checks decide.
     """
     current, old, new = (partial / name for name in FOLDERS)
     files.remove_folder(new)
@@ -56,6 +81,8 @@ def save_checkpoint(partial: Path, model: BaseAlgorithm, seconds: float) -> None
     }
     if isinstance(model, SAC) and model.log_ent_coef is not None:
         parts["log_ent_coef"] = model.log_ent_coef.detach()
+    if chosen is not None:
+        parts["chosen"] = chosen._asdict()
     files.write_whole(new / "model.bin", pack_state(parts))
     if isinstance(model, OffPolicyAlgorithm):
         state |= _save_buffer(model, new / "buffer.safetensors")
@@ -68,15 +95,12 @@ def save_checkpoint(partial: Path, model: BaseAlgorithm, seconds: float) -> None
     files.remove_folder(old)
 
 
-def load_checkpoint(partial: Path, model: BaseAlgorithm) -> float:
+def load_checkpoint(partial: Path, model: BaseAlgorithm) -> Resumed:
     """Restore an algorithm from the last checkpoint of an unfinished training, if there is one.
 
     Args:
         partial: Folder of the unfinished training.
         model: A new algorithm with the same settings.
-
-    Returns:
-        Training time at the checkpoint in seconds; 0 if there is no checkpoint.
 
     Raises:
         FolderError: if the checkpoint is damaged.
@@ -84,7 +108,7 @@ def load_checkpoint(partial: Path, model: BaseAlgorithm) -> float:
     folders = [partial / name for name in FOLDERS[:2]]
     folder = next((folder for folder in folders if folder.is_dir()), None)
     if folder is None:
-        return 0.0
+        return Resumed(0.0, None)
     try:
         state = read_checkpoint(folder)
         parts = read_state(folder / "model.bin")
@@ -101,7 +125,7 @@ def load_checkpoint(partial: Path, model: BaseAlgorithm) -> float:
         if isinstance(model, OffPolicyAlgorithm):
             _load_buffer(model, folder / "buffer.safetensors", state)
         model.num_timesteps, model._episode_num = state["steps"], state["episodes"]
-        return float(state["seconds"])
+        return Resumed(float(state["seconds"]), _read_chosen(parts.get("chosen"), model))
     except Exception as error:  # torch, safetensors and SB3 raise various exceptions
         if system_failure(error) is not None:
             raise FolderError.unreadable(folder, error) from error
@@ -111,6 +135,22 @@ def load_checkpoint(partial: Path, model: BaseAlgorithm) -> float:
             got=error,
             remedy=f"delete {partial}, then train from the beginning",
         ) from error
+
+
+def _read_chosen(values: Any, model: BaseAlgorithm) -> CheckedPolicy | None:
+    """The policy that was kept so far, from JSON values and tensors.
+
+    Raises:
+        TypeError, ValueError: if it is something else.
+    """
+    if values is None:
+        return None
+    chosen = CheckedPolicy(**values)
+    if type(chosen.steps) is not int or type(chosen.mean_return) is not float:
+        raise ValueError(f"a check of {chosen.steps!r} steps, return {chosen.mean_return!r}")
+    if chosen.weights is not None:
+        check_same_state("the best policy", chosen.weights, model.policy.state_dict())
+    return chosen
 
 
 def _check_numbers(state: Mapping[str, Any]) -> None:

@@ -36,6 +36,7 @@ _RESULT_FIELDS = (
     *("steps", "seconds", "versions", "files", "digest"),
 )
 _FIELDS = frozenset(_RUN_FIELDS + _RESULT_FIELDS)
+_SELECTION_FIELDS = frozenset(("selection", "kept"))
 MAX_POLICY_BYTES = 2**30
 """Largest size of policy.safetensors."""
 _MAX_HISTORY, _MAX_LAYERS, _MAX_UNITS = 1024, 64, 2**16
@@ -89,7 +90,20 @@ def read_agent_config(path: Path) -> dict[str, Any]:
     Raises:
         FolderError: if it is missing, damaged or of another kind.
     """
-    return described_folder.read_description(path, "rl_vae agent", FORMAT, "train-agent", _FIELDS)
+    return described_folder.read_description(
+        path, "rl_vae agent", FORMAT, "train-agent", _FIELDS, _SELECTION_FIELDS
+    )
+
+
+def update_agent_config(path: Path, **changes: Any) -> None:
+    """Change values of the config.json of an agent's folder.
+
+    Raises:
+        FolderError: if it is missing, damaged or of another kind.
+    """
+    body = {**read_agent_config(path), **changes}
+    del body["digest"]
+    strict_json.write_json(path / "config.json", {**body, "digest": hashing.digest(body)})
 
 
 def check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:

@@ -56,12 +56,24 @@ def agent_checks(folder: Path) -> FolderChecks:
 
 def is_unfinished_agent(folder: Path) -> bool:
     """Whether FOLDER.partial is an interrupted training of an agent, not of a model."""
-    return any((folder / name).exists() for name in ("progress.jsonl", *FOLDERS[:2]))
+    names = ("progress.jsonl", *FOLDERS[:2])
+    return any((folder / name).exists() for name in names) or any(_seed_folders(folder))
+
+
+def _seed_folders(folder: Path) -> list[Path]:
+    """Folders of a training with several seeds, finished ones and one that is not."""
+    return sorted(path for path in folder.glob("seed-*") if path.is_dir())
 
 
 def unfinished_agent_checks(folder: Path) -> FolderChecks:
     """List the checks of an interrupted training, and note where it continues."""
     checks = FolderChecks("unfinished agent")
+    if parts := _seed_folders(folder):
+        for part in parts:
+            unfinished = part.name.endswith(".partial")
+            own = unfinished_agent_checks(part) if unfinished else agent_checks(part)
+            checks.include(own, part.name)
+        return checks
     paths = [folder / name for name in FOLDERS[:2] if (folder / name).is_dir()]
     check_checkpoints(checks, paths, lambda path: int(read_checkpoint(path)["steps"]))
     check_log(checks, folder / "progress.jsonl")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -13,10 +14,21 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.algorithms import check_not_diverged
 from rl_vae.agents.callback import TrainingCallback
+from rl_vae.agents.checkpoint import CheckedPolicy
 from rl_vae.agents.recipe import Recipe
+from rl_vae.agents.selection import Keep
 from rl_vae.envs.seeds import training_seeds
 from rl_vae.system import files
 from rl_vae.system.open_folder import check_tree
+
+
+class Learned(NamedTuple):
+    """Result of `learn`."""
+
+    seconds: float
+    """Training time over all sessions."""
+    chosen: CheckedPolicy | None
+    """Check of the policy that the algorithm has now; None if it was not checked."""
 
 
 def learn(
@@ -30,8 +42,12 @@ def learn(
     evaluation_episodes: int,
     progress: bool,
     share: bool = False,
-) -> float:
+    keep: Keep = "last",
+    final_check: bool = False,
+) -> Learned:
     """Train an algorithm as a recipe says, from its last checkpoint if there is one.
+
+    With keep="best" the algorithm gets the weights of the policy with the best check.
 
     Args:
         model: A new algorithm, from `make_algorithm`.
@@ -43,9 +59,8 @@ def learn(
         evaluation_episodes: Number of episodes of an evaluation.
         progress: Whether to show a progress bar if there is a terminal.
         share: Whether evaluations use the environments of the training.
-
-    Returns:
-        Training time over all sessions, in seconds.
+        keep: Which policy the algorithm has at the end.
+        final_check: Whether the policy at the end is evaluated, too.
 
     Raises:
         FolderError: if the checkpoint is damaged.
@@ -63,6 +78,8 @@ def learn(
         open_venv=open_venv,
         progress=progress,
         share=share,
+        keep=keep,
+        final_check=final_check,
     )
     # Go on from the last checkpoint
     callback.resume(model)
@@ -80,7 +97,10 @@ def learn(
     finally:
         callback.close()
         model.logger.close()
-    return callback.seconds
+    chosen = callback.chosen
+    if chosen is not None and chosen.weights is not None:
+        model.policy.load_state_dict(chosen.weights)
+    return Learned(callback.seconds, chosen)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ At the end the agent's files are added and the folder is renamed to FOLDER.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -19,11 +18,13 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.algorithms import make_algorithm, policy_name
-from rl_vae.agents.checkpoint import delete_checkpoints
 from rl_vae.agents.environments import describe_spaces, find_pixel_options, open_latent_envs
-from rl_vae.agents.folder import read_agent_config, save_agent
+from rl_vae.agents.folder import save_agent
 from rl_vae.agents.learn import learn
 from rl_vae.agents.recipe import Recipe
+from rl_vae.agents.selection import Keep, Selection, describe_kept
+from rl_vae.agents.trained import TrainedAgent, read_trained
+from rl_vae.agents.training_seeds import train_seeds
 from rl_vae.constraints import Range, check_arguments
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.registry import EngineName, explain_engine, has_options, resolve_engine
@@ -38,21 +39,6 @@ from rl_vae.system.outputs import output_path, partial_folder
 from rl_vae.system.signals import close_at_sigterm
 
 
-class TrainedAgent(NamedTuple):
-    """Result of `train_agent`."""
-
-    path: Path
-    """Folder of the agent, for `evaluate_agent` and `Agent.load`."""
-    steps: int
-    """Number of decisions."""
-    frames: int
-    """Number of environment steps."""
-    seconds: float
-    """Training time over all sessions in seconds, evaluations included."""
-    engine: str
-    """Environment engine, "envpool" or "gymnasium"."""
-
-
 @check_arguments
 def train_agent(
     env: Any,
@@ -61,6 +47,8 @@ def train_agent(
     recipe: Recipe,
     *,
     seed: Annotated[int, Range(low=0, high=FIRST_EVALUATION_SEED - 1)] = 0,
+    seeds: Annotated[int, Range(low=1, high=1000)] = 1,
+    keep: Keep = "last",
     engine: EngineName = "auto",
     env_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[Wrapper] = (),
@@ -84,6 +72,13 @@ def train_agent(
             the agent observes.
         seed: Seed of the policy's weights, of its noise and of the environments. It is below
             2^30: larger seeds are for evaluations.
+        seeds: Number of trainings with the seeds `seed`, `seed` + 1 and so on, one after the
+            other. The agent is that of the training with the best check; steps and seconds are
+            those of all trainings.
+        keep: Policy that becomes the agent: "last", the one at the end of the training, or "best",
+            the one with the highest mean return in a check. Checks are the evaluations during
+            training and one at its end; the agent's provenance says which policy was kept, and
+            its check. That return is the highest of several: expect less from `evaluate_agent`.
         engine: Environment engine, as in `make_engine`.
         env_kwargs: Keyword arguments of the environment.
         wrappers: Wrappers around each environment, the innermost first.
@@ -92,8 +87,8 @@ def train_agent(
         evaluations: Number of evaluations without noise during training. They have environments of
             their own, or those of the training if they were given, or if the recipe's n_envs is 1
             and no second environment can be opened.
-        evaluation_episodes: Number of episodes of such an evaluation. Their seeds are used neither
-            in training nor by `evaluate_agent`, unless it is called with seed=999.
+        evaluation_episodes: Number of episodes of such an evaluation, the same for all. Their
+            seeds are used neither in training nor by `evaluate_agent` (`check_seeds`).
         start: Folder of an agent whose weights are trained further: with the same algorithm,
             networks and observations; its encoder may differ. Noise on a schedule continues from
             its last value.
@@ -110,46 +105,85 @@ def train_agent(
         ObservationError: if the environment's images do not fit the encoder.
     """
     out = output_path(out)
-    unfinished = partial_folder(out)
     loaded = Encoder.load(encoder)
-    # Kept in memory: the model folder may be trained further, or deleted, during this training.
-    encoder_files = read_model_files(loaded.path, loaded.digest)
-    parent = None if start is None else Agent.load(start)
     source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
-    recipe = replace(recipe, n_envs=source.num_envs or recipe.n_envs)
-    run = _describe_run(source, engine, loaded, recipe, seed, parent)
-    if out.exists():
-        return _finished(out, run)
-    described_folder.check_run(unfinished, run, FolderError)
+    training = _Training(
+        source,
+        loaded,
+        # Kept in memory: the model folder may be trained further, or deleted, meanwhile.
+        read_model_files(loaded.path, loaded.digest),
+        replace(recipe, n_envs=source.num_envs or recipe.n_envs),
+        None if start is None else Agent.load(start),
+        engine,
+        Selection(keep, tuple(range(seed, seed + seeds)), evaluations, evaluation_episodes),
+        workers,
+        progress,
+    )
+    if seeds == 1:
+        return training.train(out, seed)
+    return train_seeds(training.train, training.describe(seed), out, training.selection.seeds)
 
-    options: dict[str, Any] = {"engine": engine, "workers": workers}
-    open_venv: Callable[..., VecEnv] = partial(open_latent_envs, source, loaded, recipe, **options)
-    training: dict[str, Any] = {"seed": seed, "reward_scale": recipe.reward_scale}
-    with close_at_sigterm(), closing(open_venv(recipe.n_envs, **training)) as venv:
-        # Nothing is written before environments and algorithm have accepted the recipe.
-        spaces = describe_spaces(venv)
-        model = _make_model(recipe, venv, seed, parent)
-        files.make_folder(unfinished)
-        with files.disk_errors(unfinished), locks.locked(unfinished, FolderError):
-            strict_json.write_json(unfinished / "run.json", run)
-            if progress:
-                _print_choices(source, engine, recipe, loaded, spaces)
-            seconds = learn(
-                model,
-                recipe,
-                unfinished,
-                open_venv,
-                seed=seed,
-                evaluations=evaluations,
-                evaluation_episodes=evaluation_episodes,
-                share=source.num_envs is not None,
-                progress=progress,
-            )
-            result = {"steps": model.num_timesteps, "seconds": seconds}
-            save_agent(unfinished, model, encoder_files, {**run, **spaces, **result})
-            # Renamed before checkpoints are deleted: a kill in between loses nothing.
-            files.rename_folder(unfinished, out)
-    return _finished(out, run)
+
+class _Training(NamedTuple):
+    """Inputs of a training, of one seed or of several."""
+
+    source: EnvSource
+    encoder: Encoder
+    encoder_files: Mapping[str, bytes]
+    recipe: Recipe
+    parent: Agent | None
+    engine: EngineName
+    selection: Selection
+    workers: int | None
+    progress: bool
+
+    def describe(self, seed: int) -> dict[str, Any]:
+        """Settings and inputs as JSON values; a resumed training must have the same."""
+        inputs = (self.source, self.engine, self.encoder, self.recipe, seed, self.parent)
+        return {**_describe_run(*inputs), **self.selection.to_dict()}
+
+    def train(self, out: Path, seed: int) -> TrainedAgent:
+        """Train with one seed into a folder, or resume this training, or return its result."""
+        recipe, source, selection = self.recipe, self.source, self.selection
+        unfinished, run = partial_folder(out), self.describe(seed)
+        if out.exists():
+            return read_trained(out, run)
+        described_folder.check_run(unfinished, run, FolderError)
+        options: dict[str, Any] = {"engine": self.engine, "workers": self.workers}
+        open_venv: Callable[..., VecEnv] = partial(
+            open_latent_envs, source, self.encoder, recipe, **options
+        )
+        training: dict[str, Any] = {"seed": seed, "reward_scale": recipe.reward_scale}
+        with close_at_sigterm(), closing(open_venv(recipe.n_envs, **training)) as venv:
+            # Nothing is written before environments and algorithm have accepted the recipe.
+            spaces = describe_spaces(venv)
+            model = _make_model(recipe, venv, seed, self.parent)
+            files.make_folder(unfinished)
+            with files.disk_errors(unfinished), locks.locked(unfinished, FolderError):
+                strict_json.write_json(unfinished / "run.json", run)
+                if self.progress:
+                    _print_choices(source, self.engine, recipe, self.encoder, spaces)
+                learned = learn(
+                    model,
+                    recipe,
+                    unfinished,
+                    open_venv,
+                    seed=seed,
+                    evaluations=selection.evaluations,
+                    evaluation_episodes=selection.episodes,
+                    share=source.num_envs is not None,
+                    progress=self.progress,
+                    keep=selection.keep,
+                    final_check=selection.by_checks,
+                )
+                result: dict[str, Any] = {"steps": model.num_timesteps, "seconds": learned.seconds}
+                if learned.chosen is not None and selection.by_checks:
+                    step, check_return, _ = learned.chosen
+                    result |= describe_kept(selection, seed, step, check_return, **result)
+                save_agent(unfinished, model, self.encoder_files, {**run, **spaces, **result})
+                # Renamed before checkpoints are deleted: a kill in between loses nothing.
+                files.rename_folder(unfinished, out)
+        return read_trained(out, run)
 
 
 def _print_choices(
@@ -223,26 +257,3 @@ def _make_model(recipe: Recipe, venv: VecEnv, seed: int, parent: Agent | None) -
     if parent.recipe.final_log_std is not None:
         policy.log_std_init = parent.recipe.final_log_std
     return model
-
-
-def _finished(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
-    """Return the finished agent in a folder, and delete what its training left there.
-
-    Raises:
-        FolderError: if the folder contains another agent.
-    """
-    config = read_agent_config(out)
-    if any(config.get(name) != json.loads(hashing.canonical_json(run[name])) for name in run):
-        raise FolderError(
-            f"{out} contains another agent.",
-            expected="a free folder, or the same environment, encoder, recipe and seed",
-            got=f"{config.get('env_id')}, {config.get('recipe', {}).get('algorithm')}, seed "
-            f"{config.get('seed')}, or another encoder or recipe",
-            remedy="choose another folder, or delete that one",
-        )
-    delete_checkpoints(out)
-    for name in ("run.json", ".lock"):
-        files.remove_file(out / name)
-    steps = config["steps"]
-    frames = steps * config["recipe"]["frame_skip"]
-    return TrainedAgent(out, steps, frames, config["seconds"], config["engine"])

@@ -35,6 +35,7 @@ from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.objectives.beta import Beta
 from rl_vae.system.progress import progress_bar
 from rl_vae.training.evaluate import HeldOut, evaluate_vae
+from rl_vae.training.head_measures import HEAD_SCORES
 
 TEST_SHARE = 0.3
 """Share of the frames, in whole episodes, that everything is measured on."""
@@ -133,6 +134,7 @@ def score_encoder(
         moving_share=moving.share,
         dropped=targets.dropped,
         notes=tuple(_notes(encoder, dataset)),
+        heads=_head_scores(encoder),
     )
 
 
@@ -203,6 +205,15 @@ def _evaluate(encoder: Encoder, dataset: FrameDataset, test: NDArray[np.int64]) 
     """Rate, distortion and ELBO on the test frames; without a draw of z for an autoencoder."""
     objective = Autoencoder() if encoder.objective.deterministic else Beta()
     return evaluate_vae(encoder.vae.on_cpu(), dataset, test, objective, 64)
+
+
+def _head_scores(encoder: Encoder) -> dict[str, float]:
+    """Scores of the heads that were trained with a model, from its description."""
+    try:
+        terms = HeldOut.of(encoder.provenance["held_out"]).terms
+    except (KeyError, TypeError, ValueError):  # a baseline, or a model of someone else's trainer
+        return {}
+    return {name: terms[name] for name in HEAD_SCORES if name in terms}
 
 
 def _notes(encoder: Encoder, dataset: FrameDataset) -> Iterator[str]:

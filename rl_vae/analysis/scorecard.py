@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rl_vae.analysis.bootstrap import BootstrapEstimate
 from rl_vae.analysis.encodings import BASELINES
@@ -49,6 +49,9 @@ class Scorecard:
     """Targets without a score, and the reason."""
     notes: tuple[str, ...]
     """Remarks on how to read the scores."""
+    heads: Mapping[str, float] = field(default_factory=dict)
+    """`HEAD_SCORES` of the heads that were trained with the model, on the held-out frames of its
+    training; empty if there were none."""
 
     def figures(self) -> dict[str, float]:
         """All numbers under flat names, such as PROBE_CODE_TARGET, and their _low and _high."""
@@ -62,6 +65,7 @@ class Scorecard:
             "test_frames": self.test[0],
             "test_episodes": self.test[1],
             "moving_share": self.moving_share,
+            **{f"head_{name}": value for name, value in self.heads.items()},
         }
         named = {f"moving_error_{code}": error for code, error in self.moving_errors.items()}
         named |= {"_".join(key).replace(" ", "_"): score for key, score in self.probes.items()}
@@ -138,6 +142,9 @@ def _lines(card: Scorecard) -> Iterator[str]:
         f"Nats per frame: rate {held_out.rate:.2f}, distortion {held_out.distortion:.1f}, ELBO "
         f"{elbo}; {held_out.active_units} of {card.latents} latents active"
     )
+    if card.heads:
+        scores = ", ".join(f"{name} {value:.2f}" for name, value in card.heads.items())
+        yield f"Heads of the training, on its held-out frames: {scores}"
     yield ""
     yield from _tables(card)
     yield ""

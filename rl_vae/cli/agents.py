@@ -51,7 +51,10 @@ class TrainAgent(Command):
         Any,
         flags(
             train_agent,
-            only=("seed", "engine", "evaluations", "evaluation_episodes", "max_episode_steps"),
+            only=(
+                *("seed", "seeds", "keep", "engine"),
+                *("evaluations", "evaluation_episodes", "max_episode_steps"),
+            ),
         ),
     ]
     env_kwargs: str = "{}"
@@ -74,6 +77,12 @@ class TrainAgent(Command):
             f"{trained.path}: {recipe.algorithm}, {trained.steps:,} decisions, {trained.frames:,} "
             f"environment steps in {trained.seconds:.0f} s by the engine {trained.engine}"
         )
+        if (kept := trained.kept) is not None:
+            print(
+                f"kept: seed {kept.seed}, the policy after {kept.step:,} decisions, mean return "
+                f"{kept.check_return:.2f} in {kept.check_episodes} check episodes from seed "
+                f"{kept.first_check_seed}, the highest of several checks"
+            )
 
     def _recipe(self) -> Recipe:
         """The recipe with the changes that flags ask for."""

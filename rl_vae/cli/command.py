@@ -23,6 +23,8 @@ Dataset = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")
 Datasets = Annotated[
     tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATASET [DATASET ...]")
 ]
+HEAD_FLAGS = {"reward": "reward-head", "done": "done-head", "horizon": "head-horizon"}
+"""Names of the flags of `Heads`."""
 AgentFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
 
 

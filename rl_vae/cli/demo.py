@@ -11,7 +11,8 @@ from rl_vae.agents.agent import Agent
 from rl_vae.agents.evaluate import Evaluation, evaluate_agent, evaluate_random
 from rl_vae.agents.film import film_agent
 from rl_vae.agents.recipe import Recipe, load_recipe
-from rl_vae.agents.train import TrainedAgent, train_agent
+from rl_vae.agents.train import train_agent
+from rl_vae.agents.trained import TrainedAgent
 from rl_vae.cli.agents import describe, figures_of
 from rl_vae.cli.command import CommandWithFigures
 from rl_vae.cli.demo_page import save_learning_curve, write_page

@@ -9,7 +9,14 @@ from typing import Annotated, Any
 from rl_vae.analysis.classifier import labels_of, train_classifier
 from rl_vae.analysis.gallery import draw_gallery
 from rl_vae.analysis.score import score_encoder
-from rl_vae.cli.command import CommandWithFigures, Dataset, Datasets, Model, open_datasets
+from rl_vae.cli.command import (
+    HEAD_FLAGS,
+    CommandWithFigures,
+    Dataset,
+    Datasets,
+    Model,
+    open_datasets,
+)
 from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
 from rl_vae.data.dataset import FrameDataset
@@ -19,6 +26,7 @@ from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.beta import Beta
 from rl_vae.system import files
 from rl_vae.training.config import TrainConfig
+from rl_vae.training.heads import Heads
 from rl_vae.training.sweep import train_sweep
 
 
@@ -35,14 +43,16 @@ class Sweep(CommandWithFigures):
     seed: tuple[Annotated[int, Range(low=0)], ...] = (0, 1, 2)
     """Seeds of the weights, the noise, the order of the frames and the split."""
     vae: Annotated[Any, flags(VAEConfig, types={"network": str})]
-    training: Annotated[Any, flags(TrainConfig, omit=("objective", "seed"))]
+    training: Annotated[Any, flags(TrainConfig, omit=("objective", "seed", "heads"))]
+    heads: Annotated[Any, flags(Heads, names=HEAD_FLAGS)]
     sweep: Annotated[Any, flags(train_sweep, only=("workers",))]
 
     def run(self) -> None:
         """Train, and print the held-out figures of each model."""
+        heads = call(Heads, self.heads)
         runs = {
             f"beta{beta:g}-seed{seed}": call(
-                TrainConfig, self.training, objective=Beta(beta), seed=seed
+                TrainConfig, self.training, objective=Beta(beta), seed=seed, heads=heads
             )
             for beta in self.beta
             for seed in self.seed

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from rl_vae.cli.command import Command, Datasets, open_datasets
+from rl_vae.cli.command import HEAD_FLAGS, Command, Datasets, open_datasets
 from rl_vae.cli.flags import call, flags
 from rl_vae.models.config import VAEConfig
 from rl_vae.objectives.base import Objective
@@ -17,6 +17,8 @@ from rl_vae.objectives.beta import Beta
 from rl_vae.objectives.registry import OBJECTIVES, objective_from
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.distributed import is_main_process
+from rl_vae.training.head_measures import HEAD_SCORES
+from rl_vae.training.heads import Heads
 from rl_vae.training.result import Trained
 from rl_vae.training.train import train_vae
 
@@ -37,7 +39,8 @@ class TrainVAE(Command):
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Folder of a model to go on from; its VAE settings are kept."""
     vae: Annotated[Any, flags(VAEConfig, types={"network": str})]
-    training: Annotated[Any, flags(TrainConfig, omit=("objective",))]
+    training: Annotated[Any, flags(TrainConfig, omit=("objective", "heads"))]
+    heads: Annotated[Any, flags(Heads, names=HEAD_FLAGS)]
     objective: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(OBJECTIVES) + "}|FILE:NAME")] = (
         "beta"
     )
@@ -71,7 +74,10 @@ class TrainVAE(Command):
         """Train, and print the held-out measures."""
         vae_config = call(VAEConfig, self.vae)
         config = call(
-            TrainConfig, self.training, objective=call(self.objective_class, self.objective_flags)
+            TrainConfig,
+            self.training,
+            objective=call(self.objective_class, self.objective_flags),
+            heads=call(Heads, self.heads),
         )
         trained = train_vae(
             open_datasets(self.dataset),
@@ -89,9 +95,11 @@ def describe(trained: Trained) -> str:
     measures = trained.held_out
     bits = measures.bits_per_dimension
     bound = "" if bits is None else f", {bits:.2f} bits per value"
+    terms = measures.terms
+    heads = "".join(f", {name} {terms[name]:.2f}" for name in HEAD_SCORES if name in terms)
     return (
         f"{trained.path}: {trained.steps:,} updates in {trained.seconds:.0f} s. Held-out frames, "
         f"nats per frame: loss {measures.loss:.1f}, distortion {measures.distortion:.1f}, KL "
         f"{measures.rate:.2f}{bound}; root mean square error {measures.mse**0.5:.1f} of 255; "
-        f"{measures.active_units} of {len(measures.kl_per_dimension)} latents active"
+        f"{measures.active_units} of {len(measures.kl_per_dimension)} latents active{heads}"
     )

@@ -1,4 +1,4 @@
-"""Seeds of environments: seeds for training and seeds for evaluation never overlap."""
+"""Seeds of environments: those for training, for evaluation and for checks never overlap."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import numpy as np
 from rl_vae.errors import ConfigError
 
 FIRST_EVALUATION_SEED = 2**30
-"""Seeds below this number are for collecting and training, the others for evaluation."""
+"""Seeds below this number are for collecting and training."""
 
 _SET_SIZE = 1_000_000
 _MAX_SETS = 1000
+
+FIRST_CHECK_SEED = FIRST_EVALUATION_SEED + _MAX_SETS * _SET_SIZE
+"""Seeds from this number up are for checks during a training, those below it for evaluation."""
 
 
 def training_seeds(n: int, *key: int) -> list[int]:
@@ -68,3 +71,16 @@ def evaluation_seeds(n: int, seed: int = 0) -> list[int]:
             remedy="choose fewer episodes or a smaller seed",
         )
     return [FIRST_EVALUATION_SEED + _SET_SIZE * seed + i for i in range(n)]
+
+
+def check_seeds(n: int) -> list[int]:
+    """Environment seeds of the `n` episodes of a check, the same for every check.
+
+    A check is an evaluation during a training, which may decide what is kept. Neither collecting
+    and training nor an evaluation set has these seeds.
+
+    Args:
+        n: Number of episodes, from 1 to 1,000,000.
+    """
+    assert 1 <= n <= _SET_SIZE
+    return [FIRST_CHECK_SEED + i for i in range(n)]

@@ -19,7 +19,12 @@ _MAX_FILE_BYTES = 2**32
 
 
 def read_description(
-    folder: Path, kind: str, format_number: int, command: str, fields: frozenset[str]
+    folder: Path,
+    kind: str,
+    format_number: int,
+    command: str,
+    fields: frozenset[str],
+    optional: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Read and check the config.json of a model folder or an agent folder.
 
@@ -28,7 +33,8 @@ def read_description(
         kind: Required value of the field "kind", such as "rl_vae encoder".
         format_number: Required value of the field "format".
         command: Command of `rl-vae` that writes such folders.
-        fields: Names of all fields.
+        fields: Names of all fields that every folder has.
+        optional: Names of further fields.
 
     Raises:
         FolderError: if there is no such folder, or its config.json is damaged or has another kind
@@ -60,7 +66,7 @@ def read_description(
             remedy="install the version of rl_vae that wrote it",
         )
     # Fields and digest
-    if set(config) != fields:
+    if not fields <= set(config) <= fields | optional:
         raise FolderError.damaged(file, f"the fields {sorted(fields)}", sorted(config))
     right = digest({name: value for name, value in config.items() if name != "digest"})
     if right != config["digest"]:

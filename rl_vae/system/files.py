@@ -173,7 +173,7 @@ def rename(path: Path, name: str) -> None:
 
 
 def rename_folder(temporary: Path, target: Path) -> None:
-    """Rename a finished folder after its content has been written to the disk.
+    """Rename or move a finished folder after its content has been written to the disk.
 
     Raises:
         FolderError: if the folder contains a link.
@@ -186,8 +186,13 @@ def rename_folder(temporary: Path, target: Path) -> None:
         with OpenFolder(path.parent) as folder:
             folder.sync_file(path.name)
     sync_directory(temporary)
-    assert temporary.parent == target.parent
-    rename(temporary, target.name)
+    if temporary.parent == target.parent:
+        rename(temporary, target.name)
+        return
+    with OpenFolder(temporary.parent) as folder, OpenFolder(target.parent) as into:
+        folder.rename(temporary.name, target.name, into)
+        into.sync()
+        folder.sync()
 
 
 def sync_directory(path: Path) -> None:

@@ -77,13 +77,20 @@ class OpenFolder:
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             raise link_error(self.path / name)
 
-    def rename(self, source: str, target: str) -> None:
-        """Rename a file or folder in this folder. A link at the target is replaced."""
-        at = {"src_dir_fd": self._descriptor, "dst_dir_fd": self._descriptor}
+    def rename(self, source: str, target: str, into: OpenFolder | None = None) -> None:
+        """Rename a file or folder in this folder. A link at the target is replaced.
+
+        Args:
+            source: Its name.
+            target: Its new name.
+            into: Folder that it is moved into; None: this folder.
+        """
+        into = into or self
+        at = {"src_dir_fd": self._descriptor, "dst_dir_fd": into._descriptor}
         if _RELATIVE:
             os.rename(source, target, **at)
         else:
-            os.replace(self._of(source), self._of(target))
+            os.replace(self._of(source), into._of(target))
 
     def remove(self, name: str) -> None:
         """Delete a file if it exists."""

@@ -46,7 +46,8 @@ class Alarm(NamedTuple):
     """A problem of a training that its measures show."""
 
     name: str
-    """"beta_norm", "collapse", "dark_frames", "lost_objects" or "not_finite"."""
+    """"beta_norm", "collapse", "dark_frames", "lost_objects", "not_finite", or a name of
+    `rl_vae.training.head_alarms`."""
     what: str
     """Description of the problem."""
     cure: str
@@ -68,7 +69,7 @@ def read_alarms(values: Any) -> list[Alarm]:
     return alarms
 
 
-MODEL_ALARMS = ("collapse", "lost_objects")
+MODEL_ALARMS = ("collapse", "lost_objects", "reward_head", "done_head")
 """Alarms about a model, not about its training: only those of the last epoch stay."""
 
 
@@ -158,7 +159,7 @@ def check_collapse(
     """
     objective = config.objective
     early = objective.max_kl_weight() > 0 and step >= FIRST_UPDATES
-    if held_out.active_units or not (early or _settled(step, total_steps)):
+    if held_out.active_units or not (early or settled(step, total_steps)):
         return []
     cures = [cure for name, cure in COLLAPSE_CURES.items() if hasattr(objective, name)]
     gaussian = "take" if likelihood == "gaussian" else "take likelihood='gaussian' with"
@@ -185,7 +186,7 @@ def check_lost_objects(
         total_steps: Number of updates of the whole training.
     """
     lost = held_out.lost_share
-    if lost is None or lost <= LOST_SHARE or not _settled(step, total_steps):
+    if lost is None or lost <= LOST_SHARE or not settled(step, total_steps):
         return []
     weight = config.moving_weight
     raised = f"moving_weight above {weight:g}" if weight > 1 else "moving_weight=20 or more"
@@ -218,7 +219,7 @@ def check_dark(peak: int) -> list[Alarm]:
     ]
 
 
-def _settled(step: int, total_steps: int) -> bool:
+def settled(step: int, total_steps: int) -> bool:
     """Whether a measure after `step` updates shows what the model learns."""
     long = step >= SETTLED_UPDATES and step >= SETTLED_SHARE * total_steps
     return long or step >= max(total_steps, FIRST_UPDATES)

@@ -10,6 +10,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.objectives.base import Objective
 from rl_vae.objectives.beta import Beta
 from rl_vae.objectives.registry import check_objective
+from rl_vae.training.heads import Heads
 from rl_vae.training.precision import Compute
 
 DEFAULT_EPOCHS = 10
@@ -44,7 +45,11 @@ class TrainConfig:
         float, Range(low=1, remedy="choose 1 for equal weights, 20 for small moving objects")
     ] = 1.0
     """Weight in the loss of a pixel that differs from its median, before the weights of a frame
-    are divided by their mean. Larger values keep small objects such as Pong's ball."""
+    are divided by their mean. Larger values keep small objects such as Pong's ball. They
+    do not help everywhere: with 20 the code of rl_vae/Sprites-v0 loses the target."""
+    heads: Heads = field(default_factory=Heads)
+    """Heads that predict reward and end from the code, such as `Heads(reward=30.0)`; off by
+    default."""
     memory: Annotated[float, Range(above=0)] = 4.0
     """Largest memory for frames in GiB. A larger dataset is streamed in whole shards in random
     order, and its frames are shuffled within the shards that are in memory."""
@@ -75,8 +80,11 @@ class TrainConfig:
         return 1e-3 if self.learning_rate is None else self.learning_rate
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
-        return {**asdict(self), "objective": self.objective.to_dict()}
+        """The settings as plain JSON values; heads that are off are left out."""
+        values = {**asdict(self), "objective": self.objective.to_dict()}
+        if not self.heads.on:
+            del values["heads"]
+        return values
 
     def total_steps(self, train_frames: int) -> int:
         """Number of updates of the whole run.

@@ -4,8 +4,8 @@ An update consists of a few hundred small kernels, which a GPU finishes faster t
 them. So a whole update is captured once and replayed: the batch is drawn from frames on the device,
 then come noise, forward pass, backward pass, Adam and the discriminator. Tables on the device hold
 what changes from update to update (rows of the batch, learning rate, the objective's scheduled
-number); a counter on the device selects the row. Losses are written to another table. Within one
-table nothing waits for the GPU.
+number), and for all frames what the heads predict; a counter on the device selects the row. Losses
+are written to another table. Within one table nothing waits for the GPU.
 
 The device itself skips an update whose loss or gradient is not finite: the fused kernel of Adam
 reads a flag. Several trainings are captured side by side, one stream each, so that the kernels of
@@ -68,7 +68,9 @@ class GraphedStep:
         self._frames = frames
 
         # Tables, and the number of the next update in them
-        self._rows = torch.zeros(TABLE_LENGTH, batch_size, dtype=torch.int64, device=device)
+        # Rows of the batch in the frames, and in the dataset
+        table = torch.zeros(2, TABLE_LENGTH, batch_size, dtype=torch.int64, device=device)
+        self._rows, self._indices = table
         numbers = torch.zeros(4, TABLE_LENGTH, device=device)
         self._rates, self._weights, self._losses, self._norms = numbers  # (T,) each
         self._next = torch.zeros(1, dtype=torch.int64, device=device)
@@ -103,6 +105,7 @@ class GraphedStep:
             if not self._has_all_frames:
                 frames.append(torch.from_numpy(reader.read(indices[-1])))
         rows = np.stack(indices)  # (n, B)
+        self._indices[:n].copy_(torch.from_numpy(rows))
         if frames:
             batches = torch.cat(frames)  # (n B, H, W, C)
             if self._frames.is_cuda:
@@ -127,7 +130,10 @@ class GraphedStep:
         weight = self._weights.index_select(0, number)[0]
 
         # Make the update
-        inputs = self.step.draw_inputs(self._frames.index_select(0, rows))
+        frames, indices = self._frames.index_select(0, rows), None
+        if self.step.targets is not None:
+            indices = self._indices.index_select(0, number)[0]  # (B,)
+        inputs = self.step.draw_inputs(frames, indices)
         loss, z = self._loss(inputs, weight)
         norm = self.step.backward(loss)
         total = loss.detach() + norm

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -24,6 +24,15 @@ from rl_vae.errors import ConfigError
 from rl_vae.objectives.base import LossInputs
 
 Rows = TypeVar("Rows", Tensor, NDArray[Any])
+
+
+class ForwardOutput(NamedTuple):
+    """What the loss reads of a forward pass."""
+
+    loss_inputs: LossInputs
+    """Inputs of the objective."""
+    head_terms: Tensor | None
+    """(B, heads) terms of the heads in nats, or None if there are no heads."""
 
 
 class ProcessGroup:
@@ -59,10 +68,10 @@ class ProcessGroup:
                         remedy="start all processes with the same dataset and settings",
                     )
 
-    def share_gradients(self, vae: nn.Module) -> None:
+    def share_gradients(self, module: nn.Module) -> None:
         """Give a module the weights of process 0, and sum its gradients over the processes."""
         if self.size > 1:
-            self._shared = nn.parallel.DistributedDataParallel(_Caller(vae))
+            self._shared = nn.parallel.DistributedDataParallel(_Caller(module))
 
     def shard(self, batch: Rows) -> Rows:
         """The B rows of this process, of a batch of N B rows. A remainder is not used."""
@@ -73,7 +82,7 @@ class ProcessGroup:
         """Repeat the rows of this process N times, (B, ...) -> (N B, ...)."""
         return own if self.size == 1 else own.repeat(self.size, *[1] * (own.ndim - 1))
 
-    def gather(self, forward: Callable[[], LossInputs]) -> LossInputs:
+    def gather(self, forward: Callable[[], ForwardOutput]) -> ForwardOutput:
         """Gather the outputs of all processes to those of the whole batch.
 
         Only the rows of this process carry a gradient; `share_gradients` adds the others.
@@ -83,11 +92,13 @@ class ProcessGroup:
         """
         if self._shared is None:
             return forward()
-        own: LossInputs = self._shared(forward)
+        output: ForwardOutput = self._shared(forward)
+        own, head_terms = output
 
         # Send all columns in one tensor
         columns = [own.distortion[:, None], own.kl, own.mu, own.logvar, own.z]
-        row = torch.cat(columns, dim=1)  # (B, 1 + 4 Z)
+        columns.append(own.mu[:, :0] if head_terms is None else head_terms)
+        row = torch.cat(columns, dim=1)  # (B, 1 + 4 Z + heads)
         if row.requires_grad:
             # DistributedDataParallel takes the mean of the gradients; this makes it their sum.
             row.register_hook(lambda gradient: self.size * gradient)
@@ -97,8 +108,9 @@ class ProcessGroup:
 
         # Split the rows of the whole batch again
         widths = [column.shape[1] for column in columns]
-        distortion, kl, mu, logvar, z = torch.cat(rows).split(widths, dim=1)
-        return LossInputs(distortion.squeeze(1), kl, mu, logvar, z, own.frames)
+        distortion, kl, mu, logvar, z, terms = torch.cat(rows).split(widths, dim=1)
+        gathered = LossInputs(distortion.squeeze(1), kl, mu, logvar, z, own.frames)
+        return ForwardOutput(gathered, None if head_terms is None else terms)
 
     def device(self, name: str) -> torch.device:
         """The device of this process: its own GPU, if "cuda" names none and there are several."""
@@ -120,12 +132,12 @@ SINGLE_PROCESS = ProcessGroup()
 class _Caller(nn.Module):
     """Calls a function inside `forward`, where DistributedDataParallel registers gradients."""
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
         # The weights alone: constant buffers of the module would be sent in every update.
-        self.weights = nn.ParameterList(vae.parameters())
+        self.weights = nn.ParameterList(module.parameters())
 
-    def forward(self, function: Callable[[], LossInputs]) -> LossInputs:
+    def forward(self, function: Callable[[], ForwardOutput]) -> ForwardOutput:
         return function()
 
 

@@ -19,6 +19,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import LossInputs, Objective
 from rl_vae.objectives.likelihoods import bits_per_dimension, log_normaliser
+from rl_vae.training.head_measures import HEAD_TERMS, HeadEvaluation
 from rl_vae.training.moving_errors import NOT_MEASURED, MovingErrors
 from rl_vae.training.step import PassOutput, StepInputs, run_pass
 
@@ -62,7 +63,7 @@ class HeldOut(NamedTuple):
     """Share of the positions of moving pixels at which the model's error is at least 0.8 times that
     of the median frame, 0 to 1."""
     terms: Mapping[str, float]
-    """Further terms of the loss, by name."""
+    """Further terms of the loss, by name, and measures of the heads (`HeadEvaluation.measure`)."""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> HeldOut:
@@ -94,6 +95,7 @@ def evaluate_vae(
     median_frame: Tensor | None = None,
     moving_weight: float = 1.0,
     device_frames: Tensor | None = None,
+    heads: HeadEvaluation | None = None,
 ) -> HeldOut:
     """Measure a VAE on frames of a dataset, with the same noise in every call.
 
@@ -109,6 +111,7 @@ def evaluate_vae(
         moving_weight: Weight of moving pixels in the loss.
         device_frames: (all frames, H, W, C) uint8 of the dataset on the VAE's device. None: frames
             are read from the dataset.
+        heads: The heads, if there are any. Their terms are part of the loss.
     """
     noise, n, device = torch.Generator().manual_seed(0), len(indices), vae.device
     sums: dict[str, Tensor] = {}  # on the device until the end, so that nothing waits for a GPU
@@ -148,11 +151,12 @@ def evaluate_vae(
                     sums[name] = sums[name] + added if name in sums else added
             kl += output.loss_inputs.kl.double().sum(0)
             means.append(output.loss_inputs.mu)
-    variances = torch.cat(means).double().var(dim=0)
+    mu = torch.cat(means)
     return _summarise(
         {name: float(value) / n for name, value in sums.items()},
+        {} if heads is None else heads.measure(mu, indices),
         (kl / n).tolist(),
-        int((variances > ACTIVE_UNIT).sum()),
+        int((mu.double().var(dim=0) > ACTIVE_UNIT).sum()),
         math.prod(vae.shape),
         NOT_MEASURED if moving is None else moving.measures(),
         deterministic=objective.deterministic,
@@ -231,6 +235,7 @@ def _batches(columns: Columns, batch_size: int) -> Iterator[Columns]:
 
 def _summarise(
     means: dict[str, float],
+    heads: dict[str, float],
     kl: list[float],
     active_units: int,
     values: int,
@@ -243,7 +248,7 @@ def _summarise(
     elbo = None if deterministic else means["normaliser"] - means["distortion"] - rate
     named = ("loss", "distortion", "normaliser", "mse")
     return HeldOut(
-        loss=means["loss"],
+        loss=means["loss"] + sum(heads.get(name, 0.0) for name in HEAD_TERMS),
         distortion=means["distortion"],
         rate=rate,
         elbo=elbo,
@@ -252,5 +257,5 @@ def _summarise(
         active_units=active_units,
         kl_per_dimension=tuple(kl),
         **moving,
-        terms={name: value for name, value in means.items() if name not in named},
+        terms={name: value for name, value in means.items() if name not in named} | heads,
     )

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.errors import FolderError, TrainingError, system_remedy
+from rl_vae.errors import FolderError
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.folder import ModelFolder
 from rl_vae.system import described_folder, files, locks, strict_json
@@ -33,16 +32,18 @@ from rl_vae.training.cuda_graphs import (
     GraphedStep,
     GraphRunner,
     copy_to_device,
-    enough_memory,
     replays_updates,
 )
 from rl_vae.training.distributed import SINGLE_PROCESS, ProcessGroup
 from rl_vae.training.evaluate import HeldOut, evaluate_vae
+from rl_vae.training.head_alarms import check_head_targets, check_heads
+from rl_vae.training.head_targets import make_head_targets
 from rl_vae.training.log import TrainingLog, make_record
 from rl_vae.training.moving_errors import measure_still_picture
 from rl_vae.training.result import Trained, describe_run, save_weights, write_model
 from rl_vae.training.state import initial_state
 from rl_vae.training.step import TrainStep, Update, not_finite
+from rl_vae.training.user_errors import user_errors
 
 MAX_SKIPPED = 20
 """Number of skipped updates in a row that end a training with an error."""
@@ -93,6 +94,7 @@ class VAETraining:
         self.parent, self.group = parent, group
         self.run = describe_run(dataset, vae_config, config, parent)
         self.split = dataset.split(config.held_out, config.seed)
+        self._targets = make_head_targets(dataset, self.split.train, config.heads)
         self.batch_size = min(config.batch_size, len(self.split.train))
         self.total_steps = config.total_steps(len(self.split.train))
         self._updates: list[Update] = []  # of this epoch
@@ -108,7 +110,7 @@ class VAETraining:
 
     def open(self) -> VAETraining:
         """Lock the folder, load the last checkpoint if there is one, and open the frames."""
-        with ExitStack() as stack, self._user_errors():
+        with ExitStack() as stack, user_errors(self.partial):
             self._open_folder(stack)
             self._load_state()
             self._readers = stack.enter_context(ExitStack())
@@ -138,7 +140,7 @@ class VAETraining:
         Args:
             n_updates: Number of updates, at most `updates_left_in_epoch`.
         """
-        with self._user_errors():
+        with user_errors(self.partial):
             while n_updates and self.graphed is not None:
                 self.prepare_updates()
                 n = min(n_updates, self.graphed.left)
@@ -146,14 +148,15 @@ class VAETraining:
                 self.take_updates(n)
                 n_updates -= n
             for _ in range(n_updates):
-                frames = torch.from_numpy(self._reader.next_frames())
-                self._count([self.step.update(frames.to(self.state.vae.device))])
+                rows, device = self._reader.next_indices(), self.state.vae.device
+                frames = torch.from_numpy(self._reader.read(rows)).to(device)
+                self._count([self.step.update(frames, torch.from_numpy(rows).to(device))])
 
     def prepare_updates(self) -> None:
         """Copy the next batches of this epoch to the GPU, if none are left there."""
         assert self.graphed is not None
         if not self.graphed.left:
-            with self._user_errors():
+            with user_errors(self.partial):
                 self.graphed.load(self._reader, self.updates_left_in_epoch)
 
     def take_updates(self, n_updates: int) -> None:
@@ -163,7 +166,8 @@ class VAETraining:
 
     def end_epoch(self) -> None:
         """Measure the held-out frames, print alarms, and write a record and a checkpoint."""
-        with self._user_errors():
+        with user_errors(self.partial):
+            # Measure
             held_out = evaluate_vae(
                 self.state.vae,
                 self.dataset,
@@ -174,11 +178,13 @@ class VAETraining:
                 self.step.median_frame,
                 self.config.moving_weight,
                 self._device_frames,
+                self.step.heads,
             )
             finite = [update for update in self._updates if update.finite]
             if not (math.isfinite(held_out.loss) and finite):
                 raise not_finite(self.state.step, held_out.loss)
             self.state.seconds = time.perf_counter() - self._start
+            # Raise alarms
             alarms = check_epoch(
                 self.state.vae,
                 self.config,
@@ -188,7 +194,10 @@ class VAETraining:
                 skipped=len(self._updates) - len(finite),
                 peak=self._peak,
             )
+            terms, step = held_out.terms, self.state.step
+            alarms += check_heads(self._targets, terms, self.config, step, self.total_steps)
             self._alarms.print(alarms)
+            # Write
             self._save(make_record(self.step, finite, held_out, alarms), held_out)
             self._updates.clear()
 
@@ -198,7 +207,7 @@ class VAETraining:
         Returns:
             The result, in all processes.
         """
-        with self._user_errors():
+        with user_errors(self.partial):
             self._readers.close()
             records = self._log.records
             best = records[-1]
@@ -224,13 +233,17 @@ class VAETraining:
         """Make the first state, or load the last checkpoint."""
         train, config = self.split.train, self.config
         self.state = initial_state(
-            self.vae_config, config, self.dataset, train, self.parent, self.group
+            self.vae_config, config, self.dataset, train, self.parent, self.group, self._targets
         )
         load_checkpoint(self.partial, self.state, self.total_steps)
-        self.group.share_gradients(self.state.vae)
+        self.group.share_gradients(self.state.trained)
         median_frame, self._peak = measure_still_picture(self.dataset, train)
         median_frame = median_frame.to(self.state.vae.device)
-        self.step = TrainStep(self.state, config, len(train), median_frame, self.group)
+        if self._targets is not None:
+            self._targets = self._targets.to(self.state.vae.device)
+        self.step = TrainStep(
+            self.state, config, len(train), median_frame, self.group, self._targets
+        )
 
     def _open_readers(self) -> None:
         """Open the log, the batches and the progress bar."""
@@ -250,6 +263,7 @@ class VAETraining:
         self._bar = self._readers.enter_context(bar)
         self._start = time.perf_counter() - state.seconds
         self._alarms.print(check_beta(config.objective, state.vae))
+        self._alarms.print(check_head_targets(self._targets, config.heads))
         self.graphed: GraphedStep | None = None
         if replays_updates(config, self.group):
             fits = shards_in_memory(self.dataset, config) is None
@@ -280,17 +294,3 @@ class VAETraining:
         self._log.append(record)
         if main:
             save_checkpoint(self.partial, self.state)
-
-    @contextmanager
-    def _user_errors(self) -> Iterator[None]:
-        """Turn errors of the disk and of the device's memory into errors for the user."""
-        try:
-            with enough_memory():
-                yield
-        except OSError as error:
-            raise TrainingError(
-                f"{self.partial} could not be written.",
-                expected="a writable folder on a disk with free space",
-                got=str(error),
-                remedy=system_remedy(error, "run the same command again: it resumes the training"),
-            ) from error

@@ -20,6 +20,8 @@ from rl_vae.models.vae import VAE
 from rl_vae.objectives.discriminator import DISCRIMINATOR_BETAS
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.distributed import SINGLE_PROCESS, ProcessGroup
+from rl_vae.training.head_network import HeadNetwork
+from rl_vae.training.head_targets import HeadTargets
 from rl_vae.training.precision import choose_precision
 
 CENTRE_FRAMES = 2000
@@ -35,13 +37,15 @@ class TrainState:
     vae: VAE
     """The model."""
     optimizer: torch.optim.Adam
-    """Optimizer of the model."""
+    """Optimizer of the model and of the heads."""
     noise: torch.Generator
     """Generator of all noise that updates draw."""
     discriminator: nn.Module | None = None
     """Discriminator of the objective, if the objective has one."""
     discriminator_optimizer: torch.optim.Adam | None = None
     """Optimizer of the discriminator."""
+    heads: HeadNetwork | None = None
+    """Network of the heads, if there are any."""
     step: int = 0
     """Number of finished updates."""
     seconds: float = 0.0
@@ -52,6 +56,11 @@ class TrainState:
     """Number of updates that were skipped because loss or gradient was not finite."""
     best_sha256: str = ""
     """SHA-256 of best.safetensors."""
+
+    @property
+    def trained(self) -> nn.Module:
+        """What one loss trains: the model, and the heads if there are any."""
+        return self.vae if self.heads is None else nn.ModuleList([self.vae, self.heads])
 
     def to_dict(self) -> dict[str, Any]:
         """The state as `rl_vae.models.state_dict.pack_state` takes it."""
@@ -80,7 +89,7 @@ class TrainState:
             setattr(self, name, saved[name])
 
     def _parts(self) -> list[tuple[str, Any]]:
-        names = ("vae", "optimizer", "discriminator", "discriminator_optimizer")
+        names = ("vae", "optimizer", "discriminator", "discriminator_optimizer", "heads")
         return [(name, getattr(self, name)) for name in names if getattr(self, name) is not None]
 
 
@@ -91,6 +100,7 @@ def initial_state(
     train: NDArray[np.int64],
     parent: ModelFolder | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
+    targets: HeadTargets | None = None,
 ) -> TrainState:
     """Make the state before the first update.
 
@@ -101,6 +111,7 @@ def initial_state(
         train: (N,) indices of the training frames.
         parent: Model whose weights the training starts from. None: random weights.
         group: The processes that train together.
+        targets: Targets of the heads; needed only if `config` has heads.
     """
     objective, device = config.objective, group.device(config.device)
     # Draw the weights
@@ -108,6 +119,9 @@ def initial_state(
         torch.manual_seed(config.seed)
         vae = VAE(vae_config, dataset.spec.shape)
         discriminator = objective.build_discriminator(vae_config.latent_dim)
+        heads = None
+        if targets is not None:
+            heads = HeadNetwork(vae_config.latent_dim, targets.action.shape[1])
         if vae_config.has_own_network:
             export_own_network(vae)  # refuse a network without an ONNX form before the training
     if parent is not None:
@@ -122,6 +136,9 @@ def initial_state(
     choose_precision(config.compute, vae_config.network_name, config.device).prepare(vae)
     noise = torch.Generator(device).manual_seed(config.seed)
     state = TrainState(vae.to(device), _adam(vae, config), noise, discriminator)
+    if heads is not None:
+        state.heads = heads.to(device)
+        state.optimizer = _adam(state.trained, config)
     if discriminator is not None:
         state.discriminator_optimizer = _adam(
             discriminator.to(device), config, betas=DISCRIMINATOR_BETAS

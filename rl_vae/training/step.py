@@ -17,7 +17,10 @@ from rl_vae.objectives.base import LossInputs
 from rl_vae.objectives.divergences import kl_per_dimension
 from rl_vae.objectives.likelihoods import moving_weights
 from rl_vae.training.config import TrainConfig
-from rl_vae.training.distributed import SINGLE_PROCESS, ProcessGroup
+from rl_vae.training.distributed import SINGLE_PROCESS, ForwardOutput, ProcessGroup
+from rl_vae.training.head_measures import HeadEvaluation
+from rl_vae.training.head_network import head_losses
+from rl_vae.training.head_targets import HeadTargets
 from rl_vae.training.precision import FLOAT32, Precision, choose_precision
 from rl_vae.training.state import TrainState
 
@@ -28,7 +31,7 @@ class Update(NamedTuple):
     loss: float
     """Loss of the batch in nats per frame."""
     gradient_norm: float
-    """Euclidean norm of the gradient over all weights of the VAE."""
+    """Euclidean norm of the gradient over all weights of the VAE and of the heads."""
 
     @property
     def finite(self) -> bool:
@@ -45,6 +48,8 @@ class StepInputs(NamedTuple):
     """(B, C, H, W) frames that the encoder gets; a denoising objective corrupts them."""
     noise: Tensor | None
     """(B, Z) draws of N(0, 1). None if the objective decodes mu."""
+    targets: HeadTargets | None = None
+    """Actions and targets of these frames, if there are heads."""
 
 
 class PassOutput(NamedTuple):
@@ -75,7 +80,7 @@ def run_pass(
         median_frame: (C, H, W) median in [0, 1]; needed only if moving_weight is above 1.
         moving_weight: Weight of moving pixels.
     """
-    x, shown, noise = inputs
+    x, shown, noise, _ = inputs
     with precision.autocast(x.device):
         posterior = vae.encode(shown)
         z = posterior.mu if noise is None else vae.reparameterise(posterior, noise)  # (B, Z)
@@ -100,6 +105,8 @@ class TrainStep:
         n_frames: Number of training frames.
         median_frame: (C, H, W) median in [0, 1]; needed only if config.moving_weight is above 1.
         group: The processes that train together.
+        targets: Targets of the heads for all frames of the dataset, on the device; needed only if
+            there are heads.
     """
 
     def __init__(
@@ -109,13 +116,21 @@ class TrainStep:
         n_frames: int,
         median_frame: Tensor | None = None,
         group: ProcessGroup = SINGLE_PROCESS,
+        targets: HeadTargets | None = None,
     ) -> None:
         self.state, self.config, self.n_frames = state, config, n_frames
-        self.median_frame, self.group = median_frame, group
+        self.median_frame, self.group, self.targets = median_frame, group, targets
         self.total_steps = config.total_steps(n_frames)
         self.precision = choose_precision(
             config.compute, state.vae.config.network_name, config.device
         )
+
+    @property
+    def heads(self) -> HeadEvaluation | None:
+        """The heads in the form that is measured, if there are any."""
+        if self.state.heads is None or self.targets is None:
+            return None
+        return HeadEvaluation(self.state.heads, self.targets, self.config.heads)
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of an update: linear rise, constant, linear fall to 0 from the middle."""
@@ -126,16 +141,18 @@ class TrainStep:
         """The scheduled number of the objective, such as beta during its warm-up."""
         return self.config.objective.schedule(step / self.total_steps)
 
-    def update(self, frames: Tensor) -> Update:
+    def update(self, frames: Tensor, indices: Tensor | None = None) -> Update:
         """Make one update, or skip it if loss or gradient is not finite.
 
         Args:
             frames: (B, H, W, C) uint8 frames of this process, on the device.
+            indices: (B,) int64 indices of the frames in the dataset, on the device; needed only if
+                there are heads.
         """
         state = self.state
         for group in state.optimizer.param_groups:
             group["lr"] = self.learning_rate(state.step)
-        loss, z = self.loss(self.draw_inputs(frames), self.schedule(state.step))
+        loss, z = self.loss(self.draw_inputs(frames, indices), self.schedule(state.step))
         norm = self.backward(loss)
         update = Update(float(loss.detach()), float(norm))
         if update.finite:
@@ -146,8 +163,8 @@ class TrainStep:
         state.step += 1
         return update
 
-    def draw_inputs(self, frames: Tensor) -> StepInputs:
-        """Draw the noise of a batch (B, H, W, C) of uint8 frames."""
+    def draw_inputs(self, frames: Tensor, indices: Tensor | None = None) -> StepInputs:
+        """Draw the noise of a batch (B, H, W, C) of uint8 frames with (B,) indices."""
         state, objective, group = self.state, self.config.objective, self.group
         x = FrameModel.to_input(frames)
         # All processes draw the noise of the whole batch, and each uses its own rows.
@@ -156,7 +173,10 @@ class TrainStep:
         if not objective.deterministic:
             shape = group.size * len(x), state.vae.config.latent_dim
             noise = group.shard(torch.randn(shape, generator=state.noise, device=x.device))
-        return StepInputs(x, shown, noise)
+        if self.targets is None:
+            return StepInputs(x, shown, noise)
+        assert indices is not None
+        return StepInputs(x, shown, noise, self.targets.select(indices))
 
     def loss(self, inputs: StepInputs, weight: float | Tensor) -> tuple[Tensor, Tensor]:
         """Loss of the whole batch, a scalar, and the codes (B, Z) that were decoded.
@@ -166,8 +186,8 @@ class TrainStep:
             weight: The scheduled number of the objective.
         """
 
-        def forward() -> LossInputs:
-            return run_pass(
+        def forward() -> ForwardOutput:
+            own = run_pass(
                 self.state.vae,
                 inputs,
                 self.n_frames,
@@ -175,16 +195,22 @@ class TrainStep:
                 median_frame=self.median_frame,
                 moving_weight=self.config.moving_weight,
             ).loss_inputs
+            if self.state.heads is None or inputs.targets is None:
+                return ForwardOutput(own, None)
+            predicted = self.state.heads(own.mu, inputs.targets.action)  # (B, 2)
+            return ForwardOutput(own, head_losses(predicted, inputs.targets, self.config.heads))
 
-        out = self.group.gather(forward)
-        terms = self.config.objective.terms(out, weight, self.state.discriminator)
-        return terms.loss, out.z
+        out, head_terms = self.group.gather(forward)
+        loss = self.config.objective.terms(out, weight, self.state.discriminator).loss
+        if head_terms is not None:
+            loss = loss + head_terms.sum(1).mean()
+        return loss, out.z
 
     def backward(self, loss: Tensor) -> Tensor:
-        """Compute the gradients of the VAE's weights; return their norm, a scalar."""
+        """Compute the gradients of the model's and heads' weights; return their norm, a scalar."""
         self.state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        weights = self.state.vae.parameters()
+        weights = self.state.trained.parameters()
         return nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
 
     def update_discriminator(self, z: Tensor) -> None:

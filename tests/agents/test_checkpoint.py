@@ -10,7 +10,7 @@ import torch
 from environments import refused
 from stable_baselines3 import PPO
 
-from rl_vae.agents.checkpoint import load_checkpoint, save_checkpoint
+from rl_vae.agents.checkpoint import CheckedPolicy, load_checkpoint, save_checkpoint
 from rl_vae.errors import FolderError
 from rl_vae.models.state_dict import pack_state, unpack_state
 from rl_vae.system import hashing
@@ -58,7 +58,7 @@ def test_signed_but_strange_checkpoints(tmp_path: Path, change: Change) -> None:
     """A checkpoint with correct digests, but with other content, is refused by its name."""
     model = make_algorithm()
     save_checkpoint(tmp_path, model, 1.0)
-    assert load_checkpoint(tmp_path, model) == 1.0
+    assert load_checkpoint(tmp_path, model) == (1.0, None)
     rewrite(tmp_path / "checkpoint", change)
     with refused(FolderError, "is damaged", "train from the beginning"):
         load_checkpoint(tmp_path, model)
@@ -77,3 +77,21 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(
     monkeypatch.setattr("rl_vae.agents.checkpoint.read_checkpoint", fails)
     with refused(FolderError, "could not be read", "ulimit -n"):
         load_checkpoint(tmp_path, model)
+
+
+def test_a_strange_check_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    """A check with other types or weights of other shapes makes a checkpoint damaged."""
+    model = make_algorithm()
+    policy: dict[str, torch.Tensor] = dict(model.policy.state_dict())
+    save_checkpoint(tmp_path, model, 1.0, CheckedPolicy(8, 2.5, policy))
+    chosen = load_checkpoint(tmp_path, model).chosen
+    assert chosen is not None and (chosen.steps, chosen.mean_return) == (8, 2.5)
+    wrong_ones: Any = [
+        CheckedPolicy(8, 2.5, {**policy, "action_net.bias": torch.zeros(7)}),
+        CheckedPolicy("8", 2.5, policy),  # type: ignore[arg-type]
+        CheckedPolicy(8, None, policy),  # type: ignore[arg-type]
+    ]
+    for wrong in wrong_ones:
+        save_checkpoint(tmp_path, model, 1.0, wrong)
+        with refused(FolderError, "is damaged"):
+            load_checkpoint(tmp_path, model)

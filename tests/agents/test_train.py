@@ -28,7 +28,8 @@ from rl_vae.agents.agent import Agent
 from rl_vae.agents.callback import TrainingCallback
 from rl_vae.agents.evaluate import evaluate_agent, evaluate_random
 from rl_vae.agents.recipe import Recipe, load_recipe
-from rl_vae.agents.train import TrainedAgent, train_agent
+from rl_vae.agents.train import train_agent
+from rl_vae.agents.trained import TrainedAgent
 from rl_vae.envs.registry import make_engine
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.errors import (

@@ -1,6 +1,7 @@
 """gallery: pictures of a model, and a table of anomalies."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from rl_vae import Encoder, FrameDataset, FrameSpec, collect_frames, draw_gallery, find_anomalies
 from rl_vae.analysis.gallery import COLUMNS, Gallery
-from rl_vae.errors import ConfigError, ObservationError
+from rl_vae.errors import ConfigError, DatasetError, ObservationError
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,17 @@ def test_frames_of_another_spec_are_refused(encoder: Encoder, tmp_path: Path) ->
     )
     with refused(ObservationError, "crop"):
         draw_gallery(encoder, other, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_without_frames_is_refused(
+    encoder: Encoder, dataset: FrameDataset, tmp_path: Path
+) -> None:
+    """A dataset whose manifest names no shard raises DatasetError, and nothing is written."""
+    (tmp_path / "data").mkdir()
+    shutil.copy(dataset.path / "dataset.json", tmp_path / "data")
+    with refused(DatasetError, "no frames"):
+        draw_gallery(encoder, FrameDataset.open(tmp_path / "data"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -1,6 +1,7 @@
 """scorecard: comparisons and velocities, from given scores."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,6 +36,17 @@ def make_card(score: Callable[[str, str], BootstrapEstimate], name: str = "rewar
         dropped={"constant_factor": "constant"},
         notes=("A note",),
     )
+
+
+def test_scores_of_heads_are_shown() -> None:
+    """Heads of the training have a line in the text and figures; without heads there are none."""
+    card = make_card(lambda kind, code: estimate(0.5, 0.4, 0.6))
+    headed = replace(card, heads={"reward_r2": 0.75, "done_precision": 0.5})
+    line = "Heads of the training, on its held-out frames: reward_r2 0.75, done_precision 0.50"
+    assert line in str(headed).splitlines() and "Heads" not in str(card)
+    figures = headed.figures()
+    assert (figures["head_reward_r2"], figures["head_done_precision"]) == (0.75, 0.5)
+    assert set(figures) - set(card.figures()) == {"head_reward_r2", "head_done_precision"}
 
 
 def test_codes_are_compared_on_the_same_resamples() -> None:

@@ -1,5 +1,6 @@
 """The command line: what it does, how it refuses, how it stops."""
 
+import functools
 import json
 import os
 import re
@@ -26,14 +27,17 @@ from rl_vae import (
     Capacity,
     Denoising,
     FactorVAE,
+    Heads,
     TrainConfig,
 )
 from rl_vae.cli import COMMANDS, main
+from rl_vae.cli.train_vae import describe
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.base import Objective
 from rl_vae.system import strict_json
+from rl_vae.training.result import Trained
 
 SMALL = ["--height", "32", "--width", "32", "--workers", "1"]
 
@@ -471,6 +475,36 @@ def test_every_objective_is_a_flag(
     command = ["train-vae", inputs / "data", "--out", "x", "--objective", *options.split()]
     assert run(*command) == 2
     assert seen[0].objective == right
+
+
+def test_heads_are_flags(monkeypatch: pytest.MonkeyPatch, inputs: Path) -> None:
+    """--reward-head, --done-head and --head-horizon make the heads, for a training and a sweep."""
+    seen: list[TrainConfig] = []
+
+    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig, start: Any) -> None:
+        seen.append(config)
+        raise ConfigError("enough")
+
+    @functools.wraps(rl_vae.train_sweep)  # flags are read from its signature
+    def stop_sweep(**given: Any) -> None:
+        seen.extend(given["runs"].values())
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("rl_vae.cli.train_vae.train_vae", stop)
+    monkeypatch.setattr("rl_vae.cli.models.train_sweep", stop_sweep)
+    options = ["--reward-head", "30", "--done-head", "5", "--head-horizon", "4"]
+    for command in ("train-vae", "sweep"):
+        assert run(command, inputs / "data", "--out", "x", *options) == 2
+    assert run("train-vae", inputs / "data", "--out", "x") == 2
+    assert len(seen) == 8 and seen.pop().heads == Heads()
+    assert {config.heads for config in seen} == {Heads(30.0, 5.0, 4)}
+
+
+def test_a_training_says_what_its_heads_reached(trained: Trained) -> None:
+    """The line on a trained model ends with the scores of its heads, if there are any."""
+    terms = {"reward_r2": 0.5, "done_precision": 0.25, "reward_loss": 15.0}
+    headed = trained._replace(held_out=trained.held_out._replace(terms=terms))
+    assert describe(headed) == describe(trained) + ", reward_r2 0.50, done_precision 0.25"
 
 
 def test_a_model_shows_what_it_can_do(

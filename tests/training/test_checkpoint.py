@@ -148,9 +148,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     first: list[int] = []
     right = TrainStep.update
 
-    def update(self: TrainStep, frames: torch.Tensor) -> Any:
+    def update(self: TrainStep, *batch: torch.Tensor) -> Any:
         first.append(self.state.step)
-        return right(self, frames)
+        return right(self, *batch)
 
     monkeypatch.setattr(TrainStep, "update", update)
     finished = train(dataset, tmp_path / "model")

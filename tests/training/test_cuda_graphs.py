@@ -46,13 +46,15 @@ from rl_vae.training.cuda_graphs import (
     copy_to_device,
 )
 from rl_vae.training.evaluate import HeldOut, evaluate_vae
+from rl_vae.training.head_targets import make_head_targets
+from rl_vae.training.heads import Heads
 from rl_vae.training.moving_errors import measure_still_picture
 from rl_vae.training.precision import Precision, choose_precision
 from rl_vae.training.result import Trained
 from rl_vae.training.state import TrainState, initial_state
 from rl_vae.training.step import TrainStep, Update
 
-BATCH = 16
+BATCH, HEADS = 16, Heads(reward=30.0, done=10.0)
 
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -73,9 +75,10 @@ class Begun:
     ) -> None:
         split = dataset.split(config.held_out, config.seed)
         self.dataset, self.config = dataset, config
-        self.state = initial_state(vae_config, config, dataset, split.train)
+        targets = make_head_targets(dataset, split.train, config.heads)
+        self.state = initial_state(vae_config, config, dataset, split.train, targets=targets)
         median = measure_still_picture(dataset, split.train).median_frame
-        self.step = TrainStep(self.state, config, len(split.train), median)
+        self.step = TrainStep(self.state, config, len(split.train), median, targets=targets)
         self.reader = BatchReader(dataset, split.train, config)
 
     def graphed(self, *, resident: bool = True) -> GraphedStep:
@@ -103,7 +106,8 @@ def run(begun: Begun, graphed: GraphedStep, runner: GraphRunner, n: int) -> list
 
 def numbers(state: TrainState) -> list[torch.Tensor]:
     """All that a training changes, copied."""
-    parts = [module for module in (state.vae, state.discriminator) if module is not None]
+    modules = (state.vae, state.discriminator, state.heads)
+    parts = [module for module in modules if module is not None]
     values = [weight.detach().clone() for part in parts for weight in part.parameters()]
     for optimizer in (state.optimizer, state.discriminator_optimizer):
         if optimizer is not None:
@@ -117,14 +121,22 @@ def weights(trained: Trained) -> dict[str, bytes]:
     return {name: weight.numpy().tobytes() for name, weight in folder.weights.items()}
 
 
+def update(begun: Begun) -> Update:
+    """Result of one update that is not captured."""
+    indices = begun.reader.next_indices()
+    frames = torch.from_numpy(begun.reader.read(indices))
+    return begun.step.update(frames, torch.from_numpy(indices))
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("heads", [Heads(), HEADS], ids=["plain", "heads"])
 @pytest.mark.parametrize("objective", FAMILY.values(), ids=repr)
 def test_captured_updates_are_those_made_one_by_one(
-    dataset: FrameDataset, objective: Objective
+    dataset: FrameDataset, objective: Objective, heads: Heads
 ) -> None:
     """Losses, norms, weights, moments and noise are the same, update by update."""
-    one, other = begin(dataset, objective), begin(dataset, objective)
-    expected = [one.step.update(torch.from_numpy(one.reader.next_frames())) for _ in range(6)]
+    one, other = (begin(dataset, objective, heads=heads) for _ in range(2))
+    expected = [update(one) for _ in range(6)]
     graphed, runner = other.graphed(), GraphRunner()
     results = run(other, graphed, runner, 4) + run(other, graphed, runner, 2)
     np.testing.assert_allclose(np.array(results), np.array(expected), rtol=1e-4)
@@ -271,10 +283,12 @@ def test_an_update_waits_for_nothing_and_leaves_the_device_alone(
     monkeypatch.setattr(asked, "_get_fused_kernels_supported_devices", lambda: ["meta"])
     calls: list[dict[str, Any]] = []  # there is no such kernel for meta tensors
     monkeypatch.setattr(torch, "_fused_adam_", lambda *rest, **settings: calls.append(settings))
-    begun = begin(dataset, objective, moving_weight=5.0)
-    state = begun.state
+    begun = begin(dataset, objective, moving_weight=5.0, heads=HEADS)
+    state, targets = begun.state, begun.step.targets
     state.vae = VAE(VAEConfig(4, network, "learned_gaussian"), dataset.spec.shape)
-    state.optimizer = torch.optim.Adam(state.vae.to("meta").parameters(), fused=True)
+    assert targets is not None
+    begun.step.targets = targets.to(torch.device("meta"))
+    state.optimizer = torch.optim.Adam(state.trained.to("meta").parameters(), fused=True)
     if state.discriminator is not None:
         discriminator = state.discriminator.to("meta")
         state.discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), fused=True)
@@ -329,6 +343,10 @@ def test_pass_and_loss_of_every_training_compile_to_one_graph(
         np.testing.assert_allclose(np.array(results), np.array(plain), rtol=1e-5)
     # The two kinds of noise and the two priors lie outside of what is compiled.
     assert graphs() - before == len(kinds) - 2 > 8
+    plain = compiled_run(begin(dataset, vae=small, heads=HEADS), compiled=False)
+    results = compiled_run(begin(dataset, vae=small, heads=HEADS))
+    np.testing.assert_allclose(np.array(results), np.array(plain), rtol=1e-5)
+    assert graphs() - before == len(kinds) - 1
 
 
 @pytest.mark.slow
@@ -348,14 +366,16 @@ def test_trainings_of_one_kind_are_compiled_once(
 @pytest.mark.slow
 @pytest.mark.usefixtures("capturing")
 @pytest.mark.parametrize("objective", [Beta(), FactorVAE(width=20)], ids=repr)
+@pytest.mark.parametrize("heads", [Heads(), HEADS], ids=["plain", "heads"])
 def test_an_interrupted_training_goes_on_to_the_same_bits(
     dataset: FrameDataset,
     objective: Objective,
+    heads: Heads,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Weights and metrics are those of an uninterrupted captured training."""
-    config = replace(SHORT, objective=objective)
+    config = replace(SHORT, objective=objective, heads=heads)
     uninterrupted = train_vae(dataset, tmp_path / "whole", CONFIG, config, progress=False)
     right, calls = GraphRunner.run, 0
 
@@ -377,18 +397,19 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("capturing")
+@pytest.mark.parametrize("heads", [Heads(), HEADS], ids=["plain", "heads"])
 def test_frames_that_do_not_fit_are_brought_table_by_table(
-    dataset: FrameDataset, tmp_path: Path
+    dataset: FrameDataset, tmp_path: Path, heads: Heads
 ) -> None:
     """A streamed training is the one whose batches lie on the device, given the same batches."""
-    begun, other = begin(dataset), begin(dataset)
+    begun, other = (begin(dataset, heads=heads) for _ in range(2))
     for each, graphed in ((begun, begun.graphed()), (other, other.graphed(resident=False))):
         runner = GraphRunner()
         for n in (4, 2):
             run(each, graphed, runner, n)
     for ours, theirs in zip(numbers(other.state), numbers(begun.state), strict=True):
         assert torch.equal(ours, theirs)
-    streamed = replace(SHORT, memory=1e-3)
+    streamed = replace(SHORT, memory=1e-3, heads=heads)
     results = train_vae(dataset, tmp_path / "model", CONFIG, streamed, progress=False)
     again = train_vae(dataset, tmp_path / "again", CONFIG, streamed, progress=False)
     assert weights(results) == weights(again)

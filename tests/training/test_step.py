@@ -31,8 +31,8 @@ def test_the_learning_rate_rises_and_falls(
     rates: list[float] = []
     right = TrainStep.update
 
-    def watched(self: TrainStep, frames: torch.Tensor) -> Any:
-        update = right(self, frames)
+    def watched(self: TrainStep, *batch: torch.Tensor) -> Any:
+        update = right(self, *batch)
         rates.append(self.state.optimizer.param_groups[0]["lr"])
         return update
 
