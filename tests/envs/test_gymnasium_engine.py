@@ -21,7 +21,8 @@ from gymnasium.vector.utils import batch_space, iterate
 from toys import MIXED
 from vector_envs import SEEDS, SPEC, children, run, same
 
-from rl_vae.envs.gymnasium_engine import InProcessVectorEnv, MultiProcessVectorEnv
+from rl_vae.envs.gymnasium_engine import MultiProcessVectorEnv
+from rl_vae.envs.in_process import InProcessVectorEnv
 from rl_vae.envs.registry import make_engine
 from rl_vae.envs.vector_env import PixelVectorEnv
 from rl_vae.errors import EnvironmentFault
