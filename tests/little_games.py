@@ -102,7 +102,7 @@ class Buttons(Line):
 
 
 class Gates(Line):
-    """Line in which a step away from the middle is not allowed beyond 0.5; taking it is an error."""
+    """Line in which a step outwards beyond 0.5 is not allowed, and an error."""
 
     def action_masks(self) -> NDArray[np.bool_]:
         return np.array([self._x > -0.5, True, self._x < 0.5])

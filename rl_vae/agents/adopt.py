@@ -51,7 +51,7 @@ def adopt_model(
         raise FolderError(f"{out} exists.", expected="a free name", got=out, remedy=remedy)
     _check_algorithm(model, recipe)
     _check_environments(model.get_env(), encoder)
-    with closing(open_latent_envs(env, encoder, recipe, 1, workers=1)) as venv:
+    with closing(open_latent_envs(env, encoder, recipe, env.num_envs or 1, workers=1)) as venv:
         spaces = (venv.observation_space, venv.action_space)
         if (model.observation_space, model.action_space) != spaces:
             raise ConfigError(

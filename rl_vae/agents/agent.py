@@ -97,6 +97,7 @@ class Agent(AgentPolicy):
         Raises:
             FolderError: if the folder is missing, damaged or of another kind.
             ConfigError: if the other model has other frames, or more or fewer latents.
+            MissingPackageError: if the library of the agent's algorithm is not installed.
         """
         path = Path(path)
         config = read_agent_config(path)

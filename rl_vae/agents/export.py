@@ -32,6 +32,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import onnx
 import torch
@@ -148,7 +149,8 @@ def _merge(agent: Agent) -> bytes:
         history |= {name: torch.zeros(shape) for name in MEMORY}
     masks = {}
     if agent.kind.has_masks:
-        masks["mask"] = torch.ones(2, parts.network[-1].out_features, dtype=torch.bool)
+        n_actions = sum(gym.spaces.flatten_space(agent.action_space).shape or ())
+        masks["mask"] = torch.ones(2, n_actions, dtype=torch.bool)
     inputs = {
         **{"agent_mu": mu, "agent_logvar": logvar, "first": torch.tensor([True, False])},
         **history,

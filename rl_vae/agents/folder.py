@@ -21,7 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_vae.agents.algorithms import check_not_diverged, make_policy_only
 from rl_vae.agents.recipe import Recipe
-from rl_vae.errors import FolderError
+from rl_vae.errors import FolderError, MissingPackageError
 from rl_vae.models.weights import check_weights, weight_types_of
 from rl_vae.system import described_folder, files, hashing, strict_json
 from rl_vae.system.provenance import package_versions
@@ -146,6 +146,7 @@ def read_policy(
 
     Raises:
         FolderError: if the file is damaged, or does not fit the recipe.
+        MissingPackageError: if the library of the recipe's algorithm is not installed.
     """
     file = path / "policy.safetensors"
     content = described_folder.read_checked(file, sha256, MAX_POLICY_BYTES)
@@ -156,6 +157,8 @@ def read_policy(
     try:
         _check_layers(recipe, weights, gym.spaces.flatdim(observations))
         model = make_policy_only(recipe, observations, actions)
+    except MissingPackageError:  # the folder is intact
+        raise
     except Exception as error:  # SB3 and torch raise various exceptions
         expected = "a recipe from which a policy can be made"
         raise FolderError.damaged(path / "config.json", expected, error) from error

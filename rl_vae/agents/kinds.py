@@ -19,8 +19,19 @@ from rl_vae.agents.policy_parts import PolicyParts
 from rl_vae.errors import MissingPackageError
 
 Algorithm = Literal[
-    *("PPO", "A2C", "SAC", "TD3", "DDPG", "DQN"),
-    *("RecurrentPPO", "TQC", "QRDQN", "TRPO", "ARS", "CrossQ", "MaskablePPO"),
+    "PPO",
+    "A2C",
+    "SAC",
+    "TD3",
+    "DDPG",
+    "DQN",
+    "RecurrentPPO",
+    "TQC",
+    "QRDQN",
+    "TRPO",
+    "ARS",
+    "CrossQ",
+    "MaskablePPO",
 ]
 _SpaceType = type[gym.Space[Any]]
 _DISCRETE: tuple[_SpaceType, ...] = (spaces.Discrete,)

@@ -19,7 +19,7 @@ class PolicyParts(NamedTuple):
 
     owner: Any
     """Policy or network whose `extract_features` preprocesses observations."""
-    extractor: nn.Module
+    extractor: Any
     """Features extractor, to (N, F)."""
     network: nn.Sequential
     """From features, or the outputs of `memory`, to (N, A): scores of actions, of which the largest
@@ -124,7 +124,7 @@ def _with_bias(layer: nn.Linear) -> nn.Linear:
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta").to_empty(device="cpu")
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)

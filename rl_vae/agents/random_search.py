@@ -18,5 +18,5 @@ class ARS(sb3_contrib.ARS):
     def set_parameters(self, load_path_or_dict: Any, *args: Any, **named: Any) -> None:
         """Set the parameters; the search goes on from them."""
         super().set_parameters(load_path_or_dict, *args, **named)
-        vector = torch.nn.utils.parameters_to_vector(self.policy.parameters())
-        self.weights = vector.detach().clone()
+        vector: Any = torch.nn.utils.parameters_to_vector(self.policy.parameters())
+        self.weights = vector.detach()

@@ -212,7 +212,8 @@ def _make_model(recipe: Recipe, venv: VecEnv, seed: int, parent: Agent | None) -
         return model
     policy: Any = model.policy
     try:
-        model.set_parameters({**model.get_parameters(), "policy": parent.weights()}, device="cpu")
+        parameters: dict[str, Any] = {**model.get_parameters(), "policy": parent.weights()}
+        model.set_parameters(parameters, device="cpu")
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"The agent {parent.path} cannot be trained further with this recipe.",

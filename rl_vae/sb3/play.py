@@ -116,6 +116,7 @@ def play(
     limited = getattr(venv.unwrapped, "max_episode_steps", None) is not None
     n_cut, limit = 0, None if limited else MAX_DECISIONS
     venv.seed(first_seed)
+    # Rounds of one episode in each environment
     for start in range(0, episodes, venv.num_envs):
         here = slice(start, min(start + venv.num_envs, episodes))
         n = here.stop - start
@@ -130,6 +131,7 @@ def play(
             lengths[here] += running
             running &= ~dones[:n]
         n_cut += int(running.sum())
+    # What did not end
     if n_cut:
         warnings.warn(
             f"{n_cut} of {episodes} episodes were cut after {MAX_DECISIONS:,} decisions: they did "

@@ -330,8 +330,7 @@ def remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[Memor
 def test_an_interrupted_training_goes_on_from_its_checkpoint(
     algorithm: str, tmp_path: Path, remembered: dict[str, list[Memory]]
 ) -> None:
-    """Weights, optimisers, temperature, counters and replay buffer are taken up as a checkpoint left
-    them."""
+    """Weights, optimisers, temperature, counters, buffer are taken up as a checkpoint left them."""
     recipe = RECIPES[algorithm]
     out = tmp_path / "agent"
     interrupt(out, recipe, after=190)
