@@ -276,7 +276,7 @@ class AgentRun:
             venv, engine = self._open_pixels(pixels, min(episodes, MAX_ENVS), "gymnasium")
             try:
                 first = evaluation_seeds(episodes)[0]
-                played = play(venv, choose_without_noise(model), episodes, first)
+                played = play(venv, choose_without_noise(model, venv), episodes, first)
             finally:
                 venv.close()
             return {"returns": played.returns, "engine": engine}

@@ -42,7 +42,7 @@ def decisions(agent: rl_vae.Agent) -> str:
         observations = venv.reset()
         for _ in range(DECISIONS):
             assert isinstance(observations, np.ndarray)
-            actions = agent.predict(observations)
+            actions = agent.predict(observations, deterministic=True)[0]
             digest.update(np.ascontiguousarray(observations).tobytes())
             digest.update(np.ascontiguousarray(actions).tobytes())
             observations = venv.step(actions)[0]

@@ -220,6 +220,7 @@ _INSTALL = {
     "pyarrow": "pip install 'rl-vae[import]'",
     "pygame": "pip install 'rl-vae[box2d]'",
     "rl_zoo3": "pip install 'rl-vae[zoo]'",
+    "sb3_contrib": "pip install 'rl-vae[contrib]'",
     "sklearn": "pip install scikit-learn",
     "stable_baselines3": "pip install stable-baselines3",
 }

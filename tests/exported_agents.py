@@ -48,7 +48,7 @@ def play_exported(file: Path, steps: int = 40) -> tuple[list[Any], NDArray[Any],
 def agent_actions(agent: Agent, observations: list[Any], starts: NDArray[Any]) -> NDArray[Any]:
     """The agent's own actions for raw observations, of which some begin an episode."""
     pipeline = agent.make_pipeline(1, raw=True)
-    own: Any = None
+    own, state = None, None
     actions = []
     for observation, first in zip(observations, starts, strict=True):
         image = agent.pixels.apply(observation)
@@ -65,7 +65,8 @@ def agent_actions(agent: Agent, observations: list[Any], starts: NDArray[Any]) -
         now = observed.now
         if isinstance(now, list):
             now = {key: np.stack([row[key] for row in now]) for key in now[0]}
-        own = agent.predict(now)
+        start = np.array([bool(first)])
+        own, state = agent.predict(now, state, start, deterministic=True)
         actions.append(agent.converter.to_environment(own)[0])
     return np.stack(actions)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 LINE = "little_games:Little/Line-v0"
 PUSH = "little_games:Little/Push-v0"
 DRIVE = "little_games:Little/Drive-v0"
+GATES = "little_games:Little/Gates-v0"
 SIDE = 32
 
 
@@ -100,6 +101,18 @@ class Buttons(Line):
         return super().step(1 + int(action[1]) - int(action[0]))
 
 
+class Gates(Line):
+    """Line in which a step outwards beyond 0.5 is not allowed, and an error."""
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        return np.array([self._x > -0.5, True, self._x < 0.5])
+
+    def step(self, action: Any) -> Any:
+        assert self.action_masks()[int(action)], (self._x, action)
+        return super().step(action)
+
+
+gym.register("Little/Gates-v0", "little_games:Gates")
 gym.register("Little/Shifted-v0", "little_games:Shifted")
 gym.register("Little/Levers-v0", "little_games:Levers")
 gym.register("Little/Buttons-v0", "little_games:Buttons")

@@ -6,9 +6,12 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from little_games import LINE, PUSH, SIDE
+import gymnasium as gym
+from little_games import GATES, LINE, PUSH, SIDE
 
+from rl_vae.agents.kinds import KINDS
 from rl_vae.agents.recipe import Recipe
 
 # Small enough that each trains in a second or two, yet every part of the algorithm runs.
@@ -44,6 +47,46 @@ SAC = Recipe(
     hyperparameters=REPLAY,
 )
 DQN = replace(SAC, algorithm="DQN")
+
+
+def _changed(recipe: Recipe, name: str, **hyperparameters: Any) -> Recipe:
+    changed = {**recipe.hyperparameters, **hyperparameters}
+    return replace(recipe, algorithm=name, hyperparameters=changed)  # type: ignore[arg-type]
+
+
+_ROLLOUT = {"n_steps": 64, "batch_size": 32, "policy_kwargs": {"net_arch": [16]}}
+_QUANTILES = {"net_arch": [16], "n_quantiles": 5}
+_ON_POLICY = replace(PPO, hyperparameters=_ROLLOUT)
+RECIPES = {
+    "PPO": PPO,
+    "A2C": replace(
+        _ON_POLICY,
+        algorithm="A2C",
+        hyperparameters={"n_steps": 32, "policy_kwargs": {"net_arch": [16]}},
+    ),
+    "SAC": SAC,
+    "TD3": _changed(SAC, "TD3", action_noise=0.1),
+    "DDPG": _changed(SAC, "DDPG", action_noise=0.1),
+    "DQN": DQN,
+    "RecurrentPPO": _changed(
+        _ON_POLICY,
+        "RecurrentPPO",
+        n_epochs=2,
+        policy_kwargs={"net_arch": [16], "lstm_hidden_size": 8, "n_lstm_layers": 2},
+    ),
+    "TQC": _changed(SAC, "TQC", policy_kwargs=_QUANTILES, top_quantiles_to_drop_per_net=1),
+    "QRDQN": _changed(SAC, "QRDQN", policy_kwargs=_QUANTILES),
+    "TRPO": _changed(_ON_POLICY, "TRPO"),
+    "ARS": replace(
+        SAC,
+        algorithm="ARS",
+        learning_rate=0.1,
+        hyperparameters={"n_delta": 1, "policy_kwargs": {"net_arch": [16]}},
+    ),
+    "CrossQ": _changed(SAC, "CrossQ"),
+    "MaskablePPO": _changed(_ON_POLICY, "MaskablePPO", n_epochs=2),
+}
+"""A recipe for each algorithm."""
 
 
 @functools.cache
@@ -94,11 +137,14 @@ def agent(algorithm: str) -> Path:
     from rl_vae.agents.train import train_agent
 
     path = folder() / algorithm
-    recipe = {"PPO": PPO, "SAC": SAC, "DQN": DQN}[algorithm]
+    recipe = RECIPES[algorithm]
     train_agent(game_of(recipe), model(), path, recipe, evaluations=0, progress=False)
     return path
 
 
 def game_of(recipe: Recipe) -> str:
-    """The game that a recipe's algorithm acts in: SAC pushes, the others choose."""
-    return PUSH if recipe.algorithm == "SAC" else LINE
+    """The game that a recipe's algorithm acts in: it pushes, if it must, or else chooses."""
+    kind = KINDS[recipe.algorithm]
+    if kind.has_masks:
+        return GATES
+    return LINE if gym.spaces.Discrete in kind.actions else PUSH

@@ -376,7 +376,7 @@ def use(path: Path) -> None:
     """Load an agent, and choose an action."""
     loaded = Agent.load(path)
     seen = np.zeros((1, loaded._model.observation_space.shape[0]), np.float32)
-    assert len(loaded.predict(seen)) == 1
+    assert len(loaded.predict(seen)[0]) == 1
 
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["as it is", "digests right"])

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from rl_vae.agents.collector import CollectingAgent
+from rl_vae.agents.adopt import adopt_model
+from rl_vae.agents.collector import start_collecting
 from rl_vae.agents.environments import observation_config, open_latent_envs
 from rl_vae.agents.folder import check_settings, read_agent_config, read_policy
+from rl_vae.agents.policy import AgentPolicy
 from rl_vae.agents.recipe import Recipe
+from rl_vae.agents.replace_encoder import replace_encoder
 from rl_vae.agents.spaces import space_from_dict
 from rl_vae.constraints import check_arguments
 from rl_vae.data.policies import ActFunction, PolicyContext
@@ -29,11 +30,12 @@ from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.actions import ActionConverter
 from rl_vae.system import reading
 from rl_vae.system.json_values import decode_values
+from rl_vae.system.outputs import output_path
 from rl_vae.wrappers.fields import ObservationFields
 from rl_vae.wrappers.pipeline import LatentPipeline
 
 
-class Agent:
+class Agent(AgentPolicy):
     """A trained agent: policy, encoder and recipe. Load one with `Agent.load`.
 
     An agent is also a collection policy: `collect_frames(..., policy=agent)` collects the frames
@@ -79,7 +81,7 @@ class Agent:
         self.converter = ActionConverter(self.recipe.action_map, self.environment_action_space)
         if self.converter.agent_space != self.action_space:
             raise ValueError(f"action_space {self.action_space}")
-        self._model: Any = None
+        self._model = None
 
     @classmethod
     @check_arguments
@@ -95,6 +97,7 @@ class Agent:
         Raises:
             FolderError: if the folder is missing, damaged or of another kind.
             ConfigError: if the other model has other frames, or more or fewer latents.
+            MissingPackageError: if the library of the agent's algorithm is not installed.
         """
         path = Path(path)
         config = read_agent_config(path)
@@ -113,27 +116,43 @@ class Agent:
             )
         agent._model = read_policy(path, agent.digest, agent.recipe, space, agent.action_space)
         if encoder is not None:
-            agent.encoder = _replace_encoder(own, Encoder.load(encoder))
+            agent.encoder = replace_encoder(own, Encoder.load(encoder))
         return agent
+
+    @classmethod
+    @check_arguments
+    def from_sb3(
+        cls,
+        model: BaseAlgorithm,
+        encoder: str | Path | Encoder,
+        recipe: Recipe,
+        *,
+        out: str | Path,
+        env: Any,
+        env_kwargs: Mapping[str, Any] | None = None,
+    ) -> Agent:
+        """Make an agent of a model that SB3 trained on latents, and write the agent's folder.
+
+        Args:
+            model: The model, as trained, or as SB3's own `load` returns it.
+            encoder: Model folder of the VAE through which it observed. The agent keeps a copy and
+                its digest, which is checked whenever the agent is loaded.
+            recipe: What the model observed, and its algorithm and policy_kwargs.
+            out: Folder of the agent.
+            env: The environment, as `train_agent` takes it.
+            env_kwargs: Keyword arguments of the environment.
+
+        Raises:
+            ConfigError: if the model does not fit the recipe, the environment or the encoder.
+            FolderError: if the encoder is damaged, or there is something at `out`.
+        """
+        encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
+        path = output_path(out)
+        adopt_model(model, encoder, recipe, EnvSource.of(env, env_kwargs), path)
+        return cls.load(path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_reload, (str(self.path), str(self.encoder.path)))
-
-    @property
-    def policy(self) -> torch.nn.Module:
-        """SB3's policy, in evaluation mode."""
-        policy: torch.nn.Module = self._model.policy
-        return policy
-
-    def predict(self, observations: Any, *, deterministic: bool = True) -> NDArray[Any]:
-        """Choose actions (N, ...) for observations (N, D), or a Dict of arrays, of VecLatent."""
-        actions: NDArray[Any] = self._model.predict(observations, deterministic=deterministic)[0]
-        return actions
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Weights of the policy by name."""
-        weights: dict[str, torch.Tensor] = self._model.policy.state_dict()
-        return weights
 
     def env_source(
         self,
@@ -247,54 +266,8 @@ class Agent:
         Raises:
             ConfigError: if frames, frame skip or actions differ from those of the training.
         """
-        required = (self.encoder.spec, self.recipe.frame_skip)
-        if (context.spec, context.frame_skip) != required:
-            raise ConfigError(
-                f"The agent {self.path} cannot act on these frames.",
-                expected=f"{required[0]}, frame_skip={required[1]}",
-                got=f"{context.spec}, frame_skip={context.frame_skip}",
-                remedy="collect with the spec and the frame_skip of the agent's training",
-            )
-        converter = ActionConverter(self.recipe.action_map, context.action_space)
-        if converter.agent_space != self.action_space:
-            raise ConfigError(
-                f"The agent {self.path} has other actions.",
-                expected=context.action_space,
-                got=self.action_space,
-                remedy=f"collect in the environment of the agent's training, {self.env_id}",
-            )
-        if self.observes_extras and context.extras_space != self.extras_space:
-            raise ConfigError(
-                f"The agent {self.path} observes other entries of the environment's Dict.",
-                expected=self.extras_space,
-                got=context.extras_space,
-                remedy=f"collect in the environment of the agent's training, {self.env_id}",
-            )
-        seed = int(np.random.SeedSequence(context.seed).generate_state(1)[0])
-        pipeline = self.make_pipeline(context.n_envs, seed=seed)
-        return CollectingAgent(self.predict, pipeline, converter, context, self.raw_observations)
+        return start_collecting(self, context)
 
 
 def _reload(path: str, encoder: str) -> Agent:
     return Agent.load(path, encoder=encoder)
-
-
-def _replace_encoder(own: Encoder, other: Encoder) -> Encoder:
-    """Return the other encoder if an agent can observe through it.
-
-    Raises:
-        ConfigError: if it cannot.
-    """
-    kinds = [
-        (encoder.spec, encoder.observation_shape, encoder.latent_dim) for encoder in (own, other)
-    ]
-    if kinds[0] != kinds[1]:
-        text = "{}, made of observations {}, {} latents"
-        raise ConfigError(
-            f"The agent cannot observe through the model {other.path}.",
-            expected=text.format(*kinds[0]),
-            got=text.format(*kinds[1]),
-            remedy="choose a model that was trained on from the agent's own: rl-vae train-vae "
-            "--from",
-        )
-    return other

@@ -6,16 +6,17 @@ import json
 from typing import Any, Literal
 
 import gymnasium as gym
+import numpy as np
 import torch
-from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
+from rl_vae.agents.kinds import KINDS
 from rl_vae.agents.recipe import Recipe
 from rl_vae.errors import ConfigError, TrainingError
 from rl_vae.system import hashing
 
-ALGORITHMS: dict[str, type[PPO | SAC | DQN]] = {"PPO": PPO, "SAC": SAC, "DQN": DQN}
 PolicyName = Literal["MlpPolicy", "CnnPolicy", "MultiInputPolicy"]
 _MOST_WEIGHT = 1e7
 """Largest weight of a policy that has not diverged. Networks overflow with little more."""
@@ -44,15 +45,22 @@ def make_algorithm(recipe: Recipe, venv: VecEnv, seed: int, policy: PolicyName) 
 
     Raises:
         ConfigError: if the algorithm rejects the recipe's hyperparameters.
+        MissingPackageError: if the algorithm's library is not installed.
     """
+    kind = KINDS[recipe.algorithm]
+    algorithm: Any = kind.load_class()
+    arguments = _arguments(recipe)
+    if kind.explores_by_noise and arguments.get("action_noise") is not None:
+        arguments["action_noise"] = _action_noise(arguments["action_noise"], venv.action_space)
     try:
-        return ALGORITHMS[recipe.algorithm](
-            policy=policy, env=venv, seed=seed, device="cpu", **_arguments(recipe)
+        model: BaseAlgorithm = algorithm(
+            policy=kind.policy_name(policy), env=venv, seed=seed, device="cpu", **arguments
         )
+        return model
     except (TypeError, ValueError, AssertionError) as error:
         raise ConfigError(
             f"{recipe.algorithm} rejects the recipe's hyperparameters.",
-            expected=f"arguments of stable_baselines3.{recipe.algorithm}",
+            expected=f"arguments of {kind.library}.{kind.name}",
             got=error,
             remedy="correct the recipe",
         ) from error
@@ -70,18 +78,13 @@ def make_policy_only(
         observations: Observation space of the agent.
         actions: Action space of the agent.
     """
-    arguments = _arguments(recipe)
-    # These are used in training only; a buffer takes memory, and "auto" needs environments.
-    if recipe.algorithm == "PPO":
-        arguments |= {"n_steps": 2, "batch_size": 2}
-    else:
-        arguments["buffer_size"] = 1
-    if recipe.algorithm == "SAC":
-        arguments["target_entropy"] = 0.0
+    kind = KINDS[recipe.algorithm]
+    arguments = {**_arguments(recipe), **kind.training_only}
+    arguments.pop("action_noise", None)
     # The annotations of SB3 forbid env=None, its code accepts it.
-    algorithm: Any = ALGORITHMS[recipe.algorithm]
+    algorithm: Any = kind.load_class()
     model: Any = algorithm(
-        policy=policy_name(observations),
+        policy=kind.policy_name(policy_name(observations)),
         env=None,
         device="cpu",
         _init_setup_model=False,
@@ -118,6 +121,23 @@ def _arguments(recipe: Recipe) -> dict[str, Any]:
     return {**arguments, "learning_rate": rate}
 
 
+def _action_noise(std: Any, space: gym.Space[Any]) -> NormalActionNoise:
+    """Gaussian noise of each action of a Box, after the Box is scaled to [-1, 1].
+
+    Raises:
+        ConfigError: if `std` is not a number above 0.
+    """
+    if isinstance(std, bool) or not isinstance(std, int | float) or not 0 < std < np.inf:
+        raise ConfigError(
+            "hyperparameters['action_noise'] is not a standard deviation.",
+            expected="a number above 0, such as 0.1, for actions that are scaled to [-1, 1]",
+            got=repr(std),
+            remedy="correct the recipe",
+        )
+    zeros = np.zeros(space.shape or (), np.float32)
+    return NormalActionNoise(zeros, zeros + np.float32(std))
+
+
 def check_not_diverged(model: BaseAlgorithm) -> None:
     """Check that training has not diverged.
 
@@ -125,7 +145,11 @@ def check_not_diverged(model: BaseAlgorithm) -> None:
         TrainingError: if a weight is not finite, or far beyond what any network learns.
     """
     weights = model.policy.state_dict()
-    wrong = [name for name, value in weights.items() if not (value.abs() <= _MOST_WEIGHT).all()]
+    wrong = [
+        name
+        for name, value in weights.items()
+        if value.is_floating_point() and not (value.abs() <= _MOST_WEIGHT).all()
+    ]
     if wrong:
         raise TrainingError(
             f"Training diverged before decision {model.num_timesteps:,}.",

@@ -174,7 +174,7 @@ def _evaluate(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             first = evaluation_seeds(episodes)[0]
-            played = play(venv, choose_without_noise(model), episodes, first)
+            played = play(venv, choose_without_noise(model, venv), episodes, first)
     finally:
         venv.close()
     return played.returns

@@ -108,10 +108,15 @@ class TrainingCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         self._bar.update(self.training_env.num_envs)
-        for info in self.locals["infos"]:
+        for info in self.locals.get("infos", ()):
             if "episode" in info:
                 self._recent_returns = [*self._recent_returns[-99:], float(info["episode"]["r"])]
         return True
+
+    def _on_rollout_end(self) -> None:
+        if "infos" not in self.locals:  # ARS plays whole episodes, and keeps their returns alone
+            returns = [float(episode["r"]) for episode in self.model.ep_info_buffer or ()]
+            self._recent_returns = [*self._recent_returns, *returns][-100:]
 
     def _on_rollout_start(self) -> None:
         steps = self.num_timesteps
@@ -156,7 +161,7 @@ class TrainingCallback(BaseCallback):
             self._bar.set_postfix(training_return=f"{values['training_return']:.1f}")
 
     def _set_noise(self, share: float) -> None:
-        """Set PPO's log standard deviation after a share of the training, from 0 to 1."""
+        """Set log_std after a share of the training, from 0 to 1."""
         policy: Any = self.model.policy
         first, last = policy.log_std_init, self._recipe.final_log_std
         assert last is not None
@@ -167,7 +172,8 @@ class TrainingCallback(BaseCallback):
         shared = venv is self.training_env
         try:
             first, *_ = check_seeds(self._episodes)
-            episodes = play(venv, choose_without_noise(self.model), self._episodes, first)
+            choose = choose_without_noise(self.model, venv)
+            episodes = play(venv, choose, self._episodes, first)
         finally:
             if not shared:
                 venv.close()

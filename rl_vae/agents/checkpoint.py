@@ -2,7 +2,7 @@
 
     checkpoint/state.json           steps, episodes, seconds, SHA-256 of the other files
     checkpoint/model.bin            parameters and optimizer states
-    checkpoint/buffer.safetensors   replay buffer of SAC and DQN
+    checkpoint/buffer.safetensors   replay buffer, if the algorithm has one
 
 Nothing in a checkpoint is unpickled.
 """
@@ -18,7 +18,6 @@ import numpy as np
 import safetensors.numpy
 import torch
 from numpy.typing import NDArray
-from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
@@ -34,6 +33,7 @@ from rl_vae.system import files, hashing, reading, strict_json
 
 FOLDERS = ("checkpoint", "checkpoint.old", "checkpoint.new")
 """The last checkpoint, the one before it, and one that is being written."""
+_COUNTERS = ("_n_updates", "_n_calls")
 
 
 class CheckedPolicy(NamedTuple):
@@ -78,9 +78,10 @@ def save_checkpoint(
         "steps": model.num_timesteps,
         "seconds": seconds,
         "episodes": model._episode_num,
+        "counters": _counters(model),
     }
-    if isinstance(model, SAC) and model.log_ent_coef is not None:
-        parts["log_ent_coef"] = model.log_ent_coef.detach()
+    if _temperature(model) is not None:
+        parts["log_ent_coef"] = _temperature(model)
     if chosen is not None:
         parts["chosen"] = chosen._asdict()
     files.write_whole(new / "model.bin", pack_state(parts))
@@ -119,9 +120,12 @@ def load_checkpoint(partial: Path, model: BaseAlgorithm) -> Resumed:
             part: Any = operator.attrgetter(name)(model)
             if isinstance(part, torch.optim.Optimizer):
                 check_moments(part)
-        if isinstance(model, SAC) and model.log_ent_coef is not None:
+        temperature = _temperature(model)
+        if temperature is not None:
             # set_parameters leaves it out: it is no parameter of the policy.
-            model.log_ent_coef.data.copy_(parts["log_ent_coef"])
+            temperature.copy_(parts["log_ent_coef"])
+        for name, value in _counters(model).items():
+            setattr(model, name, state.get("counters", {}).get(name, value))
         if isinstance(model, OffPolicyAlgorithm):
             _load_buffer(model, folder / "buffer.safetensors", state)
         model.num_timesteps, model._episode_num = state["steps"], state["episodes"]
@@ -153,12 +157,26 @@ def _read_chosen(values: Any, model: BaseAlgorithm) -> CheckedPolicy | None:
     return chosen
 
 
+def _temperature(model: Any) -> torch.Tensor | None:
+    """Learned logarithm of the entropy coefficient, without gradients, if the algorithm has it."""
+    value: torch.Tensor | None = getattr(model, "log_ent_coef", None)
+    return None if value is None else value.detach()
+
+
+def _counters(model: Any) -> dict[str, int]:
+    """Numbers of updates and calls, by which an algorithm decides what a step updates."""
+    return {name: int(getattr(model, name)) for name in _COUNTERS if hasattr(model, name)}
+
+
 def _check_numbers(state: Mapping[str, Any]) -> None:
     """Raise ValueError if a number in a state.json is of another type or below 0."""
     types = {"steps": (int,), "episodes": (int,), "seconds": (int, float)}
     for name, kinds in types.items():
         if type(state[name]) not in kinds or state[name] < 0:
             raise ValueError(f"{name} {state[name]!r}")
+    for name, value in state.get("counters", {}).items():
+        if type(value) is not int or value < 0:
+            raise ValueError(f"{name} {value!r}")
 
 
 def delete_checkpoints(folder: Path) -> None:

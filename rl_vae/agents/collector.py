@@ -3,30 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from rl_vae.data.policies import PolicyContext
+from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.sb3.actions import ActionConverter
+from rl_vae.sb3.play import Chooser
 from rl_vae.wrappers.pipeline import LatentPipeline
 
 
-class Predictor(Protocol):
-    """A function from observations (N, ...) to actions (N, ...)."""
+def start_collecting(agent: Any, context: PolicyContext) -> CollectingAgent:
+    """Return a function that samples an agent's actions while frames are collected.
 
-    def __call__(self, observations: Any, *, deterministic: bool) -> NDArray[Any]:
-        """Choose actions."""
+    Args:
+        agent: An Agent, whose module imports this one.
+        context: Where the agent acts.
+
+    Raises:
+        ConfigError: if frames, frame skip or actions differ from those of the training.
+    """
+    # Frames and their rate
+    required = (agent.encoder.spec, agent.recipe.frame_skip)
+    if (context.spec, context.frame_skip) != required:
+        raise ConfigError(
+            f"The agent {agent.path} cannot act on these frames.",
+            expected=f"{required[0]}, frame_skip={required[1]}",
+            got=f"{context.spec}, frame_skip={context.frame_skip}",
+            remedy="collect with the spec and the frame_skip of the agent's training",
+        )
+    # Actions, and the other entries of an observation
+    converter = ActionConverter(agent.recipe.action_map, context.action_space)
+    remedy = f"collect in the environment of the agent's training, {agent.env_id}"
+    if converter.agent_space != agent.action_space:
+        raise ConfigError(
+            f"The agent {agent.path} has other actions.",
+            expected=context.action_space,
+            got=agent.action_space,
+            remedy=remedy,
+        )
+    if agent.observes_extras and context.extras_space != agent.extras_space:
+        raise ConfigError(
+            f"The agent {agent.path} observes other entries of the environment's Dict.",
+            expected=agent.extras_space,
+            got=context.extras_space,
+            remedy=remedy,
+        )
+    # The function
+    seed = int(np.random.SeedSequence(context.seed).generate_state(1)[0])
+    pipeline = agent.make_pipeline(context.n_envs, seed=seed)
+    choose = agent.chooser(context.read_masks, deterministic=False)
+    return CollectingAgent(choose, pipeline, converter, context, agent.raw_observations)
 
 
 class CollectingAgent:
     """Function that chooses an agent's actions for frames, with noise as in training.
 
     Args:
-        predict: The agent's policy.
+        choose: Chooses the agent's actions.
         pipeline: From frames to the agent's observations.
         converter: From the agent's actions to the environment's.
         context: Where the agent acts.
@@ -35,14 +73,14 @@ class CollectingAgent:
 
     def __init__(
         self,
-        predict: Predictor,
+        choose: Chooser,
         pipeline: LatentPipeline,
         converter: ActionConverter,
         context: PolicyContext,
         join: Callable[[UInt8Array, Any], Any],
     ) -> None:
         self._read_extras, self._join = context.read_extras, join
-        self._predict, self._pipeline, self._converter = predict, pipeline, converter
+        self._choose, self._pipeline, self._converter = choose, pipeline, converter
         self._actions: NDArray[Any] | None = None
         self._seeds = np.random.default_rng(context.seed)
 
@@ -60,5 +98,5 @@ class CollectingAgent:
             observed = self._pipeline.step(raw, self._actions, is_first=is_first)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self._seeds.integers(2**31)))
-            self._actions = self._predict(observed.now, deterministic=False)
+            self._actions = self._choose(observed.now, is_first)
         return self._converter.to_environment(self._actions)

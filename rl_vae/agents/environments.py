@@ -8,8 +8,10 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
+from rl_vae.agents.kinds import KINDS
 from rl_vae.agents.recipe import Recipe, check_actions
 from rl_vae.agents.spaces import space_to_dict
+from rl_vae.envs.action_masks import METHOD, missing_masks
 from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.pixel_source import PixelSource, options_like
 from rl_vae.envs.registry import EngineName, make_engine
@@ -133,7 +135,8 @@ def wrap_actions(venv: VecEnv, recipe: Recipe, *, reward_scale: float = 1.0) -> 
     """Wrap environments as `make_latent_envs` does, but leave the observations unchanged.
 
     Raises:
-        ConfigError: if the recipe does not fit the environment's actions.
+        ConfigError: if the recipe does not fit the environment's actions, or there are no action
+            masks for an algorithm that needs them.
     """
     converter = ActionConverter(recipe.action_map, venv.action_space)
     if converter.converts:
@@ -142,6 +145,8 @@ def wrap_actions(venv: VecEnv, recipe: Recipe, *, reward_scale: float = 1.0) -> 
     if reward_scale != 1.0:
         venv = ScaleRewards(venv, reward_scale)
     check_actions(recipe, venv.action_space)
+    if KINDS[recipe.algorithm].has_masks and not venv.has_attr(METHOD):
+        raise missing_masks("these environments")
     return venv
 
 

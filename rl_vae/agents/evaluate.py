@@ -18,7 +18,7 @@ from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.envs.source import EnvSource, Wrapper
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
-from rl_vae.sb3.play import Played, play
+from rl_vae.sb3.play import Played, play, read_masks_of
 from rl_vae.system.estimate import t_interval
 from rl_vae.system.signals import close_at_sigterm
 
@@ -95,12 +95,8 @@ def evaluate_agent(
     # SB3's policies sample with torch's generator.
     with close_at_sigterm(), contextlib.closing(venv), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        played = play(
-            venv,
-            lambda observations: agent.predict(observations, deterministic=deterministic),
-            episodes,
-            seeds[0],
-        )
+        choose = agent.chooser(read_masks_of(venv), deterministic=deterministic)
+        played = play(venv, choose, episodes, seeds[0])
     return _summarise(played, seeds, pixels.vector_env.name)
 
 
@@ -147,7 +143,7 @@ def evaluate_random(
     try:
         played = play(
             venv,
-            lambda _: np.stack([venv.action_space.sample() for _ in range(venv.num_envs)]),
+            lambda *_: np.stack([venv.action_space.sample() for _ in range(venv.num_envs)]),
             episodes,
             seeds[0],
         )

@@ -12,9 +12,14 @@ Inputs, for N environments:
     actions           (N, past actions, width of an action) float32: zeros, then the last
                       `next_actions`; only if the recipe has past actions
 
-Outputs: `action`, (N, ...) actions for the environment; `next_latents` and `next_actions`. If
-`first` is true, the values of `latents` and `actions` are not used: the graph fills the stack with
-the first code and sets the past actions to zero, as every wrapper does.
+    hidden, cell      (N, layers, units) float32: zeros, then the last `next_hidden` and
+                      `next_cell`; only if the policy is recurrent (RecurrentPPO)
+    mask              (N, number of actions) bool, after `first`: the environment's action_masks();
+                      only for MaskablePPO
+
+Outputs: `action`, (N, ...) actions for the environment; `next_latents` and so on for each part of
+the history. If `first` is true, the history is not used: the graph fills the stack with the first
+code and sets past actions, `hidden` and `cell` to zero, as every wrapper does.
 
 The metadata describe the agent: `pixels` and `conversion` say where its pixels come from,
 `env_kwargs` are the arguments of `gymnasium.make`, `frame_skip` is the number of environment steps
@@ -27,13 +32,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import onnx
 import torch
 from onnx import compose, version_converter
 
 from rl_vae.agents.agent import Agent
-from rl_vae.agents.graph import DecisionGraph, leaf_spaces
+from rl_vae.agents.graph import MEMORY, DecisionGraph, leaf_spaces
 from rl_vae.agents.spaces import space_to_dict
 from rl_vae.constraints import check_arguments
 from rl_vae.envs.pixel_source import name_of
@@ -137,10 +143,19 @@ def _merge(agent: Agent) -> bytes:
     history = {"latents": torch.zeros(2, fields.stack, fields.code_width)}
     if fields.actions:
         history["actions"] = torch.zeros(2, fields.actions, fields.action_width)
+    parts = agent.kind.parts(agent.policy)
+    if parts.memory is not None:
+        shape = (2, parts.memory.num_layers, parts.memory.hidden_size)
+        history |= {name: torch.zeros(shape) for name in MEMORY}
+    masks = {}
+    if agent.kind.has_masks:
+        n_actions = sum(gym.spaces.flatten_space(agent.action_space).shape or ())
+        masks["mask"] = torch.ones(2, n_actions, dtype=torch.bool)
     inputs = {
         **{"agent_mu": mu, "agent_logvar": logvar, "first": torch.tensor([True, False])},
         **history,
         **{name: _example(space) for name, space in extras.items()},
+        **masks,
     }
     outputs = ["action", *(f"next_{name}" for name in history)]
     decision = _load(export_graph(DecisionGraph(agent), inputs, outputs), "decision_")
@@ -152,7 +167,7 @@ def _merge(agent: Agent) -> bytes:
     posteriors = {name: other for name, other in posteriors.items() if other not in unused}
     model = _connect(framed, decision, posteriors, outputs)
     by_name = {value.name: value for value in model.graph.input}
-    ordered = [by_name[name] for name in (*images, *extras, "first", *history)]
+    ordered = [by_name[name] for name in (*images, *extras, "first", *masks, *history)]
     del model.graph.input[:]
     model.graph.input.extend(ordered)
     onnx.helper.set_model_props(model, _metadata(agent))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from rl_vae.agents.agent import Agent
+from rl_vae.envs.action_masks import read_action_masks
 from rl_vae.envs.registry import make_engine
 from rl_vae.envs.source import EnvSource
 from rl_vae.frames import UInt8Array
@@ -48,17 +51,18 @@ def film_agent(
         extras=agent.observes_extras,
     )
     pipeline = agent.make_pipeline(1, raw=True)
+    choose = agent.chooser(lambda: read_action_masks(envs), deterministic=True)
     images, total = [], 0.0
     try:
         raw = envs.reset([seed])
         observed = pipeline.reset(agent.raw_observations(raw, envs.reset_extras), [seed])
-        for _ in range(max_steps):
+        for step_index in range(max_steps):
             # Record the image beside its reconstruction.
             image = raw[0] if raw[0].ndim == 3 else raw[0][..., None]  # gray without channels
             decoded = agent.encoder.reconstruct(observed.frames)[0]
             images.append(pictures.side_by_side(image, decoded, height=height))
             # Act.
-            action = agent.predict(observed.now)
+            action = choose(observed.now, np.array([step_index == 0]))
             step = envs.step(agent.converter.to_environment(action))
             total += float(step.rewards[0])
             if step.ended[0]:

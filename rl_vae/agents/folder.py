@@ -21,7 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_vae.agents.algorithms import check_not_diverged, make_policy_only
 from rl_vae.agents.recipe import Recipe
-from rl_vae.errors import FolderError
+from rl_vae.errors import FolderError, MissingPackageError
 from rl_vae.models.weights import check_weights, weight_types_of
 from rl_vae.system import described_folder, files, hashing, strict_json
 from rl_vae.system.provenance import package_versions
@@ -39,6 +39,7 @@ _FIELDS = frozenset(_RUN_FIELDS + _RESULT_FIELDS)
 _SELECTION_FIELDS = frozenset(("selection", "kept"))
 MAX_POLICY_BYTES = 2**30
 """Largest size of policy.safetensors."""
+_FEW, _MOST_FEW = ("n_critics", "n_lstm_layers"), 16
 _MAX_HISTORY, _MAX_LAYERS, _MAX_UNITS = 1024, 64, 2**16
 
 
@@ -126,8 +127,9 @@ def check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
     if max(recipe.stack, recipe.actions) > _MAX_HISTORY:
         raise ValueError(f"stack or actions above {_MAX_HISTORY}")
     policy = recipe.hyperparameters.get("policy_kwargs", {})
-    if type(policy.get("n_critics", 2)) is not int or not 1 <= policy.get("n_critics", 2) <= 16:
-        raise ValueError(f"n_critics {policy['n_critics']!r}")
+    for name in _FEW:
+        if type(policy.get(name, 1)) is not int or not 1 <= policy.get(name, 1) <= _MOST_FEW:
+            raise ValueError(f"{name} {policy[name]!r}")
     remaining: list[Any] = [policy]
     while remaining:
         value = remaining.pop()
@@ -158,6 +160,7 @@ def read_policy(
 
     Raises:
         FolderError: if the file is damaged, or does not fit the recipe.
+        MissingPackageError: if the library of the recipe's algorithm is not installed.
     """
     file = path / "policy.safetensors"
     content = described_folder.read_checked(file, sha256, MAX_POLICY_BYTES)
@@ -168,6 +171,8 @@ def read_policy(
     try:
         _check_layers(recipe, weights, gym.spaces.flatdim(observations))
         model = make_policy_only(recipe, observations, actions)
+    except MissingPackageError:  # the folder is intact
+        raise
     except Exception as error:  # SB3 and torch raise various exceptions
         expected = "a recipe from which a policy can be made"
         raise FolderError.damaged(path / "config.json", expected, error) from error
@@ -184,13 +189,17 @@ def _check_layers(recipe: Recipe, weights: Mapping[str, torch.Tensor], inputs: i
         ValueError: if the layers have more weights than the file.
     """
     available = sum(value.numel() for value in weights.values())
-    remaining: list[Any] = [recipe.hyperparameters.get("policy_kwargs", {}).get("net_arch", [])]
+    policy = recipe.hyperparameters.get("policy_kwargs", {})
+    units, quantiles = (policy.get(name, 0) for name in ("lstm_hidden_size", "n_quantiles"))
+    if 4 * units**2 > available or quantiles > available:
+        raise ValueError("a layer with more weights than policy.safetensors has")
+    remaining: list[Any] = [policy.get("net_arch", [])]
     while remaining:
         layers = remaining.pop()
         if isinstance(layers, dict):
             remaining += layers.values()
         elif isinstance(layers, list):
-            widths = [inputs, *(width for width in layers if type(width) is int)]
+            widths = [inputs, *(width for width in layers if type(width) is int), quantiles]
             if sum(one * next_ for one, next_ in itertools.pairwise(widths)) > available:
                 raise ValueError("layers with more weights than policy.safetensors has")
             remaining += [part for part in layers if isinstance(part, list | dict)]

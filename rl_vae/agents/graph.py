@@ -9,7 +9,7 @@ past action, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -21,8 +21,14 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from rl_vae.agents.agent import Agent
+from rl_vae.agents.policy_parts import PolicyParts
 from rl_vae.sb3.action_map import ActionMap
 from rl_vae.wrappers.layout import LATENT
+
+MEMORY = ("hidden", "cell")
+"""Names of the states of a recurrent policy."""
+_NEVER = -1e8
+"""Logit of an action that is not allowed, as in sb3_contrib."""
 
 
 class DecisionGraph(nn.Module):
@@ -41,8 +47,11 @@ class DecisionGraph(nn.Module):
         self.with_actions = config.actions > 0
         self.kept = config.extras == "dict"
         self.extras = dict(leaf_spaces(agent.extras_space))
-        self.policy = _Policy(agent)
-        self.act = _make_action(agent)
+        parts = agent.kind.parts(agent.policy)
+        self.memory = () if parts.memory is None else MEMORY
+        self.has_masks = agent.kind.has_masks
+        self.policy = _Policy(parts)
+        self.act = _make_action(agent, parts.is_squashed)
 
     def forward(
         self, mu: Tensor, logvar: Tensor, first: Tensor, latents: Tensor, *rest: Tensor
@@ -54,7 +63,9 @@ class DecisionGraph(nn.Module):
             logvar: (N, Z) logarithms of the variances.
             first: (N,) bool, whether an episode starts.
             latents: (N, S, D) codes of the previous step.
-            *rest: (N, K, A) past actions, if the recipe has any, and then the extras.
+            *rest: (N, K, A) past actions, if the recipe has any; then the two states of the memory,
+                if the policy is recurrent; then the extras; then (N, ...) bool, which actions are
+                allowed, if the algorithm needs to know.
         """
         # Codes, as Codes.encode.
         code = torch.cat([mu, logvar], 1) if self.with_logvar else mu
@@ -66,39 +77,28 @@ class DecisionGraph(nn.Module):
         starts = first[:, None, None]
         latents = torch.where(starts, code, torch.cat([latents[:, 1:], code], 1))  # (N, S, D)
         parts = [latents.flatten(1)]
+        n_past, n_history = int(self.with_actions), self.with_actions + len(self.memory)
         past = torch.where(starts, 0.0, rest[0]) if self.with_actions else None  # (N, K, A)
         if past is not None:
             parts.append(past.flatten(1))
 
         # Extras, as ObservationLayout.join.
-        extras = dict(zip(self.extras, rest[self.with_actions :], strict=True))
+        values = rest[n_history : len(rest) - self.has_masks]
+        extras = dict(zip(self.extras, values, strict=True))
         if self.kept:
             observation: Any = {LATENT: torch.cat(parts, 1), **extras}
         else:
             parts += [_flatten(self.extras[name], value) for name, value in extras.items()]
             observation = torch.cat(parts, 1)
 
-        action, numbers = self.act(self.policy(observation))
+        # Policy, among the allowed actions.
+        outputs, memory = self.policy(observation, starts, rest[n_past:n_history])
+        if self.has_masks:
+            outputs = torch.where(rest[-1], outputs, _NEVER)
+        action, numbers = self.act(outputs)
         if past is None:
-            return action, latents
-        return action, latents, torch.cat([past[:, 1:], numbers.unsqueeze(1)], 1)
-
-
-def policy_network(agent: Agent) -> tuple[nn.Sequential, bool]:
-    """Network of an agent's policy, from features to the numbers that determine the action.
-
-    Returns:
-        The network, and whether SB3 applies tanh to its output.
-    """
-    policy: Any = agent.policy
-    match agent.recipe.algorithm:
-        case "PPO":
-            network = nn.Sequential(policy.mlp_extractor.policy_net, policy.action_net)
-            return network, bool(policy.squash_output)
-        case "SAC":
-            return nn.Sequential(policy.actor.latent_pi, policy.actor.mu), True
-        case "DQN":
-            return nn.Sequential(policy.q_net.q_net), False
+            return action, latents, *memory
+        return action, latents, torch.cat([past[:, 1:], numbers.unsqueeze(1)], 1), *memory
 
 
 def leaf_spaces(space: gym.Space[Any] | None, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -113,26 +113,54 @@ def leaf_spaces(space: gym.Space[Any] | None, name: str = "") -> Iterator[tuple[
 class _Policy(nn.Module):
     """SB3's features extractor and policy network: observations -> (N, ...) numbers."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, parts: PolicyParts) -> None:
         super().__init__()
-        policy: Any = agent.policy
-        match agent.recipe.algorithm:
-            case "PPO":
-                self.owner, extractor = policy, policy.pi_features_extractor
-            case "SAC":
-                self.owner, extractor = policy.actor, policy.actor.features_extractor
-            case "DQN":
-                self.owner, extractor = policy.q_net, policy.q_net.features_extractor
-        self.extractor = extractor
-        self.network, _ = policy_network(agent)
+        self.owner, self.extractor, self.network = parts.owner, parts.extractor, parts.network
+        self.lstm = parts.memory
 
-    def forward(self, observation: Any) -> Tensor:
-        features = BasePolicy.extract_features(self.owner, observation, self.extractor)
-        out: Tensor = self.network(features)
-        return out
+    def forward(
+        self, observation: Any, starts: Tensor, memory: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Compute the numbers, and the next state of the memory.
+
+        Args:
+            observation: (N, ...) observations.
+            starts: (N, 1, 1) whether an episode starts, for which the state is zero.
+            memory: Hidden and cell state, each (N, layers, units), if there is a memory.
+        """
+        out = BasePolicy.extract_features(self.owner, observation, self.extractor)
+        state: list[Tensor] = []
+        if self.lstm is not None:
+            hidden, cell = (torch.where(starts, 0.0, part) for part in memory)
+            layers = []
+            for k, weights in enumerate(self.lstm.all_weights):
+                out, new_cell = _lstm_step(out, hidden[:, k], cell[:, k], weights)
+                layers.append((out, new_cell))
+            state = [torch.stack(part, 1) for part in zip(*layers, strict=True)]
+        numbers: Tensor = self.network(out)
+        return numbers, state
 
 
-def _make_action(agent: Agent) -> nn.Module:
+def _lstm_step(
+    inputs: Tensor, hidden: Tensor, cell: Tensor, weights: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """One step of a layer of an LSTM (torch.nn.LSTM's equations): (N, F), twice (N, U) -> (N, U).
+
+    Args:
+        inputs: (N, F) features, or the outputs of the layer below.
+        hidden: (N, U) outputs of the last step.
+        cell: (N, U) cell of the last step.
+        weights: (4 U, F), (4 U, U) and, if there are biases, two of (4 U,).
+    """
+    gates = inputs @ weights[0].T + hidden @ weights[1].T
+    for bias in weights[2:]:
+        gates = gates + bias
+    enter, keep, new, leave = gates.chunk(4, 1)
+    cell = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
+    return leave.sigmoid() * cell.tanh(), cell
+
+
+def _make_action(agent: Agent, is_squashed: bool) -> nn.Module:
     """Module from the policy's output to the environment's action and the past action."""
     space, environment = agent.action_space, agent.environment_action_space
     match space:
@@ -143,8 +171,7 @@ def _make_action(agent: Agent) -> nn.Module:
         case spaces.MultiBinary():
             return _Binary(environment)
     assert isinstance(space, spaces.Box)
-    _, squashed = policy_network(agent)
-    return _Box(space, squashed, agent.recipe.action_map, environment)
+    return _Box(space, is_squashed, agent.recipe.action_map, environment)
 
 
 class _Discrete(nn.Module):

@@ -18,6 +18,7 @@ from rl_vae.agents.checkpoint import CheckedPolicy
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.selection import Keep
 from rl_vae.envs.seeds import training_seeds
+from rl_vae.errors import EnvironmentFault
 from rl_vae.system import files
 from rl_vae.system.open_folder import check_tree
 
@@ -91,7 +92,7 @@ def learn(
         if remaining > 0:
             with _one_torch_thread():
                 model.learn(remaining, callback=callback, reset_num_timesteps=False)
-    except (AssertionError, RuntimeError, ValueError):  # torch and SB3 on numbers that are NaN
+    except (AssertionError, EnvironmentFault, RuntimeError, ValueError):  # on numbers that are NaN
         check_not_diverged(model)
         raise
     finally:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 
+from rl_vae.agents.kinds import KINDS, Algorithm
 from rl_vae.constraints import Range, check_fields
 from rl_vae.envs.action_spaces import check_action_space
 from rl_vae.errors import ConfigError
@@ -18,7 +19,6 @@ from rl_vae.system import hashing
 from rl_vae.system.user_code import load_name
 from rl_vae.wrappers.config import ObservationConfig
 
-Algorithm = Literal["PPO", "SAC", "DQN"]
 _SET_ELSEWHERE = frozenset({"policy", "env", "learning_rate", "seed", "device"})
 """Arguments of SB3's algorithms that a field of the recipe or train_agent sets."""
 
@@ -36,7 +36,13 @@ class Recipe(ObservationConfig):
     """
 
     algorithm: Algorithm
-    """Algorithm: "PPO" (any actions), "SAC" (Box actions) or "DQN" (Discrete actions)."""
+    """Algorithm, named like its class.
+
+    Of Stable-Baselines3: "PPO" and "A2C" (any actions), "SAC", "TD3" and "DDPG" (Box actions),
+    "DQN" (Discrete actions). Of sb3_contrib (the extra contrib): "RecurrentPPO" and "TRPO" (any
+    actions), "TQC" and "CrossQ" (Box actions), "QRDQN" (Discrete actions), "ARS" (Discrete or Box
+    actions), "MaskablePPO" (Discrete or MultiDiscrete actions of an environment that has a method
+    `action_masks`)."""
     total_steps: Annotated[int, Range(low=1, remedy="choose total_steps=100000")]
     """Number of decisions, summed over all environments."""
     _: KW_ONLY
@@ -55,7 +61,8 @@ class Recipe(ObservationConfig):
     final_learning_rate: Annotated[float, Range(low=0)] | None = None
     """Learning rate at the end, reached linearly; None: the learning rate is constant."""
     final_log_std: float | None = None
-    """PPO with Box actions: logarithm of the standard deviation of the action noise at the end.
+    """PPO, A2C and RecurrentPPO with Box actions: logarithm of the standard deviation of the action
+    noise at the end.
 
     It is reached linearly from policy_kwargs["log_std_init"] and is not learned, so that the mean
     action becomes as good as the sampled actions. None: the noise is learned."""
@@ -64,13 +71,15 @@ class Recipe(ObservationConfig):
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     """Other arguments of the SB3 algorithm, as JSON values.
 
-    policy_kwargs["activation_fn"] is "tanh", "relu" or "elu"."""
+    policy_kwargs["activation_fn"] is "tanh", "relu" or "elu". The `action_noise` of TD3 and other
+    algorithms with a replay buffer and Box actions is a number: the standard deviation of Gaussian
+    noise on actions that are scaled to [-1, 1]."""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.final_log_std is not None and self.algorithm != "PPO":
+        if self.final_log_std is not None and not KINDS[self.algorithm].has_log_std:
             raise ConfigError(
-                "Only PPO has a final_log_std.",
+                f"{self.algorithm} has no final_log_std.",
                 expected="final_log_std=None",
                 got=self.final_log_std,
                 remedy="leave final_log_std out",
@@ -163,11 +172,11 @@ def check_actions(recipe: Recipe, space: gym.Space[Any]) -> None:
         ConfigError: if it cannot.
     """
     check_action_space(space)
-    required = {"SAC": gym.spaces.Box, "DQN": gym.spaces.Discrete}.get(recipe.algorithm)
-    if required is not None and not isinstance(space, required):
+    actions = KINDS[recipe.algorithm].actions
+    if not isinstance(space, actions):
         raise ConfigError(
             f"{recipe.algorithm} does not support this action space.",
-            expected=f"{required.__name__} actions",
+            expected=f"{' or '.join(kind.__name__ for kind in actions)} actions",
             got=space,
             remedy="choose another recipe: PPO supports all action spaces",
         )

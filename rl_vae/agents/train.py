@@ -246,8 +246,9 @@ def _make_model(recipe: Recipe, venv: VecEnv, seed: int, parent: Agent | None) -
         return model
     policy: Any = model.policy
     try:
-        policy.load_state_dict(parent.weights())
-    except RuntimeError as error:
+        parameters: dict[str, Any] = {**model.get_parameters(), "policy": parent.weights()}
+        model.set_parameters(parameters, device="cpu")
+    except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"The agent {parent.path} cannot be trained further with this recipe.",
             expected="the same algorithm, networks, stack, past actions and latents",

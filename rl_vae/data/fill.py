@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.policies import CollectionPolicy, PolicyContext
 from rl_vae.data.shards import ShardRows
+from rl_vae.envs.action_masks import read_action_masks
 from rl_vae.envs.seeds import training_seeds
 from rl_vae.envs.vector_env import PixelVectorEnv
 from rl_vae.errors import ConfigError
@@ -46,6 +47,7 @@ def fill_shard(
             extras_space=engine.extras_space,
             read_extras=lambda: extras,
             read_raw=engine.raw_observations,
+            read_masks=lambda: read_action_masks(engine),
         )
     )
     is_first = np.ones(n_envs, np.bool_)

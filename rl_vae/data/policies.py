@@ -47,6 +47,8 @@ class PolicyContext(NamedTuple):
     read_raw: Callable[[], Sequence[RawObservation]] = lambda: ()
     """Returns the raw observation and info of each environment for the current images, if the
     policy observes them."""
+    read_masks: Callable[[], NDArray[np.bool_]] = lambda: np.empty((0, 0), np.bool_)
+    """Returns (N, A): which actions the environments allow now, as `read_action_masks`."""
 
 
 @runtime_checkable

@@ -90,7 +90,8 @@ def _share(parts: list[Any], options: PixelOptions) -> list[PixelOptions]:
 
 def _without(options: PixelOptions, given: list[str], kept: Collection[str]) -> PixelOptions:
     """The options, of those given only the ones that are kept."""
-    return dataclasses.replace(options, **{name: None for name in given if name not in kept})
+    left_out: dict[str, Any] = {name: None for name in given if name not in kept}
+    return dataclasses.replace(options, **left_out)
 
 
 def _converts(space: Any, options: PixelOptions) -> bool:

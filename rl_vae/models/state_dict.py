@@ -25,6 +25,8 @@ MAX_STATE_BYTES = 2**32
 _MAX_HEADER_BYTES = 100 * 2**20
 """Largest header of a safetensors file, as in safetensors itself."""
 _SMALL_BYTES = 2**26
+_MOMENTS = ({"step", "exp_avg", "exp_avg_sq"}, {"step", "square_avg"})
+"""Names of the numbers that Adam and RMSprop keep for each weight."""
 
 
 class DamagedState(ValueError):
@@ -124,7 +126,7 @@ def check_moments(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _check_optimizer(name: str, saved: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Check the state of Adam: its settings but the learning rate, and the type of its moments."""
+    """Check the state of Adam or RMSprop: its settings but the learning rate, and its moments."""
     settings = [
         [{k: v for k, v in group.items() if k != "lr"} for group in state["param_groups"]]
         for state in (saved, ours)
@@ -134,10 +136,15 @@ def _check_optimizer(name: str, saved: dict[str, Any], ours: dict[str, Any]) -> 
         raise ValueError(f"{name}: other settings")
     known = {index for group in ours["param_groups"] for index in group["params"]}
     for index, moments in saved["state"].items():
-        names, step = {"step", "exp_avg", "exp_avg_sq"}, moments.get("step")
-        if index not in known or set(moments) != names or not isinstance(step, Tensor):
+        names, step = set(moments), moments.get("step")
+        if index not in known or names not in _MOMENTS:
             raise ValueError(f"{name}: the moments {index!r}")
-        if any(moments[m].dtype != torch.float32 for m in names) or step.shape != ():
+        tensors = [moments[moment] for moment in names - {"step"}]
+        if type(step) is int:  # SB3's RMSprop
+            step = torch.tensor(float(step))
+        if not all(isinstance(tensor, Tensor) for tensor in (step, *tensors)):
+            raise ValueError(f"{name}: the moments {index!r}")
+        if any(tensor.dtype != torch.float32 for tensor in (step, *tensors)) or step.shape != ():
             raise ValueError(f"{name}: moments of another type")
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from rl_vae.envs.action_masks import METHOD, has_action_masks, read_action_masks
 from rl_vae.envs.blank_images import ImageWatch
 from rl_vae.envs.seeds import reset_seeds
 from rl_vae.envs.vector_env import PixelVectorEnv, VectorStep
@@ -98,6 +99,8 @@ class PixelVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Attribute of this object, for each environment: their own cannot be read."""
+        if attr_name == METHOD and not has_action_masks(self.vector_env):  # sb3_contrib asks
+            raise AttributeError(METHOD)
         return [getattr(self, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
@@ -105,8 +108,24 @@ class PixelVecEnv(VecEnv):
         raise NotImplementedError("attributes of a PixelVecEnv's environments cannot be set")
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kw: Any) -> list[Any]:
-        """Not supported: the environments may run in other processes."""
+        """Call `action_masks` of each environment; no other method can be called.
+
+        Raises:
+            ConfigError: if the environments have no action masks.
+            NotImplementedError: if it is another method: they may run in other processes.
+        """
+        if method_name == METHOD:
+            masks = self.action_masks()
+            return [masks[i] for i in self._get_indices(indices)]
         raise NotImplementedError("methods of a PixelVecEnv's environments cannot be called")
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """(N, A): which actions each environment allows now.
+
+        Raises:
+            ConfigError: if the environments have no action masks.
+        """
+        return read_action_masks(self.vector_env)
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         """False for each environment: none has a wrapper of SB3."""

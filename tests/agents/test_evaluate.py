@@ -20,7 +20,7 @@ from rl_vae.agents.environments import open_pixels
 from rl_vae.agents.evaluate import evaluate_agent, evaluate_random
 from rl_vae.agents.film import film_agent
 from rl_vae.agents.train import train_agent
-from rl_vae.envs.gymnasium_engine import InProcessVectorEnv
+from rl_vae.envs.in_process import InProcessVectorEnv
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED, evaluation_seeds
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.system.estimate import t_interval

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from toys import STEERED
 
 from rl_vae import ActionMap, Agent, Encoder, Recipe, export_agent, make_env
-from rl_vae.agents.algorithms import ALGORITHMS
 from rl_vae.agents.train import train_agent
 from rl_vae.envs.image_conversion import ImageConversion
 from rl_vae.errors import ConfigError, FolderError
@@ -70,7 +69,7 @@ def by_sb3(folder: Path, frames: NDArray[np.uint8], first: NDArray[np.bool_]) ->
     """What SB3's own predict does, loaded from agent.zip, on what VecLatent would show it."""
     agent = Agent.load(folder)
     recipe, space = agent.recipe, agent.action_space
-    model: Any = ALGORITHMS[recipe.algorithm].load(folder / "agent.zip", device="cpu")
+    model: Any = agent.kind.load_class().load(folder / "agent.zip", device="cpu")
     mu = agent.encoder.encode_observations(frames)
     history = History(1, agent.encoder.latent_dim, recipe.stack, recipe.actions, space)
     action: Any = None

@@ -115,7 +115,7 @@ def test_every_field_survives_json() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"algorithm": "A2C"},
+        {"algorithm": "A3C"},
         {"algorithm": "ppo"},
         {"total_steps": 0},
         {"total_steps": -1},

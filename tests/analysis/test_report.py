@@ -175,7 +175,7 @@ def test_the_action_is_the_agents(opened: chromium.Browser, algorithm: str, tmp_
     fields = agent.fields
     history = History(40, 4, agent.recipe.stack, agent.recipe.actions, agent.action_space)
     history.restart(np.arange(40), (codes - fields.code_mean) / fields.code_std)
-    right = agent.predict(history.observation())
+    right = agent.predict(history.observation(), deterministic=True)[0]
     policy = live_policy(agent, codes.astype(np.float64))
     actions = np.array(
         opened.run(

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import gymnasium as gym
@@ -15,16 +16,20 @@ from environments import (
     Moment,
     length_of,
     moment_of,
+    refused,
     terminates,
 )
 from gymnasium.vector.utils import batch_space, iterate
+from little_games import GATES, LINE
 from toys import MIXED
 from vector_envs import SEEDS, SPEC, children, run, same
 
-from rl_vae.envs.gymnasium_engine import InProcessVectorEnv, MultiProcessVectorEnv
+from rl_vae.envs.action_masks import read_action_masks
+from rl_vae.envs.gymnasium_engine import MultiProcessVectorEnv
+from rl_vae.envs.in_process import InProcessVectorEnv
 from rl_vae.envs.registry import make_engine
 from rl_vae.envs.vector_env import PixelVectorEnv
-from rl_vae.errors import EnvironmentFault
+from rl_vae.errors import ConfigError, EnvironmentFault
 from rl_vae.frames import FrameSpec
 from rl_vae.system.process_settings import configure_process
 
@@ -286,3 +291,24 @@ def test_closing_twice_is_safe(workers: int) -> None:
     envs.reset((1, 2))
     envs.close()
     envs.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_action_masks_are_those_of_the_environments(workers: int) -> None:
+    """Masks belong to the images returned last, in this process and in others."""
+    with closing(make_engine(GATES, 3, workers=workers)) as envs:
+        envs.reset([1, 2, 3])
+        seen = set()
+        for action in (0, 0, 0, 2, 2, 2, 2, 2):
+            masks, (x,) = read_action_masks(envs), envs.factors().T
+            assert masks.dtype == np.bool_ and masks[:, 1].all()
+            assert np.array_equal(masks[:, [0, 2]], np.stack([x > -0.5, x < 0.5], 1))
+            seen |= {*map(tuple, masks)}
+            envs.step(np.where(masks[:, action], action, 1))
+        assert len(seen) > 1
+
+
+def test_missing_action_masks_are_an_error() -> None:
+    """Masks of environments without a method action_masks are a ConfigError."""
+    with closing(make_engine(LINE, 1, workers=1)) as envs, refused(ConfigError, "no action masks"):
+        read_action_masks(envs)

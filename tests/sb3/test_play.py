@@ -21,7 +21,7 @@ from rl_vae.training.result import Trained
 def test_complete_episodes_are_played_from_their_seeds(n_envs: int, episodes: int) -> None:
     """Episode i is the complete one of seed first + i, for any number of environments."""
     venv: Any = pixels(n_envs=n_envs)
-    played = play(venv, lambda images: np.ones(len(images), np.int64), episodes, EVALUATION)
+    played = play(venv, lambda images, _: np.ones(len(images), np.int64), episodes, EVALUATION)
     lengths = [length_of(EVALUATION + i, 0) for i in range(episodes)]
     assert played.lengths.tolist() == lengths
     assert played.returns.tolist() == [n * (n - 1) / 2 + n / 4 for n in lengths]
@@ -30,7 +30,7 @@ def test_complete_episodes_are_played_from_their_seeds(n_envs: int, episodes: in
 def test_returns_do_not_depend_on_the_number_of_environments(trained: Trained) -> None:
     """An agent that acts on its observations gets the same returns with 1 and 4 environments."""
 
-    def choose(observations: Any) -> Any:
+    def choose(observations: Any, _: Any) -> Any:
         return (np.abs(observations).sum(axis=1) * 1000).astype(np.int64) % 4
 
     first, second = (
@@ -46,7 +46,7 @@ def test_the_same_seeds_give_the_same_episodes() -> None:
     """Returns depend on the seeds, and not on the episodes played before."""
     venv: Any = pixels()
 
-    def choose(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def choose(images: NDArray[np.uint8], _: Any) -> NDArray[np.int64]:
         return np.zeros(len(images), np.int64)
 
     first = play(venv, choose, 4, EVALUATION)
@@ -62,7 +62,7 @@ class Endless(Counting):
         return *super().step(action)[:2], False, False, {}
 
 
-def stay(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+def stay(images: NDArray[np.uint8], _: Any) -> NDArray[np.int64]:
     return np.zeros(len(images), np.int64)
 
 

@@ -12,7 +12,6 @@ import gymnasium as gym
 import numpy as np
 
 from rl_vae.agents.agent import Agent
-from rl_vae.agents.graph import policy_network
 from rl_vae.analysis.report.program import Array, Layer, compress, decoder_layers, module_layers
 from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
@@ -86,17 +85,18 @@ def live_policy(agent: Agent, codes: Array) -> dict[str, Any] | None:
 
     Returns:
         Plain JSON values for explorer.js; None if the agent also observes log-variances or extras,
-        which a slider does not set.
+        which a slider does not set, or has a memory.
     """
     fields = agent.fields
-    if agent.extras_space is not None or fields.code_width != codes.shape[1]:
+    parts = agent.kind.parts(agent.policy)
+    no_extras, only_means = agent.extras_space is None, fields.code_width == codes.shape[1]
+    if not no_extras or not only_means or parts.memory is not None:
         return None
-    modules, is_squashed = policy_network(agent)
-    layers = _on_first_code(module_layers(modules), fields)
+    layers = _on_first_code(module_layers(parts.network), fields)
     exact, _ = compress(layers, codes, -math.inf)
     outputs = exact.run(codes)  # (M, A)
     program, _ = compress(layers, codes, ACTION_TOLERANCE * float(np.ptp(outputs)))
-    return {**_actions(agent, outputs, is_squashed), "program": program.to_dict()}
+    return {**_actions(agent, outputs, parts.is_squashed), "program": program.to_dict()}
 
 
 def _on_first_code(layers: list[Layer], fields: ObservationFields) -> list[Layer]:
@@ -112,7 +112,7 @@ def _actions(agent: Agent, outputs: Array, is_squashed: bool) -> dict[str, Any]:
     """How the outputs (M, A) of a policy become actions, with names and ranges."""
     space = agent.action_space
     if isinstance(space, gym.spaces.Discrete):
-        kind = "values" if agent.recipe.algorithm == "DQN" else "shares"
+        kind = "values" if agent.kind.has_values else "shares"
         names = [f"action {int(space.start) + k}" for k in range(int(space.n))]
         low, high = np.zeros(len(names)), np.ones(len(names))
         shown = [low, high]
