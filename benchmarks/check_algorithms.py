@@ -28,7 +28,7 @@ import gymnasium as gym
 import numpy as np
 import onnxruntime
 import torch
-from algorithm_games import PUSH, SIDE, STEP
+from algorithm_games import PUSH, SIDE, STEP  # type: ignore[import-not-found]
 
 from rl_vae import (
     Agent,
