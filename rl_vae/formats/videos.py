@@ -80,7 +80,8 @@ def decode(path: Path) -> Iterator[Frame]:
                 )
             time = float(frame.time) if frame.time is not None else n / FPS
             start = time if n == 0 else start
-            yield Frame(frame.to_ndarray(format="rgb24"), time - start)
+            image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            yield Frame(image, time - start)
             n += 1
         if n < stream.frames:
             raise ValueError(f"{n} of {stream.frames} frames")
