@@ -75,7 +75,9 @@ def collect_once(row: dict[str, Any], engine: Any, workers: int, out: Path) -> N
 
     module.SHARD_ROWS = SHARD_ROWS
     warnings.simplefilter("error", rl_vae.SeedWarning)
-    kwargs = row.get("kwargs", {}) if engine == "gymnasium" else row.get("envpool_kwargs", {})
+    kwargs = {**row.get("kwargs", {}), **row.get("digests_kwargs", {})}
+    if engine == "envpool":
+        kwargs = row.get("envpool_kwargs", {})
     try:
         dataset = rl_vae.collect_frames(
             row["id"],

@@ -3,6 +3,7 @@
 Importing this module registers them, so "pypi_adapters:Crafter-v0" is an id.
 """
 
+import functools
 import importlib
 from typing import Any
 
@@ -11,13 +12,19 @@ import numpy as np
 
 
 class Crafter(gym.Env[Any, Any]):
-    """Crafter, whose own class has the interface of the old gym: no info at a reset, one `done`."""
+    """Crafter, whose own class has the interface of the old gym: no info at a reset, one `done`.
+
+    Args:
+        area: Side of the square world, in cells. A reset draws the whole world.
+    """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
-    def __init__(self, render_mode: str | None = None) -> None:
-        self._class = importlib.import_module("crafter").Env
-        self._game = self._class(seed=0)
+    def __init__(self, area: int = 64, render_mode: str | None = None) -> None:
+        _order_sets()
+        env_class = importlib.import_module("crafter").Env
+        self._make = functools.partial(env_class, area=(area, area))
+        self._game = self._make(seed=0)
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
         self.action_space = gym.spaces.Discrete(int(self._game.action_space.n))
@@ -27,7 +34,7 @@ class Crafter(gym.Env[Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         # The game draws its worlds from the seed of its constructor.
-        self._game = self._class(seed=int(self.np_random.integers(2**31)))
+        self._game = self._make(seed=int(self.np_random.integers(2**31)))
         return self._game.reset(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -37,6 +44,23 @@ class Crafter(gym.Env[Any, Any]):
 
     def render(self) -> Any:
         return self._game.render((256, 256))
+
+
+@functools.cache
+def _order_sets() -> None:
+    """Give the sets of creatures, one of which Crafter removes at random, an order by number.
+
+    Otherwise the order is that of memory addresses, and two runs with one seed may differ.
+    """
+    world = importlib.import_module("crafter.engine").World
+    add = world.add
+
+    def add_numbered(self: Any, creature: Any) -> None:
+        creature.number = len(self._objects)
+        add(self, creature)
+
+    world.add = add_numbered
+    importlib.import_module("crafter.objects").Object.__hash__ = lambda self: self.number
 
 
 class Pistonball(gym.Env[Any, Any]):
