@@ -131,10 +131,10 @@ class _WorkerPool:
             self._workers.append(self._start(i))
         while self._unfinished:
             connections = [worker.process.connection for worker in self._workers]
-            ready = wait(connections, min(1.0, self._timeout))
+            wait(connections, min(1.0, self._timeout))
             for i, worker in enumerate(self._workers):
                 try:
-                    written = self._receive(worker, worker.process.connection in ready)
+                    written = self._receive(worker)
                 except EnvironmentFault as fault:
                     self._restart(i, fault)
                     continue
@@ -150,13 +150,13 @@ class _WorkerPool:
         self._check = False  # the first worker checks, while the others collect
         return _ShardWorker(name, self._job, self._reuse_envs, check)
 
-    def _receive(self, worker: _ShardWorker, ready: bool) -> WrittenShard | None:
-        """Handle one message of a process if it is ready; an idle process gets the next shard.
+    def _receive(self, worker: _ShardWorker) -> WrittenShard | None:
+        """Handle one message of a process if there is one; an idle process gets the next shard.
 
         Raises:
             EnvironmentFault: if the process has failed, or has not reported for too long.
         """
-        if not ready:
+        if not worker.process.has_news():
             if worker.busy:
                 worker.process.check(self._timeout)
             return None

@@ -51,7 +51,7 @@ def run_jobs(
                 working[job] = Worker("the process", function, *jobs[job], threads=threads)
             wait([worker.connection for worker in working.values()], timeout=1)
             for job, worker in list(working.items()):
-                if not worker.connection.poll():
+                if not worker.has_news():
                     continue
                 try:
                     message = JobMessage(job, *worker.recv())

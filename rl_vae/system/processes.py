@@ -97,9 +97,8 @@ class Worker:
             EnvironmentFault: if the child raised another error, ended or hangs. The message
                 contains the traceback and the child's last note.
         """
-        while timeout is not None and not self.connection.poll(min(1.0, timeout)):
-            self.check(timeout)
         try:
+            self._wait_for_message(timeout)
             kind, value = self.connection.recv()
         except (EOFError, ConnectionError):
             self._wait(GRACE)
@@ -115,6 +114,10 @@ class Worker:
             f"{self.name} failed:\n{value}", remedy="correct the error in the traceback"
         )
 
+    def has_news(self, seconds: float = 0.0) -> bool:
+        """Wait up to `seconds` until a message is there or the child has ended: `recv` returns."""
+        return self.connection.poll(seconds) or self._has_ended()
+
     def check(self, timeout: float) -> None:
         """Check that a child that is at work makes progress.
 
@@ -127,7 +130,7 @@ class Worker:
         Raises:
             EnvironmentFault: if the child hangs.
         """
-        if self.connection.poll():
+        if self.has_news():
             return
         now, status = time.monotonic(), self._status.read()
         if status != self._last_status:
@@ -168,13 +171,29 @@ class Worker:
     def _wait(self, seconds: float) -> None:
         """Wait for the end of the child, but do not reap it."""
         deadline, pause = time.monotonic() + seconds, 0.001
-        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        while time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                if os.waitid(os.P_PID, self._process.pid, options) is not None:
-                    return
+        while time.monotonic() < deadline and not self._has_ended():
             time.sleep(pause)
             pause = min(2 * pause, 0.02)
+
+    def _wait_for_message(self, timeout: float | None) -> None:
+        """Wait until there is a message.
+
+        Raises:
+            EnvironmentFault: if the child hangs.
+            EOFError: if the child has ended. A process that it forked may keep its socket open.
+        """
+        while not self.connection.poll(1.0 if timeout is None else min(1.0, timeout)):
+            if self._has_ended() and not self.connection.poll():
+                raise EOFError
+            if timeout is not None:
+                self.check(timeout)
+
+    def _has_ended(self) -> bool:
+        """Whether the child has ended. It is not reaped."""
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        with contextlib.suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self._process.pid, options) is not None
+        return self._process.returncode is not None
 
     def _request_traceback(self) -> None:
         """Let a child that hangs write its traceback; a stopped process cannot write one."""

@@ -16,6 +16,7 @@ from vector_envs import is_alive
 
 from rl_vae.errors import ConfigError, EnvironmentFault
 from rl_vae.system import worker_process
+from rl_vae.system.jobs import run_jobs
 from rl_vae.system.processes import Worker
 from rl_vae.system.worker_process import ParentLink, note
 
@@ -44,6 +45,36 @@ def test_a_worker_answers() -> None:
     assert np.array_equal(worker.recv(), [0, 3, 6])
     worker.close()
     worker.close()
+
+
+def _fork_and_end(parent: ParentLink) -> None:
+    parent.send(("progress", fork_a_sleeper()))
+    os._exit(7)
+
+
+def fork_a_sleeper() -> int:
+    """Fork a process that keeps all descriptors open, and return its number."""
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+        os._exit(0)
+    return child
+
+
+def test_an_end_is_noticed_although_a_forked_process_lives() -> None:
+    """A child that ended is reported, although a process that it forked keeps its socket open."""
+    worker = Worker("forking", _fork_and_end)
+    sleeper = worker.recv()[1]
+    try:
+        with pytest.raises(EnvironmentFault) as fault:
+            worker.recv(timeout=60.0)
+        assert "exit status 7" in str(fault.value)
+        messages = [m for m in run_jobs(_fork_and_end, {"job": ()}, 1) if m is not None]
+        assert [message.kind for message in messages] == ["progress", "failed"]
+        assert "exit status 7" in str(messages[-1].value)
+    finally:
+        worker.close()
+    assert not is_alive(sleeper)  # It was in the process group of the worker.
 
 
 @pytest.mark.slow
