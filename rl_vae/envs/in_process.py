@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,11 @@ from rl_vae.errors import EnvironmentFault, ObservationError
 from rl_vae.frames import UInt8Array
 from rl_vae.system.exits import exits_are_faults
 from rl_vae.system.signals import cleaning_up
+from rl_vae.system.standard_streams import print_error
 from rl_vae.system.worker_process import OPENING, note
+
+SLOW_CLOSE = 10.0
+"""Seconds after which an environment that does not close is reported."""
 
 
 class InProcessVectorEnv:
@@ -126,17 +132,25 @@ class InProcessVectorEnv:
         return [read_raw(env) for env in self._envs]
 
     def close(self) -> None:
-        """Close every environment; EnvironmentFault if that fails, unless an error is in flight."""
-        problem = None
-        with cleaning_up():
+        """Close every environment.
+
+        One that cannot be closed is a RuntimeWarning, because its steps are complete. The others
+        are closed, too. One that takes more than SLOW_CLOSE seconds is reported on stderr.
+        """
+        problem: BaseException | None = None
+        with cleaning_up(), _reported_if_slow(self.env_id):
             while self._envs:
                 try:
                     self._envs.pop(0).close()
-                except (Exception, SystemExit):
-                    problem = traceback.format_exc()
-        if problem is not None and sys.exc_info()[0] is None:
-            remedy = "correct the error in the environment's close()"
-            raise EnvironmentFault(f"{self.env_id} cannot be closed: {problem}", remedy=remedy)
+                except (Exception, SystemExit) as error:
+                    problem = error
+        if problem is not None:
+            warnings.warn(
+                f"{self.env_id} cannot be closed: {type(problem).__name__}: {problem}. Remedy: "
+                "correct the error in the environment's close(). Its steps are not affected.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _restart(self, index: int, seed: int | None) -> UInt8Array:
         self._steps[index] = 0
@@ -177,3 +191,18 @@ class InProcessVectorEnv:
             f"environment {self._first_index + index} (seed {self._seeds[index]}, episode "
             f"{self._episodes[index]}, step {self._steps[index]})"
         )
+
+
+@contextlib.contextmanager
+def _reported_if_slow(env_id: str) -> Iterator[None]:
+    report = (
+        f"{env_id} has not been closed for {SLOW_CLOSE:g} s: its close() does not return. "
+        "Ctrl-C twice stops the program."
+    )
+    timer = threading.Timer(SLOW_CLOSE, print_error, (report,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
