@@ -226,7 +226,7 @@ def _describe_run(
         hashing.canonical_json(run)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            "env_kwargs cannot be stored with the agent.",
+            "The id of the environment or env_kwargs cannot be stored with the agent.",
             expected="numbers, strings, tuples, lists and dicts",
             got=error,
             remedy="replace objects by such values, or give a function that makes the environment "

@@ -174,6 +174,8 @@ def with_hyperparameters(recipe: Recipe, **changes: Any) -> Recipe:
         (ConfigError, PPO, {"engine": "unreal"}),
         (ConfigError, PPO, {"env_kwargs": {"push": set()}}),
         (RlVaeError, PPO, {"env_id": "Nope-v0"}),
+        (RlVaeError, PPO, {"env_id": "\udc80-v0"}),
+        (ConfigError, PPO, {"env_kwargs": {"name": "\udc80"}}),
         (RlVaeError, PPO, {"engine": "envpool"}),
         (ObservationError, PPO, {"env_kwargs": {"shape": [40, 40, 3]}}),
         (ObservationError, PPO, {"env_kwargs": {"shape": [32, 32, 1]}}),

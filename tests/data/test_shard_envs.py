@@ -98,6 +98,40 @@ def test_ctrl_c_while_environments_close_leaves_none_open() -> None:
     assert len(set(Interrupted.closed)) == len(Interrupted.closed) == 3
 
 
+class Carrying(Counting):
+    """Its images show how many episodes it has had: it carries state across resets, as Box2D."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._episodes = 0
+
+    def reset(self, **arguments: Any) -> Any:
+        self._episodes += 1
+        return self._mark(super().reset(**arguments))
+
+    def step(self, action: int) -> Any:
+        return self._mark(super().step(action))
+
+    def _mark(self, result: Any) -> Any:
+        image = np.array(result[0])
+        image[-1, -1] = self._episodes
+        return image, *result[1:]
+
+
+def test_state_that_an_environment_carries_belongs_to_its_shard(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An environment that carries state across resets gives one dataset with 1, 2 and 3 workers."""
+    monkeypatch.setattr("rl_vae.data.shards.SHARD_ROWS", 96)
+    settings = {**SETTINGS, "n_frames": 200}
+    digests = {
+        collect_frames(Carrying, tmp_path / str(workers), workers=workers, **settings).digest
+        for workers in (1, 2, 3)
+    }
+    assert len(digests) == 1
+    assert len(list((tmp_path / "3").glob("shard-*"))) == 4
+
+
 @pytest.mark.parametrize("given", [Counting, lambda: SyncVectorEnv([Counting] * 2)])
 def test_a_seeded_environment_is_no_warning(given: Any, tmp_path: Path) -> None:
     """An environment whose seed determines it is collected without a word."""
