@@ -9,6 +9,7 @@ from faults import (
     hostile,
     kills,
     learning,
+    named_tests,
     observations,
     running,
 )
@@ -57,4 +58,5 @@ ROWS = (
     Row("environments closed, a step raises", closing.close_after_exception, "80/80", 1, 80),
     Row("environments closed, Ctrl-C", closing.close_after_interrupt, "80/80", 2, 80),
     Row("environments closed, SIGTERM", closing.close_after_sigterm, "80/80", 2, 80),
+    *named_tests.ROWS,
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from faults import Row
+from faults.named_tests import NamedTests
 from faults.table import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +18,27 @@ def test_a_fault_is_survived(row: Row, tmp_path: Path) -> None:
     """The result of the fault is as expected."""
     figure = row.inject(row.small, 0, tmp_path)
     assert figure.holds, figure.got
+
+
+def test_rows_name_tests_that_exist() -> None:
+    """Each test that a row names is in the suite."""
+    ids = [one for row in ROWS if isinstance(row.inject, NamedTests) for one in row.inject.ids]
+    for one in ids:
+        file, _, test = one.partition("::")
+        content = (ROOT / "tests" / file).read_text()
+        assert not test or f"def {test}(" in content, one
+
+
+@pytest.mark.slow
+def test_a_row_of_named_tests_fails_with_its_tests(tmp_path: Path) -> None:
+    """A row of tests that pass holds. A test that fails, is skipped or is missing does not hold."""
+    results = {"passes": "pass", "fails": "assert 0", "skips": "pytest.skip('no')"}
+    tests = [f"def test_{name}():\n    {body}\n" for name, body in results.items()]
+    file = tmp_path / "test_three.py"
+    file.write_text("import pytest\n" + "".join(tests))
+    for name, holds in {"passes": True, "fails": False, "skips": False, "lost": False}.items():
+        figure = NamedTests((f"{file}::test_{name}",))(1, 0, tmp_path)
+        assert figure.holds is holds, figure.got
 
 
 def test_documents_name_rows_of_the_table() -> None:
