@@ -163,7 +163,7 @@ def ours(
     state = initial_state(VAEConfig(network=network), config, dataset, split.train)
     step = TrainStep(state, config, len(split.train))
     reader = BatchReader(dataset, split.train, config)
-    return state.vae, lambda: step.update(torch.from_numpy(reader.next_frames()))
+    return state.vae, lambda: step.update(torch.from_numpy(reader.read(reader.next_indices())))
 
 
 def peer(

@@ -140,7 +140,7 @@ def _check_optimizer(name: str, saved: dict[str, Any], ours: dict[str, Any]) -> 
         if index not in known or names not in _MOMENTS:
             raise ValueError(f"{name}: the moments {index!r}")
         tensors = [moments[moment] for moment in names - {"step"}]
-        if type(step) is int:  # SB3's RMSprop
+        if type(step) is int and "square_avg" in names:  # SB3's RMSprop
             step = torch.tensor(float(step))
         if not all(isinstance(tensor, Tensor) for tensor in (step, *tensors)):
             raise ValueError(f"{name}: the moments {index!r}")

@@ -47,10 +47,6 @@ class BatchReader:
         """(B, H, W, C) frames of the batch whose indices came last."""
         return self._source.frames(indices)
 
-    def next_frames(self) -> UInt8Array:
-        """(B, H, W, C) frames of the next batch."""
-        return self.read(self.next_indices())
-
     def close(self) -> None:
         """Stop the thread that reads ahead, if there is one."""
         self._indices.close()

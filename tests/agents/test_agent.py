@@ -326,9 +326,9 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
     )
     seen: list[Any] = []
 
-    def predict(observations: Any, *, deterministic: bool = True) -> Any:
+    def predict(observations: Any, *rest: Any) -> Any:
         seen.append(observations)
-        return drawn[len(seen) - 1]
+        return drawn[len(seen) - 1], None
 
     monkeypatch.setattr(agent, "predict", predict)
     arguments: dict[str, Any] = {"engine": "gymnasium", "spec": agent.encoder.spec, "workers": 1}

@@ -70,9 +70,9 @@ def test_an_agent_collects_what_it_observes(
     agent, observed = agents[name], list[Any]()
     predict = agent.predict
 
-    def spy(observations: Any, **options: Any) -> Any:
+    def spy(observations: Any, *rest: Any, **options: Any) -> Any:
         observed.append(observations)
-        return predict(observations, **options)
+        return predict(observations, *rest, **options)
 
     monkeypatch.setattr(agent, "predict", spy)
     arguments: dict[str, Any] = {"spec": agent.encoder.spec, "workers": 1, "progress": False}

@@ -46,9 +46,9 @@ def seeds_started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[int]]]:
     yield started
 
 
-def going_right(observations: Any, *, deterministic: bool = True) -> Any:
+def going_right(observations: Any, *rest: Any) -> Any:
     """A policy under which episodes end at different times."""
-    return np.full(len(observations), 2)
+    return np.full(len(observations), 2), None
 
 
 @pytest.mark.parametrize("n_envs", [1, 3, 20])

@@ -64,10 +64,10 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, to
         left, policies = list(returns), list[dict[str, torch.Tensor]]()
         right = callback.choose_without_noise
 
-        def choose(model: Any) -> Any:
+        def choose(model: Any, venv: Any) -> Any:
             state = model.policy.state_dict()
             policies.append({name: value.clone() for name, value in state.items()})
-            return right(model)
+            return right(model, venv)
 
         def play(venv: Any, choose: Any, episodes: int, first: int) -> Played:
             assert (episodes, first) == (3, FIRST_CHECK_SEED)

@@ -161,7 +161,7 @@ def test_state_starts_like_pixels(compared: dict[str, Any]) -> None:
         game.reset(seed=2**30 + 3 + index)
         assert isinstance(observed, np.ndarray)
         assert observed[index, 0] == pytest.approx(2 * game.factors()["x"])
-    played = play(venv, lambda _: np.array([1, 1]), 3, 2**30)
+    played = play(venv, lambda *_: np.array([1, 1]), 3, 2**30)
     venv.close()
     assert played.lengths.max() <= little_games.Line.TIME
     assert frames.header.factor_names == ("x",)

@@ -172,9 +172,9 @@ def test_a_streamed_run_resumes_to_the_bit(
     monkeypatch.setattr("rl_vae.models.save.export_onnx", lambda vae: b"left out")
     config = TrainConfig(epochs=3, batch_size=48, memory=3 * 32 * FRAME / 2**30)
     uninterrupted = train_vae(ten_shards, tmp_path / "whole", CONFIG, config, progress=False)
-    right, calls = BatchReader.next_frames, 0
+    right, calls = BatchReader.read, 0
 
-    def next_frames(self: BatchReader) -> Any:
+    def read(self: BatchReader, indices: Any) -> Any:
         nonlocal calls
         calls += 1
         source = self._source
@@ -182,9 +182,9 @@ def test_a_streamed_run_resumes_to_the_bit(
         assert not any(isinstance(part, np.memmap) for part in source.dataset.frame_shards)
         if calls == 9:
             raise Interruption
-        return right(self)
+        return right(self, indices)
 
-    monkeypatch.setattr(BatchReader, "next_frames", next_frames)
+    monkeypatch.setattr(BatchReader, "read", read)
     with pytest.raises(Interruption):
         train_vae(ten_shards, tmp_path / "resumed", CONFIG, config, progress=False)
     resumed = train_vae(ten_shards, tmp_path / "resumed", CONFIG, config, progress=False)

@@ -76,7 +76,7 @@ def test_train_and_enjoy(
     assert normalised.obs_rms.mean.shape == (width,) and normalised.obs_rms.count > 50
     output = run(tmp_path, "enjoy", env_id, "--folder=logs", "--no-render", "--n-timesteps=99")
     assert "Loading running average" in output
-    assert ("Mean reward" in output) == (env_id == "CartPole-v1")
+    assert "Mean reward" in output
 
 
 @pytest.mark.slow
