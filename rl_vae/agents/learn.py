@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -45,6 +46,7 @@ def learn(
     share: bool = False,
     keep: Keep = "last",
     final_check: bool = False,
+    callbacks: Sequence[BaseCallback] = (),
 ) -> Learned:
     """Train an algorithm as a recipe says, from its last checkpoint if there is one.
 
@@ -62,6 +64,7 @@ def learn(
         share: Whether evaluations use the environments of the training.
         keep: Which policy the algorithm has at the end.
         final_check: Whether the policy at the end is evaluated, too.
+        callbacks: Callbacks of the user, which are called after that of the training.
 
     Raises:
         FolderError: if the checkpoint is damaged.
@@ -91,7 +94,8 @@ def learn(
     try:
         if remaining > 0:
             with _one_torch_thread():
-                model.learn(remaining, callback=callback, reset_num_timesteps=False)
+                together = [callback, *callbacks] if callbacks else callback
+                model.learn(remaining, callback=together, reset_num_timesteps=False)
     except (AssertionError, EnvironmentFault, RuntimeError, ValueError):  # on numbers that are NaN
         check_not_diverged(model)
         raise

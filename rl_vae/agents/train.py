@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.agent import Agent
@@ -58,6 +59,7 @@ def train_agent(
     start: str | Path | None = None,
     workers: int | None = None,
     progress: bool = True,
+    callback: BaseCallback | list[BaseCallback] | None = None,
 ) -> TrainedAgent:
     """Train an agent on latents and write its folder, or resume an interrupted training.
 
@@ -96,6 +98,9 @@ def train_agent(
             agent does not depend on it.
         progress: Whether to print the engine and where the pixels come from, and to show a
             progress bar if there is a terminal.
+        callback: Callbacks of SB3. One that returns False ends the training, and the agent is
+            saved as it is then. A training that is resumed begins with the callbacks that it is
+            given, in the state in which it is given them. The folder does not name them.
 
     Raises:
         ConfigError: if an argument is out of range, or the recipe does not fit the environment's
@@ -118,6 +123,7 @@ def train_agent(
         Selection(keep, tuple(range(seed, seed + seeds)), evaluations, evaluation_episodes),
         workers,
         progress,
+        [callback] if isinstance(callback, BaseCallback) else callback or (),
     )
     if seeds == 1:
         return training.train(out, seed)
@@ -136,6 +142,7 @@ class _Training(NamedTuple):
     selection: Selection
     workers: int | None
     progress: bool
+    callbacks: Sequence[BaseCallback]
 
     def describe(self, seed: int) -> dict[str, Any]:
         """Settings and inputs as JSON values; a resumed training must have the same."""
@@ -175,6 +182,7 @@ class _Training(NamedTuple):
                     progress=self.progress,
                     keep=selection.keep,
                     final_check=selection.by_checks,
+                    callbacks=self.callbacks,
                 )
                 result: dict[str, Any] = {"steps": model.num_timesteps, "seconds": learned.seconds}
                 if learned.chosen is not None and selection.by_checks:

@@ -164,8 +164,8 @@ class VAETraining:
         assert self.graphed is not None
         self._count(self.graphed.take(n_updates))
 
-    def end_epoch(self) -> None:
-        """Measure the held-out frames, print alarms, and write a record and a checkpoint."""
+    def end_epoch(self) -> dict[str, Any]:
+        """Measure the held-out frames, print alarms, write a checkpoint; returns the record."""
         with user_errors(self.partial):
             # Measure
             held_out = evaluate_vae(
@@ -198,8 +198,10 @@ class VAETraining:
             alarms += check_heads(self._targets, terms, self.config, step, self.total_steps)
             self._alarms.print(alarms)
             # Write
-            self._save(make_record(self.step, finite, held_out, alarms), held_out)
+            record = make_record(self.step, finite, held_out, alarms)
+            self._save(record, held_out)
             self._updates.clear()
+        return record
 
     def finish(self) -> Trained:
         """Write the model folder.

@@ -13,6 +13,8 @@ from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
 from rl_vae.models.folder import ModelFolder, read_model
 from rl_vae.system.outputs import output_path
+from rl_vae.training.alarms import read_alarms
+from rl_vae.training.callback import VAECallback
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.distributed import init_process_group
 from rl_vae.training.loop import VAETraining
@@ -31,6 +33,7 @@ def train_vae(
     *,
     start: str | Path | None = None,
     progress: bool = True,
+    callback: VAECallback | None = None,
 ) -> Trained:
     """Train a VAE on a dataset and write it as a model folder, or resume an interrupted training.
 
@@ -53,6 +56,7 @@ def train_vae(
             codes change little for frames that it knows, so that an agent can continue with the
             new codes. Its VAEConfig is used, and beta has no warm-up.
         progress: Whether to show a progress bar on a terminal.
+        callback: Is called after each epoch, for each alarm, and at the end.
 
     Returns:
         The model folder and its measures.
@@ -66,6 +70,7 @@ def train_vae(
             cannot be written.
     """
     out, config = output_path(out), train_config or TrainConfig()
+    callback = callback or VAECallback()
 
     # Check the settings and the data
     parent = None if start is None else read_model(start)
@@ -96,8 +101,15 @@ def train_vae(
     ) as training:
         while not training.done:
             training.advance(training.updates_left_in_epoch)
-            training.end_epoch()
-        return training.finish()
+            record = training.end_epoch()
+            if group.is_main_process:
+                callback.on_epoch(record)
+                for alarm in read_alarms(record["alarms"]):
+                    callback.on_alarm(alarm)
+        trained = training.finish()
+    if group.is_main_process:
+        callback.on_end(trained)
+    return trained
 
 
 def _matching_config(

@@ -22,6 +22,7 @@ from little_games import LINE, PUSH
 from little_models import DQN, PPO, RECIPES, SAC, game_of
 from stable_baselines3 import PPO as SB3_PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_vae.agents import environments
 from rl_vae.agents.agent import Agent
@@ -523,6 +524,43 @@ def test_the_same_seed_gives_the_same_training(algorithm: str, tmp_path: Path) -
         assert len(a) == 500 and np.array_equal(a, b)
         assert not np.array_equal(a, c)
     assert runs["a"][1] == runs["b"][1] != runs["c"][1]
+
+
+class Counted(BaseCallback):
+    """A user's callback, which counts and may end the training."""
+
+    def __init__(self, last: int = 10**9) -> None:
+        super().__init__()
+        self.last, self.starts, self.rollouts = last, 0, 0
+        self.returns: list[float] = []
+
+    def _on_training_start(self) -> None:
+        self.starts += 1
+
+    def _on_rollout_end(self) -> None:
+        self.rollouts += 1
+
+    def _on_step(self) -> bool:
+        self.returns += [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
+        return self.num_timesteps < self.last
+
+
+def test_callbacks_of_sb3_are_called(tmp_path: Path) -> None:
+    """Each callback sees every step and rollout, and the training is the one without them."""
+    first, second = Counted(), Counted()
+    watched = train(tmp_path / "a", PPO, callback=[first, second])
+    alone = train(tmp_path / "b", PPO)
+    assert Agent.load(watched.path).digest == Agent.load(alone.path).digest
+    for callback in (first, second):
+        assert (callback.starts, callback.n_calls, callback.rollouts) == (1, 256, 4)
+        assert len(callback.returns) > 5
+
+
+def test_a_callback_ends_a_training(tmp_path: Path) -> None:
+    """If a callback returns False, the agent is saved with the steps that it was trained for."""
+    trained = train(tmp_path / "agent", PPO, callback=Counted(last=100))
+    assert trained.steps == 100
+    assert Agent.load(trained.path).digest and progress(trained.path)[-1]["steps"] == 100
 
 
 @pytest.mark.slow
