@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -31,7 +32,8 @@ def make_env(
 ) -> gym.Env[Any, Any]:
     """Open an environment so that it observes pixels, uint8 of shape (h, w, c) or (h, w).
 
-    Every observation is a new array, also if the environment reuses its own.
+    Every observation is a new array, also if the environment reuses its own. Other entries of a
+    Dict or Tuple observation are left out, with a UserWarning.
 
     Args:
         env: A registered id ("module:id" imports the module first), an EnvSpec, a function that
@@ -50,7 +52,14 @@ def make_env(
         ConfigError: if an argument is out of range, or `image_key` is given without a Dict.
     """
     source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
-    return open_pixel_env(source, frame_skip, from_keywords(PixelOptions, pixels))
+    opened = open_pixel_env(source, frame_skip, from_keywords(PixelOptions, pixels))
+    if left_out := list(opened.extras_space):
+        warnings.warn(
+            f"make_env leaves out {', '.join(left_out)} of {source.name}: it observes the pixels "
+            "alone. LatentObservation keeps them around an environment of gymnasium.make.",
+            stacklevel=3,
+        )
+    return opened
 
 
 def open_pixel_env(

@@ -83,6 +83,7 @@ def test_the_source_is_stored(trained: Trained) -> None:
     assert np.array_equal(trained.encoder.encode_observations(images), latents(trained, [5, 6]))
 
 
+@pytest.mark.filterwarnings("ignore:make_env leaves out")
 def test_a_single_environment_observes_the_right_latents(trained: Trained) -> None:
     """LatentObservation gives equal latents for raw environments and for those of make_env."""
     name = trained.name

@@ -41,6 +41,7 @@ def test_an_environment_of_states_is_drawn() -> None:
     assert env.step(env.action_space.sample())[0].shape == (40, 48, 3)
 
 
+@pytest.mark.filterwarnings("ignore:make_env leaves out")
 def test_the_image_of_a_dict_is_found() -> None:
     """The only image of a Dict is the observation; of several, the one that is named."""
     assert (make_env(CAMERAS).reset()[0] == 0).all()
@@ -55,6 +56,12 @@ def test_the_image_of_a_dict_is_found() -> None:
         make_env(CAMERAS, image_key="state")
     with refused(ConfigError, "'camera'", "Dict"):
         make_env(COUNTING, image_key="camera")
+
+
+def test_entries_that_are_left_out_are_named() -> None:
+    """A Dict with other entries than the image is a warning that names them."""
+    with pytest.warns(UserWarning, match=r"make_env leaves out .*state.*LatentObservation"):
+        make_env(CAMERAS)
 
 
 @pytest.mark.parametrize("frame_skip", [1, 2, 3, 20])

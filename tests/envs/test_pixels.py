@@ -28,6 +28,7 @@ def source_of(name: str) -> PixelSource:
     return source
 
 
+@pytest.mark.filterwarnings("ignore:make_env leaves out")
 @pytest.mark.parametrize("name", KINDS)
 def test_an_environment_observes_the_right_image(name: str) -> None:
     """make_env gives the image of the observation, never the spectator's view, byte for byte."""
