@@ -81,7 +81,7 @@ def test_train_and_enjoy(
 
 @pytest.mark.slow
 def test_optimize(tmp_path: Path) -> None:
-    """rl_zoo3 searches hyperparameters with our YAML: each trial is evaluated, none fails."""
+    """rl_zoo3 searches hyperparameters with our YAML: a trial is evaluated and does not fail."""
     frames = collect_frames(
         "CartPole-v1",
         tmp_path / "data",
@@ -99,8 +99,8 @@ def test_optimize(tmp_path: Path) -> None:
         progress=False,
     )
     config = (f"--conf-file={CONFIG}", "--log-folder=logs", "--seed=1")
-    search = ("-optimize", "--n-trials=2", "--n-timesteps=64", "--eval-episodes=1")
+    search = ("-optimize", "--n-trials=1", "--n-timesteps=64", "--eval-episodes=1")
     output = run(tmp_path, "train", "CartPole-v1", *config, *search, "-params", "n_envs:2")
-    assert "Number of finished trials:  2" in output
+    assert "Number of finished trials:  1" in output
     (report,) = (tmp_path / "logs" / "ppo").glob("report_*.csv")
-    assert report.read_text("utf-8").count("COMPLETE") == 2
+    assert report.read_text("utf-8").count("COMPLETE") == 1

@@ -109,14 +109,14 @@ def test_a_run_interrupted_again_and_again_ends_the_same(
 
 
 @pytest.mark.slow
-def test_twenty_interruptions_change_nothing(dataset: FrameDataset, tmp_path: Path) -> None:
-    """A run with a discriminator has the same outcome after twenty random interruptions."""
-    config = TrainConfig(epochs=16, batch_size=72, objective=FactorVAE(width=8))
+def test_many_interruptions_change_nothing(dataset: FrameDataset, tmp_path: Path) -> None:
+    """A run with a discriminator has the same outcome after eight random interruptions."""
+    config = TrainConfig(epochs=8, batch_size=72, objective=FactorVAE(width=8))
     right = outcome(train(dataset, tmp_path / "whole", config))
-    calls = np.random.default_rng(0).integers(1, 7, 20)  # an epoch has four updates
+    calls = np.random.default_rng(0).integers(1, 7, 8)  # an epoch has four updates
     for call in calls:
         interrupted(dataset, tmp_path / "model", "update", int(call), config)
-    assert len(strict_json.read_lines(tmp_path / "model.partial" / "metrics.jsonl")) >= 4
+    assert len(strict_json.read_lines(tmp_path / "model.partial" / "metrics.jsonl")) >= 2
     assert outcome(train(dataset, tmp_path / "model", config)) == right
 
 

@@ -358,15 +358,13 @@ def test_frames_and_targets_belong_together(
 def test_a_sweep_trains_heads_as_one_training_does(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs with other betas and heads give the models of single trainings."""
-    runs = {f"beta{beta:g}": replace(WITH_HEADS, objective=Beta(beta)) for beta in (1.0, 4.0)}
-    runs["plain"] = SHORT
+    """A run with heads gives the model of a single training."""
+    runs = {"beta4": replace(WITH_HEADS, objective=Beta(4.0))}
     monkeypatch.setattr(sweep.os, "cpu_count", lambda: 1)
     together = train_sweep(dataset, tmp_path / "models", runs, CONFIG, workers=1, progress=False)
     for name, config in runs.items():
         alone = outcome(train(dataset, tmp_path / name, config))
         assert outcome(together[name]).metrics == alone.metrics
-    assert "reward_r2" not in together["plain"].held_out.terms
 
 
 def test_average_precision_is_that_of_the_field() -> None:
