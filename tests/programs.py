@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import little_games
-from faults.processes import children
+from vector_envs import children
 
 PROGRAM = "programs:Toy/Program-v0"
 FOLDER, FAIL = "PROGRAMS", "PROGRAMS_FAIL"

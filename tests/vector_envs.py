@@ -1,5 +1,6 @@
 """What tests of vector environments share: a run with random actions, and child processes."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ SPEC = FrameSpec(32, 32)
 SEEDS = (0, 3, 8, 13, 21)
 
 
-def children() -> set[int]:
-    """Process ids of this process's children, including children that have ended."""
-    task = Path("/proc/self/task")
-    return {int(pid) for path in task.glob("*/children") for pid in path.read_text().split()}
+def children(pid: int | str = "self") -> set[int]:
+    """Ids of the child processes of a process, including children that have ended."""
+    pids: set[int] = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            pids.update(map(int, path.read_text().split()))
+    return pids
 
 
 def is_alive(pid: int) -> bool:

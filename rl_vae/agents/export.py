@@ -99,7 +99,8 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
     Raises:
         ConfigError: if `out` does not end in .onnx, the agent's code is "sample", or
             if a raw image has more than 64 times the height or width of a frame.
-        FolderError: if the agent is missing or damaged, or `out` is something else.
+        FolderError: if the agent is missing or damaged, or `out` is something else or cannot be
+            written.
     """
     out = output_path(out)
     _check_output(out)
@@ -114,7 +115,8 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
     _check_size(loaded)
     content = _merge(loaded)
     files.make_folder(out.parent)
-    files.write_whole(out, content)
+    with files.disk_errors(out):
+        files.write_whole(out, content)
     return out
 
 

@@ -62,7 +62,7 @@ def draw_gallery(
         ObservationError: if the frames have another FrameSpec.
         ConfigError: if that quantile is not stored in the model folder.
         DatasetError: if the dataset has no frames.
-        FolderError: if another process writes to the folder.
+        FolderError: if another process writes to the folder, or it cannot be written.
     """
     encoder.check_spec(dataset.spec)
     if len(dataset) == 0:
@@ -75,7 +75,7 @@ def draw_gallery(
     anomalies = _find_all(encoder, dataset, level)
     out = output_path(out)
     files.make_folder(out)
-    with locks.locked(out, FolderError, tree=False):
+    with files.disk_errors(out), locks.locked(out, FolderError, tree=False):
         _draw(encoder, dataset, out, anomalies, seed)
     return Gallery(out, anomalies.shares)
 

@@ -34,7 +34,7 @@ def locked_folder(out: Path) -> Iterator[None]:
         DatasetError: if it is in use, or cannot be written.
     """
     try:
-        files.make_folder(out)
+        files.make_folder(out, DatasetError)
         with locks.locked(out, DatasetError):
             yield
     except OSError as error:

@@ -23,12 +23,14 @@ from rl_vae.envs.vector_env import VectorEnvConfig, VectorStep
 from rl_vae.errors import EnvironmentFault, ObservationError
 from rl_vae.frames import UInt8Array
 from rl_vae.system.exits import exits_are_faults
-from rl_vae.system.signals import cleaning_up
+from rl_vae.system.signals import cleaning_up, time_limit
 from rl_vae.system.standard_streams import print_error
 from rl_vae.system.worker_process import OPENING, note
 
 SLOW_CLOSE = 10.0
 """Seconds after which an environment that does not close is reported."""
+MAX_CLOSE = 600.0
+"""Seconds after which it is given up, if its close() waits in Python in the main thread."""
 
 
 class InProcessVectorEnv:
@@ -134,16 +136,24 @@ class InProcessVectorEnv:
     def close(self) -> None:
         """Close every environment.
 
-        One that cannot be closed is a RuntimeWarning, because its steps are complete. The others
-        are closed, too. One that takes more than SLOW_CLOSE seconds is reported on stderr.
+        One that cannot be closed, or not within MAX_CLOSE seconds, is a RuntimeWarning, because
+        its steps are complete. The others are closed, too. One that takes more than SLOW_CLOSE
+        seconds is reported on stderr.
         """
         problem: BaseException | None = None
+        limit = MAX_CLOSE
         with cleaning_up(), _reported_if_slow(self.env_id):
             while self._envs:
+                index = self._first_index + self.num_envs - len(self._envs)
+                env = self._envs.pop(0)
+                note(f"environment {index}, which is being closed", 2 * limit)
                 try:
-                    self._envs.pop(0).close()
+                    with time_limit(limit, f"no end after {limit:g} s"):
+                        env.close()
                 except (Exception, SystemExit) as error:
                     problem = error
+                    if isinstance(error, TimeoutError):  # the others are unlikely to differ
+                        limit = MAX_CLOSE / 100
         if problem is not None:
             warnings.warn(
                 f"{self.env_id} cannot be closed: {type(problem).__name__}: {problem}. Remedy: "

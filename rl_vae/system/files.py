@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rl_vae.errors import FolderError, system_remedy
+from rl_vae.errors import FolderError, RlVaeError, system_remedy
 from rl_vae.system.open_folder import OpenFolder, check_tree, link_error
 
 _TEMPORARY = re.compile(r"\.tmp-(\d{5}-)?[0-9a-f]{16}(\.\w+)?")
@@ -25,15 +25,24 @@ _STALE_SECONDS = 60.0
 """Age from which a temporary file that nobody has locked is left over."""
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, error: type[RlVaeError] = FolderError) -> None:
     """Create a folder, with missing folders above it, unless it exists.
 
     Raises:
         FolderError: if it is a link or a file.
+        RlVaeError: of the given type, if the system refuses to create it.
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise link_error(path)
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise error(
+            f"The folder {path} could not be created.",
+            expected="a folder above it that can be written",
+            got=cause,
+            remedy=system_remedy(cause, "choose another folder"),
+        ) from cause
 
 
 def temporary_path(folder: Path, prefix: str = "", suffix: str = "") -> Path:

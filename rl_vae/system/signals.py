@@ -121,6 +121,31 @@ def close_at_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@contextlib.contextmanager
+def time_limit(seconds: float, message: str) -> Iterator[None]:
+    """Raise TimeoutError in the block after some seconds, if it waits in Python.
+
+    A block in another thread than the main one, in C code that does not return, on a system
+    without SIGALRM or in a program that uses SIGALRM itself has no limit.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    alarm = getattr(signal, "SIGALRM", None)
+    if not here or alarm is None or signal.getsignal(alarm) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(message)
+
+    signal.signal(alarm, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(alarm, signal.SIG_DFL)
+
+
 _printed = threading.Event()
 
 

@@ -193,6 +193,14 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     assert folder_content(tmp_path) == {}
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path, seeds: int) -> None:
+    """An agent below a file is an error with a remedy."""
+    (tmp_path / "file").touch()
+    with refused(FolderError, "could not be created", "another folder"):
+        train(tmp_path / "file" / "agent", PPO, seeds=seeds)
+
+
 def test_an_algorithm_and_its_actions_are_named_where_they_do_not_fit(tmp_path: Path) -> None:
     """The error for SAC with discrete actions has expected, got and remedy."""
     with pytest.raises(ConfigError) as caught:

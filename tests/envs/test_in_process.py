@@ -1,5 +1,6 @@
 """InProcessVectorEnv: environments whose close() raises or takes long."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,22 @@ def test_a_close_that_raises_stops_no_collection(workers: int, tmp_path: Path) -
     """Frames of an environment that cannot be closed are collected."""
     data = collect_frames(Unclosable, tmp_path / "data", n_frames=64, workers=workers)
     assert len(data) == 64
+
+
+class Waiting(Counting):
+    """Its close() does not end by itself."""
+
+    def close(self) -> None:
+        time.sleep(600)
+
+
+def test_a_close_without_an_end_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment whose close() waits is given up; SIGALRM has its default action again."""
+    monkeypatch.setattr(in_process, "MAX_CLOSE", 0.05)
+    envs = make_engine(Waiting, 2, workers=1)
+    with pytest.warns(RuntimeWarning, match="Waiting cannot be closed: TimeoutError"):
+        envs.close()
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 
 def test_a_slow_close_is_reported(

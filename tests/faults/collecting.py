@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from environments import COUNTING, FAULTY, Moment, length_of, moment_of, terminates
+from vector_envs import children
 
 from faults import Figure, counted
 from faults.disk import Disk, refuse
@@ -182,12 +183,7 @@ def _fill(out: Path, workers: int, shards: int, limit: int) -> None:
         commit(*arguments)
         left -= 1
         if left == 0:
-            pids = [
-                int(pid)
-                for path in Path("/proc/self/task").glob("*/children")
-                for pid in path.read_text().split()
-            ]
-            for pid in [0, *pids]:
+            for pid in [0, *children()]:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, limit))
 
     module.commit_shard = commit_shard

@@ -96,12 +96,6 @@ def living() -> list[int]:
     return pids
 
 
-def children() -> set[int]:
-    """Return the ids of the child processes of this process."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for path in tasks for pid in path.read_text().split()}
-
-
 def _environment(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")

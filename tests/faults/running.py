@@ -16,10 +16,10 @@ import little_models
 import numpy as np
 from environments import COUNTING, FAULTY
 from little_games import LINE
+from vector_envs import children
 
 from faults import Figure, counted
 from faults.collecting import ROWS, collect, lines
-from faults.processes import children
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.envs.registry import make_engine
@@ -263,10 +263,9 @@ def started(command: list[str], output: Path) -> Iterator[subprocess.Popen[bytes
 def _descendants(pid: int) -> list[int]:
     pids, ahead = [], [pid]
     while ahead:
-        for path in Path(f"/proc/{ahead.pop()}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                ahead += (more := [int(child) for child in path.read_text().split()])
-                pids += more
+        more = children(ahead.pop())
+        ahead += more
+        pids += more
     return pids
 
 

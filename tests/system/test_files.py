@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from environments import refused
 
-from rl_vae.errors import FolderError
+from rl_vae.errors import DatasetError, FolderError, RlVaeError
 from rl_vae.system import files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,6 +110,16 @@ def test_errors_of_the_disk_are_errors_for_the_user(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device", str(tmp_path / "x"))
     with pytest.raises(OSError, match="No space"), files.disk_errors(tmp_path):
         raise OSError(28, "No space left on device", "/elsewhere")
+
+
+@pytest.mark.parametrize("kind", [FolderError, DatasetError])
+def test_a_folder_that_cannot_be_created_is_an_error_for_the_user(
+    tmp_path: Path, kind: type[RlVaeError]
+) -> None:
+    """A folder below a file is an error of the kind that the caller wants, with a remedy."""
+    (tmp_path / "file").touch()
+    with refused(kind, "could not be created", "choose another folder"):
+        files.make_folder(tmp_path / "file" / "a" / "b", kind)
 
 
 def test_temporary_names_cannot_be_guessed(tmp_path: Path) -> None:

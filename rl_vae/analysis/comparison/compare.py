@@ -78,7 +78,7 @@ def compare(
 
     Raises:
         ConfigError: if frames or recipe do not fit a baseline, or `workers` is out of range.
-        FolderError: if the folder holds another comparison or is in use.
+        FolderError: if the folder holds another comparison, is in use, or cannot be written.
         EnvironmentFault, ObservationError: if the environment cannot be opened.
         TrainingError: if runs failed, with their names, after all other runs have finished.
     """
@@ -95,7 +95,7 @@ def compare(
         )
     # Configuration and frames
     files.make_folder(out)
-    with locks.locked(out, FolderError):
+    with files.disk_errors(out), locks.locked(out, FolderError):
         _write_config(config, out)
         dataset = _collect(config, source, out, workers, progress)
         for observed in BASELINE_INPUTS:
