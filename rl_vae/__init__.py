@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from rl_vae.frames import FrameSpec
     from rl_vae.models.config import VAEConfig
     from rl_vae.models.encoder import Encoder
+    from rl_vae.models.encoder_input import Preprocessing
     from rl_vae.models.network import Network
+    from rl_vae.models.save_encoder import save_encoder
     from rl_vae.models.vae import VAE
     from rl_vae.objectives.adversarial import Adversarial
     from rl_vae.objectives.autoencoder import Autoencoder
@@ -94,6 +96,7 @@ _HOME = {
     "Network": "models.network",
     "Objective": "objectives.base",
     "ObservationConfig": "wrappers.config",
+    "Preprocessing": "models.encoder_input",
     "Recipe": "agents.recipe",
     "Scorecard": "analysis.scorecard",
     "SeedWarning": "data.shard_envs",
@@ -118,6 +121,7 @@ _HOME = {
     "make_env": "envs.make",
     "register_format": "formats.registry",
     "repair_folder": "verify",
+    "save_encoder": "models.save_encoder",
     "score_encoder": "analysis.score",
     "t_interval": "system.estimate",
     "train_agent": "agents.train",
@@ -157,6 +161,7 @@ __all__ = [
     "Network",
     "Objective",
     "ObservationConfig",
+    "Preprocessing",
     "Recipe",
     "Scorecard",
     "SeedWarning",
@@ -183,6 +188,7 @@ __all__ = [
     "metrics",
     "register_format",
     "repair_folder",
+    "save_encoder",
     "score_encoder",
     "sprites",
     "t_interval",
