@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rl_vae.models.encoder import Encoder
     from rl_vae.models.encoder_input import Preprocessing
     from rl_vae.models.network import Network
+    from rl_vae.models.pretrained import pretrained
     from rl_vae.models.save_encoder import save_encoder
     from rl_vae.models.vae import VAE
     from rl_vae.objectives.adversarial import Adversarial
@@ -119,6 +120,7 @@ _HOME = {
     "import_frames": "formats.import_frames",
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
+    "pretrained": "models.pretrained",
     "register_format": "formats.registry",
     "repair_folder": "verify",
     "save_encoder": "models.save_encoder",
@@ -186,6 +188,7 @@ __all__ = [
     "labels_of",
     "make_env",
     "metrics",
+    "pretrained",
     "register_format",
     "repair_folder",
     "save_encoder",

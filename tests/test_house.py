@@ -57,6 +57,7 @@ WALLS = {
     "av": ["formats/videos.py"],
     "h5py": ["formats/hdf5.py"],
     "minari": ["formats/minari_folder.py"],
+    "timm": ["models/pretrained.py"],
     "pyarrow": ["formats/tables.py"],
     "tyro": ["cli/"],
     "sklearn": ["training/baselines.py", "metrics/predictors.py"],

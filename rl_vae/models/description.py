@@ -174,6 +174,10 @@ def read_model_description(path: str | Path) -> ModelDescription:
             raise ValueError("a learned sigma without weights")
         if statistics is None and not foreign:
             raise ValueError("no statistics of a trained model")
+        if statistics is not None and statistics.has_decoded == (
+            foreign and "decoder.onnx" not in digests
+        ):
+            raise ValueError("no statistics of the decoder")
         if sum(parse_weight_type(value).size for value in tensors.values()) > MAX_VALUES:
             raise ValueError(f"more than {MAX_VALUES:,} weights")
     except (

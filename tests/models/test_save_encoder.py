@@ -270,3 +270,29 @@ def test_an_existing_folder_is_kept(foreign: Encoder) -> None:
     with refused(FolderError, "exists"):
         save_encoder(foreign.path, nn.Flatten(), SPEC, RAW)
     assert before == sorted(path.stat().st_mtime_ns for path in foreign.path.iterdir())
+
+
+def test_a_pretrained_network_is_saved(tmp_path: Path) -> None:
+    """Weights from a file of the authors become a model with the codes of the network."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = timm.create_model("resnet18", pretrained=False, num_classes=0).eval()
+    weights = {f"module.convnet.{name}": value for name, value in network.state_dict().items()}
+    torch.save(
+        {"r3m": {**weights, "module.lang_rew.0.weight": torch.zeros(1)}}, tmp_path / "r3m.pt"
+    )
+    module, way = rl_vae.pretrained("r3m-18", weights=tmp_path / "r3m.pt")
+    encoder = Encoder.load(save_encoder(tmp_path / "m", module, SPEC, RAW, preprocessing=way))
+    frames = random_frames()
+    with torch.no_grad():
+        right = network(torch.from_numpy(way.apply(frames))).numpy()
+    assert encoder.latent_dim == 512
+    assert np.abs(encoder.encode(frames) - right).max() < 1e-5
+    with refused(ConfigError, "weights of r3m-18"):
+        rl_vae.pretrained("r3m-18", weights=tmp_path / "nowhere.pt")
+
+
+def test_a_pretrained_network_has_a_name() -> None:
+    """The error names the networks."""
+    with refused(ConfigError, "dinov2-small"):
+        rl_vae.pretrained("dino")
