@@ -53,7 +53,7 @@ def check_encoder(baseline: str, dataset: FrameDataset) -> None:
             f"The model {baseline} takes other frames than the comparison.",
             expected=f"{expected[0]} of {expected[1]} pixels from {expected[2]}",
             got=f"{got[0]} of {got[1]} pixels from {got[2]}",
-            remedy="save the model with frames of this environment, rl_vae.save_encoder(..., dataset=...)",
+            remedy="save it with frames of this environment: save_encoder(..., dataset=...)",
         )
     if description.is_foreign and description.statistics is None:
         raise FolderError(
