@@ -58,7 +58,7 @@ WALLS = {
     "h5py": ["formats/hdf5.py"],
     "minari": ["formats/minari_folder.py"],
     "timm": ["models/pretrained.py"],
-    "pyarrow": ["formats/tables.py"],
+    "pyarrow": ["formats/tables.py", "formats/lerobot.py"],
     "tyro": ["cli/"],
     "sklearn": ["training/baselines.py", "metrics/predictors.py"],
     "filelock": ["system/locks.py"],
