@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rl_vae.formats.format import Format
     from rl_vae.formats.import_frames import import_frames
     from rl_vae.formats.registry import register_format
+    from rl_vae.formats.replay_buffer import import_replay_buffer
     from rl_vae.frames import FrameSpec
     from rl_vae.models.config import VAEConfig
     from rl_vae.models.encoder import Encoder
@@ -118,6 +119,7 @@ _HOME = {
     "export_data": "formats.export_data",
     "find_anomalies": "analysis.anomalies",
     "import_frames": "formats.import_frames",
+    "import_replay_buffer": "formats.replay_buffer",
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
     "pretrained": "models.pretrained",
@@ -185,6 +187,7 @@ __all__ = [
     "export_data",
     "find_anomalies",
     "import_frames",
+    "import_replay_buffer",
     "labels_of",
     "make_env",
     "metrics",
