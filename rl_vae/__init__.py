@@ -37,10 +37,14 @@ if TYPE_CHECKING:
     from rl_vae.formats.format import Format
     from rl_vae.formats.import_frames import import_frames
     from rl_vae.formats.registry import register_format
+    from rl_vae.formats.replay_buffer import import_replay_buffer
     from rl_vae.frames import FrameSpec
     from rl_vae.models.config import VAEConfig
     from rl_vae.models.encoder import Encoder
+    from rl_vae.models.encoder_input import Preprocessing
     from rl_vae.models.network import Network
+    from rl_vae.models.pretrained import pretrained
+    from rl_vae.models.save_encoder import save_encoder
     from rl_vae.models.vae import VAE
     from rl_vae.objectives.adversarial import Adversarial
     from rl_vae.objectives.autoencoder import Autoencoder
@@ -94,6 +98,7 @@ _HOME = {
     "Network": "models.network",
     "Objective": "objectives.base",
     "ObservationConfig": "wrappers.config",
+    "Preprocessing": "models.encoder_input",
     "Recipe": "agents.recipe",
     "Scorecard": "analysis.scorecard",
     "SeedWarning": "data.shard_envs",
@@ -114,10 +119,13 @@ _HOME = {
     "export_data": "formats.export_data",
     "find_anomalies": "analysis.anomalies",
     "import_frames": "formats.import_frames",
+    "import_replay_buffer": "formats.replay_buffer",
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
+    "pretrained": "models.pretrained",
     "register_format": "formats.registry",
     "repair_folder": "verify",
+    "save_encoder": "models.save_encoder",
     "score_encoder": "analysis.score",
     "t_interval": "system.estimate",
     "train_agent": "agents.train",
@@ -157,6 +165,7 @@ __all__ = [
     "Network",
     "Objective",
     "ObservationConfig",
+    "Preprocessing",
     "Recipe",
     "Scorecard",
     "SeedWarning",
@@ -178,11 +187,14 @@ __all__ = [
     "export_data",
     "find_anomalies",
     "import_frames",
+    "import_replay_buffer",
     "labels_of",
     "make_env",
     "metrics",
+    "pretrained",
     "register_format",
     "repair_folder",
+    "save_encoder",
     "score_encoder",
     "sprites",
     "t_interval",

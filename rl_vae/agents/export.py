@@ -36,7 +36,6 @@ import gymnasium as gym
 import numpy as np
 import onnx
 import torch
-from onnx import compose, version_converter
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.graph import MEMORY, DecisionGraph, leaf_spaces
@@ -46,6 +45,7 @@ from rl_vae.envs.pixel_source import name_of
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.folder import read_model_files
 from rl_vae.models.onnx import export_graph
+from rl_vae.models.onnx_graphs import connect, read_graph
 from rl_vae.models.preprocessing import RawToFrames
 from rl_vae.system import files, reading
 from rl_vae.system.json_values import encode_values
@@ -133,11 +133,11 @@ def _merge(agent: Agent) -> bytes:
         for name, conversion in zip(images, source.conversions, strict=True)
     }
     to_frames = RawToFrames(source, encoder.spec)
-    preprocessing = _load(export_graph(to_frames, raw, ["agent_frames"]), "preprocessing_")
+    preprocessing = read_graph(export_graph(to_frames, raw, ["agent_frames"]), "preprocessing_")
 
     # Encoder: frames -> posterior.
     graph = read_model_files(encoder.path, encoder.digest)["encoder.onnx"]
-    encoding = _load(graph, "encoder_")
+    encoding = read_graph(graph, "encoder_")
 
     # Decision: posterior, history and extras -> action and history.
     fields = agent.fields
@@ -160,14 +160,14 @@ def _merge(agent: Agent) -> bytes:
         **masks,
     }
     outputs = ["action", *(f"next_{name}" for name in history)]
-    decision = _load(export_graph(DecisionGraph(agent), inputs, outputs), "decision_")
+    decision = read_graph(export_graph(DecisionGraph(agent), inputs, outputs), "decision_")
 
     # One graph of the three, with the inputs in the documented order.
-    framed = _connect(preprocessing, encoding, {"agent_frames": "frames"})
+    framed = connect(preprocessing, encoding, {"agent_frames": "frames"})
     posteriors = {"mu": "agent_mu", "logvar": "agent_logvar"}
     unused = {name for name in posteriors.values() if name not in _input_names(decision)}
     posteriors = {name: other for name, other in posteriors.items() if other not in unused}
-    model = _connect(framed, decision, posteriors, outputs)
+    model = connect(framed, decision, posteriors, outputs)
     by_name = {value.name: value for value in model.graph.input}
     ordered = [by_name[name] for name in (*images, *extras, "first", *masks, *history)]
     del model.graph.input[:]
@@ -210,31 +210,6 @@ def _example(space: Any) -> torch.Tensor:
     """Two values of an extra, (2, ...)."""
     value = np.zeros(space.shape, space.dtype) + getattr(space, "start", 0)
     return torch.from_numpy(np.stack([value, value]).astype(space.dtype))
-
-
-def _load(content: bytes, prefix: str) -> onnx.ModelProto:
-    """Read a graph and make the names inside it unique; inputs and outputs keep their names."""
-    model = onnx.load_from_string(content)
-    return compose.add_prefix(model, prefix, rename_inputs=False, rename_outputs=False)
-
-
-def _connect(
-    first: onnx.ModelProto,
-    second: onnx.ModelProto,
-    names: dict[str, str],
-    outputs: list[str] | None = None,
-) -> onnx.ModelProto:
-    """Feed outputs of one model to inputs of another; both get the newer of their formats."""
-    versions = [
-        {entry.domain: entry.version for entry in model.opset_import} for model in (first, second)
-    ]
-    newest = max(version[""] for version in versions)
-    first, second = (
-        model if version[""] == newest else version_converter.convert_version(model, newest)
-        for model, version in zip((first, second), versions, strict=True)
-    )
-    first.ir_version = second.ir_version = max(first.ir_version, second.ir_version)
-    return compose.merge_models(first, second, list(names.items()), outputs=outputs)
 
 
 def _input_names(model: onnx.ModelProto) -> set[str]:

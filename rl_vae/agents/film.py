@@ -39,7 +39,11 @@ def film_agent(
         env: The environment, from `Agent.env_source`; None: the one of the training.
         max_steps: Largest number of decisions.
         height: Height of the pictures in pixels.
+
+    Raises:
+        ConfigError: if the agent's encoder has no decoder.
     """
+    agent.encoder.check_decoder()
     source = agent.env_source() if env is None else env
     envs = make_engine(
         source,

@@ -50,7 +50,7 @@ def find_anomalies(encoder: Encoder, frames: UInt8Array, *, level: float = 0.99)
         level: Quantile: 0.75, 0.95, 0.99, 0.999, or 1.0 (beyond every training frame).
 
     Raises:
-        ConfigError: if that quantile is not stored.
+        ConfigError: if that quantile is not stored, or the model has no decoder.
         ObservationError: if the frames do not fit the FrameSpec.
     """
     stored = [kept for kept in LEVELS if kept > 0.5]
@@ -61,6 +61,7 @@ def find_anomalies(encoder: Encoder, frames: UInt8Array, *, level: float = 0.99)
             got=repr(level),
             remedy="choose level=0.99",
         )
+    encoder.check_decoder()
     encoder.check_frames(frames)
     scores = score_frames(encoder.vae, frames)
     statistics, low = encoder.statistics, round(1 - level, 6)

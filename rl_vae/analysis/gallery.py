@@ -60,10 +60,11 @@ def draw_gallery(
 
     Raises:
         ObservationError: if the frames have another FrameSpec.
-        ConfigError: if that quantile is not stored in the model folder.
+        ConfigError: if that quantile is not stored in the model folder, or it has no decoder.
         DatasetError: if the dataset has no frames.
         FolderError: if another process writes to the folder, or it cannot be written.
     """
+    encoder.check_decoder()
     encoder.check_spec(dataset.spec)
     if len(dataset) == 0:
         raise DatasetError(

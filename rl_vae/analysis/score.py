@@ -7,6 +7,7 @@ Shape letters: N frames, Z latents, S stack.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, NamedTuple
 
@@ -34,7 +35,7 @@ from rl_vae.models.encoder import Encoder
 from rl_vae.objectives.autoencoder import Autoencoder
 from rl_vae.objectives.beta import Beta
 from rl_vae.system.progress import progress_bar
-from rl_vae.training.evaluate import HeldOut, evaluate_vae
+from rl_vae.training.evaluate import ACTIVE_UNIT, HeldOut, evaluate_vae
 from rl_vae.training.head_measures import HEAD_SCORES
 
 TEST_SHARE = 0.3
@@ -107,7 +108,9 @@ def score_encoder(
         encodings = make_encodings(encoder, dataset, train, seed)
     # Errors on moving pixels of the model's decoder and of the median frame.
     moving = MovingPixelError(dataset, rows.indices, rows.train, split.test, split.episode, seed)
-    errors = {MEDIAN_FRAME: moving.of_median_frame(), "vae": moving.of_decoder(encoder)}
+    errors = {MEDIAN_FRAME: moving.of_median_frame()}
+    if encoder.has_decoder:
+        errors["vae"] = moving.of_decoder(encoder)
     # Probes of each code. The model's code is also probed without a stack.
     scores: Scores = {}
     columns = [("vae", "vae", stack), ("vae", ONE_FRAME, 1), *((b, b, stack) for b in baselines)]
@@ -117,7 +120,7 @@ def score_encoder(
             scores |= {(p, ONE_FRAME, t): v for (p, c, t), v in scores.items() if c == "vae"}
             continue
         codes = encode_all(encodings[name], dataset, rows.indices)
-        if column in baselines:
+        if column in baselines or column not in (ONE_FRAME, *errors):
             errors[column] = moving.of_linear_decoder(codes)
         bar.set_postfix_str(column)
         for (kind, target), score in _probe_all(codes, depth, targets, split, seed).items():
@@ -204,6 +207,23 @@ def _probe_all(
 def _evaluate(encoder: Encoder, dataset: FrameDataset, test: NDArray[np.int64]) -> HeldOut:
     """Rate, distortion and ELBO on the test frames; without a draw of z for an autoencoder."""
     objective = Autoencoder() if encoder.objective.deterministic else Beta()
+    if not encoder.has_decoder:
+        codes = encode_all(encoder.encode, dataset, test)
+        active = int((codes.var(0) > ACTIVE_UNIT).sum())
+        return HeldOut(
+            loss=math.nan,
+            distortion=math.nan,
+            rate=math.nan,
+            elbo=None,
+            bits_per_dimension=None,
+            mse=math.nan,
+            active_units=active,
+            kl_per_dimension=(),
+            moving_mse=None,
+            median_frame_mse=None,
+            lost_share=None,
+            terms={},
+        )
     return evaluate_vae(encoder.vae.on_cpu(), dataset, test, objective, 64)
 
 
@@ -231,5 +251,10 @@ def _notes(encoder: Encoder, dataset: FrameDataset) -> Iterator[str]:
         )
     for field in header.missing:
         yield f"No {field}s: they were not imported. Import the frames again, with {field}s"
-    if encoder.provenance.get("dataset") == dataset.digest:
+    if not encoder.has_decoder:
+        yield (
+            "The model has no decoder, so it has no distortion; its error on moving pixels is that "
+            "of its best linear decoder"
+        )
+    if "source" not in encoder.provenance and encoder.provenance.get("dataset") == dataset.digest:
         yield "The model was trained on frames of this dataset, so its scores are optimistic"

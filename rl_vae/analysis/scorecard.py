@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -138,10 +139,13 @@ def _lines(card: Scorecard) -> Iterator[str]:
         f"{card.train[0]:,} frames of {card.train[1]} other episodes. Brackets: 95 % intervals "
         "over test episodes"
     )
-    yield (
+    nats = (
         f"Nats per frame: rate {held_out.rate:.2f}, distortion {held_out.distortion:.1f}, ELBO "
-        f"{elbo}; {held_out.active_units} of {card.latents} latents active"
+        f"{elbo}; "
     )
+    if math.isnan(held_out.distortion):  # no decoder
+        nats = ""
+    yield f"{nats}{held_out.active_units} of {card.latents} latents active"
     if card.heads:
         scores = ", ".join(f"{name} {value:.2f}" for name, value in card.heads.items())
         yield f"Heads of the training, on its held-out frames: {scores}"

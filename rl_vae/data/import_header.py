@@ -63,6 +63,13 @@ def find_image_source(
     Raises:
         ObservationError: if they are no images, or an option must be chosen.
     """
+    if not 2 <= len(shape) <= 4:
+        raise ObservationError(
+            "The images are no images.",
+            expected="an array of images (N, h, w) or (N, h, w, c), or of stacks of them",
+            got=f"arrays of shape {shape}",
+            remedy="reshape them, or name the array that holds the images",
+        )
     if dtype.kind not in "buif":
         raise ObservationError(
             "The images are no numbers.",

@@ -107,6 +107,19 @@ def close_after_error(close: Callable[[], None]) -> Iterator[None]:
         raise
 
 
+def nest_images(source: PixelSource, images: list[Any]) -> Any:
+    """A batch of observations with images at their places."""
+    if source.paths == ((),):
+        return images[0]
+    batch: dict[Any, Any] = {}
+    for path, image in zip(source.paths, images, strict=True):
+        part = batch
+        for key in path[:-1]:
+            part = part.setdefault(key, {})
+        part[path[-1]] = image
+    return batch
+
+
 def in_natural_order(paths: Iterator[Path]) -> list[Path]:
     """Paths sorted by name, with numbers in names by their value: 2 before 10."""
 

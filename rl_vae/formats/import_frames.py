@@ -38,7 +38,7 @@ def import_frames(
 
     Args:
         source: File or folder: a folder of pictures, a video or a folder of videos, .npy, .npz,
-            HDF5, the folder of a Minari data set, the files of dSprites and 3D Shapes.
+            HDF5, the folder of a Minari or LeRobot data set, the files of dSprites and 3D Shapes.
         out: Folder of the dataset. If it holds the same frames, it is returned unchanged.
         format: Name of the format; "auto": found by the source.
         spec: Conversion of an image into a frame; None: 64 x 64, RGB or gray as the images are.

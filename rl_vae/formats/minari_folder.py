@@ -20,7 +20,7 @@ from rl_vae.data.records import Records, array_records, cut_records
 from rl_vae.envs.find_pixels import resolve_pixels
 from rl_vae.envs.pixel_source import PixelSource, take
 from rl_vae.errors import DatasetError
-from rl_vae.formats.format import Format, ReadOptions, Source, readable
+from rl_vae.formats.format import Format, ReadOptions, Source, nest_images, readable
 from rl_vae.formats.steps import step_arrays
 
 _DATA = "data"
@@ -87,20 +87,7 @@ def _episodes(path: Path, dataset: Any, source: PixelSource) -> Iterator[Records
         for start in range(0, n, _PIECE):
             rows = slice(start, min(n, start + _PIECE))
             pieces = [image[rows] for image in images]
-            yield cut_records(records, rows, _nest(source, pieces))
-
-
-def _nest(source: PixelSource, images: list[Any]) -> Any:
-    """A batch of observations with images at their places."""
-    if source.paths == ((),):
-        return images[0]
-    batch: dict[Any, Any] = {}
-    for path, image in zip(source.paths, images, strict=True):
-        part = batch
-        for key in path[:-1]:
-            part = part.setdefault(key, {})
-        part[path[-1]] = image
-    return batch
+            yield cut_records(records, rows, nest_images(source, pieces))
 
 
 def write_minari(dataset: FrameDataset, out: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +71,12 @@ def read_pictures(path: Path, options: ReadOptions) -> Source:
     return Source(_records(path, inside, episodes, table, columns, group_of), labels)
 
 
-def read_picture(path: Path) -> NDArray[Any]:
+def read_picture(path: Path, content: IO[bytes] | None = None) -> NDArray[Any]:
     """Read one picture: (h, w), or (h, w, 2, 3 or 4).
+
+    Args:
+        path: The file.
+        content: Its content, if it lies in another file; the path is for errors then.
 
     Raises:
         DatasetError: if it is damaged.
@@ -82,7 +86,7 @@ def read_picture(path: Path) -> NDArray[Any]:
 
     with readable(path, "a whole picture"), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path) as picture:
+        with Image.open(content or path) as picture:
             mode = str(picture.mode)
             # Pillow keeps the high byte of 16-bit colours without a word.
             deep = mode in ("RGB", "RGBA", "LA") and any("16" in str(t[3]) for t in picture.tile)

@@ -14,6 +14,8 @@ def make_card(config: dict[str, Any]) -> str:
         KeyError, TypeError, ValueError: if the config does not hold what the card shows.
     """
     spec, provenance = config["spec"], config["provenance"]
+    if "source" in provenance:
+        return _foreign_card(spec, provenance, config)
     held_out, env_id = provenance["held_out"], python_string(provenance["env_id"])
     network, likelihood = markdown(config["vae"]["network"]), markdown(config["vae"]["likelihood"])
     engine, seed = markdown(provenance["engine"]), markdown(provenance["seed"])
@@ -33,5 +35,21 @@ import gymnasium as gym
 import rl_vae
 
 env = rl_vae.LatentObservation(rl_vae.make_env({env_id}), "THIS FOLDER", stack=4)
+```
+"""
+
+
+def _foreign_card(spec: dict[str, Any], provenance: dict[str, Any], config: dict[str, Any]) -> str:
+    shape = " x ".join(str(int(side)) for side in config["observation_shape"])
+    return f"""# Encoder {markdown(provenance["source"])}
+
+The encoder {markdown(provenance["source"])} of another project, saved with rl_vae. It maps frames
+of {int(spec["height"])} x {int(spec["width"])} x {int(spec["channels"])}, made of observations of
+{shape}, to {int(config["vae"]["latent_dim"])} numbers.
+
+```python
+import rl_vae
+
+codes = rl_vae.Encoder.load("THIS FOLDER").encode_observations(observations)
 ```
 """

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from rl_vae.errors import FolderError, ObservationError
+from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
-from rl_vae.models.description import ModelDescription
+from rl_vae.models.description import ModelDescription, missing_decoder
 from rl_vae.models.late_torch import torch_parts
 from rl_vae.models.observation_space import check_observation_space
+from rl_vae.models.statistics import TrainingStatistics
 
 if TYPE_CHECKING:
     from rl_vae.objectives.base import Objective
@@ -27,7 +28,8 @@ class DescribedModel:
         pixels: Where the pixels of the training frames came from, and their conversion.
         vae_config: Settings of the VAE.
         latent_dim: Number of latents, Z.
-        statistics: Statistics of the training frames: of latents, and quantiles of scores.
+        has_decoder: Whether latents can be decoded; false for an encoder of another project that
+            was saved without a decoder.
         provenance: Origin of the model: dataset, settings, seed, versions, held-out figures.
         digest: SHA-256 of what determines the latents: FrameSpec, VAEConfig, weights, a user's
             graphs.
@@ -38,7 +40,29 @@ class DescribedModel:
         self.spec, self.observation_shape = description.spec, description.observation_shape
         self.pixels, self.vae_config = description.pixels, description.vae_config
         self.latent_dim = description.vae_config.latent_dim
-        self.statistics, self.provenance = description.statistics, description.provenance
+        self.provenance, self.has_decoder = description.provenance, description.has_decoder
+        self._statistics = description.statistics
+
+    @property
+    def statistics(self) -> TrainingStatistics:
+        """Statistics of the training frames: of latents, and quantiles of scores.
+
+        Raises:
+            ConfigError: if the encoder is one of another project that was saved without frames.
+        """
+        if self._statistics is None:
+            raise ConfigError(
+                f"The model {self.path} has no statistics of frames.",
+                expected="statistics of the codes, for standardise, drift and anomalies",
+                got="an encoder that was saved without frames",
+                remedy="save it with rl_vae.save_encoder(..., dataset=FrameDataset.open(DATASET))",
+            )
+        return self._statistics
+
+    def check_decoder(self) -> None:
+        """Raise ConfigError if the model has no decoder."""
+        if not self.has_decoder:
+            raise missing_decoder(self.path)
 
     @property
     def objective(self) -> Objective:

@@ -5,8 +5,9 @@ spec                  FrameSpec
 observation_shape     shape of a raw observation, after the conversion of its pixels
 pixels                PixelSource: where the pixels come from, and their conversion
 vae                   VAEConfig
-tensors               name -> type and shape of each weight of a user's network; {} otherwise
-statistics            TrainingStatistics
+tensors               name -> type and shape of each weight of a user's network; {} otherwise, and
+                      for an encoder of another project, whose weights are in its graph only
+statistics            TrainingStatistics; null if no frames were given
 provenance            dataset, settings (with the objective), seed, versions, held-out figures
 files                 name -> SHA-256 of every other file
 digest                SHA-256 of the other fields
@@ -40,6 +41,15 @@ FILES = ("model.safetensors", "encoder.onnx", "README.md")
 """Files of a model beside config.json."""
 OWN_NETWORK_FILES = ("model.safetensors", "encoder.onnx", "decoder.onnx", "README.md")
 """Files of a model with a user's network beside config.json."""
+FOREIGN_FILES = ("encoder.onnx", "README.md")
+"""Files of an encoder of another project; decoder.onnx may be there, too."""
+UNTRAINED = {
+    "kind": "unknown",
+    "deterministic": True,
+    "max_kl_weight": 0.0,
+    "standard_prior": True,
+}
+"""Description of the objective of an encoder of another project."""
 
 MAX_VALUES = 2**32
 """Largest number of weights of a user's network."""
@@ -77,8 +87,8 @@ class ModelDescription:
     """Settings of the VAE."""
     tensors: dict[str, Any]
     """Type and shape of each weight of a user's network, by name."""
-    statistics: TrainingStatistics
-    """Statistics of the training frames."""
+    statistics: TrainingStatistics | None
+    """Statistics of the training frames; None if an encoder was saved without frames."""
     provenance: dict[str, Any]
     """Dataset digest and environment, settings, seed, versions, held-out figures."""
     files: dict[str, Any]
@@ -87,11 +97,31 @@ class ModelDescription:
     """SHA-256 of what determines the latents: FrameSpec, VAEConfig, weights, a user's graphs,
     and the conversion of the pixels if it changes them."""
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the encoder is one of another project: its weights are in its graph only."""
+        return self.vae_config.has_own_network and not self.tensors
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the model decodes latents."""
+        return not self.vae_config.has_own_network or "decoder.onnx" in self.files
+
     def weight_types(self) -> dict[str, WeightType]:
         """Types and shapes of the weights that the model must have, by name."""
         if self.vae_config.has_own_network:
             return {name: parse_weight_type(value) for name, value in self.tensors.items()}
         return built_in_weights(self.vae_config, self.spec.shape)
+
+
+def missing_decoder(path: Path | str) -> ConfigError:
+    """The error for an encoder of another project that was saved without a decoder."""
+    return ConfigError(
+        f"The model {path} has no decoder.",
+        expected="a model with a decoder, to reconstruct frames or to measure their errors",
+        got="an encoder of another project that was saved without a decoder",
+        remedy="save it with rl_vae.save_encoder(..., decoder=...)",
+    )
 
 
 def describe_tensors(weights: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,9 +153,11 @@ def read_model_description(path: str | Path) -> ModelDescription:
         spec = FrameSpec.from_dict(config["spec"])
         vae_config = VAEConfig.from_dict(config["vae"])
         shape, provenance = config["observation_shape"], config["provenance"]
-        statistics = TrainingStatistics.from_dict(config["statistics"])
-        if len(statistics.latent_mean) != vae_config.latent_dim:
-            raise ValueError(f"statistics of {len(statistics.latent_mean)} latents")
+        statistics = config["statistics"]
+        if statistics is not None:
+            statistics = TrainingStatistics.from_dict(statistics)
+            if len(statistics.latent_mean) != vae_config.latent_dim:
+                raise ValueError(f"statistics of {len(statistics.latent_mean)} latents")
         if not isinstance(shape, list) or any(type(side) is not int or side < 1 for side in shape):
             raise ValueError(f"observation_shape {shape}")
         spec.check_shape(tuple(shape), np.uint8)
@@ -135,8 +167,17 @@ def read_model_description(path: str | Path) -> ModelDescription:
         digests, tensors = config["files"], config["tensors"]
         if not isinstance(digests, dict) or not isinstance(tensors, dict):
             raise TypeError(f"files {str(digests)[:80]}, tensors {str(tensors)[:80]}")
-        if bool(tensors) != vae_config.has_own_network:
+        if tensors and not vae_config.has_own_network:
             raise ValueError(f"{len(tensors)} tensors for the network {vae_config.network_name}")
+        foreign = vae_config.has_own_network and not tensors
+        if foreign and vae_config.likelihood == "learned_gaussian":
+            raise ValueError("a learned sigma without weights")
+        if statistics is None and not foreign:
+            raise ValueError("no statistics of a trained model")
+        if statistics is not None and statistics.has_decoded == (
+            foreign and "decoder.onnx" not in digests
+        ):
+            raise ValueError("no statistics of the decoder")
         if sum(parse_weight_type(value).size for value in tensors.values()) > MAX_VALUES:
             raise ValueError(f"more than {MAX_VALUES:,} weights")
     except (
@@ -150,16 +191,7 @@ def read_model_description(path: str | Path) -> ModelDescription:
         ValueError,
     ) as error:
         raise FolderError.damaged(file, "settings in their range", error) from error
-    # Check the list of files
-    names = OWN_NETWORK_FILES if vae_config.has_own_network else FILES
-    if set(digests) != set(names):
-        raise FolderError.damaged(file, f"the files {list(names)}", sorted(digests))
-    # The digest names what the model computes, not how it was trained
-    identity = {"spec": config["spec"], "vae": config["vae"], "weights": digests[FILES[0]]}
-    if vae_config.has_own_network:
-        identity["onnx"] = [digests["encoder.onnx"], digests["decoder.onnx"]]
-    if not all(conversion.is_plain for conversion in pixels.conversions):
-        identity["pixels"] = config["pixels"]
+    digest = _check_files(file, config, vae_config, pixels)
     return ModelDescription(
         path=path,
         spec=spec,
@@ -170,8 +202,28 @@ def read_model_description(path: str | Path) -> ModelDescription:
         statistics=statistics,
         provenance=provenance,
         files=digests,
-        digest=hashing.digest(identity),
+        digest=digest,
     )
+
+
+def _check_files(
+    file: Path, config: dict[str, Any], vae_config: VAEConfig, pixels: PixelSource
+) -> str:
+    """Check the list of files, and return the digest of what determines the latents."""
+    digests = config["files"]
+    foreign = vae_config.has_own_network and not config["tensors"]
+    names: tuple[str, ...] = OWN_NETWORK_FILES if vae_config.has_own_network else FILES
+    if foreign:
+        names = FOREIGN_FILES
+    if set(digests) - ({"decoder.onnx"} if foreign else set()) != set(names):
+        raise FolderError.damaged(file, f"the files {list(names)}", sorted(digests))
+    # The digest names what the model computes, not how it was trained
+    identity = {"spec": config["spec"], "vae": config["vae"], "weights": digests.get(FILES[0])}
+    if vae_config.has_own_network:
+        identity["onnx"] = [digests["encoder.onnx"], digests.get("decoder.onnx")]
+    if not all(conversion.is_plain for conversion in pixels.conversions):
+        identity["pixels"] = config["pixels"]
+    return hashing.digest(identity)
 
 
 def _read_pixels(values: Any, shape: tuple[int, ...]) -> PixelSource:

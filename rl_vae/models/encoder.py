@@ -89,7 +89,7 @@ class Encoder(DecodingModel):
         """Read a model folder and check every byte.
 
         Args:
-            path: Folder that `train_vae` wrote.
+            path: Folder that `train_vae` or `save_encoder` wrote.
             device: "cpu", or a torch device such as "cuda".
             runtime: "auto" uses ONNX Runtime on the CPU and torch elsewhere.
             threads: Number of threads of ONNX Runtime; None: that of torch if it is
@@ -235,11 +235,13 @@ class Encoder(DecodingModel):
         sigma: Any = folder.vae_config.sigma
         if folder.vae_config.likelihood == "learned_gaussian":
             sigma = parts.learned_sigma(folder.weights["log_sigma"])
-        decoder = OnnxRuntime(
-            self.path / "decoder.onnx",
-            lambda: folder.decoder_onnx or b"",
-            decoder_ports(shape, self.latent_dim),
-        )
+        decoder = None
+        if self.has_decoder:
+            decoder = OnnxRuntime(
+                self.path / "decoder.onnx",
+                lambda: folder.decoder_onnx or b"",
+                decoder_ports(shape, self.latent_dim),
+            )
         vae: FrameModel = parts.OnnxVAE(
             folder.vae_config, shape, self._graph, decoder, sigma, self._threads
         )

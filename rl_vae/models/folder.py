@@ -1,9 +1,10 @@
 """Model folder: a trained VAE as files. None of them holds code.
 
     config.json         description of the model (`rl_vae.models.description`)
-    model.safetensors   all weights of encoder and decoder
+    model.safetensors   all weights of encoder and decoder; not of an encoder of another project
     encoder.onnx        uint8 (B, H, W, C) -> mu, logvar (B, Z): all that an agent needs
-    decoder.onnx        z (B, Z) -> logits (B, C, H, W); only if the network is a user's
+    decoder.onnx        z (B, Z) -> logits (B, C, H, W); only if the network is a user's, or if an
+                        encoder of another project has a decoder
     README.md           model card
 
 Every byte is checked before it is used. Reading needs no torch; `rl_vae.models.save` writes.
@@ -28,13 +29,16 @@ if TYPE_CHECKING:
 
     from rl_vae.models.vae import VAE
 
+MAX_GRAPH_BYTES = 2**31
+"""Largest size of the graph of another project; protobuf's limit."""
+
 
 @dataclass(frozen=True)
 class ModelFolder(ModelDescription):
     """Content of a model folder; every byte is checked."""
 
-    weights_file: bytes
-    """Content of model.safetensors."""
+    weights_file: bytes | None
+    """Content of model.safetensors; None if the encoder is one of another project."""
     encoder_onnx: bytes
     """Content of encoder.onnx."""
     decoder_onnx: bytes | None
@@ -65,10 +69,11 @@ def read_model(path: str | Path) -> ModelFolder:
     """
     description = read_model_description(path)
     content = {name: read_file(description, name) for name in description.files}
-    check_model_weights(description, content["model.safetensors"])
+    if not description.is_foreign:
+        check_model_weights(description, content["model.safetensors"])
     return ModelFolder(
         **vars(description),
-        weights_file=content["model.safetensors"],
+        weights_file=content.get("model.safetensors"),
         encoder_onnx=content["encoder.onnx"],
         decoder_onnx=content.get("decoder.onnx"),
     )
@@ -81,7 +86,7 @@ def read_file(description: ModelDescription, name: str) -> bytes:
         FolderError: if it is missing, damaged, or far larger than the files of such a model.
     """
     total = sum(weight.bytes for weight in description.weight_types().values())
-    max_bytes = 2 * total + 16 * 2**20
+    max_bytes = MAX_GRAPH_BYTES if description.is_foreign else 2 * total + 16 * 2**20
     return described_folder.read_checked(
         description.path / name, description.files[name], max_bytes
     )

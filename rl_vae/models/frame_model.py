@@ -35,6 +35,11 @@ class FrameModel(ABC):
     """(H, W, C) of a frame."""
 
     @property
+    def has_decoder(self) -> bool:
+        """Whether latents can be decoded."""
+        return True
+
+    @property
     @abstractmethod
     def device(self) -> torch.device:
         """Device of the inputs and outputs."""

@@ -36,10 +36,10 @@ def model_checks(folder: Path) -> FolderChecks:
         content = read_file(description, "model.safetensors")
         check_model_weights(description, content)
 
-    checks.file_checks = [
-        Check(folder / "config.json", already_checked, _NO_SALVAGE),
-        Check(folder / "model.safetensors", check_weights, _NO_SALVAGE),
-    ]
+    checks.file_checks = [Check(folder / "config.json", already_checked, _NO_SALVAGE)]
+    if not description.is_foreign:
+        weights = folder / "model.safetensors"
+        checks.file_checks.append(Check(weights, check_weights, _NO_SALVAGE))
     own_network = description.vae_config.has_own_network
     for name in sorted(set(description.files) - {"model.safetensors"}):
         salvage = f"everything: --repair writes {name} from model.safetensors and config.json"
@@ -71,7 +71,9 @@ def _check_codes(folder: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (4, *encoder.spec.shape), np.uint8)
     frames[2], frames[3] = 0, 255
     if encoder.vae_config.has_own_network:
-        encoder.reconstruct(frames)
+        codes = encoder.encode(frames)
+        if encoder.has_decoder:
+            encoder.decode(codes)
         return
     expected = encoder.vae.encode_frames(frames)
     for got, wanted in zip(encoder.encode_posterior(frames), expected, strict=True):
@@ -102,8 +104,10 @@ def repair_model(folder: Path, names: set[str]) -> list[str]:
     """
     try:
         description = read_model_description(folder)
-        content = read_file(description, "model.safetensors")
-        check_model_weights(description, content)
+        content = b""
+        if not description.is_foreign:
+            content = read_file(description, "model.safetensors")
+            check_model_weights(description, content)
         config = read_config(folder)
         repaired = {"README.md": make_card(config).encode()}
     except (FolderError, KeyError, TypeError, ValueError):  # a config.json of another program

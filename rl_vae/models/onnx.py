@@ -1,4 +1,4 @@
-"""Export of a torch module to one ONNX graph, whose bytes depend only on the module."""
+"""Export of torch modules and programs to one ONNX graph; its bytes depend only on these."""
 
 from __future__ import annotations
 
@@ -26,29 +26,57 @@ def export_graph(
         outputs: Names of the outputs.
         metadata: Strings that the file contains besides the graph.
     """
+    modes = [(part, part.training) for part in module.modules()]
+    batch = torch.export.Dim("batch")
+    try:
+        return _export(
+            module.eval(),
+            outputs,
+            metadata,
+            args=tuple(inputs.values()),
+            dynamic_shapes=_nest(module, [{0: batch} for _ in inputs]),
+            input_names=list(inputs),
+        )
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def export_program(
+    program: torch.export.ExportedProgram, name: str, outputs: Sequence[str]
+) -> bytes:
+    """Write a program of `torch.export` with one input as an ONNX file, weights included.
+
+    Args:
+        program: The program; it says itself which sides are free.
+        name: Name of the input.
+        outputs: Names of the outputs.
+    """
+    return _export(program, outputs, None, input_names=[name])
+
+
+def _export(
+    module: Any, outputs: Sequence[str], metadata: Mapping[str, str] | None, **arguments: Any
+) -> bytes:
+    """Call torch's exporter without its messages, and take the places in source files out."""
     import onnx_ir
 
     logger = logging.getLogger("torch.onnx")
-    level, modes = logger.level, [(part, part.training) for part in module.modules()]
-    batch = torch.export.Dim("batch")
+    level = logger.level
     try:
         logger.setLevel(logging.ERROR)  # it reports that torchvision is absent
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own deprecations
             program = torch.onnx.export(
-                module.eval(),
-                tuple(inputs.values()),
+                module,
                 dynamo=True,
                 external_data=False,
-                dynamic_shapes=_nest(module, [{0: batch} for _ in inputs]),
-                input_names=list(inputs),
                 output_names=list(outputs),
                 verbose=False,
+                **arguments,
             )
     finally:
         logger.setLevel(level)
-        for part, mode in modes:
-            part.training = mode
     assert program is not None
     model = program.model
     # Remove the places in source files, which the exporter adds to each node.

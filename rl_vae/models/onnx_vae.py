@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rl_vae.models.config import VAEConfig
+from rl_vae.models.description import missing_decoder
 from rl_vae.models.frame_model import FrameModel, Posterior
 from rl_vae.models.runtime import OnnxRuntime
 
@@ -23,7 +24,7 @@ class OnnxVAE(FrameModel):
         config: Settings.
         shape: (H, W, C) of a frame.
         encoder: Graph encoder.onnx.
-        decoder: Graph decoder.onnx.
+        decoder: Graph decoder.onnx; None: frames cannot be decoded.
         sigma: Standard deviation of the Gaussian likelihood.
         threads: Number of threads of ONNX Runtime.
     """
@@ -33,7 +34,7 @@ class OnnxVAE(FrameModel):
         config: VAEConfig,
         shape: tuple[int, int, int],
         encoder: OnnxRuntime,
-        decoder: OnnxRuntime,
+        decoder: OnnxRuntime | None,
         sigma: float | Tensor,
         threads: int,
     ) -> None:
@@ -45,6 +46,11 @@ class OnnxVAE(FrameModel):
     def device(self) -> torch.device:
         """The CPU."""
         return torch.device("cpu")
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether latents can be decoded."""
+        return self._decoder is not None
 
     @property
     def sigma(self) -> float | Tensor:
@@ -66,7 +72,13 @@ class OnnxVAE(FrameModel):
         return Posterior(torch.from_numpy(mu), torch.from_numpy(logvar))
 
     def decode_logits(self, z: Tensor) -> Tensor:
-        """Logits (B, C, H, W) of latents (B, Z); their sigmoid is the frame in [0, 1]."""
+        """Logits (B, C, H, W) of latents (B, Z); their sigmoid is the frame in [0, 1].
+
+        Raises:
+            ConfigError: if the model has no decoder.
+        """
+        if self._decoder is None:
+            raise missing_decoder(self.config.network_name)
         latents = z.detach().float().contiguous().numpy()
         (logits,) = self._decoder.run(("logits",), {"z": latents}, self._threads)
         return torch.from_numpy(logits)

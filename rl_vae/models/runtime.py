@@ -114,6 +114,21 @@ class OnnxRuntime:
         )
 
 
+def run_graph(content: bytes, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """All outputs of a graph that was just made, with one thread.
+
+    Raises:
+        Exception: what onnxruntime raises; its exceptions have no public base class.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, dict(inputs)))
+
+
 def encoder_ports(frame_shape: tuple[int, int, int], latent_dim: int) -> tuple[GraphPort, ...]:
     """Ports of encoder.onnx: frames (B, H, W, C) uint8 -> mu and logvar (B, Z) float32."""
     return (

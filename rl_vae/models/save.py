@@ -15,14 +15,18 @@ import safetensors.torch
 import torch
 
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.errors import ConfigError, FolderError
+from rl_vae.frames import FrameSpec
 from rl_vae.models.card import make_card
+from rl_vae.models.config import VAEConfig
 from rl_vae.models.description import FORMAT, KIND, describe_tensors
 from rl_vae.models.onnx import export_graph
 from rl_vae.models.runtime import OnnxRuntime, decoder_ports, encoder_ports
 from rl_vae.models.statistics import TrainingStatistics
 from rl_vae.models.vae import VAE, ByteEncoder, LogitDecoder
-from rl_vae.system import files, hashing, strict_json
+from rl_vae.system import files, hashing, locks, strict_json
+from rl_vae.system.outputs import partial_folder
 from rl_vae.system.provenance import package_versions
 
 
@@ -55,31 +59,60 @@ def save_model(
         "env_id": dataset.header.env_id,
         "engine": dataset.header.engine,
         "frames": len(dataset),
-        "versions": package_versions(),
     }
     content = {"model.safetensors": safetensors.torch.save(weights)}
     if vae.config.has_own_network:
         content["encoder.onnx"], content["decoder.onnx"] = export_own_network(vae)
     else:
         content["encoder.onnx"] = export_onnx(vae)
-    config: dict[str, Any] = {
+    tensors = describe_tensors(weights) if vae.config.has_own_network else {}
+    config = describe_model(
+        dataset.spec, dataset.header.source, vae.config, tensors, statistics, provenance
+    )
+    write_files(folder, content, config)
+
+
+def describe_model(
+    spec: FrameSpec,
+    pixels: PixelSource,
+    vae_config: VAEConfig,
+    tensors: dict[str, Any],
+    statistics: TrainingStatistics | None,
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Fields of a model's config.json, without the digests."""
+    provenance = {**provenance, "versions": package_versions()}
+    return {
         "format": FORMAT,
         "kind": KIND,
-        "spec": dataset.spec.to_dict(),
-        "observation_shape": list(dataset.header.raw_shape),
-        "pixels": dataset.header.source.to_dict(),
-        "vae": vae.config.to_dict(),
-        "tensors": describe_tensors(weights) if vae.config.has_own_network else {},
-        "statistics": statistics.to_dict(),
+        "spec": spec.to_dict(),
+        "observation_shape": list(pixels.output_shape),
+        "pixels": pixels.to_dict(),
+        "vae": vae_config.to_dict(),
+        "tensors": tensors,
+        "statistics": None if statistics is None else statistics.to_dict(),
         "provenance": json.loads(hashing.canonical_json(provenance)),
     }
-    content["README.md"] = make_card(config).encode()
-    # Write config.json last: it holds the digests of the other files
+
+
+def write_files(folder: Path, content: Mapping[str, bytes], config: dict[str, Any]) -> None:
+    """Write the files of a model and its card; config.json, which holds their digests, is last."""
+    content = {**content, "README.md": make_card(config).encode()}
     for name, value in content.items():
         files.write_whole(folder / name, value)
     config["files"] = {name: hashing.file_digest(folder / name) for name in content}
     config["digest"] = hashing.digest(config)
     strict_json.write_json(folder / "config.json", config)
+
+
+def write_model_folder(out: Path, content: Mapping[str, bytes], config: dict[str, Any]) -> None:
+    """Write a model folder under a temporary name, then rename it."""
+    partial = partial_folder(out)
+    files.make_folder(partial)
+    with locks.locked(partial, FolderError):
+        write_files(partial, content, config)
+        files.rename_folder(partial, out)
+    files.remove_file(out / ".lock")
 
 
 def export_onnx(vae: VAE) -> bytes:

@@ -5,6 +5,8 @@ Shape letters: N frames, H W C frame, Z latents.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,17 +32,39 @@ def measure_statistics(
 ) -> TrainingStatistics:
     """Compute the statistics of the frames of a dataset with the given indices."""
     rows = np.linspace(0, len(indices) - 1, min(len(indices), MAX_FRAMES)).astype(np.int64)
-    scored = [_score(vae, frames) for frames in dataset.in_batches(indices[rows])]
+    batches = dataset.in_batches(indices[rows])
+    if not vae.has_decoder:
+        return _without_decoder(vae, batches)
+    scored = [_score(vae, frames) for frames in batches]
     mu = np.concatenate([codes for _, codes in scored])  # (N, Z)
     quantiles = {
-        name: tuple(
-            np.quantile(np.concatenate([getattr(s, name) for s, _ in scored]), LEVELS).tolist()
-        )
+        name: _quantiles(np.concatenate([getattr(s, name) for s, _ in scored]))
         for name in Scores._fields
     }
     return TrainingStatistics(
         len(rows), tuple(mu.mean(0).tolist()), tuple(mu.std(0).tolist()), **quantiles
     )
+
+
+def _without_decoder(vae: FrameModel, batches: Iterable[UInt8Array]) -> TrainingStatistics:
+    """Statistics of codes and rates only."""
+    posteriors = [vae.encode_frames(np.array(frames)) for frames in batches]
+    mu, logvar = (torch.cat(parts).cpu() for parts in zip(*posteriors, strict=True))
+    rate = kl_per_dimension(mu, logvar).double().sum(1).numpy()
+    codes = mu.double().numpy()
+    return TrainingStatistics(
+        len(codes),
+        tuple(codes.mean(0).tolist()),
+        tuple(codes.std(0).tolist()),
+        rate=_quantiles(rate),
+        distortion=(),
+        elbo=(),
+        error=(),
+    )
+
+
+def _quantiles(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(np.quantile(values, LEVELS).tolist())
 
 
 @torch.no_grad()

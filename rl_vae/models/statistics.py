@@ -33,6 +33,10 @@ class Scores(NamedTuple):
     """Mean squared error of the reconstruction from mu, per value, for values from 0 to 255."""
 
 
+DECODED = ("distortion", "elbo", "error")
+"""Scores that need a decoder."""
+
+
 @dataclass(frozen=True)
 class TrainingStatistics:
     """Statistics of the training frames.
@@ -50,7 +54,8 @@ class TrainingStatistics:
     rate: tuple[float, ...]
     """Quantiles at LEVELS of `Scores.rate`."""
     distortion: tuple[float, ...]
-    """Quantiles at LEVELS of `Scores.distortion`."""
+    """Quantiles at LEVELS of `Scores.distortion`; like those of elbo and error, they are empty if
+    the model has no decoder."""
     elbo: tuple[float, ...]
     """Quantiles at LEVELS of `Scores.elbo`."""
     error: tuple[float, ...]
@@ -69,7 +74,9 @@ class TrainingStatistics:
             plain = isinstance(numbers, tuple) and {type(x) for x in numbers} <= {int, float}
             values = np.asarray(numbers if plain else (), np.float64)
             right = values.size > 0 and bool(np.isfinite(values).all())
-            if name in Scores._fields:
+            if not self.has_decoded and name in DECODED:
+                right = numbers == ()
+            elif name in Scores._fields:
                 right &= values.shape == (len(LEVELS),) and bool((np.diff(values) >= 0).all())
             elif name == "latent_std":
                 right &= values.shape == (len(self.latent_mean),) and bool((values >= 0).all())
@@ -80,6 +87,11 @@ class TrainingStatistics:
                     got=getattr(self, name),
                     remedy="train the model again",
                 )
+
+    @property
+    def has_decoded(self) -> bool:
+        """Whether there are quantiles of the scores that need a decoder."""
+        return any(getattr(self, name) != () for name in DECODED)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingStatistics:

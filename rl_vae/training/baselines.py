@@ -162,6 +162,7 @@ def write_standardised(source: str | Path, dataset: FrameDataset, out: str | Pat
         _check_same(out, read_config(out)["provenance"].get("standardised"), model.digest)
         return out
     vae, statistics = model.build(), model.statistics
+    assert statistics is not None  # a model with weights has them
     _standardise(vae, torch.tensor(statistics.latent_mean), torch.tensor(statistics.latent_std))
     split = dataset.split(model.provenance["train"]["held_out"], model.provenance["seed"])
     return _save(vae, dataset, split, out, {**model.provenance, "standardised": model.digest})

@@ -59,10 +59,11 @@ class DriftMonitor:
         every: Number of steps per scored step, from 1 up.
 
     Raises:
-        ConfigError: if `every` is out of its range.
+        ConfigError: if `every` is out of its range, or the encoder has no decoder or statistics.
     """
 
     def __init__(self, encoder: Encoder, every: int = EVERY) -> None:
+        encoder.check_decoder()
         check_value("every", every, Annotated[int, Range(low=1)], EVERY)
         self.encoder, self._every = encoder, every
         statistics = encoder.statistics

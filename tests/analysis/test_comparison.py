@@ -12,13 +12,25 @@ import little_games
 import little_models
 import numpy as np
 import pytest
+from environments import refused
 from jobs import run_jobs_here
 from little_games import LINE
+from sklearn.decomposition import PCA
 
-from rl_vae import ComparisonConfig, Encoder, FrameSpec, TrainConfig, VAEConfig, compare
+from rl_vae import (
+    Agent,
+    ComparisonConfig,
+    Encoder,
+    FrameSpec,
+    TrainConfig,
+    VAEConfig,
+    compare,
+    save_encoder,
+)
 from rl_vae.agents.baselines import StateVecEnv
 from rl_vae.analysis.comparison import runner
 from rl_vae.analysis.comparison.compare import summarise
+from rl_vae.analysis.comparison.encoders import check_encoder
 from rl_vae.analysis.comparison.runner import StageClock, run_stage
 from rl_vae.analysis.comparison.summary import summarise_runs
 from rl_vae.analysis.comparison.tables import conclusions, tables
@@ -177,6 +189,27 @@ def test_an_environment_is_given_as_a_function(
     for system in config.systems:
         by_id = read_run(compared["out"], system)["returns"]
         assert read_run(tmp_path / "out", system)["returns"] == by_id
+
+
+def test_an_encoder_of_another_project_is_compared(
+    compared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model folder is a system: its codes are scored and standardised for its agent."""
+    monkeypatch.setattr(runner, "run_jobs", run_jobs_here())
+    pca = PCA(2).fit(np.random.default_rng(0).random((8, 40 * 40 * 3)))
+    dataset = FrameDataset.open(compared["out"] / "frames")
+    save_encoder(tmp_path / "theirs", pca, dataset=dataset)
+    save_encoder(tmp_path / "bare", pca, CONFIG.spec, dataset.header.raw_shape)
+    config = replace(CONFIG, betas=(), baselines=(str(tmp_path / "theirs"),))
+    assert config.systems == ("model-theirs",)
+    compare(config, tmp_path / "out", workers=1, progress=False)
+    run = read_run(tmp_path / "out", "model-theirs")
+    assert run["pretraining_frames"] == 0 and "distortion" in run["scores"]
+    assert Agent.load(tmp_path / "out/agents/model-theirs-seed0").recipe.standardise
+    with refused(FolderError, "no statistics"):
+        check_encoder(str(tmp_path / "bare"), dataset)
+    with refused(ConfigError, "takes other frames"):
+        check_encoder(str(Path(little_models.model())), dataset)
 
 
 def test_other_settings_are_refused(compared: dict[str, Any]) -> None:

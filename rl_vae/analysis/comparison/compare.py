@@ -25,6 +25,7 @@ from typing import Annotated, Any, NamedTuple
 
 from rl_vae.agents.baselines import BASELINE_INPUTS, check_baseline_input
 from rl_vae.analysis.comparison.config import FORMAT, ComparisonConfig, run_name, run_path
+from rl_vae.analysis.comparison.encoders import check_encoder
 from rl_vae.analysis.comparison.run import run_system
 from rl_vae.analysis.comparison.runner import plain_json, run_in_processes
 from rl_vae.analysis.comparison.summary import ComparisonSummary, summarise_runs
@@ -101,6 +102,8 @@ def compare(
         for observed in BASELINE_INPUTS:
             if observed in config.baselines:
                 check_baseline_input(observed, dataset)
+        for baseline in config.encoders.values():
+            check_encoder(baseline, dataset)
 
         # Runs that are not finished, each in its own process.
         jobs = {

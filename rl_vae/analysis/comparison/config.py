@@ -1,7 +1,8 @@
 """Configuration of a comparison: systems, seeds, settings, and the files of its folder.
 
 A system is what agents of the comparison observe: a code (beta1, beta4, ..., autoencoder, random,
-pca), the frames (pixels) or the simulator's state (state). A run is one system with one seed.
+pca, a pretrained network, the model in a folder), the frames (pixels) or the simulator's state
+(state). A run is one system with one seed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from rl_vae.agents.recipe import Recipe
 from rl_vae.constraints import Range
@@ -19,12 +20,12 @@ from rl_vae.envs.registry import EngineName
 from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
+from rl_vae.models.pretrained import PRETRAINED
 from rl_vae.system import hashing
 from rl_vae.system.json_values import encode_values
 from rl_vae.training.config import TrainConfig
 
-Baseline = Literal["pixels", "random", "pca", "autoencoder", "state"]
-BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+BASELINES = ("pixels", "random", "pca", "autoencoder", "state")
 FORMAT = 2
 
 
@@ -43,9 +44,10 @@ class ComparisonConfig(PixelOptions):
     """Recipe of every agent."""
     betas: tuple[Annotated[float, Range(low=0)], ...] = (1.0, 4.0, 16.0)
     """Values of beta; each is one system."""
-    baselines: tuple[Baseline, ...] = BASELINES
+    baselines: tuple[str, ...] = BASELINES
     """Other systems: pixels (stacked frames, SB3's CnnPolicy), random (untrained network), pca,
-    autoencoder, state (the simulator's state)."""
+    autoencoder, state (the simulator's state), a pretrained network such as dinov2-small, or a
+    model folder of rl_vae.save_encoder."""
     seeds: tuple[Annotated[int, Range(low=0, below=2**30)], ...] = (0, 1, 2, 3, 4)
     """Seeds of the runs: of the weights, the order of frames, the agent and its environments."""
     frames: Annotated[int, Range(low=64)] = 10_000
@@ -76,9 +78,15 @@ class ComparisonConfig(PixelOptions):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise _config_error(f"every value of {name} once", values, f"repeat no {name}")
+        for baseline in self.baselines:
+            if baseline in BASELINES or baseline in PRETRAINED:
+                continue
+            if not (Path(baseline) / "config.json").is_file():
+                expected = f"baselines of {', '.join((*BASELINES, *PRETRAINED))}, or a model folder"
+                raise _config_error(expected, baseline, "choose baselines=('pixels',)")
         if len(set(self.systems)) < len(self.systems):
-            expected = "betas that differ in six digits, of which names are made"
-            raise _config_error(expected, self.betas, "choose betas that differ more")
+            expected = "systems of different names: betas of six digits, names of model folders"
+            raise _config_error(expected, self.systems, "choose betas or folders that differ more")
         try:
             hashing.canonical_json(encode_values(dict(self.env_kwargs)))
         except (TypeError, ValueError) as error:
@@ -97,7 +105,13 @@ class ComparisonConfig(PixelOptions):
     @property
     def systems(self) -> tuple[str, ...]:
         """Names of the systems in the order of the tables."""
-        return (*(f"beta{beta:g}" for beta in self.betas), *self.baselines)
+        return (*(f"beta{beta:g}" for beta in self.betas), *map(system_of, self.baselines))
+
+    @property
+    def encoders(self) -> dict[str, str]:
+        """Pretrained networks and model folders by the name of their system."""
+        others = [baseline for baseline in self.baselines if baseline not in BASELINES]
+        return {system_of(baseline): baseline for baseline in others}
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
@@ -106,6 +120,13 @@ class ComparisonConfig(PixelOptions):
         plain |= {"vae": self.vae.to_dict(), "train": self.train.to_dict()}
         header = {"format": FORMAT, "kind": "rl_vae comparison", "systems": self.systems}
         return dict(json.loads(hashing.canonical_json({**header, **plain})))
+
+
+def system_of(baseline: str) -> str:
+    """Name of a baseline's system: its own, or that of a model folder."""
+    if baseline in BASELINES or baseline in PRETRAINED:
+        return baseline
+    return f"model-{Path(baseline).resolve().name}"
 
 
 def run_name(system: str, seed: int) -> str:

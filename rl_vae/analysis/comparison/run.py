@@ -19,6 +19,7 @@ from rl_vae.analysis.comparison.config import (
     run_name,
     run_path,
 )
+from rl_vae.analysis.comparison.encoders import write_encoder
 from rl_vae.analysis.comparison.runner import StageClock, plain_json, run_stage
 from rl_vae.analysis.comparison.scores import score_code
 from rl_vae.data.dataset import FrameDataset
@@ -66,7 +67,8 @@ def run_system(
         scored = run_stage(stages / "scores", partial(_score, config, out, system, seed))
         seconds |= {"code": code["seconds"], "score": scored["seconds"]}
         result |= {name: scored[name] for name in ("scores", "factors", "matrices")}
-        result["pretraining_frames"] = len(frames) * frames.header.frame_skip
+        if system not in config.encoders:
+            result["pretraining_frames"] = len(frames) * frames.header.frame_skip
         train = partial(
             _train_agent, config, env, model_path(out, system, seed), seed, frames, agent
         )
@@ -105,7 +107,9 @@ def _train_code(
     """Write the model folder of a system; the stage takes as long as the training."""
     path = model_path(out, system, seed)
     files.make_folder(path.parent)
-    if system in BASELINE_MODELS:
+    if system in config.encoders:
+        write_encoder(config.encoders[system], path, frames)
+    elif system in BASELINE_MODELS:
         write_baseline(system, frames, path, config.vae, held_out=config.train.held_out, seed=seed)
     else:
         beta = beta_of_system(system)
@@ -161,11 +165,14 @@ def _train_agent(
 ) -> dict[str, Any]:
     """Train and evaluate an agent that observes a code."""
     header = frames.header
+    recipe = replace(config.recipe, pixels="auto", image_key=None)
+    if read_model_description(model).is_foreign:  # codes of whatever size
+        recipe = replace(recipe, standardise=True)
     trained = train_agent(
         env,
         model,
         agent,
-        replace(config.recipe, pixels="auto", image_key=None),
+        recipe,
         seed=seed,
         engine=header.engine,  # type: ignore[arg-type]
         evaluations=config.evaluations,

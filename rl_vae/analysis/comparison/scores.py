@@ -37,7 +37,7 @@ def score_code(encoder: Encoder, dataset: FrameDataset, stack: int) -> dict[str,
     scores: dict[str, float | None] = {"active_units": held_out.active_units}
 
     # Only a trained decoder has a distortion, and only a VAE has a rate.
-    if "baseline" not in encoder.provenance:
+    if encoder.has_decoder and "baseline" not in encoder.provenance:
         scores |= {"distortion": held_out.distortion, "mse": held_out.mse}
         scores["moving_error"] = card.moving_errors["vae"].value
         if held_out.elbo is not None:

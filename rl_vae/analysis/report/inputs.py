@@ -128,7 +128,7 @@ def _check_provenance(encoder: Encoder) -> None:
             [
                 isinstance(kind, str),
                 isinstance(trained, float),
-                isinstance(provenance["dataset"], str),
+                isinstance(provenance["dataset"], str | None),
             ]
         )
     except (KeyError, TypeError, ValueError, AttributeError):

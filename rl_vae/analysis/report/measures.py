@@ -116,21 +116,9 @@ def choose_frames(encoders: Sequence[Encoder], dataset: FrameDataset, seed: int)
 def measure(encoder: Encoder, dataset: FrameDataset, chosen: MeasuredFrames, seed: int) -> Measured:
     """Measure the rate, the distortion and the disentanglement of one model."""
     # Rate, distortion and error, with intervals over episodes.
-    episode = dataset.episode_of(chosen.test)
-    parts = [score_frames(encoder.vae, frames) for frames in dataset.in_batches(chosen.test)]
-    scores = Scores(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-    error = [math.sqrt(value) for value in _mean(scores.error, episode, seed)]
     fit, test = (encode_all(encoder.encode, dataset, rows) for rows in chosen[:2])
     measures = [
-        Measure(
-            "rate", *_mean(scores.rate, episode, seed), "information in a code, nats per frame"
-        ),
-        Measure(
-            "distortion",
-            *_mean(scores.distortion, episode, seed),
-            "nats per frame, decoded from mu; lower is better",
-        ),
-        Measure("error", error[0], error[1], error[2], "root mean square, of 255; lower is better"),
+        *_decoded(encoder, dataset, chosen.test, seed),
         Measure(
             "active latents",
             float((test.var(0) > ACTIVE_UNIT).sum()),
@@ -158,6 +146,27 @@ def measure(encoder: Encoder, dataset: FrameDataset, chosen: MeasuredFrames, see
         result.information[:, varying],
         result.importance[:, varying],
     )
+
+
+def _decoded(
+    encoder: Encoder, dataset: FrameDataset, rows: NDArray[np.int64], seed: int
+) -> list[Measure]:
+    """Measures that need a decoder; NaN if the model has none."""
+    error = rate = distortion = Estimate(math.nan, math.nan, math.nan)
+    if encoder.has_decoder:
+        episode = dataset.episode_of(rows)
+        parts = [score_frames(encoder.vae, frames) for frames in dataset.in_batches(rows)]
+        scores = Scores(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        rate, distortion, squared = (
+            _mean(values, episode, seed)
+            for values in (scores.rate, scores.distortion, scores.error)
+        )
+        error = Estimate(*map(math.sqrt, squared))
+    return [
+        Measure("rate", *rate, "information in a code, nats per frame"),
+        Measure("distortion", *distortion, "nats per frame, decoded from mu; lower is better"),
+        Measure("error", *error, "root mean square, of 255; lower is better"),
+    ]
 
 
 def _mean(values: Array, episode: NDArray[np.int64], seed: int) -> Estimate:

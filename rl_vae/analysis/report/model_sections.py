@@ -53,9 +53,9 @@ def overview(models: Sequence[Model], lead: str) -> Section:
 
 
 def reconstructions(models: Sequence[Model], frames: UInt8Array) -> Section:
-    """The same frames (N, H, W, C), reconstructed by every model."""
+    """The same frames (N, H, W, C), reconstructed by every model that has a decoder."""
     rows = [("real frames", frames)]
-    rows += [(model.name, model.encoder.reconstruct(frames)) for model in models]
+    rows += [(model.name, model.encoder.reconstruct(frames)) for model in _decoding(models)]
     pictures = [
         Picture(name, data_uri(row_of(images)), f"{len(images)} frames: {name}")
         for name, images in rows
@@ -68,8 +68,11 @@ def reconstructions(models: Sequence[Model], frames: UInt8Array) -> Section:
     )
 
 
-def rate_distortion(models: Sequence[Model]) -> Section:
-    """Rate against distortion, one point for each model."""
+def rate_distortion(models: Sequence[Model]) -> Section | None:
+    """Rate against distortion, one point for each model that has a decoder; None without any."""
+    models = _decoding(models)
+    if not models:
+        return None
     configs = {(m.encoder.vae.config.likelihood, m.encoder.vae.config.sigma) for m in models}
     # The distortions of different likelihoods cannot be compared; errors can.
     name = "distortion" if len(configs) == 1 else "error"
@@ -154,8 +157,14 @@ def factors(models: Sequence[Model]) -> Section | None:
     )
 
 
-def traversals(models: Sequence[Model], frame: UInt8Array) -> Section:
-    """Frames that each model decodes when one latent changes; `frame` is (H, W, C)."""
+def traversals(models: Sequence[Model], frame: UInt8Array) -> Section | None:
+    """Frames that each model decodes when one latent changes; `frame` is (H, W, C).
+
+    None if no model has a decoder and the statistics of its latents.
+    """
+    models = _decoding(models)
+    if not models:
+        return None
     return Section(
         "traversals",
         "Traversals",
@@ -217,6 +226,10 @@ def read_points(path: Path, x: str, y: str) -> list[tuple[float, float]]:
 def columns_of(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """Points as two lists."""
     return [x for x, _ in points], [y for _, y in points]
+
+
+def _decoding(models: Sequence[Model]) -> list[Model]:
+    return [model for model in models if model.encoder.has_decoder]
 
 
 def _facts(model: Model) -> Facts:
