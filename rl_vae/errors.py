@@ -216,6 +216,7 @@ _INSTALL = {
     "h5py": "pip install 'rl-vae[import]'",
     "minari": "pip install 'rl-vae[import]'",
     "minigrid": "pip install 'rl-vae[minigrid]'",
+    "mlflow": "pip install 'rl-vae[mlflow]'",
     "onnx_ir": "pip install onnx-ir",
     "pyarrow": "pip install 'rl-vae[import]'",
     "pygame": "pip install 'rl-vae[box2d]'",
@@ -223,6 +224,7 @@ _INSTALL = {
     "sb3_contrib": "pip install 'rl-vae[contrib]'",
     "sklearn": "pip install scikit-learn",
     "stable_baselines3": "pip install stable-baselines3",
+    "wandb": "pip install 'rl-vae[wandb]'",
 }
 """Command that installs a module, if the module does not have the name of its package."""
 

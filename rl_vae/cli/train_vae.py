@@ -39,6 +39,7 @@ class TrainVAE(Command):
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Folder of a model to go on from; its VAE settings are kept."""
     vae: Annotated[Any, flags(VAEConfig, types={"network": str})]
+    tracking: Annotated[Any, flags(train_vae, only=("track",))]
     training: Annotated[Any, flags(TrainConfig, omit=("objective", "heads"))]
     heads: Annotated[Any, flags(Heads, names=HEAD_FLAGS)]
     objective: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(OBJECTIVES) + "}|FILE:NAME")] = (
@@ -79,11 +80,13 @@ class TrainVAE(Command):
             objective=call(self.objective_class, self.objective_flags),
             heads=call(Heads, self.heads),
         )
-        trained = train_vae(
-            open_datasets(self.dataset),
-            self.out,
-            None if vae_config == VAEConfig() else vae_config,
-            config,
+        trained = call(
+            train_vae,
+            self.tracking,
+            dataset=open_datasets(self.dataset),
+            out=self.out,
+            vae_config=None if vae_config == VAEConfig() else vae_config,
+            train_config=config,
             start=self.start,
         )
         if is_main_process():
