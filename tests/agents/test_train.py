@@ -571,7 +571,9 @@ def test_evaluations_during_training_do_not_change_it(tmp_path: Path) -> None:
     assert Agent.load(looked_at.path).digest == Agent.load(alone.path).digest
     evaluated = [r for r in progress(looked_at.path) if "evaluation_return" in r]
     assert [r["evaluation_episodes"] for r in evaluated] == [3, 3]
-    assert 0 < evaluated[0]["steps"] < evaluated[1]["steps"] < 256
+    assert 0 < evaluated[0]["steps"] < evaluated[1]["steps"] == looked_at.steps
+    assert looked_at.evaluation is not None and alone.evaluation is None
+    assert looked_at.evaluation.interval.value == evaluated[1]["evaluation_return"]
 
 
 @pytest.mark.slow
