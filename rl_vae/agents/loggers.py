@@ -54,12 +54,11 @@ class TrackedLogger(Logger):
     """
 
     def __init__(self, run: TrackedRun, track: Sequence[str]) -> None:
-        board = open_board(run.partial)
         shows = "tensorboard" in track
         self._sessions = Sessions([name for name in track if name != "tensorboard"], run)
-        writers: list[KVWriter] = [TensorBoardOutputFormat(str(board))] if shows else []
-        super().__init__(str(board), [*writers, TrackerOutput(self._sessions)])
+        super().__init__(None, [TrackerOutput(self._sessions)])
         if shows:
+            self.output_formats.append(TensorBoardOutputFormat(str(open_board(run.partial))))
             self.record("config", settings_text(run))
             self.dump(run.step)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from rl_vae.cli.command import HEAD_FLAGS, Command, Datasets, open_datasets
+from rl_vae.cli.curves import draw_vae_curve
 from rl_vae.cli.flags import call, flags
 from rl_vae.models.config import VAEConfig
 from rl_vae.objectives.base import Objective
@@ -91,6 +92,7 @@ class TrainVAE(Command):
         )
         if is_main_process():
             print(describe(trained))
+            print(f"curve: {draw_vae_curve(trained.path)}")
 
 
 def describe(trained: Trained) -> str:
