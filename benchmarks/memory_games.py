@@ -13,9 +13,9 @@ class TMaze(gym.Env[NDArray[np.uint8], Any]):
     """A walker passes a corridor and turns up or down at its end.
 
     A lamp above or below the entrance is lit in the first image only, and says which way is right.
-    The walker moves by itself, so that no way of walking can keep the cue: the last 10 images
-    before the turn are the same for both cues. The reward is 1 for the right turn, else -1. Without
-    memory the mean return is at most 0.
+    The walker moves by itself, so that no way of walking can keep the cue: all images
+    but the first are the same for both cues. The reward is 1 for the right turn, else -1. The
+    expected return of a policy without memory is 0.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - as Gymnasium declares it
