@@ -218,6 +218,7 @@ _INSTALL = {
     "minigrid": "pip install 'rl-vae[minigrid]'",
     "mlflow": "pip install 'rl-vae[mlflow]'",
     "onnx_ir": "pip install onnx-ir",
+    "optuna": "pip install 'rl-vae[tune]'",
     "pyarrow": "pip install 'rl-vae[import]'",
     "pygame": "pip install 'rl-vae[box2d]'",
     "rl_zoo3": "pip install 'rl-vae[zoo]'",

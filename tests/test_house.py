@@ -68,6 +68,7 @@ WALLS = {
     "h5py": ["formats/hdf5.py"],
     "minari": ["formats/minari_folder.py"],
     "pyarrow": ["formats/tables.py"],
+    "optuna": ["analysis/tuning/"],
     "mlflow": ["trackers/mlflow_tracker.py"],
     "wandb": ["trackers/wandb_tracker.py"],
     "tyro": ["cli/"],
