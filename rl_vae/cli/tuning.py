@@ -32,7 +32,7 @@ class Tune(CommandWithFigures):
     steps: Annotated[int, Range(low=1)] | None = None
     """Decisions of each agent. None: the recipe's."""
     dataset: Path | None = None
-    """Frames for all models. None: --n-frames are collected."""
+    """Frames for all models. None: frames are collected."""
     space: Annotated[Any, flags(SearchSpace)]
     search: Annotated[
         Any,
@@ -41,6 +41,7 @@ class Tune(CommandWithFigures):
             only=(
                 *("trials", "n_frames", "vae_steps", "evaluations", "evaluation_episodes", "seed"),
             ),
+            names={"n_frames": "frames"},
         ),
     ]
     env_kwargs: str = "{}"
