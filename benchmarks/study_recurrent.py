@@ -63,7 +63,8 @@ def main() -> None:
         T_MAZE, out / "data", n_frames=2048, spec=FrameSpec(SIDE, SIDE), workers=1, progress=False
     )
     train_vae(data, out / "model", VAEConfig(8), TrainConfig(steps=800), progress=False)
-    rows, figures = [], {}
+    rows: list[str] = []
+    figures: dict[str, float] = {}
     for name, recipe in recipes(arguments.steps).items():
         returns, seconds = [], []
         for seed in range(arguments.seeds):

@@ -87,8 +87,9 @@ class ObservationLayout:
     def space(self, vector: spaces.Box) -> gym.Space[Any]:
         """Space of one observation whose latents and past actions lie in `vector`."""
         if self._kept:
-            box = LatentBox(vector.low, vector.high, encoder=self._encoder.digest)
-            return spaces.Dict({LATENT: box, **self._extras})
+            low, high = (np.asarray(side, np.float32) for side in (vector.low, vector.high))
+            latent = LatentBox(low, high, encoder=self._encoder.digest)
+            return spaces.Dict({LATENT: latent, **self._extras})
         flat = [spaces.flatten_space(part) for part in self._extras.values()]
         low, high = (
             np.concatenate([getattr(box, side) for box in (vector, *flat)]).astype(np.float32)

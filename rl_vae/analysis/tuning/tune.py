@@ -101,7 +101,10 @@ def tune(
         RlVaeError: as `collect_frames`, `train_vae` and `train_agent` do.
     """
     out, space = output_path(out), space or SearchSpace()
-    checks = {"evaluations": evaluations, "evaluation_episodes": evaluation_episodes}
+    checks: dict[str, Any] = {
+        "evaluations": evaluations,
+        "evaluation_episodes": evaluation_episodes,
+    }
     search = _Search(out, env_id, recipe, space, vae_steps, checks, seed, dict(env_kwargs or {}))
     run = {
         "env_id": env_id,
@@ -140,7 +143,7 @@ class _Search(NamedTuple):
     recipe: Recipe
     space: SearchSpace
     vae_steps: int | None
-    checks: dict[str, int]
+    checks: dict[str, Any]
     seed: int
     env_kwargs: dict[str, Any]
 
