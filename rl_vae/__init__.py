@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rl_vae.analysis.report import write_report
     from rl_vae.analysis.score import score_encoder
     from rl_vae.analysis.scorecard import Scorecard
+    from rl_vae.analysis.tuning.space import SearchSpace
+    from rl_vae.analysis.tuning.tune import tune
     from rl_vae.data.collect import collect_frames
     from rl_vae.data.coverage import coverage
     from rl_vae.data.dataset import FrameDataset
@@ -101,6 +103,7 @@ _HOME = {
     "Preprocessing": "models.encoder_input",
     "Recipe": "agents.recipe",
     "Scorecard": "analysis.scorecard",
+    "SearchSpace": "analysis.tuning.space",
     "SeedWarning": "data.shard_envs",
     "Sprites": "sprites",
     "TrainConfig": "training.config",
@@ -132,6 +135,7 @@ _HOME = {
     "train_classifier": "analysis.classifier",
     "train_sweep": "training.sweep",
     "train_vae": "training.train",
+    "tune": "analysis.tuning.tune",
     "verify_folder": "verify",
     "write_report": "analysis.report",
 }
@@ -168,6 +172,7 @@ __all__ = [
     "Preprocessing",
     "Recipe",
     "Scorecard",
+    "SearchSpace",
     "SeedWarning",
     "Sprites",
     "TrainConfig",
@@ -202,6 +207,7 @@ __all__ = [
     "train_classifier",
     "train_sweep",
     "train_vae",
+    "tune",
     "verify_folder",
     "write_report",
 ]

@@ -216,13 +216,16 @@ _INSTALL = {
     "h5py": "pip install 'rl-vae[import]'",
     "minari": "pip install 'rl-vae[import]'",
     "minigrid": "pip install 'rl-vae[minigrid]'",
+    "mlflow": "pip install 'rl-vae[mlflow]'",
     "onnx_ir": "pip install onnx-ir",
+    "optuna": "pip install 'rl-vae[tune]'",
     "pyarrow": "pip install 'rl-vae[import]'",
     "pygame": "pip install 'rl-vae[box2d]'",
     "rl_zoo3": "pip install 'rl-vae[zoo]'",
     "sb3_contrib": "pip install 'rl-vae[contrib]'",
     "sklearn": "pip install scikit-learn",
     "stable_baselines3": "pip install stable-baselines3",
+    "wandb": "pip install 'rl-vae[wandb]'",
 }
 """Command that installs a module, if the module does not have the name of its package."""
 

@@ -37,6 +37,7 @@ from rl_vae.sb3.pixel_vec_env import PixelVecEnv
 from rl_vae.sb3.play import choose_without_noise, play
 from rl_vae.system import described_folder, files, locks, strict_json
 from rl_vae.system.outputs import output_path, partial_folder
+from rl_vae.trackers.base import TrackedRun
 
 BaselineInput = Literal["pixels", "state"]
 BASELINE_INPUTS: tuple[BaselineInput, ...] = ("pixels", "state")
@@ -81,7 +82,7 @@ def train_baseline(
         recipe: The recipe; its past actions, code and extras are not used.
         episodes: Number of episodes of the evaluation, which is without noise.
         seed: Seed, as in `train_agent`.
-        evaluations: Number of evaluations during training.
+        evaluations: Number of evaluations, the last one at the end of the training.
         evaluation_episodes: Number of episodes of such an evaluation.
         workers: Number of processes or threads of the environments; None: number of cores.
         progress: Whether to show a progress bar if there is a terminal.
@@ -124,7 +125,7 @@ def train_baseline(
             learned = learn(
                 model,
                 recipe,
-                partial,
+                TrackedRun(out.name, out.parent, partial, run),
                 open_venv,
                 seed=seed,
                 evaluations=evaluations,

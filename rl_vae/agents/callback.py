@@ -36,13 +36,13 @@ class TrainingCallback(BaseCallback):
     Args:
         partial: Folder of the unfinished training.
         recipe: The recipe.
-        evaluations: Number of evaluations, at equal distances.
+        evaluations: Number of evaluations, at equal distances, the last one at the end.
         episodes: Number of episodes of an evaluation.
         open_venv: Function from a number of environments to environments for evaluation.
         progress: Whether to show a progress bar if there is a terminal.
         share: Whether evaluations use the environments of the training.
         keep: Which policy is kept.
-        final_check: Whether the policy at the end is evaluated, too.
+        final_check: Whether the policy at the end is evaluated in any case.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TrainingCallback(BaseCallback):
         self._partial, self._recipe = partial, recipe
         self._episodes, self._open_venv, self._share = episodes, open_venv, share
         total = recipe.total_steps
-        self._evaluate_at = [total * (i + 1) // (evaluations + 1) for i in range(evaluations)]
+        self._evaluate_at = [total * i // evaluations for i in range(1, evaluations)]
         self._record_every = max(1, total // 50)
         self._checkpoint_every = max(1, total // 10)
         self._last_record = self._last_checkpoint = 0
@@ -70,7 +70,7 @@ class TrainingCallback(BaseCallback):
         self._progress = progress
         self._bar: Any = None
         self.seconds = 0.0
-        self._keep, self._final_check = keep, final_check
+        self._keep, self._final_check = keep, final_check or evaluations > 0
         self.chosen: CheckedPolicy | None = None
 
     def resume(self, model: BaseAlgorithm) -> None:
@@ -177,15 +177,16 @@ class TrainingCallback(BaseCallback):
         finally:
             if not shared:
                 venv.close()
-        mean = float(episodes.returns.mean())
+        returns = episodes.returns
         if shared:
-            mean /= self._recipe.reward_scale
+            returns = returns / self._recipe.reward_scale
             self._restart_training()
+        mean = float(returns.mean())
         self.model.logger.record("evaluation/mean_return", mean)
         self._record(evaluation_return=mean, evaluation_episodes=self._episodes)
-        self._choose(mean)
+        self._choose(mean, tuple(returns.tolist()))
 
-    def _choose(self, mean_return: float) -> None:
+    def _choose(self, mean_return: float, returns: tuple[float, ...]) -> None:
         """Note the policy of a check if it is the one that is kept."""
         weights = None
         if self._keep == "best":
@@ -193,7 +194,7 @@ class TrainingCallback(BaseCallback):
                 return
             policy: Any = self.model.policy
             weights = {name: value.clone() for name, value in policy.state_dict().items()}
-        self.chosen = CheckedPolicy(self.num_timesteps, mean_return, weights)
+        self.chosen = CheckedPolicy(self.num_timesteps, mean_return, weights, returns)
 
     def _open_for_evaluation(self) -> VecEnv:
         """Environments for an evaluation: those of the training if there can be no others."""

@@ -45,6 +45,8 @@ class CheckedPolicy(NamedTuple):
     """Mean return of the check's episodes, without noise."""
     weights: dict[str, torch.Tensor] | None
     """Weights of the policy; None if they are those of the training."""
+    returns: tuple[float, ...]
+    """Return of each episode of the check."""
 
 
 class Resumed(NamedTuple):
@@ -149,9 +151,11 @@ def _read_chosen(values: Any, model: BaseAlgorithm) -> CheckedPolicy | None:
     """
     if values is None:
         return None
-    chosen = CheckedPolicy(**values)
+    chosen = CheckedPolicy(**{**values, "returns": tuple(values["returns"])})
     if type(chosen.steps) is not int or type(chosen.mean_return) is not float:
         raise ValueError(f"a check of {chosen.steps!r} steps, return {chosen.mean_return!r}")
+    if not chosen.returns or any(type(value) is not float for value in chosen.returns):
+        raise ValueError(f"returns {chosen.returns!r}")
     if chosen.weights is not None:
         check_same_state("the best policy", chosen.weights, model.policy.state_dict())
     return chosen

@@ -36,7 +36,7 @@ _RESULT_FIELDS = (
     *("steps", "seconds", "versions", "files", "digest"),
 )
 _FIELDS = frozenset(_RUN_FIELDS + _RESULT_FIELDS)
-_SELECTION_FIELDS = frozenset(("selection", "kept"))
+_OPTIONAL_FIELDS = frozenset(("selection", "kept", "evaluation", "drift"))
 MAX_POLICY_BYTES = 2**30
 """Largest size of policy.safetensors."""
 _FEW, _MOST_FEW = ("n_critics", "n_lstm_layers"), 16
@@ -92,7 +92,7 @@ def read_agent_config(path: Path) -> dict[str, Any]:
         FolderError: if it is missing, damaged or of another kind.
     """
     return described_folder.read_description(
-        path, "rl_vae agent", FORMAT, "train-agent", _FIELDS, _SELECTION_FIELDS
+        path, "rl_vae agent", FORMAT, "train-agent", _FIELDS, _OPTIONAL_FIELDS
     )
 
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.algorithms import check_not_diverged
 from rl_vae.agents.callback import TrainingCallback
 from rl_vae.agents.checkpoint import CheckedPolicy
+from rl_vae.agents.loggers import TrackedLogger
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.selection import Keep
 from rl_vae.envs.seeds import training_seeds
 from rl_vae.errors import EnvironmentFault
-from rl_vae.system import files
-from rl_vae.system.open_folder import check_tree
+from rl_vae.trackers.base import TrackedRun
 
 
 class Learned(NamedTuple):
@@ -36,7 +34,7 @@ class Learned(NamedTuple):
 def learn(
     model: BaseAlgorithm,
     recipe: Recipe,
-    partial: Path,
+    run: TrackedRun,
     open_venv: Callable[[int], VecEnv],
     *,
     seed: int,
@@ -47,6 +45,7 @@ def learn(
     keep: Keep = "last",
     final_check: bool = False,
     callbacks: Sequence[BaseCallback] = (),
+    track: Sequence[str] = ("tensorboard",),
 ) -> Learned:
     """Train an algorithm as a recipe says, from its last checkpoint if there is one.
 
@@ -55,27 +54,26 @@ def learn(
     Args:
         model: A new algorithm, from `make_algorithm`.
         recipe: The recipe.
-        partial: Folder for progress.jsonl, TensorBoard's files and checkpoints.
+        run: The run, whose folder gets progress.jsonl, TensorBoard's files and checkpoints.
         open_venv: Function from a number of environments to environments for evaluation.
         seed: Seed of the training.
-        evaluations: Number of evaluations during training.
+        evaluations: Number of evaluations, the last one at the end.
         evaluation_episodes: Number of episodes of an evaluation.
         progress: Whether to show a progress bar if there is a terminal.
         share: Whether evaluations use the environments of the training.
         keep: Which policy the algorithm has at the end.
-        final_check: Whether the policy at the end is evaluated, too.
-        callbacks: Callbacks of the user, which are called after that of the training.
+        final_check: Whether the policy at the end is evaluated in any case.
+        callbacks: Other callbacks, which are called after that of the training.
+        track: Names of the trackers.
 
     Raises:
         FolderError: if the checkpoint is damaged.
         TrainingError: if training diverges.
     """
-    board = partial / "tensorboard"
-    files.make_folder(board)
-    check_tree(board, single=True)
-    model.set_logger(configure(str(board), ["tensorboard"]))
+    logger = TrackedLogger(run, track)
+    model.set_logger(logger)
     callback = TrainingCallback(
-        partial,
+        run.partial,
         recipe,
         evaluations=evaluations,
         episodes=evaluation_episodes,
@@ -96,12 +94,13 @@ def learn(
             with _one_torch_thread():
                 together = [callback, *callbacks] if callbacks else callback
                 model.learn(remaining, callback=together, reset_num_timesteps=False)
+        logger.finish(model.num_timesteps)
     except (AssertionError, EnvironmentFault, RuntimeError, ValueError):  # on numbers that are NaN
         check_not_diverged(model)
         raise
     finally:
         callback.close()
-        model.logger.close()
+        logger.close()
     chosen = callback.chosen
     if chosen is not None and chosen.weights is not None:
         model.policy.load_state_dict(chosen.weights)

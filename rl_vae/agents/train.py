@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.algorithms import make_algorithm, policy_name
+from rl_vae.agents.code_watch import CodeWatch
 from rl_vae.agents.environments import describe_spaces, find_pixel_options, open_latent_envs
 from rl_vae.agents.folder import save_agent
 from rl_vae.agents.learn import learn
@@ -34,10 +35,13 @@ from rl_vae.envs.source import EnvSource, Wrapper
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.folder import read_model_files
+from rl_vae.sb3.vec_latent import VecLatent
 from rl_vae.system import described_folder, files, hashing, locks, strict_json
 from rl_vae.system.json_values import encode_values
 from rl_vae.system.outputs import output_path, partial_folder
 from rl_vae.system.signals import close_at_sigterm
+from rl_vae.trackers.base import TrackedRun
+from rl_vae.trackers.registry import TrackerName, check_trackers
 
 
 @check_arguments
@@ -60,6 +64,7 @@ def train_agent(
     workers: int | None = None,
     progress: bool = True,
     callback: BaseCallback | list[BaseCallback] | None = None,
+    track: tuple[TrackerName, ...] = ("tensorboard",),
 ) -> TrainedAgent:
     """Train an agent on latents and write its folder, or resume an interrupted training.
 
@@ -78,17 +83,18 @@ def train_agent(
             other. The agent is that of the training with the best check; steps and seconds are
             those of all trainings.
         keep: Policy that becomes the agent: "last", the one at the end of the training, or "best",
-            the one with the highest mean return in a check. Checks are the evaluations during
-            training and one at its end; the agent's provenance says which policy was kept, and
-            its check. That return is the highest of several: expect less from `evaluate_agent`.
+            the one with the highest mean return in a check. Checks are the evaluations; the
+            agent's provenance says which policy was kept, and its check. That return is the
+            highest of several: expect less from `evaluate_agent`.
         engine: Environment engine, as in `make_engine`.
         env_kwargs: Keyword arguments of the environment.
         wrappers: Wrappers around each environment, the innermost first.
         max_episode_steps: Number of environment steps after which an episode is truncated; None:
             as the environment has it.
-        evaluations: Number of evaluations without noise during training. They have environments of
-            their own, or those of the training if they were given, or if the recipe's n_envs is 1
-            and no second environment can be opened.
+        evaluations: Number of evaluations without noise, at equal distances, the last one at the
+            end of the training. With 0 there is one at the end if checks decide. They have
+            environments of their own, or those of the training if they were given, or if the
+            recipe's n_envs is 1 and no second environment can be opened.
         evaluation_episodes: Number of episodes of such an evaluation, the same for all. Their
             seeds are used neither in training nor by `evaluate_agent` (`check_seeds`).
         start: Folder of an agent whose weights are trained further: with the same algorithm,
@@ -101,8 +107,13 @@ def train_agent(
         callback: Callbacks of SB3. One that returns False ends the training, and the agent is
             saved as it is then. A training that is resumed begins with the callbacks that it is
             given, in the state in which it is given them. The folder does not name them.
+        track: Trackers that get curves, settings and pictures, as in `train_vae`.
+
+    During the training the frames are scored: a `DriftWarning` says that they differ from those
+    that the encoder was trained with.
 
     Raises:
+        MissingPackageError: if the package of a tracker, or of the algorithm, is not installed.
         ConfigError: if an argument is out of range, or the recipe does not fit the environment's
             actions or its own algorithm.
         FolderError: if the encoder is damaged, or the folder contains something else.
@@ -110,6 +121,7 @@ def train_agent(
         ObservationError: if the environment's images do not fit the encoder.
     """
     out = output_path(out)
+    check_trackers(track)
     loaded = Encoder.load(encoder)
     source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
     training = _Training(
@@ -124,6 +136,8 @@ def train_agent(
         workers,
         progress,
         [callback] if isinstance(callback, BaseCallback) else callback or (),
+        out,
+        track,
     )
     if seeds == 1:
         return training.train(out, seed)
@@ -143,6 +157,8 @@ class _Training(NamedTuple):
     workers: int | None
     progress: bool
     callbacks: Sequence[BaseCallback]
+    out: Path
+    track: tuple[TrackerName, ...]
 
     def describe(self, seed: int) -> dict[str, Any]:
         """Settings and inputs as JSON values; a resumed training must have the same."""
@@ -157,7 +173,7 @@ class _Training(NamedTuple):
             return read_trained(out, run)
         described_folder.check_run(unfinished, run, FolderError)
         options: dict[str, Any] = {"engine": self.engine, "workers": self.workers}
-        open_venv: Callable[..., VecEnv] = partial(
+        open_venv: Callable[..., VecLatent] = partial(
             open_latent_envs, source, self.encoder, recipe, **options
         )
         training: dict[str, Any] = {"seed": seed, "reward_scale": recipe.reward_scale}
@@ -170,10 +186,11 @@ class _Training(NamedTuple):
                 strict_json.write_json(unfinished / "run.json", run)
                 if self.progress:
                     _print_choices(source, self.engine, recipe, self.encoder, spaces)
+                watch = CodeWatch(venv, recipe.total_steps)
                 learned = learn(
                     model,
                     recipe,
-                    unfinished,
+                    TrackedRun(self._name(out), self.out.parent, unfinished, run),
                     open_venv,
                     seed=seed,
                     evaluations=selection.evaluations,
@@ -182,16 +199,25 @@ class _Training(NamedTuple):
                     progress=self.progress,
                     keep=selection.keep,
                     final_check=selection.by_checks,
-                    callbacks=self.callbacks,
+                    callbacks=(watch, *self.callbacks),
+                    track=self.track,
                 )
                 result: dict[str, Any] = {"steps": model.num_timesteps, "seconds": learned.seconds}
                 if learned.chosen is not None and selection.by_checks:
-                    step, check_return, _ = learned.chosen
+                    step, check_return, *_ = learned.chosen
                     result |= describe_kept(selection, seed, step, check_return, **result)
+                if learned.chosen is not None:
+                    result["evaluation"] = learned.chosen.returns
+                if watch.drift is not None:
+                    result["drift"] = watch.drift
                 save_agent(unfinished, model, self.encoder_files, {**run, **spaces, **result})
                 # Renamed before checkpoints are deleted: a kill in between loses nothing.
                 files.rename_folder(unfinished, out)
         return read_trained(out, run)
+
+    def _name(self, out: Path) -> str:
+        """Name of one training in trackers."""
+        return out.name if out == self.out else f"{self.out.name}-{out.name}"
 
 
 def _print_choices(

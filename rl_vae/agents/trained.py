@@ -12,6 +12,20 @@ from rl_vae.agents.folder import read_agent_config
 from rl_vae.agents.selection import Kept
 from rl_vae.errors import FolderError
 from rl_vae.system import files, hashing
+from rl_vae.system.estimate import Estimate, t_interval
+from rl_vae.trackers.base import ID_FILE
+
+
+class Evaluated(NamedTuple):
+    """Evaluation of an agent at the end of its training."""
+
+    returns: tuple[float, ...]
+    """Return of each episode, without noise."""
+
+    @property
+    def interval(self) -> Estimate:
+        """Mean return and its 95 % interval over the episodes, NaN if there is one episode."""
+        return t_interval(self.returns)
 
 
 class TrainedAgent(NamedTuple):
@@ -29,6 +43,11 @@ class TrainedAgent(NamedTuple):
     """Environment engine, "envpool" or "gymnasium"."""
     kept: Kept | None = None
     """The policy that was kept, if checks decided."""
+    evaluation: Evaluated | None = None
+    """The evaluation at the end, or the check of the policy that was kept; None: there was none."""
+    drift: float | None = None
+    """Share of frames, from 0 to 1, that were outliers for the encoder at the end of the training
+    (`rl_vae.wrappers.drift`); None: fewer than 256 frames were scored."""
 
 
 def read_trained(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
@@ -54,7 +73,7 @@ def read_trained(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
             remedy="choose another folder, or delete that one",
         )
     delete_checkpoints(out)
-    for name in ("run.json", ".lock"):
+    for name in ("run.json", ID_FILE, ".lock"):
         files.remove_file(out / name)
     steps = config["steps"]
     frames = steps * config["recipe"]["frame_skip"]
@@ -62,4 +81,7 @@ def read_trained(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
     if "kept" in config:
         values = config["kept"]
         kept = Kept(**{**values, "trainings": tuple(values["trainings"])})
-    return TrainedAgent(out, steps, frames, config["seconds"], config["engine"], kept)
+    returns = config.get("evaluation")
+    evaluation = None if returns is None else Evaluated(tuple(returns))
+    result = (config["seconds"], config["engine"], kept, evaluation, config.get("drift"))
+    return TrainedAgent(out, steps, frames, *result)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.evaluate import Evaluation, evaluate_agent, evaluate_random
@@ -15,11 +18,13 @@ from rl_vae.agents.film import film_agent
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import train_agent
 from rl_vae.cli.command import AgentFolder, Command, CommandWithFigures, EnvId, json_object
+from rl_vae.cli.curves import draw_agent_curve
 from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
 from rl_vae.errors import ConfigError
 from rl_vae.models import pictures
 from rl_vae.system import files
+from rl_vae.system.estimate import t_interval
 
 
 @dataclass(kw_only=True)
@@ -53,7 +58,7 @@ class TrainAgent(Command):
             train_agent,
             only=(
                 *("seed", "seeds", "keep", "engine"),
-                *("evaluations", "evaluation_episodes", "max_episode_steps"),
+                *("evaluations", "evaluation_episodes", "max_episode_steps", "track"),
             ),
         ),
     ]
@@ -83,6 +88,10 @@ class TrainAgent(Command):
                 f"{kept.check_return:.2f} in {kept.check_episodes} check episodes from seed "
                 f"{kept.first_check_seed}, the highest of several checks"
             )
+        print(_describe_drift(trained.drift))
+        if trained.evaluation is not None:
+            print(f"return: {describe(trained.evaluation.returns).strip()}")
+        print(f"curve: {draw_agent_curve(trained.path)}")
 
     def _recipe(self) -> Recipe:
         """The recipe with the changes that flags ask for."""
@@ -140,7 +149,7 @@ class Evaluate(CommandWithFigures):
             pixels=agent.pixels,
         )
         for name, evaluation in (("agent ", result), ("random", random)):
-            print(f"{name} {describe(evaluation)}")
+            print(f"{name} {describe(evaluation.returns)}")
         if self.video is not None:
             film = film_agent(agent, seed=result.seeds[0], env=env)
             files.make_folder(self.video.parent)
@@ -149,14 +158,21 @@ class Evaluate(CommandWithFigures):
         self.write(figures_of(result, random), [self.evaluation.seed])
 
 
-def describe(evaluation: Evaluation) -> str:
-    """Mean return of an evaluation, with its interval if there are several episodes."""
-    if len(evaluation.returns) == 1:
-        return f"{evaluation.mean:9.2f} in one episode, which has no interval"
+def describe(returns: Sequence[float] | NDArray[np.float64]) -> str:
+    """Mean of returns, with its interval if there are several."""
+    mean, low, high = t_interval(returns)
+    if len(returns) == 1:
+        return f"{mean:9.2f} in one episode, which has no interval"
     return (
-        f"{evaluation.mean:9.2f} ± {evaluation.std:.2f} over {len(evaluation.returns)} episodes; "
-        f"95 % interval of the mean {evaluation.ci_low:.2f} to {evaluation.ci_high:.2f}"
+        f"{mean:9.2f} ± {np.std(returns, ddof=1):.2f} over {len(returns)} episodes; "
+        f"95 % interval of the mean {low:.2f} to {high:.2f}"
     )
+
+
+def _describe_drift(drift: float | None) -> str:
+    if drift is None:
+        return "drift: not measured, fewer than 256 frames were scored"
+    return f"drift: {drift:.0%} of the last 256 scored frames are outliers for the encoder"
 
 
 def figures_of(result: Evaluation, random: Evaluation) -> dict[str, float]:

@@ -64,6 +64,7 @@ COMMANDS = {
     "compare": Entry(
         "comparison", "Compare", "Compare betas and baselines by scores and return", True
     ),
+    "tune": Entry("tuning", "Tune", "Search for settings of a code and its agent", True),
     "report": Entry("comparison", "Report", "Write one HTML page on models side by side"),
     "export": Entry("agents", "Export", "Write an agent as one ONNX file"),
     "verify": Entry("folders", "Verify", "Check every byte of a folder, and repair it"),

@@ -212,7 +212,7 @@ def _evaluate(
         ENV_ID, episodes=EPISODES, seed=seed, frame_skip=recipe.frame_skip, engine=engine
     )
     for name, result in (("agent ", evaluation), ("random", random)):
-        print(f"     {name} {describe(result)}")
+        print(f"     {name} {describe(result.returns)}")
     return evaluation, random
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from rl_vae.cli.command import HEAD_FLAGS, Command, Datasets, open_datasets
+from rl_vae.cli.curves import draw_vae_curve
 from rl_vae.cli.flags import call, flags
 from rl_vae.models.config import VAEConfig
 from rl_vae.objectives.base import Objective
@@ -39,6 +40,7 @@ class TrainVAE(Command):
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Folder of a model to go on from; its VAE settings are kept."""
     vae: Annotated[Any, flags(VAEConfig, types={"network": str})]
+    tracking: Annotated[Any, flags(train_vae, only=("track",))]
     training: Annotated[Any, flags(TrainConfig, omit=("objective", "heads"))]
     heads: Annotated[Any, flags(Heads, names=HEAD_FLAGS)]
     objective: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(OBJECTIVES) + "}|FILE:NAME")] = (
@@ -79,15 +81,18 @@ class TrainVAE(Command):
             objective=call(self.objective_class, self.objective_flags),
             heads=call(Heads, self.heads),
         )
-        trained = train_vae(
-            open_datasets(self.dataset),
-            self.out,
-            None if vae_config == VAEConfig() else vae_config,
-            config,
+        trained = call(
+            train_vae,
+            self.tracking,
+            dataset=open_datasets(self.dataset),
+            out=self.out,
+            vae_config=None if vae_config == VAEConfig() else vae_config,
+            train_config=config,
             start=self.start,
         )
         if is_main_process():
             print(describe(trained))
+            print(f"curve: {draw_vae_curve(trained.path)}")
 
 
 def describe(trained: Trained) -> str:

@@ -1,17 +1,18 @@
-"""TrainingLog: the record of every epoch, in metrics.jsonl and in TensorBoard."""
+"""TrainingLog: the record of every epoch, in metrics.jsonl and in trackers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
 
 from rl_vae.errors import FolderError
-from rl_vae.system import files, strict_json
-from rl_vae.system.open_folder import check_tree
+from rl_vae.frames import UInt8Array
+from rl_vae.system import strict_json
+from rl_vae.trackers.base import TrackedRun, Value
+from rl_vae.trackers.registry import Sessions
 from rl_vae.training.alarms import Alarm, read_alarms
 from rl_vae.training.evaluate import HeldOut, beta_norm
 from rl_vae.training.step import TrainStep, Update
@@ -21,53 +22,57 @@ class TrainingLog:
     """Records of a training's epochs; close it at the end.
 
     Args:
-        partial: Folder of the unfinished training.
-        step: Number of finished updates. Later records are dropped: their epochs run again.
+        run: The training. Records after its step are dropped: their epochs run again.
+        track: Names of the trackers.
         writes: Whether this process writes files.
     """
 
-    def __init__(self, partial: Path, step: int, *, writes: bool = True) -> None:
-        self._path = partial / "metrics.jsonl"
-        self.records = _read_records(self._path, step)
+    def __init__(self, run: TrackedRun, track: Sequence[str] = (), *, writes: bool = True) -> None:
+        self._path = run.partial / "metrics.jsonl"
+        self.records = _read_records(self._path, run.step)
         """One record for each epoch."""
-        self._board: SummaryWriter | None = None
+        self._writes = writes
         if writes:
             strict_json.write_lines(self._path, self.records)
-            board = partial / "tensorboard"
-            files.make_folder(board)
-            check_tree(board, single=True)
-            self._board = SummaryWriter(str(board), purge_step=step + 1)
+        self._sessions = Sessions(track if writes else (), run)
 
-    def show(self, record: dict[str, Any], batch_size: int, total_steps: int) -> None:
-        """Show a record in TensorBoard, with the speed and the time that is left.
+    def show(
+        self,
+        record: dict[str, Any],
+        images: Mapping[str, UInt8Array],
+        batch_size: int,
+        total_steps: int,
+    ) -> None:
+        """Show a record in the trackers, with the speed and the time that is left.
 
         Args:
             record: Record of an epoch.
+            images: Pictures of the model by name.
             batch_size: Number of frames of one update.
             total_steps: Number of updates of the whole training.
         """
-        if self._board is None:
-            return
         step, rate = record["step"], record["step"] / max(record["seconds"], 1e-3)
         scalars = {**record, **record["terms"]}
         scalars["images_per_second"] = rate * batch_size
         scalars["seconds_left"] = (total_steps - step) / rate
-        for name, value in scalars.items():
-            if isinstance(value, int | float) and name != "step":
-                self._board.add_scalar(f"vae/{name}", value, step)
-        kl = np.asarray(record["kl_per_dimension"])
-        self._board.add_histogram("vae/kl_per_dimension", kl, step)
+        values: dict[str, Value] = {
+            f"vae/{name}": value
+            for name, value in scalars.items()
+            if isinstance(value, int | float) and name != "step"
+        }
+        values["vae/kl_per_dimension"] = np.asarray(record["kl_per_dimension"])
+        self._sessions.log(values, step)
+        self._sessions.log_images({f"vae/{name}": images[name] for name in images}, step)
 
     def append(self, record: dict[str, Any]) -> None:
         """Keep a record, and write it to metrics.jsonl."""
         self.records.append(record)
-        if self._board is not None:
+        if self._writes:
             strict_json.append_line(self._path, record)
 
-    def close(self) -> None:
-        """Close TensorBoard's file."""
-        if self._board is not None:
-            self._board.close()
+    def close(self, *, finished: bool = False) -> None:
+        """End the sessions of the trackers, if they are open."""
+        self._sessions.close(finished=finished)
 
 
 def _read_records(path: Path, step: int) -> list[dict[str, Any]]:

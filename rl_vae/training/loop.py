@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from rl_vae.models.folder import ModelFolder
 from rl_vae.system import described_folder, files, locks, strict_json
 from rl_vae.system.outputs import partial_folder
 from rl_vae.system.progress import progress_bar
+from rl_vae.trackers.base import TrackedRun
 from rl_vae.training.alarms import AlarmPrinter, check_beta, check_epoch, last_alarms, read_alarms
 from rl_vae.training.batches import BatchReader, shards_in_memory
 from rl_vae.training.checkpoint import load_checkpoint, save_checkpoint
@@ -39,14 +41,12 @@ from rl_vae.training.evaluate import HeldOut, evaluate_vae
 from rl_vae.training.head_alarms import check_head_targets, check_heads
 from rl_vae.training.head_targets import make_head_targets
 from rl_vae.training.log import TrainingLog, make_record
+from rl_vae.training.model_pictures import make_pictures
 from rl_vae.training.moving_errors import measure_still_picture
 from rl_vae.training.result import Trained, describe_run, save_weights, write_model
 from rl_vae.training.state import initial_state
-from rl_vae.training.step import TrainStep, Update, not_finite
+from rl_vae.training.step import TrainStep, Update, check_skipped, not_finite
 from rl_vae.training.user_errors import user_errors
-
-MAX_SKIPPED = 20
-"""Number of skipped updates in a row that end a training with an error."""
 
 
 class VAETraining:
@@ -67,6 +67,7 @@ class VAETraining:
         group: The processes that train together.
         frames: (N, H, W, C) uint8 frames of the whole dataset, if they are on the GPU already.
         progress: Whether to show a progress bar on a terminal.
+        track: Names of the trackers.
 
     Raises:
         DatasetError: if the dataset has fewer than two episodes.
@@ -86,6 +87,7 @@ class VAETraining:
         group: ProcessGroup = SINGLE_PROCESS,
         frames: torch.Tensor | None = None,
         progress: bool = False,
+        track: Sequence[str] = ("tensorboard",),
     ) -> None:
         if shards_in_memory(dataset, config) is not None:
             dataset = dataset.unmapped()
@@ -99,7 +101,7 @@ class VAETraining:
         self.total_steps = config.total_steps(len(self.split.train))
         self._updates: list[Update] = []  # of this epoch
         self._alarms = AlarmPrinter(prints=group.is_main_process)
-        self._device_frames, self._progress = frames, progress
+        self._device_frames, self._progress, self._track = frames, progress, track
         self._resources, self._readers = ExitStack(), ExitStack()
 
     def __enter__(self) -> VAETraining:
@@ -210,6 +212,7 @@ class VAETraining:
             The result, in all processes.
         """
         with user_errors(self.partial):
+            self._log.close(finished=True)
             self._readers.close()
             records = self._log.records
             best = records[-1]
@@ -239,18 +242,17 @@ class VAETraining:
         )
         load_checkpoint(self.partial, self.state, self.total_steps)
         self.group.share_gradients(self.state.trained)
-        median_frame, self._peak = measure_still_picture(self.dataset, train)
-        median_frame = median_frame.to(self.state.vae.device)
+        median, self._peak = measure_still_picture(self.dataset, train)
+        median = median.to(self.state.vae.device)
         if self._targets is not None:
             self._targets = self._targets.to(self.state.vae.device)
-        self.step = TrainStep(
-            self.state, config, len(train), median_frame, self.group, self._targets
-        )
+        self.step = TrainStep(self.state, config, len(train), median, self.group, self._targets)
 
     def _open_readers(self) -> None:
         """Open the log, the batches and the progress bar."""
         state, config, main = self.state, self.config, self.group.is_main_process
-        self._log = TrainingLog(self.partial, state.step, writes=main)
+        tracked = TrackedRun(self.out.name, self.out.parent, self.partial, self.run, state.step)
+        self._log = TrainingLog(tracked, self._track, writes=main)
         self._readers.callback(self._log.close)
         self._reader = BatchReader(self.dataset, self.split.train, config, state.step, self.group)
         self._readers.callback(self._reader.close)
@@ -268,8 +270,7 @@ class VAETraining:
         self._alarms.print(check_head_targets(self._targets, config.heads))
         self.graphed: GraphedStep | None = None
         if replays_updates(config, self.group):
-            fits = shards_in_memory(self.dataset, config) is None
-            if self._device_frames is None and fits:
+            if self._device_frames is None and shards_in_memory(self.dataset, config) is None:
                 self._device_frames = copy_to_device(self.dataset, state.vae.device)
             self.graphed = GraphedStep(self.step, self.batch_size, self._device_frames)
             self._runner = GraphRunner()
@@ -278,9 +279,7 @@ class VAETraining:
         """Keep the results of updates; too many skipped ones end the training."""
         self._updates += updates
         self._bar.update(len(updates) * self.batch_size)
-        last = self._updates[-MAX_SKIPPED:]
-        if len(last) == MAX_SKIPPED and not any(update.finite for update in last):
-            raise not_finite(self.state.step, last[-1].loss)
+        check_skipped(self._updates, self.state.step)
 
     def _save(self, record: dict[str, Any], held_out: HeldOut) -> None:
         """Write the record, a checkpoint, and the weights if they are the best so far."""
@@ -290,7 +289,10 @@ class VAETraining:
         if best:
             self.state.best = held_out.loss
         main = self.group.is_main_process
-        self._log.show(record, self.batch_size, self.total_steps)
+        if main and self._track:
+            kl = held_out.kl_per_dimension
+            images = make_pictures(self.state.vae, self.dataset, self.split.held_out, kl)
+            self._log.show(record, images, self.batch_size, self.total_steps)
         if best and main:
             save_weights(self.partial, self.state)
         self._log.append(record)

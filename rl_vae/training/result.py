@@ -6,15 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import safetensors.torch
-import torch
-from numpy.typing import NDArray
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.episodes import Split
 from rl_vae.errors import FolderError, TrainingError
-from rl_vae.models import pictures
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.description import read_config
 from rl_vae.models.folder import ModelFolder
@@ -23,17 +19,19 @@ from rl_vae.models.scores import measure_statistics
 from rl_vae.models.state_dict import MAX_STATE_BYTES
 from rl_vae.models.vae import VAE
 from rl_vae.system import files, hashing, reading
+from rl_vae.trackers.base import ID_FILE
 from rl_vae.training.alarms import Alarm, read_alarms
 from rl_vae.training.checkpoint import NAMES as CHECKPOINTS
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.evaluate import HeldOut, beta_norm
+from rl_vae.training.model_pictures import draw_pictures
 from rl_vae.training.state import TrainState
 from rl_vae.training.step import TrainStep
 
 WEIGHTS = "best.safetensors"
 """File of the weights that the finished model gets, in the folder of an unfinished training."""
 
-_UNFINISHED_ONLY = (*CHECKPOINTS, WEIGHTS, "run.json", ".lock")
+_UNFINISHED_ONLY = (*CHECKPOINTS, WEIGHTS, "run.json", ID_FILE, ".lock")
 """Files that a finished model folder does not keep."""
 
 
@@ -180,33 +178,3 @@ def _tidy(out: Path) -> None:
     """Delete what a finished model folder does not keep."""
     for name in _UNFINISHED_ONLY:
         files.remove_file(out / name)
-
-
-def draw_pictures(
-    folder: Path,
-    vae: VAE,
-    dataset: FrameDataset,
-    held_out: NDArray[np.int64],
-    kl_per_dimension: tuple[float, ...],
-    config: TrainConfig,
-) -> None:
-    """Draw reconstructions, samples and traversals of held-out frames.
-
-    Args:
-        folder: Folder of the pictures; what it holds is deleted.
-        vae: The model.
-        dataset: The frames.
-        held_out: (N,) indices of the held-out frames.
-        kl_per_dimension: KL of each latent; the eight largest are traversed.
-        config: Settings of the training.
-    """
-    files.remove_folder(folder)
-    folder.mkdir()
-    chosen = held_out[np.linspace(0, len(held_out) - 1, 12).astype(np.int64)]
-    frames = dataset.frames(chosen)
-    pictures.save_picture(folder / "reconstructions.png", pictures.reconstructions(vae, frames))
-    noise = torch.Generator().manual_seed(config.seed)
-    codes = config.objective.sample_prior(32, vae.config.latent_dim, noise)
-    pictures.save_picture(folder / "samples.png", pictures.samples(vae, codes))
-    latents = [int(latent) for latent in np.argsort(kl_per_dimension)[::-1][:8]]
-    pictures.save_picture(folder / "traversals.png", pictures.traversals(vae, frames[6], latents))

@@ -6,6 +6,7 @@ Shape letters: B batch, C H W frame, Z latents.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,9 @@ from rl_vae.training.head_network import head_losses
 from rl_vae.training.head_targets import HeadTargets
 from rl_vae.training.precision import FLOAT32, Precision, choose_precision
 from rl_vae.training.state import TrainState
+
+MAX_SKIPPED = 20
+"""Number of skipped updates in a row that end a training with an error."""
 
 
 class Update(NamedTuple):
@@ -222,6 +226,17 @@ class TrainStep:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+
+
+def check_skipped(updates: Sequence[Update], step: int) -> None:
+    """Check that not all of the last `MAX_SKIPPED` updates up to `step` were skipped.
+
+    Raises:
+        TrainingError: if they were.
+    """
+    last = updates[-MAX_SKIPPED:]
+    if len(last) == MAX_SKIPPED and not any(update.finite for update in last):
+        raise not_finite(step, last[-1].loss)
 
 
 def not_finite(step: int, loss: float) -> TrainingError:

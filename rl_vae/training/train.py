@@ -13,6 +13,7 @@ from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
 from rl_vae.models.folder import ModelFolder, read_model
 from rl_vae.system.outputs import output_path
+from rl_vae.trackers.registry import TrackerName, check_trackers
 from rl_vae.training.alarms import read_alarms
 from rl_vae.training.callback import VAECallback
 from rl_vae.training.config import TrainConfig
@@ -34,6 +35,7 @@ def train_vae(
     start: str | Path | None = None,
     progress: bool = True,
     callback: VAECallback | None = None,
+    track: tuple[TrackerName, ...] = ("tensorboard",),
 ) -> Trained:
     """Train a VAE on a dataset and write it as a model folder, or resume an interrupted training.
 
@@ -57,6 +59,9 @@ def train_vae(
             new codes. Its VAEConfig is used, and beta has no warm-up.
         progress: Whether to show a progress bar on a terminal.
         callback: Is called after each epoch, for each alarm, and at the end.
+        track: Trackers that get curves, settings and pictures: "tensorboard" (in the folder),
+            "wandb" (offline, in wandb/ beside it) and "mlflow" (files, in mlruns/ beside it). The
+            environment variables of wandb and mlflow are followed.
 
     Returns:
         The model folder and its measures.
@@ -64,6 +69,7 @@ def train_vae(
     Raises:
         DatasetError: if the dataset is incomplete or damaged.
         FolderError: if the folder holds something else, or is in use.
+        MissingPackageError: if the package of a tracker is not installed.
         ConfigError: if `start` has another kind of frames or settings, the device does not exist,
             or the processes have different settings.
         TrainingError: if the loss is not finite, the device has too little memory, or the folder
@@ -84,6 +90,7 @@ def train_vae(
     vae_config = vae_config or VAEConfig()
     config.objective.check_latent_dim(vae_config.latent_dim)
     check_device(config.device)
+    check_trackers(track)
     dataset.require_complete()
     dataset.verify()
 
@@ -97,7 +104,7 @@ def train_vae(
 
     # Train
     with VAETraining(
-        out, dataset, vae_config, config, parent=parent, group=group, progress=progress
+        out, dataset, vae_config, config, parent=parent, group=group, progress=progress, track=track
     ) as training:
         while not training.done:
             training.advance(training.updates_left_in_epoch)

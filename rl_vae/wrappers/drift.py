@@ -72,6 +72,11 @@ class DriftMonitor:
         self._outliers: deque[bool] = deque(maxlen=WINDOW)
         self._steps, self._warned = 0, False
 
+    @property
+    def share(self) -> float | None:
+        """Share of outliers among the last WINDOW scored frames; None: fewer were scored."""
+        return sum(self._outliers) / WINDOW if len(self._outliers) == WINDOW else None
+
     def is_due(self) -> bool:
         """Count a step and return whether its frames should be scored. The first step is scored."""
         self._steps += 1
@@ -82,7 +87,7 @@ class DriftMonitor:
         scores = score_frames(self.encoder.vae, frames)
         outliers = (scores.rate > self._max_rate) | (scores.error > self._max_error)
         self._outliers.extend(outliers.tolist())
-        share = sum(self._outliers) / WINDOW if len(self._outliers) == WINDOW else 0.0
+        share = self.share or 0.0
         if share > MAX_SHARE and not self._warned:
             self._warned = True
             warnings.warn(

@@ -32,6 +32,7 @@ from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.wrappers.config import ObservationConfig
 from rl_vae.wrappers.image_source import find_path, find_source, is_uint8
+from rl_vae.wrappers.latent_box import LatentBox
 
 LATENT = "latent"
 """Key of latents and past actions in a Dict observation, with extras="dict"."""
@@ -86,13 +87,15 @@ class ObservationLayout:
     def space(self, vector: spaces.Box) -> gym.Space[Any]:
         """Space of one observation whose latents and past actions lie in `vector`."""
         if self._kept:
-            return spaces.Dict({LATENT: vector, **self._extras})
+            low, high = (np.asarray(side, np.float32) for side in (vector.low, vector.high))
+            latent = LatentBox(low, high, encoder=self._encoder.digest)
+            return spaces.Dict({LATENT: latent, **self._extras})
         flat = [spaces.flatten_space(part) for part in self._extras.values()]
         low, high = (
             np.concatenate([getattr(box, side) for box in (vector, *flat)]).astype(np.float32)
             for side in ("low", "high")
         )
-        return spaces.Box(low, high, dtype=np.float32)
+        return LatentBox(low, high, encoder=self._encoder.digest)
 
     def split(self, raw: Any) -> SplitObservation:
         """Split N raw observations.

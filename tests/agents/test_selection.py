@@ -38,7 +38,7 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(out: Path, recipe: Recipe = PPO, **changes: Any) -> TrainedAgent:
-    arguments = {"evaluations": 2, "evaluation_episodes": 3, "progress": False, **changes}
+    arguments = {"evaluations": 3, "evaluation_episodes": 3, "progress": False, **changes}
     return train_agent(game_of(recipe), little_models.model(), out, recipe, **arguments)
 
 
@@ -104,9 +104,10 @@ def test_the_best_policy_becomes_the_agent(
 
 def test_the_last_policy_is_kept_by_default(tmp_path: Path, scripted: Any) -> None:
     """Without a selection the end of the training is the agent, and its folder is as it was."""
-    scripted(9.0, 1.0)
+    scripted(9.0, 1.0, 4.0)
     trained = train(tmp_path / "agent")
-    assert trained.kept is None and len(checks(trained.path)) == 2
+    assert trained.kept is None and len(checks(trained.path)) == 3
+    assert trained.evaluation is not None and trained.evaluation.returns == (4.0, 4.0, 4.0)
     assert not {"kept", "selection"} & set(config(trained.path))
     alone = train(tmp_path / "alone", evaluations=0)
     assert Agent.load(trained.path).digest == Agent.load(alone.path).digest

@@ -5,11 +5,13 @@ import os
 import pickle
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import little_models
 import numpy as np
 import pytest
@@ -42,6 +44,7 @@ from rl_vae.errors import (
 )
 from rl_vae.sb3 import ActionMap, VecLatent
 from rl_vae.system import files, locks, strict_json
+from rl_vae.wrappers import drift
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -579,7 +582,9 @@ def test_evaluations_during_training_do_not_change_it(tmp_path: Path) -> None:
     assert Agent.load(looked_at.path).digest == Agent.load(alone.path).digest
     evaluated = [r for r in progress(looked_at.path) if "evaluation_return" in r]
     assert [r["evaluation_episodes"] for r in evaluated] == [3, 3]
-    assert 0 < evaluated[0]["steps"] < evaluated[1]["steps"] < 256
+    assert 0 < evaluated[0]["steps"] < evaluated[1]["steps"] == looked_at.steps
+    assert looked_at.evaluation is not None and alone.evaluation is None
+    assert looked_at.evaluation.interval.value == evaluated[1]["evaluation_return"]
 
 
 @pytest.mark.slow
@@ -737,3 +742,27 @@ def test_a_changed_working_directory_does_not_move_the_agent(
     trained = train(Path("agent"), little_models.PPO)
     assert trained.path == tmp_path / "start" / "agent"
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+class Inverted(gym.ObservationWrapper[Any, Any, Any]):
+    """Shows the negative of an image."""
+
+    def observation(self, observation: Any) -> Any:
+        return 255 - observation
+
+
+@pytest.mark.parametrize("wrappers", [(), (Inverted,)], ids=["as trained", "inverted"])
+def test_frames_are_scored_during_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrappers: Any
+) -> None:
+    """The result has the share of frames that the encoder does not know; many are a warning."""
+    monkeypatch.setattr(drift, "WINDOW", 8)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trained = train(tmp_path / "agent", PPO, wrappers=wrappers)
+    warned = [each for each in caught if each.category is drift.DriftWarning]
+    assert len(warned) == len(wrappers)
+    assert trained.drift is not None
+    assert trained.drift == 1.0 if wrappers else trained.drift < 0.25
+    again = train(tmp_path / "agent", PPO, wrappers=wrappers)
+    assert again == trained

@@ -382,7 +382,7 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     text = capfd.readouterr().out
     vae, agent = (
         ["train-vae", "sweep", "show", "classify", "score"],
-        ["train-agent", "evaluate", "compare", "report", "export", "verify", "demo"],
+        ["train-agent", "evaluate", "compare", "tune", "report", "export", "verify", "demo"],
     )
     data = ["import", "inspect", "preview", "merge", "export-data"]
     assert list(COMMANDS) == ["collect", *data, *vae, *agent]

@@ -1,5 +1,6 @@
 """VecLatent: what agents of Stable-Baselines3 observe at every step and at every end."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,12 +22,13 @@ from stable_baselines3.common.vec_env import (
 )
 from toys import MIXED, STEERED, expected_observation, extras_of, next_episode, next_moment
 
-from rl_vae import Encoder, FrameSpec
+from rl_vae import Encoder, FrameSpec, TrainConfig, VAEConfig, train_vae
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.sb3 import VecLatent
 from rl_vae.system import hashing
 from rl_vae.training.result import Trained
 from rl_vae.wrappers.config import ObservationConfig
+from rl_vae.wrappers.latent_box import EncoderWarning
 
 SOURCES: dict[str, Callable[[Encoder, str], VecEnv]] = {
     "raw images of PixelVecEnv": lambda encoder, env_id: pixels(env_id),
@@ -289,3 +291,28 @@ def test_agents_learn_from_a_dict(encoder: Encoder, name: str) -> None:
     assert not all(np.array_equal(*pair) for pair in zip(start, weights_of(agent), strict=True))
     observation: Any = venv.reset()
     assert agent.predict(observation)[0].shape == (2,)
+
+
+@pytest.mark.parametrize("extras", ["flatten", "dict"])
+def test_a_model_in_another_encoder_is_a_warning(
+    encoder: Encoder, dataset: Any, tmp_path: Path, quick_export: None, extras: Any
+) -> None:
+    """SB3's load and set_env warn of latents that are not those of the training, and say nothing
+    of the right ones; the digest of a Box is in the zip's JSON."""
+    other = train_vae(dataset, tmp_path / "other", VAEConfig(4), TrainConfig(steps=1, seed=1))
+    ours, theirs = (
+        VecLatent(dummy(MIXED), folder, stack=2, image_key="camera_0", extras=extras)
+        for folder in (encoder.path, other.path)
+    )
+    policy = "MultiInputPolicy" if extras == "dict" else "MlpPolicy"
+    model = PPO(policy, ours, n_steps=8, batch_size=8, device="cpu")
+    model.save(tmp_path / "model.zip")
+    with zipfile.ZipFile(tmp_path / "model.zip") as file:
+        readable = ours.encoder.digest in file.read("data").decode()
+    assert readable == (extras == "flatten")
+    PPO.load(tmp_path / "model.zip", env=ours, device="cpu")
+    with pytest.warns(EncoderWarning, match=ours.encoder.digest[:12]):
+        loaded = PPO.load(tmp_path / "model.zip", env=theirs, device="cpu")
+    with pytest.warns(EncoderWarning):
+        model.set_env(theirs)
+    assert loaded.observation_space.shape == ours.observation_space.shape

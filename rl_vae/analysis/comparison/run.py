@@ -87,7 +87,7 @@ def run_system(
         "returns": returns,
         "return": mean,
         "agent_steps": max(line["frames"] for line in lines),
-        "curve": [*_curve(lines, "evaluation_return"), [steps, mean]],
+        "curve": [*_curve(lines[:-1], "evaluation_return"), [steps, mean]],
         "training_curve": _curve(lines, "training_return"),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }

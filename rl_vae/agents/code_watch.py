@@ -1,0 +1,58 @@
+"""CodeWatch: scores the frames of a training under its encoder, and draws some of them."""
+
+from __future__ import annotations
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Image
+
+from rl_vae.models import pictures
+from rl_vae.sb3.vec_latent import VecLatent
+from rl_vae.wrappers.drift import DriftMonitor
+
+_N_PICTURES = 5
+_MOST_FRAMES = 8
+
+
+class CodeWatch(BaseCallback):
+    """Scores every 16th step as `VecWatch` does, and warns once of drift.
+
+    SB3's logger gets "vae/rate", "vae/error" and "vae/drift" as from `DriftCallback`, and five
+    times during the training "vae/reconstructions": current frames of up to eight environments
+    above their reconstructions.
+
+    Args:
+        venv: Environments of the training.
+        total_steps: Number of decisions of the training.
+    """
+
+    def __init__(self, venv: VecLatent, total_steps: int) -> None:
+        super().__init__()
+        self._venv, self._monitor = venv, DriftMonitor(venv.encoder)
+        self._draw_every = max(1, total_steps // _N_PICTURES)
+        self._next_picture = 0
+
+    @property
+    def drift(self) -> float | None:
+        """Share of outliers among the last scored frames; None: too few were scored."""
+        return self._monitor.share
+
+    def _on_step(self) -> bool:
+        if self._monitor.is_due():
+            for score in self._monitor.score(self._venv.frames):
+                self.logger.record_mean("vae/rate", score.rate)
+                self.logger.record_mean("vae/error", score.error)
+            if self.drift is not None:
+                self.logger.record("vae/drift", self.drift)
+        if self.num_timesteps >= self._next_picture:
+            self._next_picture = self.num_timesteps + self._draw_every
+            self._draw()
+        return True
+
+    def _on_training_end(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        picture = pictures.reconstructions(
+            self._venv.encoder.vae, self._venv.frames[:_MOST_FRAMES].copy()
+        )
+        self.logger.record("vae/reconstructions", Image(picture, "HWC"))

@@ -1,0 +1,1 @@
+"""Search for the settings of a code and its agent with Optuna."""
