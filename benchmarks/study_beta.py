@@ -1,8 +1,9 @@
 """Study of objectives in a world that is small enough to be learned to the end on two cores.
 
 The world is rl_vae/Sprites-v0 with three factors: scale (6 values), column and row (32 each) of an
-upright square. The target is the centre. Frames are 32 x 32 and gray. Each objective and each seed
-gives a model, its scores, and a PPO agent on its code:
+upright ellipse on black. The target, which is not drawn, is the centre. Frames are 32 x 32 and
+gray. Each objective and each seed gives
+ a model, its scores, and a PPO agent on its code:
 
     recon, KL    distortion and KL in nats per frame, on held-out frames
     active       number of latents whose mean varies over frames
@@ -45,7 +46,7 @@ from rl_vae import (
     train_agent,
     train_vae,
 )
-from rl_vae.sprites import draw_sprites, paint_targets
+from rl_vae.sprites import draw_sprites
 from rl_vae.system.estimate import t_interval
 from rl_vae.system.files import write_whole
 from rl_vae.system.process_settings import configure_process
@@ -53,14 +54,14 @@ from rl_vae.system.provenance import git_commit, machine, write_figures
 from rl_vae.system.strict_json import write_json
 
 ENV_ID = "rl_vae/Sprites-v0"
-DO = {"shape": 0, "orientation": 0, "target_x": 16, "target_y": 16}
+DO = {"shape": 1, "orientation": 0, "target_x": 16, "target_y": 16}
 SPEC = FrameSpec(height=32, width=32, channels=1)
 SIZES, STRIDES = (6, 16, 16), (1, 2, 2)
 SYSTEMS: dict[str, Objective] = {
-    **{f"beta {beta}": Beta(float(beta)) for beta in (1, 2, 4, 8, 16)},
+    **{f"beta {beta}": Beta(float(beta), warm_up=0.0) for beta in (1, 2, 4, 8, 16)},
     "capacity 8": Capacity(8.0, gamma=30.0),
-    "beta-TC 6": BetaTC(6.0),
-    "FactorVAE 10": FactorVAE(10.0, width=100),
+    "beta-TC 6": BetaTC(6.0, warm_up=0.0),
+    "FactorVAE 10": FactorVAE(10.0, warm_up=0.0, width=100),
 }
 TWICE = ("beta 1", "beta 4", "beta 16")
 """Objectives that are also trained with twice the updates, with the first seed."""
@@ -79,10 +80,8 @@ class World:
     def draw(self, factors: NDArray[np.int64], rng: np.random.Generator | None) -> Any:
         """Frames (N, 32, 32, 1) of factors (N, 3)."""
         scale, x, y = (factors * STRIDES).T
-        masks = draw_sprites(np.stack([0 * scale, scale, 0 * scale, x, y], axis=1))
-        images = np.repeat(masks.view(np.uint8)[..., None] * np.uint8(255), 3, axis=3)
-        paint_targets(images, np.tile([DO["target_x"], DO["target_y"]], (len(images), 1)))
-        return SPEC.apply_batch(images)
+        masks = draw_sprites(np.stack([0 * scale + 1, scale, 0 * scale, x, y], axis=1))
+        return SPEC.apply_batch(np.repeat(masks.view(np.uint8)[..., None] * np.uint8(255), 3, 3))
 
 
 def main() -> None:

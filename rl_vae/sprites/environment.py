@@ -55,9 +55,9 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
         distractors: Number of discs that drift behind the sprite, from 0 to 16. 0: a white sprite
             on black. From 1 up: every episode has other colours, none of them red.
         do: Interventions: index of a factor on the grid, by name as in `factors()`, at the start
-            of every episode. With {"shape": 0, "orientation": 0, "target_x": 16, "target_y": 16}
-            the sprite is an upright square, the target is the centre, and three factors are left:
-            the square's scale and position.
+            of every episode. A target that is set in both directions is not drawn: it is the same
+            in all episodes. With {"shape": 1, "orientation": 0, "target_x": 16, "target_y": 16} an
+            image is an ellipse on black, and three factors are left: its scale and position.
         render_mode: "rgb_array": render() returns the observation. None: render() returns None.
 
     Raises:
@@ -92,7 +92,8 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
             np.empty((1, 0, 3), np.uint8),
         )
         self._drift = np.empty((1, 0, 2))
-        if {"position_x", "position_y", *_TARGET} <= self._do.keys():
+        self._knows_target = self._do.keys() >= set(_TARGET)
+        if self._knows_target and self._do.keys() >= {"position_x", "position_y"}:
             self._check_start()
 
     def reset(
@@ -104,7 +105,7 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
         self._factors = self._sampler.sample_factors(1, rng, self._do_sprite)[0]
         self._target = self._draw_target()
         while self._distance() < _MIN_START_DISTANCE:
-            if all(name in self._do for name in _TARGET):
+            if self._knows_target:
                 self._factors = self._sampler.sample_factors(1, rng, self._do_sprite)[0]
             self._target = self._draw_target()
         if self._sampler.distractors:
@@ -154,19 +155,9 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
         return int(np.abs(self._to_target()).sum())
 
     def _draw(self) -> UInt8Array:
-        images = self._surroundings.paint(draw_sprites(self._factors[None]))
-        paint_targets(images, self._target[None])
-        image: UInt8Array = images[0]
+        image: UInt8Array = self._surroundings.paint(draw_sprites(self._factors[None]))[0]
+        if not self._knows_target:
+            # (2, 64): squared distances of the columns and of the rows from the target's centre.
+            distance = (np.arange(SIDE) + 0.5 - centre(self._target)[:, None]) ** 2
+            image[distance[0] + distance[1][:, None] <= _TARGET_RADIUS**2] = (255, 0, 0)
         return image
-
-
-def paint_targets(images: UInt8Array, targets: NDArray[np.integer]) -> None:
-    """Draw a target, a red disc, into each image.
-
-    Args:
-        images: (N, 64, 64, 3) RGB images, which are changed.
-        targets: (N, 2) column and row of each target on the grid of positions, 0 to 31.
-    """
-    # (N, 2, 64): squared distances of the columns and of the rows from the target's centre.
-    distance = (np.arange(SIDE) + 0.5 - centre(targets)[..., None]) ** 2
-    images[distance[:, 0, None, :] + distance[:, 1, :, None] <= _TARGET_RADIUS**2] = (255, 0, 0)
