@@ -36,6 +36,14 @@ NETWORKS: dict[str, ConvLayers] = {
         32,
         (Conv(32, 4, 2, 1), Conv(32, 4, 2, 1), Conv(32, 4, 2, 1), Conv(0, 4, 2, 1)),
     ),
+    # A quarter of "patch" in width, with two convolutions: for frames of about 32 x 32 pixels.
+    "small": ConvLayers(
+        (Conv(16, 8, 4, 2), Conv(32, 4, 2, 1)),
+        (64,),
+        (64,),
+        32,
+        (Conv(16, 4, 2, 1), Conv(0, 8, 4, 2)),
+    ),
     # One hidden layer in encoder and decoder, as in Kingma & Welling 2014, appendix C, with ReLUs.
     # On 28 x 28 grayscale frames and with 20 latents it is 784-400-20-400-784.
     "mlp": ConvLayers((), (400,), (400,), 0, ()),

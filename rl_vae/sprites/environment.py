@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import gymnasium as gym
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.constraints import check_value
+from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
-from rl_vae.sprites.sampler import Sprites, Surroundings
+from rl_vae.sprites.sampler import FACTORS, Sprites, Surroundings, check_interventions
 from rl_vae.sprites.shapes import FACTOR_NAMES, FACTOR_SIZES, SIDE, centre, draw_sprites
 
 STRIDE = 2
@@ -18,6 +20,10 @@ STRIDE = 2
 
 _MOVES = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)])
 """Direction (x, y) of each action."""
+_TARGET = ("target_x", "target_y")
+"""Names of the target's factors."""
+_SIZES = {**FACTORS, "target_x": 32, "target_y": 32}
+"""Number of values of each factor, by name."""
 _POSITION = slice(3, 5)
 """Columns of the sprite's position in its factors."""
 _MIN_START_DISTANCE = 8
@@ -48,10 +54,14 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
     Args:
         distractors: Number of discs that drift behind the sprite, from 0 to 16. 0: a white sprite
             on black. From 1 up: every episode has other colours, none of them red.
+        do: Interventions: index of a factor on the grid, by name as in `factors()`, at the start
+            of every episode. A target that is set in both directions is not drawn: it is the same
+            in all episodes. With {"shape": 1, "orientation": 0, "target_x": 16, "target_y": 16} an
+            image is an ellipse on black, and three factors are left: its scale and position.
         render_mode: "rgb_array": render() returns the observation. None: render() returns None.
 
     Raises:
-        ConfigError: if an argument is out of range.
+        ConfigError: if an argument is out of range, or `do` sets positions that are too near.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
@@ -59,9 +69,16 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
         "render_fps": 10,
     }
 
-    def __init__(self, distractors: int = 0, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        distractors: int = 0,
+        render_mode: str | None = None,
+        do: Mapping[str, int] | None = None,
+    ) -> None:
         check_value("render_mode", render_mode, Literal["rgb_array"] | None, "rgb_array")
         self._sampler = Sprites(distractors)
+        self._do = check_interventions(do, _SIZES)
+        self._do_sprite = {name: self._do[name] for name in FACTOR_NAMES if name in self._do}
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
         self.action_space = gym.spaces.Discrete(len(_MOVES))
@@ -75,6 +92,9 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
             np.empty((1, 0, 3), np.uint8),
         )
         self._drift = np.empty((1, 0, 2))
+        self._knows_target = self._do.keys() >= set(_TARGET)
+        if self._knows_target and self._do.keys() >= {"position_x", "position_y"}:
+            self._check_start()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -82,10 +102,12 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
         """Start an episode."""
         super().reset(seed=seed)
         rng = self.np_random
-        self._factors = self._sampler.sample_factors(1, rng)[0]
-        self._target = rng.integers(0, 32, 2)
+        self._factors = self._sampler.sample_factors(1, rng, self._do_sprite)[0]
+        self._target = self._draw_target()
         while self._distance() < _MIN_START_DISTANCE:
-            self._target = rng.integers(0, 32, 2)
+            if self._knows_target:
+                self._factors = self._sampler.sample_factors(1, rng, self._do_sprite)[0]
+            self._target = self._draw_target()
         if self._sampler.distractors:
             self._surroundings = Surroundings.draw(1, self._sampler.distractors, rng)
             self._drift = rng.uniform(-2, 2, self._surroundings.centres.shape)
@@ -108,9 +130,23 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
 
     def factors(self) -> dict[str, float]:
         """Return the factors of the image by name, as indices on the grid."""
-        names = (*FACTOR_NAMES, "target_x", "target_y")
         values = (*self._factors.tolist(), *self._target.tolist())
-        return dict(zip(names, map(float, values), strict=True))
+        return dict(zip(_SIZES, map(float, values), strict=True))
+
+    def _check_start(self) -> None:
+        """Raise ConfigError if the interventions set a start that is too near the target."""
+        x, y = (abs(self._do[f"position_{one}"] - self._do[f"target_{one}"]) for one in "xy")
+        if x + y < _MIN_START_DISTANCE:
+            raise ConfigError(
+                "The sprite starts too near the target.",
+                expected=f"a distance of {_MIN_START_DISTANCE} grid positions or more",
+                got=f"do={self._do}, a distance of {x + y}",
+                remedy="leave out one of the positions, or choose another",
+            )
+
+    def _draw_target(self) -> NDArray[np.int64]:
+        drawn = self.np_random.integers(0, 32, 2).tolist()
+        return np.array([self._do.get(name, k) for name, k in zip(_TARGET, drawn, strict=True)])
 
     def _to_target(self) -> NDArray[np.int64]:
         return self._target - self._factors[_POSITION]
@@ -120,7 +156,8 @@ class SpritesEnv(gym.Env[UInt8Array, np.int64]):
 
     def _draw(self) -> UInt8Array:
         image: UInt8Array = self._surroundings.paint(draw_sprites(self._factors[None]))[0]
-        # (2, 64): squared distances of the columns and of the rows from the target's centre.
-        distance = (np.arange(SIDE) + 0.5 - centre(self._target)[:, None]) ** 2
-        image[distance[0] + distance[1][:, None] <= _TARGET_RADIUS**2] = (255, 0, 0)
+        if not self._knows_target:
+            # (2, 64): squared distances of the columns and of the rows from the target's centre.
+            distance = (np.arange(SIDE) + 0.5 - centre(self._target)[:, None]) ** 2
+            image[distance[0] + distance[1][:, None] <= _TARGET_RADIUS**2] = (255, 0, 0)
         return image

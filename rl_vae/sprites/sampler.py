@@ -17,6 +17,9 @@ from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.sprites.shapes import FACTOR_NAMES, FACTOR_SIZES, SIDE, draw_sprites
 
+FACTORS = dict(zip(FACTOR_NAMES, FACTOR_SIZES, strict=True))
+"""Number of values of each factor of a sprite, by name."""
+
 
 class Surroundings(NamedTuple):
     """Colours and distractors of N images: everything in an image that is not a factor."""
@@ -149,19 +152,24 @@ class Sprites:
         return Surroundings.draw(len(shapes), self.distractors, rng).paint(shapes)
 
 
-def check_interventions(do: Mapping[str, int] | None) -> dict[str, int]:
+def check_interventions(
+    do: Mapping[str, int] | None, sizes: Mapping[str, int] = FACTORS
+) -> dict[str, int]:
     """Return interventions as a dict of Python integers.
+
+    Args:
+        do: Index of a factor on the grid, by name.
+        sizes: Number of values of each factor that can be set, by name.
 
     Raises:
         ConfigError: if a factor is unknown or its value is not on the grid.
     """
-    sizes = dict(zip(FACTOR_NAMES, FACTOR_SIZES, strict=True))
     for name, value in (do or {}).items():
         is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if name not in sizes or not is_integer or not 0 <= value < sizes[name]:
             raise ConfigError(
                 "The intervention is not on the grid of factors.",
-                expected=f"a factor and an index below its size: {sizes}",
+                expected=f"a factor and an index below its size: {dict(sizes)}",
                 got=f"{name!r}: {value!r}",
                 remedy="for example do={'shape': 2}",
             )

@@ -289,6 +289,42 @@ def test_the_picture_shows_sprite_and_target() -> None:
         assert ((picture == 255).all(axis=2) == sprite & ~red).all()
 
 
+def test_interventions_hold_at_the_start_of_every_episode() -> None:
+    """Factors that are set have their values and the others vary; a target that is set is not
+    drawn, and its distance is at least 8."""
+    env = SpritesEnv(do={"shape": 1, "orientation": 0, "target_x": 16, "target_y": 3})
+    starts = []
+    for seed in range(200):
+        picture, _ = env.reset(seed=seed)
+        state = env.factors()
+        starts.append([int(value) for value in state.values()])
+        assert abs(state["position_x"] - 16) + abs(state["position_y"] - 3) >= 8
+        sprite = draw_sprites(np.array([starts[-1][: len(FACTOR_NAMES)]]))[0]
+        assert (picture == np.where(sprite, 255, 0)[..., None]).all()
+    rows = np.array(starts)
+    assert rows[0, [0, 2, 5, 6]].tolist() == [1, 0, 16, 3]
+    assert np.ptp(rows, axis=0).tolist() == [0, 5, 0, 31, 31, 0, 0]
+    half = SpritesEnv(do={"target_x": 16})
+    targets = [half.reset(seed=seed) and half.factors() for seed in range(40)]
+    assert {state["target_x"] for state in targets} == {16}
+    assert len({state["target_y"] for state in targets}) > 10
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        {"colour": 1},
+        {"target_x": 32},
+        {"position_x": 3, "position_y": 3, "target_x": 8, "target_y": 5},
+    ],
+    ids=str,
+)
+def test_interventions_that_no_episode_can_have_are_refused(do: Any) -> None:
+    """An unknown factor, a value off the grid and a start near the target are ConfigErrors."""
+    with pytest.raises(ConfigError):
+        SpritesEnv(do=do)
+
+
 def test_distractors_drift_whatever_the_action() -> None:
     """What drifts by is the same whichever way the sprite goes, and changes at every step."""
     behind = []
