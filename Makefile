@@ -6,7 +6,7 @@ DEBIAN_PACKAGES := libgl1 libglib2.0-0
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast coverage fuzz versions gpu check bench faults clean
+.PHONY: demo docs test test-fast coverage fuzz versions gpu check bench faults clean
 
 demo: $(STAMP)
 	$(BIN)/rl-vae demo --out runs/demo
@@ -39,6 +39,9 @@ versions: $(STAMP)
 gpu: $(STAMP)
 	$(BIN)/python benchmarks/check_gpu.py
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -65,7 +68,7 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "expected Python 3.11 or newer as '$(PYTHON)', got $$($(PYTHON) --version 2>&1);" \
 			"name one that is: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints.txt -e '.[box2d,envpool,atari,import,minigrid,zoo,dev]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[box2d,envpool,atari,import,minigrid,zoo,docs,dev]'
 	@$(BIN)/python -c 'import cv2' || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update && \

@@ -2,7 +2,7 @@
 
 For every environment of environments/table.toml: collect with two workers, train a VAE, train an
 agent for 2,048 steps, evaluate, film, export, and play the exported agent by the loop of
-docs/usage.md. What is missing is installed from PyPI into a virtual environment of its own, which
+docs/guides/deploy.md. What is missing is installed from PyPI into a virtual environment of its own, which
 also sees the packages of the Python that runs this script. With --write, the table and one picture
 of all environments go to docs/environments.md and docs/environments.png.
 
@@ -37,7 +37,7 @@ INTRODUCTION = """# Environments from PyPI
 Written by `python benchmarks/check_environments.py --write`. No other file names these
 environments. In each, the whole pipeline ran: collect with two workers, train-vae, train-agent
 (2,048 steps), evaluate, film, export, and the exported agent played by the loop in
-[usage.md](usage.md#deploy). The difference is the largest one between a value of a frame and of
+[Deploy](guides/deploy.md). The difference is the largest one between a value of a frame and of
 the picture that plain Gymnasium gives at the same moment, resized. Trainings are short: this page
 says that everything runs on the right pictures, not that an agent is good.
 

@@ -4,7 +4,7 @@
 
 ROW is the environment's table as JSON. OUT/result.json holds what came of each stage; OUT/raw.png
 is an image that plain Gymnasium gives, and OUT/frame.png the frame that rl_vae makes of the same
-moment. The exported agent is played by the loop of docs/usage.md, as it stands there.
+moment. The exported agent is played by the loop of docs/guides/deploy.md, as it stands there.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ import rl_vae
 from rl_vae.system.process_settings import configure_process
 
 HERE = Path(__file__).resolve().parent
-USAGE = HERE.parents[1] / "docs" / "usage.md"
+PROGRAM_PAGE = HERE.parents[1] / "docs" / "guides" / "deploy.md"
 PLAIN = dict(os.environ)
 """Environment variables before rl_vae changes them."""
 N_FRAMES, SEED = 512, 7
@@ -168,9 +168,9 @@ def film(row: dict[str, Any], out: Path) -> dict[str, Any]:
 
 
 def play_export(row: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Play the exported agent by the program in docs/usage.md."""
+    """Play the exported agent by the program in docs/guides/deploy.md."""
     rl_vae.export_agent(out / "agent", out / "agent.onnx")
-    blocks = re.findall(r"```python\n(.*?)```", USAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PROGRAM_PAGE.read_text(), re.DOTALL)
     (program,) = [block for block in blocks if "InferenceSession" in block]
     names: dict[str, Any] = {}
     exec(program.replace('"agent.onnx"', repr(str(out / "agent.onnx"))), names)

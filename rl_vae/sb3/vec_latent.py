@@ -35,8 +35,8 @@ class VecLatent(VecEnvWrapper):
         config: What the agent observes; or give its fields as keywords.
         seed: Seed of the noise of code="sample". The noise begins anew when the environments are
             seeded.
-        keep_frame: Whether to put the encoded frame, (H, W, C) uint8, into infos[i]["frame"], the
-            last one of an ended episode into infos[i]["final_frame"], and first ones also into
+        keep_frame: Whether to put the encoded frame, (H, W, C) uint8, into `infos[i]["frame"]`, the
+            last one of an ended episode into `infos[i]["final_frame"]`, and first ones also into
             `reset_infos`.
         **options: Fields of ObservationConfig: stack, actions, code, standardise, extras,
             image_key.
