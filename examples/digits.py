@@ -1,4 +1,4 @@
-"""Handwritten digits of scikit-learn as datasets, for the course: data/digits, data/known, data/nine.
+"""Handwritten digits of scikit-learn as datasets for the course: data/digits, known and nine.
 
 1,797 images of 8 x 8 pixels, enlarged to 32 x 32. Each frame has the factor "digit", so that
 `rl-vae classify --label digit` and the metrics know it. data/known has the digits 0 to 8,
