@@ -3,8 +3,8 @@
 For every environment of environments/table.toml: collect with two workers, train a VAE, train an
 agent for 2,048 steps, evaluate, film, export, and play the exported agent by the loop of
 docs/guides/deploy.md. What is missing is installed from PyPI into a virtual environment of its
-own, which also sees the packages of the Python that runs this script. With --write, the table and one picture
-of all environments go to docs/environments.md and docs/environments.png.
+own, which also sees the packages of the Python that runs this script. With --write, the table and
+one picture of all environments go to docs/environments.md and docs/environments.png.
 
 --digests   instead: collect with 1, 2 and 4 workers, with one and two kills, and with EnvPool;
             all datasets of one environment and engine must have one digest
