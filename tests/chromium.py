@@ -80,10 +80,10 @@ class Browser:
                 self.complaints.append(str(event["params"]["entry"]))
         return event
 
-    def open(self, page: Path) -> None:
+    def open(self, page: Path, query: str = "") -> None:
         """Open a file from the disk and wait until it has loaded."""
         before = self._loads
-        self.send("Page.navigate", url=page.resolve().as_uri())
+        self.send("Page.navigate", url=page.resolve().as_uri() + query)
         while self._loads == before:
             self._next()
 
