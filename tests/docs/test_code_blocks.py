@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import runpy
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ import rl_vae
 from rl_vae.cli import main
 from rl_vae.cli.comparison import Compare
 from rl_vae.cli.models import Sweep
+from rl_vae.cli.tuning import Tune
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = ("README.md", "docs/quickstart.md", "docs/guides/frames.md")
@@ -27,7 +29,7 @@ ELSEWHERE = ("docs/contributing", "docs/api")
 """Pages without code to run, or whose code tests/test_open_doors.py runs."""
 OTHER_PROGRAMS = ("pip", "make", "python", "torchrun")
 SMALL = {
-    "collect": "--frames 160",
+    "collect": "--frames 160 --workers 1",
     "train-vae": "--steps 3",
     "train-agent": "--steps 64 --n-envs 1 --evaluations 0",
     "evaluate": "--episodes 1 --max-episode-steps 20",
@@ -85,13 +87,14 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Functions with small sizes
     few_steps = rl_vae.TrainConfig(steps=3)
     short: dict[str, dict[str, Callable[[Any], Any]]] = {
-        "collect_frames": {"n_frames": lambda n: min(n, 160)},
+        "collect_frames": {"n_frames": lambda n: min(n, 160), "workers": lambda _: 1},
         "train_vae": {
             "train_config": lambda config: replace(config or few_steps, epochs=None, steps=3)
         },
         "train_agent": {
-            "recipe": lambda recipe: replace(recipe, total_steps=64, n_envs=1),
+            "recipe": short_recipe,
             "evaluations": lambda _: 0,
+            "workers": lambda _: 1,
         },
         "evaluate_agent": {"episodes": lambda _: 1, "max_episode_steps": lambda _: 20},
     }
@@ -99,6 +102,12 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rl_vae, name, shortened(getattr(rl_vae, name), changes))
     make = gym.make
     monkeypatch.setattr(gym, "make", lambda *a, **k: make(*a, **{"max_episode_steps": 30, **k}))
+
+
+def short_recipe(recipe: rl_vae.Recipe) -> rl_vae.Recipe:
+    """A recipe of PPO for one environment and few steps."""
+    hyperparameters = {**recipe.hyperparameters, "n_steps": 64, "batch_size": 64}
+    return replace(recipe, total_steps=64, n_envs=1, hyperparameters=hyperparameters)
 
 
 def shortened(
@@ -122,9 +131,9 @@ def shortened(
 def test_every_program_of_the_documentation_runs(
     small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Commands exit with status 0, programs raise nothing; sweeps and comparisons are parsed."""
-    monkeypatch.setattr(Sweep, "run", lambda self: None)
-    monkeypatch.setattr(Compare, "run", lambda self: None)
+    """Commands exit with status 0, programs raise nothing. Commands with many runs are parsed."""
+    for command in (Sweep, Compare, Tune):
+        monkeypatch.setattr(command, "run", lambda self: None)
     n, failures = 0, []
     for page in pages():
         names: dict[str, Any] = {}
@@ -144,8 +153,11 @@ def test_every_program_of_the_documentation_runs(
 
 
 def run_command(line: str) -> None:
-    """Run a command line of rl-vae in this process; other programs are not run."""
+    """Run a command line of rl-vae, or an example, in this process; other programs are not run."""
+    line = re.sub(r" --epochs \d+", "", line)  # SMALL has the number of steps
     program, *arguments = shlex.split(line, comments=True)
     assert program == "rl-vae" or program in OTHER_PROGRAMS, line
     if program == "rl-vae":
         main([*arguments, *shlex.split(SMALL.get(arguments[0], ""))])
+    elif arguments[0].startswith("examples/"):
+        runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
