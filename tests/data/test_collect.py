@@ -24,6 +24,7 @@ from environments import (
 )
 from faults.collecting import wrong_rows
 from folder_files import flip_bit
+from vector_envs import children
 
 from rl_vae.data.collect import ENVS_PER_SHARD, collect_frames
 from rl_vae.data.dataset import FrameDataset
@@ -51,11 +52,6 @@ N_FRAMES = 8 * ROWS - 5
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use shards of 60 frames, so that a test has many. The size is part of the header."""
     monkeypatch.setattr("rl_vae.data.shards.SHARD_ROWS", SHARD_ROWS)
-
-
-def children() -> set[int]:
-    task = Path("/proc/self/task")
-    return {int(pid) for path in task.glob("*/children") for pid in path.read_text().split()}
 
 
 @pytest.fixture(autouse=True)
@@ -490,8 +486,7 @@ def test_an_interrupt_ends_every_process(tmp_path: Path) -> None:
     with started(script(code, out), stderr=subprocess.PIPE) as process:
         while process.poll() is None and not (out / "manifest.jsonl").exists():
             time.sleep(0.01)
-        task = Path(f"/proc/{process.pid}/task")
-        workers = [pid for path in task.glob("*/children") for pid in path.read_text().split()]
+        workers = children(process.pid)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=100)
     assert process.returncode != 0 and b"KeyboardInterrupt" in errors
