@@ -15,8 +15,11 @@ from little_games import DRIVE
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.recipe import load_recipe
-from rl_vae.cli import demo, main
+from rl_vae.analysis.comparison import compare as comparison
+from rl_vae.cli import demo, demo_beta, main
 from rl_vae.cli.demo import run_demo
+from rl_vae.cli.demo_folder import Stopwatch
+from rl_vae.cli.demo_page import open_page
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
@@ -144,9 +147,9 @@ def test_an_interrupted_demo_goes_on(demo_folder: Path, tmp_path: Path) -> None:
     strict_json.write_json(tmp_path / "run.json", {"seed": 3, "engine": "envpool"})
     with pytest.raises(ConfigError, match="an interrupted run with other settings"):
         run_demo(tmp_path, seed=4)
-    clock = demo.Stopwatch(tmp_path / "seconds.jsonl")
+    clock = Stopwatch(tmp_path / "seconds.jsonl")
     first = clock.lap("collect")
-    again = demo.Stopwatch(tmp_path / "seconds.jsonl")
+    again = Stopwatch(tmp_path / "seconds.jsonl")
     assert again.lap("collect") == first
     assert again.total >= first
 
@@ -174,3 +177,52 @@ def test_bad_settings_are_refused_before_anything_is_made(
     with pytest.raises(ConfigError):
         run_demo(tmp_path / "run", **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_of_betas_compares_and_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--beta trains a model and an agent for each beta and seed, writes the report and its figures,
+    and opens the page only if there is a display."""
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(comparison, "run_in_processes", run_here)
+    hyperparameters = {"n_steps": 16, "batch_size": 16, "n_epochs": 1}
+    small = replace(
+        demo_beta.COMPARISON,
+        betas=(4.0,),
+        baselines=(),
+        frames=256,
+        train=replace(demo_beta.COMPARISON.train, steps=2),
+        recipe=replace(
+            demo_beta.COMPARISON.recipe, total_steps=32, n_envs=2, hyperparameters=hyperparameters
+        ),
+        episodes=1,
+        max_episode_steps=8,
+        evaluations=0,
+    )
+    monkeypatch.setattr(demo_beta, "COMPARISON", small)
+    monkeypatch.setattr(demo_beta, "SEEDS", 1)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    out = tmp_path / "run"
+    main(["demo", "--beta", "--seed", "5", "--out", str(out), "--json", str(tmp_path / "j.json")])
+    page = (out / "index.html").read_text("utf-8")
+    assert "beta4-seed5" in page
+    assert str(out / "index.html") in capsys.readouterr().out
+    content = json.loads((out / "result.json").read_bytes())
+    assert content["seeds"] == [5] and content["figures"]["seconds_total"] > 0
+    assert json.loads((tmp_path / "j.json").read_bytes())["figures"] == content["figures"]
+    assert not (out / "run.json").exists() and not opened
+    # With a display the page is opened.
+    monkeypatch.setenv("DISPLAY", ":0")
+    open_page(out / "index.html")
+    assert opened == [(out / "index.html").as_uri()]
+
+
+def run_here(function: Any, jobs: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+    """Run the jobs of a comparison in this process: processes take seconds to start."""
+    for arguments in jobs.values():
+        function(*arguments)
+    return {}
