@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from rl_vae.errors import FolderError, system_failure
 from rl_vae.system import files, hashing, strict_json
 
-_FILE = "evolution.json"
+STATE = "evolution.json"
+"""Name of the file of the state."""
 Vector = NDArray[np.float64]
 
 
@@ -44,20 +45,20 @@ class EvolutionState:
     def save(self, folder: Path) -> None:
         """Write the state into a folder, completely or not at all."""
         body = asdict(self)
-        strict_json.write_json(folder / _FILE, {**body, "digest": hashing.digest(body)})
+        strict_json.write_json(folder / STATE, {**body, "digest": hashing.digest(body)})
 
 
-def read_state(folder: Path, size: int) -> EvolutionState | None:
+def read_state(folder: Path, size: int | None = None) -> EvolutionState | None:
     """Read the state in a folder; None if there is none.
 
     Args:
         folder: Folder of an unfinished evolution.
-        size: D.
+        size: D; None: any.
 
     Raises:
         FolderError: if the file is damaged.
     """
-    path = folder / _FILE
+    path = folder / STATE
     if not path.is_file():
         return None
     try:
@@ -66,6 +67,7 @@ def read_state(folder: Path, size: int) -> EvolutionState | None:
         if hashing.digest(body) != stored:
             raise ValueError("another digest than that of its content")
         state = EvolutionState(**body)
+        size = len(state.weights) if size is None else size
         if len(state.weights) != size or len(state.best) != size:
             raise ValueError(f"{len(state.weights)} weights instead of {size}")
     except (KeyError, TypeError, ValueError, FolderError) as error:
@@ -82,7 +84,7 @@ def read_state(folder: Path, size: int) -> EvolutionState | None:
 
 def delete_state(folder: Path) -> None:
     """Delete the state in a folder."""
-    files.remove_file(folder / _FILE)
+    files.remove_file(folder / STATE)
 
 
 def draw_noise(population: int, size: int, *key: int) -> Vector:

@@ -44,7 +44,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def target(monkeypatch: pytest.MonkeyPatch, goal: float) -> list[Any]:
-    """Let a set of episodes return minus the distance of its weights from a goal; notes the sets."""
+    """Let episodes return minus the squared distance of the weights from a goal; note the sets."""
     seen: list[Any] = []
 
     def play(self: EpisodeWorkers, sets: Any) -> list[Played]:
@@ -85,7 +85,9 @@ def test_an_evolution_nears_a_known_optimum(
 ) -> None:
     """On returns with a known optimum the checks rise, and only the output layer moves."""
     seen = target(monkeypatch, 0.3)
-    trained = run(tmp_path / "new", generations=30, population=20, sigma=0.5, checks=3)
+    trained = run(
+        tmp_path / "new", generations=30, population=20, sigma=5.0, learning_rate=2.0, checks=3
+    )
     lines = strict_json.read_lines(trained.path / "progress.jsonl")
     checks = [line["evaluation_return"] for line in lines if "evaluation_return" in line]
     assert len(checks) == 4 and checks == sorted(checks) and checks[-1] > 0.2 * checks[0]
@@ -132,7 +134,7 @@ def test_an_evolution_is_resumed_to_the_bit(
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "cut", seed=4)
     partial = tmp_path / "cut.partial"
-    assert verify_folder(partial).ok
+    assert not verify_folder(partial).findings
     with pytest.raises(FolderError):
         run(tmp_path / "cut", seed=5)
     cut = run(tmp_path / "cut", seed=4)
@@ -143,7 +145,7 @@ def test_an_evolution_is_resumed_to_the_bit(
     assert logs[0] == logs[1] and [line["generation"] for line in logs[0]] == [0, 1, 2, 3]
     assert not partial.exists() and cut.steps == whole.steps
     # The finished folder
-    assert verify_folder(cut.path).ok
+    assert not verify_folder(cut.path).findings
     assert not {"evolution.json", "run.json", ".lock"} & set(folder_content(cut.path))
     assert run(tmp_path / "cut", seed=4) == cut
     with pytest.raises(FolderError):
@@ -172,6 +174,8 @@ def test_a_damaged_state_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = tmp_path / "new.partial" / "evolution.json"
     state = json.loads(path.read_bytes())
     path.write_text(json.dumps({**state, "steps": state["steps"] + 1}))
+    (finding,) = verify_folder(path.parent).findings
+    assert finding.path == path
     with pytest.raises(FolderError, match="delete"):
         run(tmp_path / "new")
 
