@@ -59,7 +59,7 @@ SPEC = FrameSpec(height=32, width=32, channels=1)
 SIZES = (6, 32, 32)
 SYSTEMS: dict[str, Objective] = {
     **{f"beta {beta}": Beta(float(beta), warm_up=0.0) for beta in (1, 2, 4, 8, 16)},
-    "capacity 8": Capacity(8.0, gamma=30.0),
+    "capacity 8": Capacity(8.0, gamma=8.0, warm_up=0.8),
     "beta-TC 6": BetaTC(6.0, warm_up=0.0),
     "FactorVAE 10": FactorVAE(10.0, warm_up=0.0, width=100),
 }
