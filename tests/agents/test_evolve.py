@@ -120,7 +120,7 @@ def test_an_evolution_is_resumed_to_the_bit(
 ) -> None:
     """After an interruption the same call gives the same agent and log as without one; the result
     can be verified, evaluated and read again, and other settings are refused."""
-    whole = run(tmp_path / "whole", seed=4)
+    straight = run(tmp_path / "straight", seed=4)
     save, count = EvolutionState.save, [0]
 
     def fail(self: EvolutionState, folder: Path) -> None:
@@ -138,12 +138,12 @@ def test_an_evolution_is_resumed_to_the_bit(
     with pytest.raises(FolderError):
         run(tmp_path / "cut", seed=5)
     cut = run(tmp_path / "cut", seed=4)
-    assert Agent.load(cut.path).digest == Agent.load(whole.path).digest
-    logs = [strict_json.read_lines(each.path / "progress.jsonl") for each in (cut, whole)]
+    assert Agent.load(cut.path).digest == Agent.load(straight.path).digest
+    logs = [strict_json.read_lines(each.path / "progress.jsonl") for each in (cut, straight)]
     for line in (*logs[0], *logs[1]):
         del line["seconds"]
     assert logs[0] == logs[1] and [line["generation"] for line in logs[0]] == [0, 1, 2, 3]
-    assert not partial.exists() and cut.steps == whole.steps
+    assert not partial.exists() and cut.steps == straight.steps
     # The finished folder
     assert not verify_folder(cut.path).findings
     assert not {"evolution.json", "run.json", ".lock"} & set(folder_content(cut.path))
