@@ -197,7 +197,9 @@ def test_a_dataset_holds_the_frames_of_its_spec(tmp_path: Path) -> None:
     dataset = collect_sprites(tmp_path / "x", n_frames=40, do={"shape": 1}, spec=spec)
     factors = dataset.steps(np.arange(40))["factors"]
     assert dataset.spec == spec
-    assert (dataset.frames(np.arange(40)) == spec.apply_batch(Sprites().draw(factors))).all()
+    assert (
+        dataset.frames(np.arange(40)) == spec.apply_batch(Sprites().draw(factors.astype(int)))
+    ).all()
 
 
 def test_a_dataset_is_its_seed_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
