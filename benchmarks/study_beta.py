@@ -2,8 +2,8 @@
 
 The world is rl_vae/Sprites-v0 with three factors: scale (6 values), column and row (32 each) of an
 upright ellipse on black. The target, which is not drawn, is the centre. Frames are 32 x 32 and
-gray. Each objective and each seed gives
- a model, its scores, and a PPO agent on its code:
+gray. Each objective and each seed gives a
+model, its scores, and a PPO agent on its code:
 
     recon, KL    distortion and KL in nats per frame, on held-out frames
     active       number of latents whose mean varies over frames
@@ -23,7 +23,6 @@ import time
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +39,13 @@ from rl_vae import (
     Recipe,
     TrainConfig,
     VAEConfig,
-    collect_frames,
     evaluate_agent,
+    import_frames,
     metrics,
     train_agent,
     train_vae,
 )
+from rl_vae.frames import UInt8Array
 from rl_vae.sprites import draw_sprites
 from rl_vae.system.estimate import t_interval
 from rl_vae.system.files import write_whole
@@ -56,10 +56,10 @@ from rl_vae.system.strict_json import write_json
 ENV_ID = "rl_vae/Sprites-v0"
 DO = {"shape": 1, "orientation": 0, "target_x": 16, "target_y": 16}
 SPEC = FrameSpec(height=32, width=32, channels=1)
-SIZES, STRIDES = (6, 16, 16), (1, 2, 2)
+SIZES = (6, 32, 32)
 SYSTEMS: dict[str, Objective] = {
     **{f"beta {beta}": Beta(float(beta), warm_up=0.0) for beta in (1, 2, 4, 8, 16)},
-    "capacity 8": Capacity(8.0, gamma=30.0),
+    "capacity 8": Capacity(8.0, gamma=8.0, warm_up=0.8),
     "beta-TC 6": BetaTC(6.0, warm_up=0.0),
     "FactorVAE 10": FactorVAE(10.0, warm_up=0.0, width=100),
 }
@@ -72,16 +72,31 @@ MEASURES = {
 """Measures and their numbers of digits."""
 
 
+def draw(factors: NDArray[np.int64]) -> UInt8Array:
+    """Images (N, 64, 64, 3) of factors (N, 3), as the agent's environment draws them."""
+    scale, x, y = factors.T
+    masks = draw_sprites(np.stack([0 * scale + 1, scale, 0 * scale, x, y], axis=1))
+    return np.repeat(masks.view(np.uint8)[..., None] * np.uint8(255), 3, axis=3)
+
+
 class World:
-    """Sampler of the frames that the agent sees, on a coarser grid."""
+    """Sampler of frames on a coarser grid."""
 
-    factor_sizes = SIZES
+    factor_sizes = (6, 16, 16)
 
-    def draw(self, factors: NDArray[np.int64], rng: np.random.Generator | None) -> Any:
+    def draw(self, factors: NDArray[np.int64], rng: np.random.Generator | None) -> UInt8Array:
         """Frames (N, 32, 32, 1) of factors (N, 3)."""
-        scale, x, y = (factors * STRIDES).T
-        masks = draw_sprites(np.stack([0 * scale + 1, scale, 0 * scale, x, y], axis=1))
-        return SPEC.apply_batch(np.repeat(masks.view(np.uint8)[..., None] * np.uint8(255), 3, 3))
+        return SPEC.apply_batch(draw(factors * (1, 2, 2)))
+
+
+def frames_of(folder: Path) -> FrameDataset:
+    """The dataset: every combination of factors once, each an episode of its own."""
+    file = folder / "images.npy"
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        order = np.random.default_rng(0).permutation(np.prod(SIZES))
+        np.save(file, draw(np.stack(np.unravel_index(order, SIZES), axis=1)))
+    return import_frames(file, folder / "frames", spec=SPEC, max_episode_steps=1, progress=False)
 
 
 def main() -> None:
@@ -90,9 +105,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/study_beta"))
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
-    parser.add_argument("--steps", type=int, default=1_500, help="updates of 64 frames")
-    parser.add_argument("--frames", type=int, default=12_000, help="frames of random actions")
-    parser.add_argument("--ppo-steps", type=int, default=4_096, help="decisions of each agent")
+    parser.add_argument("--steps", type=int, default=1_200, help="updates of 64 frames")
+    parser.add_argument("--ppo-steps", type=int, default=1_536, help="decisions of each agent")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write Markdown tables there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--finished", action="store_true", help="train nothing")
@@ -101,15 +115,7 @@ def main() -> None:
     path = arguments.out / "results.json"
     results = json.loads(path.read_text()) if path.is_file() else {}
     if not arguments.finished:
-        dataset = collect_frames(
-            ENV_ID,
-            arguments.out / "frames",
-            n_frames=arguments.frames,
-            spec=SPEC,
-            engine="gymnasium",
-            env_kwargs={"do": DO},
-            workers=1,
-        )
+        dataset = frames_of(arguments.out)
         for name, system, seed, steps in jobs(arguments):
             if name not in results:
                 out = arguments.out / name.replace(" ", "_")
@@ -196,7 +202,7 @@ def scores(encoder: Encoder) -> dict[str, float]:
     grid = metrics.tabulate(World(), encoder.encode)
     n = len(grid.codes)
     order = np.random.default_rng(0).permutation(n)  # the same for every model
-    z, factors = grid.codes[order], np.stack(np.unravel_index(order, SIZES), axis=1)
+    z, factors = grid.codes[order], np.stack(np.unravel_index(order, World.factor_sizes), axis=1)
     classes, half, few = factors // (1, 4, 4), n // 2, 500
     rows = (z[:few], classes[:few], z[half : half + few], classes[half : half + few])
     return {
@@ -249,7 +255,7 @@ def summary(
     about = (
         "Written by `python benchmarks/study_beta.py --table FILE --json FILE`; the script "
         "describes world and measures. "
-        f"{arguments.frames:,} frames of random actions, network small, 6 latents, Bernoulli, "
+        f"{np.prod(SIZES):,} frames, network small, 6 latents, Bernoulli, "
         f"{arguments.steps:,} updates of 64 frames, Adam at most 0.002 (rising over 10 % of them), "
         f"PPO with {arguments.ppo_steps:,} decisions. Means and Student's 95 % intervals over "
         f"seeds. {here['processor']}, {here['cores']} cores, commit {git_commit(__file__)}. "

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rl_vae import errors, metrics, sprites
     from rl_vae.agents.agent import Agent
     from rl_vae.agents.evaluate import evaluate_agent
+    from rl_vae.agents.evolve import evolve_agent
     from rl_vae.agents.export import export_agent
     from rl_vae.agents.recipe import Recipe
     from rl_vae.agents.train import train_agent
@@ -118,6 +119,7 @@ _HOME = {
     "coverage": "data.coverage",
     "draw_gallery": "analysis.gallery",
     "evaluate_agent": "agents.evaluate",
+    "evolve_agent": "agents.evolve",
     "export_agent": "agents.export",
     "export_data": "formats.export_data",
     "find_anomalies": "analysis.anomalies",
@@ -188,6 +190,7 @@ __all__ = [
     "draw_gallery",
     "errors",
     "evaluate_agent",
+    "evolve_agent",
     "export_agent",
     "export_data",
     "find_anomalies",

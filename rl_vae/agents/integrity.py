@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.checkpoint import FOLDERS, read_checkpoint
+from rl_vae.agents.evolution import STATE, read_state
 from rl_vae.agents.folder import read_agent_config
 from rl_vae.errors import FolderError
 from rl_vae.models.integrity import model_checks
@@ -77,4 +78,7 @@ def unfinished_agent_checks(folder: Path) -> FolderChecks:
     paths = [folder / name for name in FOLDERS[:2] if (folder / name).is_dir()]
     check_checkpoints(checks, paths, lambda path: int(read_checkpoint(path)["steps"]))
     check_log(checks, folder / "progress.jsonl")
+    if (state := folder / STATE).is_file():
+        salvage = "nothing of the evolution; delete the folder and evolve again"
+        checks.file_checks.append(Check(state, partial(read_state, folder), salvage))
     return checks

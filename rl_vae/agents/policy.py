@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_vae.agents.kinds import KINDS, AlgorithmKind
 from rl_vae.agents.recipe import Recipe
@@ -29,6 +30,12 @@ class AgentPolicy:
         """SB3's policy, in evaluation mode."""
         policy: torch.nn.Module = self._model.policy
         return policy
+
+    @property
+    def algorithm(self) -> BaseAlgorithm:
+        """SB3's algorithm with the policy, which cannot train."""
+        model: BaseAlgorithm = self._model
+        return model
 
     def predict(
         self,

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.evaluate import Evaluation, evaluate_agent, evaluate_random
+from rl_vae.agents.evolve import evolve_agent
 from rl_vae.agents.export import export_agent
 from rl_vae.agents.film import film_agent
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import train_agent
+from rl_vae.agents.trained import TrainedAgent
 from rl_vae.cli.command import AgentFolder, Command, CommandWithFigures, EnvId, json_object
 from rl_vae.cli.curves import draw_agent_curve
 from rl_vae.cli.flags import call, flags
@@ -82,12 +84,7 @@ class TrainAgent(Command):
             f"{trained.path}: {recipe.algorithm}, {trained.steps:,} decisions, {trained.frames:,} "
             f"environment steps in {trained.seconds:.0f} s by the engine {trained.engine}"
         )
-        if (kept := trained.kept) is not None:
-            print(
-                f"kept: seed {kept.seed}, the policy after {kept.step:,} decisions, mean return "
-                f"{kept.check_return:.2f} in {kept.check_episodes} check episodes from seed "
-                f"{kept.first_check_seed}, the highest of several checks"
-            )
+        print_kept(trained)
         print(_describe_drift(trained.drift))
         if trained.evaluation is not None:
             print(f"return: {describe(trained.evaluation.returns).strip()}")
@@ -107,6 +104,42 @@ class TrainAgent(Command):
             "image_key": self.image_key,
         }
         return replace(recipe, **{k: v for k, v in changes.items() if v is not None})
+
+
+def print_kept(trained: TrainedAgent) -> None:
+    """Print which policy was kept, if checks decided."""
+    if (kept := trained.kept) is not None:
+        print(
+            f"kept: seed {kept.seed}, the policy after {kept.step:,} decisions, mean return "
+            f"{kept.check_return:.2f} in {kept.check_episodes} check episodes from seed "
+            f"{kept.first_check_seed}, the highest of several checks"
+        )
+
+
+@dataclass(kw_only=True)
+class EvolveAgent(Command):
+    """The agent is one of PPO, A2C, TRPO, RecurrentPPO or MaskablePPO."""
+
+    agent: AgentFolder
+    """Folder that rl-vae train-agent wrote."""
+    out: Path
+    """Folder of the new agent."""
+    evolution: Annotated[
+        Any,
+        flags(
+            evolve_agent,
+            omit=("agent", "out", "env", "wrappers", "progress"),
+        ),
+    ]
+
+    def run(self) -> None:
+        """Evolve, and print what it took."""
+        trained = call(evolve_agent, self.evolution, agent=self.agent, out=self.out)
+        print(
+            f"{trained.path}: {trained.steps:,} decisions in {trained.seconds:.0f} s by the engine "
+            f"{trained.engine}"
+        )
+        print_kept(trained)
 
 
 @dataclass(kw_only=True)

@@ -60,6 +60,9 @@ COMMANDS = {
     "classify": Entry("models", "Classify", "Train a classifier on a model's code"),
     "score": Entry("models", "Score", "Measure what a model's code holds"),
     "train-agent": Entry("agents", "TrainAgent", "Train an SB3 agent on latents", True),
+    "evolve-agent": Entry(
+        "agents", "EvolveAgent", "Evolve the output layer of an agent without noise", True
+    ),
     "evaluate": Entry("agents", "Evaluate", "Let an agent play episodes of unseen seeds"),
     "compare": Entry(
         "comparison", "Compare", "Compare betas and baselines by scores and return", True

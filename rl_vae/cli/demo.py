@@ -1,8 +1,10 @@
-"""The demo: a car that learns to drive from 32 numbers per frame, and a page that shows it."""
+"""The demo: a car that learns to drive from 32 numbers per frame, and a page that shows it.
+
+With --beta it is a comparison of betas instead (`rl_vae.cli.demo_beta`).
+"""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -15,7 +17,9 @@ from rl_vae.agents.train import train_agent
 from rl_vae.agents.trained import TrainedAgent
 from rl_vae.cli.agents import describe, figures_of
 from rl_vae.cli.command import CommandWithFigures
-from rl_vae.cli.demo_page import save_learning_curve, write_page
+from rl_vae.cli.demo_beta import run_beta_demo
+from rl_vae.cli.demo_folder import Stopwatch, demo_folder
+from rl_vae.cli.demo_page import open_page, save_learning_curve, write_page
 from rl_vae.cli.flags import call, flags
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.coverage import coverage
@@ -23,12 +27,9 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.policies import Correlated
 from rl_vae.envs.registry import EngineName, resolve_engine
 from rl_vae.envs.seeds import evaluation_seeds
-from rl_vae.errors import ConfigError
 from rl_vae.frames import FrameSpec
 from rl_vae.models import pictures
 from rl_vae.models.config import VAEConfig
-from rl_vae.system import described_folder, files, locks, strict_json
-from rl_vae.system.outputs import output_path
 from rl_vae.system.provenance import write_figures
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.result import Trained
@@ -67,52 +68,10 @@ def run_demo(out: str | Path, *, seed: int = 0, engine: EngineName = "auto") -> 
         ConfigError: if the folder is not free or in use, or the seed is out of range.
         RlVaeError: as the steps do.
     """
-    out = output_path(out)
     evaluation_seeds(EPISODES, seed)  # refuses a wrong seed before the work
     run = {"seed": seed, "engine": resolve_engine(ENV_ID, engine)}
-    resumed = (out / "run.json").is_file()
-    if not resumed and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(
-            f"{out} is not free.",
-            expected="a new or empty folder, or an interrupted demo",
-            got="files of an earlier run",
-            remedy=f"name another folder, or delete this one: rm -r {out}",
-        )
-    described_folder.check_run(out, run, ConfigError)
-    files.make_folder(out)
-    with locks.locked(out, ConfigError):
-        strict_json.write_json(out / "run.json", run)
-        demo = _run_steps(out, seed, engine)
-        for name in ("run.json", "seconds.jsonl", ".lock"):
-            files.remove_file(out / name)
-    return demo
-
-
-class Stopwatch:
-    """Seconds of each step, kept in a file, so that an interrupted demo remembers them.
-
-    A step that was interrupted itself counts from its last start.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._start = path, time.perf_counter()
-        self._seconds = {
-            line["step"]: float(line["seconds"]) for line in strict_json.read_lines(path)
-        }
-
-    def lap(self, step: str) -> float:
-        """Seconds of a step that ends now, or that ended before an interruption."""
-        now = time.perf_counter()
-        if step not in self._seconds:
-            self._seconds[step] = now - self._start
-            strict_json.append_line(self._path, {"step": step, "seconds": self._seconds[step]})
-        self._start = now
-        return self._seconds[step]
-
-    @property
-    def total(self) -> float:
-        """Seconds of all steps, and those since the last one."""
-        return sum(self._seconds.values()) + time.perf_counter() - self._start
+    with demo_folder(out, run) as folder:
+        return _run_steps(folder, seed, engine)
 
 
 def _run_steps(out: Path, seed: int, engine: EngineName) -> Demo:
@@ -231,13 +190,22 @@ def _film(agent: Agent, evaluation: Evaluation, out: Path, seed: int) -> float:
 class DemoCommand(CommandWithFigures):
     """CarRacing: collects frames, trains a VAE and PPO, evaluates, writes a page; some minutes.
 
-    The same command goes on with an interrupted demo.
+    The same command goes on with an interrupted demo. If there is a display, the page is opened.
     """
 
-    out: Path = Path("runs/demo")
-    """New or empty folder, or that of an interrupted demo."""
+    beta: bool = False
+    """Compare betas on small sprites instead of driving, and write the report; about 5 minutes."""
+    out: Path | None = None
+    """New or empty folder, or that of an interrupted demo. None: runs/demo, or runs/demo_beta."""
     demo: Annotated[Any, flags(run_demo, only=("seed", "engine"))]
 
     def run(self) -> None:
-        """Run the demo, which prints its steps."""
-        self.write(call(run_demo, self.demo, out=self.out).figures, [self.demo.seed])
+        """Run the demo, which prints its steps, and open its page."""
+        if self.beta:
+            beta_demo = run_beta_demo(self.out or "runs/demo_beta", seed=self.demo.seed)
+            page, figures, seeds = beta_demo.page, beta_demo.figures, list(beta_demo.seeds)
+        else:
+            demo = call(run_demo, self.demo, out=self.out or "runs/demo")
+            page, figures, seeds = demo.page, demo.figures, [self.demo.seed]
+        self.write(figures, seeds)
+        open_page(page)

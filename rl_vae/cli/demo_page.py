@@ -1,7 +1,10 @@
-"""The page of the demo: its figures, films and pictures in one HTML file."""
+"""The page of the demo: its figures, films and pictures in one HTML file, in the browser."""
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -41,3 +44,9 @@ def save_learning_curve(path: Path, agent: Path, levels: Mapping[str, float]) ->
         "training, sampled actions, last 100 tracks",
     )
     pictures.save_chart(path, [curve], xlabel="seconds of PPO", ylabel="return", levels=levels)
+
+
+def open_page(page: Path) -> None:
+    """Open a page in the browser, if there is a display."""
+    if sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        webbrowser.open(page.absolute().as_uri())

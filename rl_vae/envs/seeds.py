@@ -15,6 +15,9 @@ _MAX_SETS = 1000
 FIRST_CHECK_SEED = FIRST_EVALUATION_SEED + _MAX_SETS * _SET_SIZE
 """Seeds from this number up are for checks during a training, those below it for evaluation."""
 
+FIRST_SEARCH_SEED = FIRST_CHECK_SEED + _SET_SIZE
+"""Seeds from this number up, and below 2^31, are for the episodes of `evolve_agent`."""
+
 
 def training_seeds(n: int, *key: int) -> list[int]:
     """Draw environment seeds for collecting and training.
@@ -84,3 +87,17 @@ def check_seeds(n: int) -> list[int]:
     """
     assert 1 <= n <= _SET_SIZE
     return [FIRST_CHECK_SEED + i for i in range(n)]
+
+
+def search_seed(n: int, *key: int) -> int:
+    """Draw the first of `n` consecutive environment seeds for whole episodes of a search.
+
+    Neither training, nor checks, nor an evaluation set has these seeds.
+
+    Args:
+        n: Number of episodes, from 1 to 1,000,000.
+        key: Integers that determine the seed, for example a run's seed and a generation.
+    """
+    assert 1 <= n <= _SET_SIZE
+    (drawn,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    return FIRST_SEARCH_SEED + int(drawn) % (2**31 - n - FIRST_SEARCH_SEED)

@@ -13,6 +13,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.folder import missing_shards
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.shards import ShardRows, commit_shard, max_shard_rows
+from rl_vae.frames import FrameSpec
 from rl_vae.sprites.sampler import Sprites, check_interventions
 from rl_vae.sprites.shapes import FACTOR_NAMES, FACTOR_SIZES
 from rl_vae.system import files
@@ -26,6 +27,7 @@ def collect_sprites(
     n_frames: int,
     distractors: int = 0,
     do: Mapping[str, int] | None = None,
+    spec: FrameSpec | None = None,
     seed: Annotated[int, Range(low=0, high=2**63)] = 0,
 ) -> FrameDataset:
     """Draw sprites into a folder, or continue an interrupted collection.
@@ -40,6 +42,7 @@ def collect_sprites(
         distractors: Number of discs behind the sprite, as in `Sprites`.
         do: Interventions: index of a factor on the grid, by name. These factors are the same in all
             frames.
+        spec: Conversion of an image into a frame; None: the image as it is, 64 x 64 pixels.
         seed: Seed of the dataset, at least 0.
 
     Returns:
@@ -57,7 +60,8 @@ def collect_sprites(
         low=16, high=combinations, remedy=f"choose n_frames={min(16, combinations)}"
     )
     check_value("n_frames", n_frames, Annotated[int, frame_range])
-    header = _make_header(sprites, n_frames, seed, do)
+    spec = sprites.spec if spec is None else spec
+    header = _make_header(sprites, spec, n_frames, seed, do)
 
     # A random choice of combinations: indices into the flattened grid, without repetition.
     flat = np.random.default_rng([seed, 0x5B17]).permutation(combinations)[:n_frames]
@@ -70,7 +74,8 @@ def collect_sprites(
         for shard in missing:
             rows = ShardRows(header, shard)
             shard_factors = factors[shard * header.shard_rows :][: rows.rows]
-            rows.frames[:] = sprites.draw(shard_factors, np.random.default_rng([seed, shard]))
+            images = sprites.draw(shard_factors, np.random.default_rng([seed, shard]))
+            rows.frames[:] = spec.apply_batch(images)
             rows.steps["factors"] = shard_factors
             rows.steps["truncated"] = True
             rows.steps["episode"] = np.arange(rows.rows)
@@ -80,18 +85,18 @@ def collect_sprites(
 
 
 def _make_header(
-    sprites: Sprites, n_frames: int, seed: int, do: Mapping[str, int]
+    sprites: Sprites, spec: FrameSpec, n_frames: int, seed: int, do: Mapping[str, int]
 ) -> DatasetHeader:
     settings: dict[str, Any] = {"engine": "sprites", "frame_skip": 1, "image_key": None}
     return DatasetHeader(
         env_id="sprites",
         **settings,
         env_kwargs={"distractors": sprites.distractors},
-        spec=sprites.spec,
+        spec=spec,
         raw_shape=sprites.spec.shape,
         seed=seed,
         n_frames=n_frames,
-        shard_rows=max_shard_rows(sprites.spec),
+        shard_rows=max_shard_rows(spec),
         n_envs=1,
         policy={"kind": "each combination of factors once", "do": dict(do)},
         action_shape=(),

@@ -15,12 +15,16 @@ from little_games import DRIVE
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.recipe import load_recipe
-from rl_vae.cli import demo, main
+from rl_vae.analysis.report import Report
+from rl_vae.cli import demo, demo_beta, main
 from rl_vae.cli.demo import run_demo
+from rl_vae.cli.demo_folder import Stopwatch
+from rl_vae.cli.demo_page import open_page
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
 from rl_vae.system import strict_json
+from rl_vae.training.train import train_vae
 
 FIGURES = {
     "mean_return",
@@ -144,9 +148,9 @@ def test_an_interrupted_demo_goes_on(demo_folder: Path, tmp_path: Path) -> None:
     strict_json.write_json(tmp_path / "run.json", {"seed": 3, "engine": "envpool"})
     with pytest.raises(ConfigError, match="an interrupted run with other settings"):
         run_demo(tmp_path, seed=4)
-    clock = demo.Stopwatch(tmp_path / "seconds.jsonl")
+    clock = Stopwatch(tmp_path / "seconds.jsonl")
     first = clock.lap("collect")
-    again = demo.Stopwatch(tmp_path / "seconds.jsonl")
+    again = Stopwatch(tmp_path / "seconds.jsonl")
     assert again.lap("collect") == first
     assert again.total >= first
 
@@ -174,3 +178,52 @@ def test_bad_settings_are_refused_before_anything_is_made(
     with pytest.raises(ConfigError):
         run_demo(tmp_path / "run", **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_of_betas_writes_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--beta trains a model for each beta and seed, prints their means, writes the report and its
+    figures, and opens the page only if there is a display."""
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setattr(demo_beta, "train_sweep", train_here)
+    monkeypatch.setattr(demo_beta, "write_report", report_quickly)
+    for name, value in {"BETAS": (4.0,), "SEEDS": 2, "STEPS": 2, "N_FRAMES": 256}.items():
+        monkeypatch.setattr(demo_beta, name, value)
+    out = tmp_path / "run"
+    main(["demo", "--beta", "--seed", "5", "--out", str(out), "--json", str(tmp_path / "j.json")])
+    page, printed = (out / "index.html").read_text("utf-8"), capsys.readouterr().out
+    assert page == "beta4-seed5 beta4-seed6"
+    assert str(out / "index.html") in printed and printed.count("1/3") == 1
+    content = json.loads((out / "result.json").read_bytes())
+    figures = content["figures"]
+    assert content["seeds"] == [5, 6] and figures["seconds_total"] > 0
+    assert printed.count("5.50 (-0.85 to 11.85)") == 4  # 5 and 6
+    assert json.loads((tmp_path / "j.json").read_bytes())["figures"] == figures
+    assert not (out / "run.json").exists() and not opened
+    # With a display the page is opened.
+    monkeypatch.setenv("DISPLAY", ":0")
+    open_page(out / "index.html")
+    assert opened == [(out / "index.html").as_uri()]
+
+
+def report_quickly(page: Path, models: list[Path], dataset: Path, seed: int) -> Report:
+    """A report of names alone, with measures that are the models' seeds: a real one takes long."""
+    names = [Encoder.load(path).path.name for path in models]
+    assert len(FrameDataset.open(dataset)) == 256 and seed == 5
+    page.write_text(" ".join(names))
+    measures = ("distortion", "rate", "MIG", "DCI_disentanglement")
+    figures = {f"{n.replace('-', '_')}_{m}": float(n[-1]) for n in names for m in measures}
+    return Report(page, 0, (), 0.0, figures)
+
+
+def train_here(dataset: Any, out: Path, runs: dict[str, Any], vae: Any) -> dict[str, Any]:
+    """Train the models of a sweep in this process: processes take seconds to start."""
+    return {
+        name: train_vae(dataset, out / name, vae, each, progress=False)
+        for name, each in runs.items()
+    }

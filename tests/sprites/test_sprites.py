@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import rl_vae
-from rl_vae import Sprites, collect_sprites
+from rl_vae import FrameSpec, Sprites, collect_sprites
 from rl_vae.envs.factors import read_factors
 from rl_vae.envs.make import make_env
 from rl_vae.envs.registry import make_engine
@@ -191,6 +191,17 @@ def test_a_dataset_holds_each_combination_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_dataset_holds_the_frames_of_its_spec(tmp_path: Path) -> None:
+    """With a FrameSpec the frames are the images that it converts."""
+    spec = FrameSpec(height=32, width=32, channels=1)
+    dataset = collect_sprites(tmp_path / "x", n_frames=40, do={"shape": 1}, spec=spec)
+    factors = dataset.steps(np.arange(40))["factors"]
+    assert dataset.spec == spec
+    assert (
+        dataset.frames(np.arange(40)) == spec.apply_batch(Sprites().draw(factors.astype(int)))
+    ).all()
+
+
 def test_a_dataset_is_its_seed_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """The same seed gives the same bytes, an interrupted one as well; another seed others."""
     make = {"n_frames": 5000, "distractors": 1}
