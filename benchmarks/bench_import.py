@@ -2,7 +2,8 @@
 
 Frames are 64 x 64 x 3: a square that moves over a smooth background, in episodes of 250 frames.
 Each import and export runs in a process of its own, without the start of Python. A source has
-4,100 and 41,000 frames, the first one a full shard; rates are those of the larger one, the median of the rounds.
+4,100 frames, more than a shard, and 41,000. Rates are those of the larger one, the median of the
+rounds.
 
 import_NAME, export_NAME     frames/s, with conversion, hashing and disk
 memory_NAME_1, memory_NAME_10  peak resident memory of an import in MiB, by the size of the source
