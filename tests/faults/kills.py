@@ -17,7 +17,7 @@ from folder_files import flip_bit
 from faults import Figure, counted
 from faults.folders import COLLECT, compare_command, run, sweep_command, write_recipe
 from faults.processes import started_process
-from rl_vae import FrameDataset, export_data
+from rl_vae import FrameDataset, FrameSpec, export_data
 from rl_vae.cli import main
 from rl_vae.system import hashing
 from rl_vae.verify import verify_folder
@@ -204,7 +204,12 @@ def _many(folder: Path) -> Path:
     ends = np.arange(n) % 250 == 249
     images = rng.integers(0, 256, (n, 32, 32, 3), np.uint8)
     FrameDataset.from_arrays(
-        folder / "many", images, actions=np.arange(n) % 3, rewards=np.ones(n), terminated=ends
+        folder / "many",
+        images,
+        actions=np.arange(n) % 3,
+        rewards=np.ones(n),
+        terminated=ends,
+        spec=FrameSpec(32, 32),
     )
     return folder / "many"
 
