@@ -169,6 +169,8 @@ class Evaluate(CommandWithFigures):
                 remedy="rename it",
             )
         agent = Agent.load(self.agent, encoder=self.encoder)
+        if self.video is not None:
+            agent.encoder.check_decoder()
         result = call(
             evaluate_agent, self.evaluation, agent=agent, deterministic=not self.stochastic
         )

@@ -9,8 +9,8 @@ from rl_vae.constraints import check_arguments
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import FolderError, MissingPackageError, system_remedy
 from rl_vae.formats.registry import named_format
-from rl_vae.system import files
-from rl_vae.system.outputs import output_path
+from rl_vae.system import files, locks
+from rl_vae.system.outputs import output_path, partial_folder
 
 
 @check_arguments
@@ -45,7 +45,7 @@ def export_data(dataset: FrameDataset, out: str | Path, *, format: str) -> Path:
             got="an existing one",
             remedy="choose another name, or remove it",
         )
-    # Write under a temporary name
+    # Write under another name
     try:
         files.make_folder(out.parent)
         if chosen.is_file:
@@ -68,11 +68,15 @@ def export_data(dataset: FrameDataset, out: str | Path, *, format: str) -> Path:
 def _write_folder(
     write: Callable[[FrameDataset, Path], None], dataset: FrameDataset, out: Path
 ) -> None:
-    """Write a folder, and give it its name when it is complete."""
-    temporary = files.temporary_path(out.parent)
-    try:
-        temporary.mkdir()
-        write(dataset, temporary)
-        files.rename_folder(temporary, out)
-    finally:
-        files.remove_folder(temporary)
+    """Write a folder inside OUT.partial, and move it out when it is complete."""
+    partial = partial_folder(out)
+    files.make_folder(partial)
+    with locks.locked(partial, FolderError):
+        new = partial / "new"
+        try:
+            files.remove_folder(new)  # what a killed export left
+            new.mkdir()
+            write(dataset, new)
+            files.rename_folder(new, out)
+        finally:
+            files.remove_folder(partial)

@@ -47,13 +47,17 @@ def bootstrap_score(
         statistic: Computes the score from row numbers (n,), which are drawn with replacement.
         n: Number of rows.
         score: Score of the original rows.
-        resamples: Number of resamples; below 2, the bounds are NaN.
+        resamples: Number of resamples; below 2, or if the score of one is infinite, the bounds are
+            NaN.
         seed: Seed of the resampling, from 0 up.
     """
     if resamples < 2:
         return Estimate(score)
     rng = np.random.default_rng([seed, 0xB007])
-    spread = float(np.std([statistic(rng.integers(0, n, n)) for _ in range(resamples)], ddof=1))
+    scores = np.array([statistic(rng.integers(0, n, n)) for _ in range(resamples)])
+    if not np.isfinite(scores).all():
+        return Estimate(score)
+    spread = float(np.std(scores, ddof=1))
     return Estimate(score, score - 1.96 * spread, score + 1.96 * spread)
 
 

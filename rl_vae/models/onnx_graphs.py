@@ -17,6 +17,8 @@ from rl_vae.models.encoder_input import Preprocessing
 
 MIN_OPSET = 13
 """Lowest version of ONNX's operators whose forms are written here."""
+MIN_IR_VERSION = 8
+"""Lowest version of the files; before version 4 each weight was an input, too."""
 EDGE = 1e-3
 """Smallest distance of a decoded pixel in [0, 1] from 0 and 1, so that its logit is finite."""
 
@@ -49,7 +51,8 @@ def connect(
 
 def opset(model: onnx.ModelProto) -> int:
     """Version of ONNX's operators that a model is written in."""
-    return max((entry.version for entry in model.opset_import if not entry.domain), default=0)
+    names = ("", "ai.onnx")
+    return max((entry.version for entry in model.opset_import if entry.domain in names), default=0)
 
 
 def input_values(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
@@ -143,6 +146,7 @@ class GraphAround:
             for name, shape in outputs.items()
         )
         graph.initializer.extend(self._constants)
+        self._model.ir_version = max(self._model.ir_version, MIN_IR_VERSION)
         graph.name, self._model.doc_string = "encoder", ""
         return bytes(self._model.SerializeToString(deterministic=True))
 

@@ -13,10 +13,14 @@ from typing import Any
 
 import little_games
 import little_models
+import numpy as np
 from folder_files import folder_state
+from PIL import Image
+from sklearn.decomposition import PCA
 
 from faults import Figure, counted
 from faults.damage import watching
+from rl_vae import FrameDataset, save_encoder
 from rl_vae.cli import main
 
 TEXT = '\x1b]0;owned\x07\x1b[31m") ; __import__("os").system("true") #`\n\u202e<script>'
@@ -113,14 +117,35 @@ def _bases(folder: Path) -> dict[str, Path]:
     ):
         status, output = run(command)
         assert not status, output
+    foreign = _foreign_model(folder / "base" / "foreign")
     return {
         "dataset": dataset,
+        "pictures": _pictures(folder / "base" / "pictures"),
         "model": model,
+        "foreign": foreign,
         "agent": agent,
         "comparison": folder / "base" / "comparison",
         "unfinished.partial": partial,
         "sweep": folder / "base" / "sweep",
     }
+
+
+def _foreign_model(out: Path) -> Path:
+    """A model of another project, with a decoder."""
+    frames = FrameDataset.open(little_models.dataset())
+    pixels = frames.frames(np.arange(64)).reshape(64, -1) / 255
+    return save_encoder(out, PCA(2).fit(pixels), dataset=frames)
+
+
+def _pictures(out: Path) -> Path:
+    """A folder of pictures with a table."""
+    out.mkdir()
+    names = [f"{number}.png" for number in range(4)]
+    for number, name in enumerate(names):
+        Image.fromarray(np.full((32, 32, 3), 50 * number, np.uint8)).save(out / name)
+    lines = ["file_name,x", *(f"{name},1" for name in names)]
+    (out / "metadata.csv").write_text("\n".join(lines))
+    return out
 
 
 def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str]]:
@@ -150,8 +175,23 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
                 ["score", model, here],
                 ["classify", model, here, "--out", str(place / "matrix.png"), "--epochs", "1"],
                 ["report", model, "--dataset", here, "--out", page],
+                ["inspect", here, "--out", str(place / "sheet.png")],
+                ["preview", here, "--out", str(place / "film.gif"), "--frames", "4"],
+                ["merge", frames, here, "--out", new],
+                ["merge", frames, frames, "--out", here],
+                ["import", str(recipe.parent / "base" / "pictures"), "--out", here],
+                ["export-data", here, "--format", "npz", "--out", new],
+                ["export-data", here, "--format", "mp4", "--out", new],
+                ["export-data", frames, "--format", "mp4", "--out", here],
             ]
-        case "model":
+        case "pictures":
+            sides = ["--height", "32", "--width", "32"]
+            commands = [
+                ["import", here, "--out", new, *sides],
+                ["import", here, "--out", new, *sides, "--subfolders", "labels"],
+                ["import", here, "--out", new, *sides, "--format", "videos"],
+            ]
+        case "model" | "foreign":
             commands += [
                 ["report", here, "--dataset", frames, "--out", page],
                 ["show", here, frames, "--out", new],

@@ -1,20 +1,25 @@
-"""kill -9 at random moments of sweep, compare, report, export and repair."""
+"""kill -9 at random moments of sweep, compare, report, export, repair and commands on datasets."""
 
 import functools
 import json
+import os
 import random
 import shutil
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import little_models
+import numpy as np
 from folder_files import flip_bit
 
 from faults import Figure, counted
 from faults.folders import COLLECT, compare_command, run, sweep_command, write_recipe
 from faults.processes import started_process
+from rl_vae import FrameDataset, FrameSpec, export_data
 from rl_vae.cli import main
+from rl_vae.system import hashing
 from rl_vae.verify import verify_folder
 
 Command = Callable[[Path], list[str]]
@@ -71,8 +76,49 @@ def repair(n: int, seed: int, folder: Path) -> Figure:
     return _kill(n, seed, folder, damaged, lambda at: str(verify_folder(at / "model").findings))
 
 
+def import_frames(n: int, seed: int, folder: Path) -> Figure:
+    """A killed import leaves whole shards only, and is continued to the same dataset."""
+    source = export_data(FrameDataset.open(_many(folder)), folder / "in.npz", format="npz")
+    sides = ["--height", "32", "--width", "32"]
+    return _kill(
+        n,
+        seed,
+        folder,
+        lambda at: ["import", str(source), "--out", str(at / "out"), *sides],
+        _dataset,
+    )
+
+
+def merge(n: int, seed: int, folder: Path) -> Figure:
+    """A killed merge leaves whole shards only, and is continued to the same dataset."""
+    frames = str(_many(folder))
+    return _kill(
+        n,
+        seed,
+        folder,
+        lambda at: ["merge", frames, frames, "--out", str(at / "out")],
+        _dataset,
+    )
+
+
+def export_frames(n: int, seed: int, folder: Path) -> Figure:
+    """A killed export leaves no file or folder of its name, or a whole one, and nothing beside."""
+    frames, figures = str(_many(folder)), []
+    for format, share in (("npz", n - n // 2), ("mp4", n // 2)):
+        place = folder / format
+        command = functools.partial(_export_command, frames, format)
+        figures.append(_kill(share, seed, place, command, _files, "out"))
+    good = sum(int(figure.numbers["good"]) for figure in figures)
+    return counted(good, n, "; ".join(figure.got for figure in figures))
+
+
 def _kill(
-    n: int, seed: int, folder: Path, command: Command, outcome: Callable[[Path], str]
+    n: int,
+    seed: int,
+    folder: Path,
+    command: Command,
+    outcome: Callable[[Path], str],
+    finished: str | None = None,
 ) -> Figure:
     """Kill a command n times; it is repeated until it ends, and has the outcome of a whole run.
 
@@ -82,18 +128,22 @@ def _kill(
         folder: An empty folder.
         command: The command on a folder.
         outcome: What a finished command left, without times.
+        finished: File or folder that must have this outcome if it exists, even after a kill.
     """
-    rng, start = random.Random(seed), time.perf_counter()
-    reference = folder / "reference"
+    rng, reference = random.Random(seed), folder / "reference"
     reference.mkdir(parents=True)
+    with started_process(folder / "output-first", os.getpid) as process:
+        process.wait()  # the server of processes has started
+    start = time.perf_counter()
     with started_process(folder / "output-reference", main, command(reference)) as process:
         assert not process.wait(), process.text()
     duration, right = time.perf_counter() - start, outcome(reference)
+    is_short = duration < 5  # what is written again may then take twice as long
     good = killed = rounds = trial = 0
     while killed < n:
         at = folder / f"round{rounds}"
         at.mkdir(exist_ok=True)
-        moment = rng.uniform(0, 1.2 * duration)
+        moment = rng.uniform(0, 1.2 * duration * (1 + is_short))
         with started_process(folder / f"output-{trial}", main, command(at)) as process:
             end = time.monotonic() + moment
             while process.running and time.monotonic() < end:
@@ -104,16 +154,20 @@ def _kill(
         trial += 1
         killed += was_killed
         problems = [*map(str, orphans), *_incomplete(at)]
-        if not was_killed:  # it has ended: the next round starts anew
+        is_finished = finished is not None and (at / finished).exists()
+        if is_finished and was_killed and outcome(at) != right:
+            problems.append("a killed command left a result that is not whole")
+        if not was_killed:
             problems += [process.text()[-300:]] if status else []
             problems += [] if status or outcome(at) == right else ["another outcome"]
+        if is_finished or not was_killed:  # the next round starts anew
             shutil.rmtree(at)
             rounds += 1
         good += was_killed and not problems
         if problems:
             print(f"trial {trial}, after {moment:.2f} s: {problems}")
             good -= not was_killed
-    if (at := folder / f"round{rounds}").exists():  # the last round is finished
+    if (at := folder / f"round{rounds}").exists() and n:  # the last round is finished
         status, _ = run(command(at))
         good -= status not in (None, 0) or outcome(at) != right
     return counted(good, n, f"{rounds} rounds")
@@ -122,6 +176,9 @@ def _kill(
 def _incomplete(at: Path) -> list[str]:
     """Finished models and agents in a folder that are not whole, and results that are no JSON."""
     problems = []
+    for header in at.rglob("dataset.json"):
+        if (header.parent / "manifest.jsonl").exists():
+            problems += map(str, verify_folder(header.parent, progress=False).findings)
     for config in at.rglob("config.json"):
         if any(part.endswith(".partial") for part in config.parts) or config.parent == at / "model":
             continue
@@ -138,6 +195,46 @@ def _frames(folder: Path) -> Path:
     status, output = run([*COLLECT, "--out", str(out)])
     assert not status, output
     return out
+
+
+@functools.cache
+def _many(folder: Path) -> Path:
+    """A dataset with actions in several shards."""
+    rng, n = np.random.default_rng(0), 9_000
+    ends = np.arange(n) % 250 == 249
+    images = rng.integers(0, 256, (n, 32, 32, 3), np.uint8)
+    FrameDataset.from_arrays(
+        folder / "many",
+        images,
+        actions=np.arange(n) % 3,
+        rewards=np.ones(n),
+        terminated=ends,
+        spec=FrameSpec(32, 32),
+    )
+    return folder / "many"
+
+
+def _export_command(frames: str, format: str, at: Path) -> list[str]:
+    return ["export-data", frames, "--format", format, "--out", str(at / "out")]
+
+
+def _dataset(at: Path) -> str:
+    dataset = FrameDataset.open(at / "out")
+    dataset.require_complete()
+    return dataset.digest
+
+
+def _files(at: Path) -> str:
+    """Every file of the result and its digest; archives, which note the time, by their members."""
+    digests: dict[str, object] = {}
+    for path in sorted([at / "out", *(at / "out").rglob("*")]):
+        name = str(path.relative_to(at))
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                digests[name] = [(member.filename, member.CRC) for member in archive.infolist()]
+        elif path.is_file():
+            digests[name] = hashing.file_digest(path)
+    return str(digests)
 
 
 def _weights(at: Path) -> str:

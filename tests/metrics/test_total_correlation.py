@@ -19,3 +19,10 @@ def test_the_value_is_the_closed_form() -> None:
 def test_constant_latents_are_left_out() -> None:
     """Constant latents have a total correlation of 0."""
     assert total_correlation(np.full((400, 3), 0.3)).score.value == 0
+
+
+def test_fewer_frames_than_latents_have_no_interval() -> None:
+    """The score of some resamples is infinite then; the bounds are NaN, without a warning."""
+    rng = np.random.default_rng(0)
+    score = total_correlation(rng.normal(size=(30, 20)))
+    assert np.isfinite(score.score.value) and np.isnan(score.score.low)

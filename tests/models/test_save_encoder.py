@@ -88,7 +88,7 @@ def matrix_graph(
         ],
     )
     opsets = [helper.make_opsetid("", 13)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=7), path)
     return path
 
 
