@@ -3,6 +3,7 @@
 from rl_vae.sb3.action_map import ActionMap
 from rl_vae.sb3.actions import ActionConverter, ConvertActions
 from rl_vae.sb3.extractor import LatentExtractor
+from rl_vae.sb3.latent_goals import VecLatentGoals
 from rl_vae.sb3.pixel_vec_env import PixelVecEnv
 from rl_vae.sb3.play import CutWarning, play
 from rl_vae.sb3.rewards import ScaleRewards
@@ -17,5 +18,6 @@ __all__ = [
     "PixelVecEnv",
     "ScaleRewards",
     "VecLatent",
+    "VecLatentGoals",
     "play",
 ]

@@ -83,13 +83,16 @@ def test_a_strange_check_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
     """A check with other types or weights of other shapes makes a checkpoint damaged."""
     model = make_algorithm()
     policy: dict[str, torch.Tensor] = dict(model.policy.state_dict())
-    save_checkpoint(tmp_path, model, 1.0, CheckedPolicy(8, 2.5, policy))
+    save_checkpoint(tmp_path, model, 1.0, CheckedPolicy(8, 2.5, policy, (2.0, 3.0)))
     chosen = load_checkpoint(tmp_path, model).chosen
     assert chosen is not None and (chosen.steps, chosen.mean_return) == (8, 2.5)
+    assert chosen.returns == (2.0, 3.0)
     wrong_ones: Any = [
-        CheckedPolicy(8, 2.5, {**policy, "action_net.bias": torch.zeros(7)}),
-        CheckedPolicy("8", 2.5, policy),  # type: ignore[arg-type]
-        CheckedPolicy(8, None, policy),  # type: ignore[arg-type]
+        CheckedPolicy(8, 2.5, {**policy, "action_net.bias": torch.zeros(7)}, (2.5,)),
+        CheckedPolicy("8", 2.5, policy, (2.5,)),  # type: ignore[arg-type]
+        CheckedPolicy(8, None, policy, (2.5,)),  # type: ignore[arg-type]
+        CheckedPolicy(8, 2.5, policy, ()),
+        CheckedPolicy(8, 2.5, policy, ("2.5",)),  # type: ignore[arg-type]
     ]
     for wrong in wrong_ones:
         save_checkpoint(tmp_path, model, 1.0, wrong)
