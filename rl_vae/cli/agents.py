@@ -168,6 +168,7 @@ class Evaluate(CommandWithFigures):
                 got=repr(str(self.video)),
                 remedy="rename it",
             )
+        # Play with the agent, then with a random policy
         agent = Agent.load(self.agent, encoder=self.encoder)
         if self.video is not None:
             agent.encoder.check_decoder()
@@ -183,6 +184,7 @@ class Evaluate(CommandWithFigures):
             engine=self.evaluation.engine or agent.engine,
             pixels=agent.pixels,
         )
+        # Print both, and draw the film
         for name, evaluation in (("agent ", result), ("random", random)):
             print(f"{name} {describe(evaluation.returns)}")
         if self.video is not None:

@@ -54,6 +54,7 @@ def import_replay_buffer(
         DatasetError: if `out` holds other frames or cannot be written.
         ObservationError: if the images do not fit the spec, or their conversion must be chosen.
     """
+    # Check that it is a buffer with images
     names = ("observations", "actions", "rewards", "dones", "timeouts", "pos", "full", "n_envs")
     missing = [name for name in names if not hasattr(buffer, name)]
     source = None
