@@ -117,7 +117,8 @@ class VecLatentGoals(VecEnvWrapper):
     ) -> NDArray[np.float32]:
         """Rewards (B,) of codes (B, Z) each: 0 if they are equal, else -1."""
         far = np.linalg.norm(achieved - desired, axis=-1) > self._threshold
-        return -far.astype(np.float32)
+        rewards: NDArray[np.float32] = -far.astype(np.float32)
+        return rewards
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kw: Any) -> list[Any]:
         """Call a method of the environments; `compute_reward` is that of this wrapper."""
