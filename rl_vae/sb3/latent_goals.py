@@ -92,11 +92,9 @@ class VecLatentGoals(VecEnvWrapper):
         raw: Any
         raw, own_rewards, dones, infos = self.venv.step_wait()
         ended = np.flatnonzero(dones)
-        finals = [infos[env]["terminal_observation"] for env in ended]
+        last = [infos[env]["terminal_observation"] for env in ended]
         together = {
-            key: np.concatenate([raw[key], [final[key] for final in finals]])
-            if finals
-            else raw[key]
+            key: np.concatenate([raw[key], [final[key] for final in last]]) if last else raw[key]
             for key in KEYS
         }
         codes = self._encode(together)
