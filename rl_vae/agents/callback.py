@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.algorithms import check_not_diverged
 from rl_vae.agents.checkpoint import CheckedPolicy, load_checkpoint, save_checkpoint
+from rl_vae.agents.loggers import TrackedLogger
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.selection import Keep
 from rl_vae.envs.seeds import check_seeds, training_seeds
@@ -144,6 +145,8 @@ class TrainingCallback(BaseCallback):
     def _save_checkpoint(self) -> None:
         self.seconds = time.perf_counter() - self._start
         check_not_diverged(self.model)
+        if isinstance(self.logger, TrackedLogger):
+            self.logger.flush()
         save_checkpoint(self._partial, self.model, self.seconds, self.chosen)
 
     def _mean_return(self) -> float | None:

@@ -62,6 +62,10 @@ class TrackedLogger(Logger):
             self.record("config", settings_text(run))
             self.dump(run.step)
 
+    def flush(self) -> None:
+        """Write all that was dumped, before a checkpoint."""
+        self._sessions.flush()
+
     def finish(self, step: int) -> None:
         """Write what was recorded since the last time, and end the sessions as finished."""
         self.dump(step)

@@ -69,6 +69,9 @@ class Tracker(ABC):
     def log_images(self, images: Mapping[str, UInt8Array], step: int) -> None:
         """Report images (H, W, 3) uint8 by name after a step."""
 
+    def flush(self) -> None:  # noqa: B027 - most trackers keep nothing back
+        """Write all that was reported, before a checkpoint: it will not be reported again."""
+
     @abstractmethod
     def close(self, *, finished: bool) -> None:
         """End the session.

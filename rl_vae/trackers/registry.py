@@ -56,6 +56,11 @@ class Sessions:
         for tracker in self._open:
             tracker.log_images(images, step)
 
+    def flush(self) -> None:
+        """Write all that was reported, before a checkpoint."""
+        for tracker in self._open:
+            tracker.flush()
+
     def close(self, *, finished: bool = False) -> None:
         """End the sessions that are open."""
         while self._open:

@@ -37,6 +37,10 @@ class TensorBoardTracker(Tracker):
         for name, image in images.items():
             self._writer.add_image(name, image, step, dataformats="HWC")
 
+    def flush(self) -> None:
+        """Write all that was reported."""
+        self._writer.flush()
+
     def close(self, *, finished: bool) -> None:
         """Close the file."""
         self._writer.close()

@@ -47,6 +47,10 @@ class WandbTracker(Tracker):
         """Report images after a step."""
         self._run.log({name: self._image(image) for name, image in images.items()}, step=step)
 
+    def flush(self) -> None:
+        """End the row of the last step, which is not written before the next one begins."""
+        self._run.log({}, commit=True)
+
     def close(self, *, finished: bool) -> None:
         """Write all that is left; an interrupted session has the exit code 1."""
         self._run.finish(exit_code=0 if finished else 1)

@@ -63,6 +63,7 @@ class TrainingLog:
         values["vae/kl_per_dimension"] = np.asarray(record["kl_per_dimension"])
         self._sessions.log(values, step)
         self._sessions.log_images({f"vae/{name}": images[name] for name in images}, step)
+        self._sessions.flush()
 
     def append(self, record: dict[str, Any]) -> None:
         """Keep a record, and write it to metrics.jsonl."""

@@ -169,6 +169,7 @@ def test_a_session_after_an_interruption_is_the_same_run(tracker: str, tmp_path:
         run = TrackedRun("model", tmp_path, partial, {"seed": 0}, step - 1)
         sessions = Sessions([tracker], run)
         sessions.log({"loss": 1.0 / step, "kl": np.ones(3)}, step)
+        sessions.flush()
         sessions.close(finished=step == 2)
         sessions.close()
     seen = READERS[tracker](tmp_path, "model")
