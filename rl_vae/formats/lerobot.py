@@ -46,6 +46,7 @@ def read_lerobot(path: Path, options: ReadOptions) -> Source:
         DatasetError: if it is damaged, has another version, or has no images.
         ObservationError: if the image is ambiguous, or its conversion must be chosen.
     """
+    # What the data set says of itself
     with readable(path, "the folder of a LeRobot data set"):
         info = strict_json.read_object(path / "meta" / "info.json")
         version, fps, features = str(info["codebase_version"]), float(info["fps"]), info["features"]
@@ -69,6 +70,7 @@ def read_lerobot(path: Path, options: ReadOptions) -> Source:
             got=", ".join(features),
             remedy="record a data set with a camera",
         )
+    # Images, numbers, and what is left out
     kinds = {str(camera): features[str(camera)]["dtype"] for (camera,) in source.paths}
     numbers = {
         name: feature

@@ -54,6 +54,7 @@ def import_replay_buffer(
         DatasetError: if `out` holds other frames or cannot be written.
         ObservationError: if the images do not fit the spec, or their conversion must be chosen.
     """
+    # Check the buffer
     names = ("observations", "actions", "rewards", "dones", "timeouts", "pos", "full", "n_envs")
     missing = [name for name in names if not hasattr(buffer, name)]
     source = None
@@ -68,6 +69,7 @@ def import_replay_buffer(
             + (f" without {', '.join(missing)}" if missing else ", empty or without images"),
             remedy="give model.replay_buffer after learn(), or after load_replay_buffer(FILE)",
         )
+    # Write its frames
     writer = DatasetWriter(
         out,
         spec,
