@@ -172,6 +172,7 @@ class Evaluate(CommandWithFigures):
         agent = Agent.load(self.agent, encoder=self.encoder)
         if self.video is not None:
             agent.encoder.check_decoder()
+        # The agent, and a random policy on the same episodes
         result = call(
             evaluate_agent, self.evaluation, agent=agent, deterministic=not self.stochastic
         )

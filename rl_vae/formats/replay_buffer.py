@@ -69,6 +69,7 @@ def import_replay_buffer(
             + (f" without {', '.join(missing)}" if missing else ", empty or without images"),
             remedy="give model.replay_buffer after learn(), or after load_replay_buffer(FILE)",
         )
+    # Write its frames
     writer = DatasetWriter(
         out,
         spec,

@@ -7,6 +7,7 @@ terabyte takes no space on the disk. None of them is opened, or read beyond its 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from typing import BinaryIO
 from rl_vae.errors import ABSENT
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+_REPOSITORY = re.compile(r"(models|datasets|spaces)--.+")
+"""Name of a repository in the cache of the Hugging Face hub."""
 
 
 def is_file(path: Path) -> bool:
@@ -73,9 +77,22 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
 def check_inside(folder: Path, path: Path) -> None:
     """Check that a path in a folder is no link that leads out of the folder.
 
+    In a snapshot in the cache of the Hugging Face hub, links may lead to the blobs of the same
+    repository, where that cache keeps the files.
+
     Raises:
         ValueError: if it leads out of the folder.
     """
     # realpath: `Path.resolve` raises RuntimeError for a link to itself.
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+    target, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    if not target.is_relative_to(home) and target.parent != _blobs_of(home):
         raise ValueError(f"a link out of {folder}")
+
+
+def _blobs_of(folder: Path) -> Path | None:
+    """Folder of the files of a snapshot: REPOSITORY/blobs for REPOSITORY/snapshots/REVISION."""
+    for snapshot in (folder, *folder.parents):
+        repository = snapshot.parent.parent
+        if snapshot.parent.name == "snapshots" and _REPOSITORY.fullmatch(repository.name):
+            return repository / "blobs"
+    return None

@@ -45,3 +45,34 @@ def test_a_link_to_itself_is_a_link_out_of_its_folder(tmp_path: Path) -> None:
     """A link to itself leads nowhere: the check that a path stays inside does not fail."""
     (tmp_path / "loop").symlink_to("loop")
     reading.check_inside(tmp_path, tmp_path / "loop")
+
+
+def test_a_snapshot_of_the_hub_links_to_its_blobs_only(tmp_path: Path) -> None:
+    """Files of a repository in the cache are read; links to another place are refused."""
+    repository = tmp_path / "models--user--car"
+    snapshot = repository / "snapshots" / "0123abc"
+    (snapshot / "encoder").mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    (repository / "blobs" / "f00").write_bytes(b"weights")
+    (tmp_path / "secret").write_bytes(b"secret")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_bytes(b"0123abc")
+    (snapshot / "a").symlink_to("../../blobs/f00")
+    (snapshot / "encoder" / "a").symlink_to("../../../blobs/f00")
+    for name in ("a", "encoder/a"):
+        assert reading.read_bounded(snapshot / name, 100) == b"weights"
+    for name, target in (("b", "../../refs/main"), ("c", tmp_path / "secret")):
+        (snapshot / name).symlink_to(target)
+        with pytest.raises(ValueError, match="a link out of"):
+            reading.read_bounded(snapshot / name, 100)
+    # blobs that are a link themselves, and a folder that only looks like a snapshot
+    (repository / "blobs").rename(tmp_path / "elsewhere")
+    (repository / "blobs").symlink_to(tmp_path / "elsewhere")
+    other = tmp_path / "mine" / "snapshots" / "1"
+    other.mkdir(parents=True)
+    (tmp_path / "mine" / "blobs").mkdir()
+    (tmp_path / "mine" / "blobs" / "f00").write_bytes(b"x")
+    (other / "a").symlink_to("../../blobs/f00")
+    for path in (snapshot / "a", other / "a"):
+        with pytest.raises(ValueError, match="a link out of"):
+            reading.read_bounded(path, 100)
