@@ -1,10 +1,10 @@
 """Study of evolve_agent: return of an agent before and after the evolution of its output layer.
 
 The environment is CartPole-v1 as rendered frames, with the settings of study_comparison.py. Each
-seed trains a VAE, a PPO agent and an evolution for each sigma. Before and after are compared on the same test
-episodes, which neither training nor checks have seen; beside them is a PPO agent that is trained
-with as many further decisions as the evolution took. An interrupted study continues with the same
-command.
+seed trains a VAE, a PPO agent and an evolution for each sigma. Before and after are compared on the
+same test episodes, which neither training nor checks have seen; beside them is a PPO agent that is
+trained with as many further decisions as the evolution took. An interrupted study continues with
+the same command.
 """
 
 import argparse
