@@ -120,10 +120,13 @@ def codecs() -> dict[str, Codec]:
     def differences(frames: Frames) -> Frames:
         return np.diff(frames, axis=0, prepend=np.zeros_like(frames[:1]))
 
+    def compress_at(level: int) -> Callable[[Frames], bytes]:
+        packer = zstandard.ZstdCompressor(level=level)
+        return lambda frames: packer.compress(frames.tobytes())
+
     found: dict[str, Codec] = {}
     for level in (1, 3, 9):
-        packer = zstandard.ZstdCompressor(level=level)
-        found[f"zstd-{level}"] = Codec(lambda f, p=packer: p.compress(f.tobytes()), plain)
+        found[f"zstd-{level}"] = Codec(compress_at(level), plain)
     packer = zstandard.ZstdCompressor(level=3)
     found["zstd-3-differences"] = Codec(
         lambda frames: packer.compress(differences(frames).tobytes()), summed

@@ -1,14 +1,13 @@
 """Study of evolve_agent: return of an agent before and after the evolution of its output layer.
 
 The environment is CartPole-v1 as rendered frames, with the settings of study_comparison.py. Each
-seed trains a VAE, a PPO agent and an evolution. Before and after are compared on the same test
-episodes, which neither training nor checks have seen; beside them is a PPO agent that is trained
-with as many further decisions as the evolution took. An interrupted study continues with the same
-command.
+seed trains a VAE, a PPO agent and an evolution for each sigma. Before and after are compared on the
+same test episodes, which neither training nor checks have seen; beside them is a PPO agent that is
+trained with as many further decisions as the evolution took. An interrupted study continues with
+the same command.
 """
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,11 +33,16 @@ def main() -> None:
     parser.add_argument("--generations", type=int, default=10)
     parser.add_argument("--population", type=int, default=8)
     parser.add_argument("--episodes", type=int, default=3, help="episodes of a member")
+    parser.add_argument("--sigma", type=float, nargs="+", default=[0.2, 0.5, 1.0])
     parser.add_argument("--workers", type=int, help="processes (default: number of cores)")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write a Markdown table there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
-    rows = [run(arguments, seed) for seed in range(arguments.seeds)]
+    rows = {
+        (sigma, seed): run(arguments, sigma, seed)
+        for seed in range(arguments.seeds)
+        for sigma in arguments.sigma
+    }
     here = machine()
     lines = [
         f"CartPole-v1, {arguments.steps:,} decisions of PPO, then {arguments.generations} "
@@ -47,16 +51,24 @@ def main() -> None:
         f"{here['processor']}, {here['cores']} cores that other processes used, too; commit "
         f"{git_commit(__file__)}.",
         "",
-        f"| seed | {' | '.join(COLUMNS)} |",
-        "|---" * (1 + len(COLUMNS)) + "|",
-        *(f"| {i} | {' | '.join(f'{v:,.0f}' for v in row)} |" for i, row in enumerate(rows)),
+        f"| sigma | seed | {' | '.join(COLUMNS)} |",
+        "|---" * (2 + len(COLUMNS)) + "|",
+        *(
+            f"| {sigma:g} | {seed} | {' | '.join(f'{value:,.0f}' for value in row)} |"
+            for (sigma, seed), row in sorted(rows.items())
+        ),
         "",
     ]
-    figures = {"seeds": float(len(rows))}
-    for name, column in (("evolved_minus_before", 0), ("evolved_minus_ppo", 2)):
-        value, low, high = t_interval([row[1] - row[column] for row in rows])
-        figures |= {name: value, f"{name}_low": low, f"{name}_high": high}
-        lines.append(f"{name.replace('_', ' ')}: {value:.0f} ({low:.0f} to {high:.0f})\n")
+    figures = {"seeds": float(arguments.seeds)}
+    for sigma in arguments.sigma:
+        of_sigma = [rows[sigma, seed] for seed in range(arguments.seeds)]
+        for name, column in (("before", 0), ("PPO goes on", 2)):
+            value, low, high = t_interval([row[1] - row[column] for row in of_sigma])
+            key = f"sigma{sigma:g}_evolved_minus_{name.replace(' ', '_')}"
+            figures |= {key: value, f"{key}_low": low, f"{key}_high": high}
+            lines.append(
+                f"- sigma {sigma:g}, evolved minus {name}: {value:.0f} ({low:.0f} to {high:.0f})"
+            )
     print("\n".join(lines))
     if arguments.table:
         write_whole(arguments.table, "\n".join(lines).encode())
@@ -64,8 +76,8 @@ def main() -> None:
         write_figures(arguments.json, figures, range(arguments.seeds))
 
 
-def run(arguments: argparse.Namespace, seed: int) -> tuple[float, ...]:
-    """Values of COLUMNS for one seed."""
+def run(arguments: argparse.Namespace, sigma: float, seed: int) -> tuple[float, ...]:
+    """Values of COLUMNS for one sigma and one seed."""
     study, out, workers = STUDIES["cartpole"], arguments.out, arguments.workers
     frames = collect_frames(
         study.env_id,
@@ -81,30 +93,34 @@ def run(arguments: argparse.Namespace, seed: int) -> tuple[float, ...]:
     recipe = replace(study.recipe, total_steps=arguments.steps, final_learning_rate=1e-3)
     training = {"seed": seed, "evaluations": 0, "workers": workers, "progress": False}
     before = train_agent(study.env_id, model.path, out / f"ppo-{seed}", recipe, **training)
-    start = time.perf_counter()
     evolved = evolve_agent(
         before.path,
-        out / f"evolved-{seed}",
+        out / f"evolved-{sigma:g}-{seed}",
         generations=arguments.generations,
         population=arguments.population,
         episodes=arguments.episodes,
+        sigma=sigma,
         checks=2,
         check_episodes=10,
         seed=seed,
         workers=workers,
         progress=False,
     )
-    seconds = max(evolved.seconds, time.perf_counter() - start)
     longer = replace(recipe, total_steps=max(512, evolved.steps))
     further = train_agent(
-        study.env_id, model.path, out / f"longer-{seed}", longer, start=before.path, **training
+        study.env_id,
+        model.path,
+        out / f"longer-{sigma:g}-{seed}",
+        longer,
+        start=before.path,
+        **training,
     )
     returns = [
         evaluate_agent(agent.path, episodes=20, workers=workers).mean
         for agent in (before, evolved, further)
     ]
-    print(seed, *returns, evolved.kept, flush=True)
-    return (*returns, evolved.steps, seconds)
+    print(sigma, seed, *returns, evolved.kept, flush=True)
+    return (*returns, evolved.steps, evolved.seconds)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def evolve_agent(
     generations: Annotated[int, Range(low=1, high=1_000_000)] = 20,
     population: Annotated[int, Range(low=2, high=10_000)] = 16,
     episodes: Annotated[int, Range(low=1, high=1_000_000)] = 5,
-    sigma: Annotated[float, Range(above=0)] = 0.2,
+    sigma: Annotated[float, Range(above=0)] = 0.5,
     learning_rate: Annotated[float, Range(above=0)] = 1.0,
     checks: Annotated[int, Range(low=1, high=1_000_000)] = 4,
     check_episodes: Annotated[int, Range(low=1, high=1_000_000)] = 20,

@@ -382,10 +382,10 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     text = capfd.readouterr().out
     vae, agent = (
         ["train-vae", "sweep", "show", "classify", "score"],
-        ["train-agent", "evaluate", "compare", "tune", "report", "export", "verify", "demo"],
+        ["train-agent", "evolve-agent", "evaluate", "compare", "tune", "report", "export"],
     )
     data = ["import", "inspect", "preview", "merge", "export-data"]
-    assert list(COMMANDS) == ["collect", *data, *vae, *agent]
+    assert list(COMMANDS) == ["collect", *data, *vae, *agent, "verify", "demo"]
     assert all(command in text for command in COMMANDS)
 
 
