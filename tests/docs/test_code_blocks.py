@@ -18,6 +18,7 @@ from stable_baselines3 import PPO
 
 import rl_vae
 from rl_vae.cli import main
+from rl_vae.cli.agents import EvolveAgent
 from rl_vae.cli.comparison import Compare
 from rl_vae.cli.models import Sweep
 from rl_vae.cli.tuning import Tune
@@ -132,7 +133,7 @@ def test_every_program_of_the_documentation_runs(
     small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commands exit with status 0, programs raise nothing. Commands with many runs are parsed."""
-    for command in (Sweep, Compare, Tune):
+    for command in (Sweep, Compare, Tune, EvolveAgent):
         monkeypatch.setattr(command, "run", lambda self: None)
     n, failures = 0, []
     for page in pages():
