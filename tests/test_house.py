@@ -43,7 +43,7 @@ ARROWS = {
     "metrics": "system",
     "analysis": "system envs data objectives models training wrappers agents metrics",
     "verify": "system data models training agents analysis",
-    "cli": "system envs data objectives models training agents analysis verify formats",
+    "cli": "system envs data objectives models training agents analysis verify formats sprites",
 }
 BOTTOM = ("errors", "constraints", "frames")
 
