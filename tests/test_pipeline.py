@@ -70,7 +70,8 @@ def test_from_frames_to_figures(
     assert [
         line for line in err.splitlines() if "%|" not in line
     ] == []  # progress of a slow machine
-    assert len(out.splitlines()) == 8  # one a command, pixels, the engine, three of evaluate
+    # One a command, pixels, the engine, drift, the return, two curves, three of evaluate
+    assert len(out.splitlines()) == 12
     assert "warn" not in out.lower()
     dataset = FrameDataset.open(at / "data")
     dataset.verify()

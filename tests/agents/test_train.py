@@ -82,7 +82,7 @@ def test_every_bundled_recipe_trains(name: str, tmp_path: Path) -> None:
     """Each recipe that comes with rl_vae trains some hundred steps and saves an agent."""
     recipe = load_recipe(name)
     hyperparameters = dict(recipe.hyperparameters)
-    if recipe.algorithm == "PPO":
+    if recipe.algorithm in ("PPO", "RecurrentPPO"):
         steps = hyperparameters["n_steps"] + 1  # two rollouts
         hyperparameters["batch_size"] = hyperparameters["n_steps"]
     else:

@@ -467,7 +467,7 @@ def test_every_objective_is_a_flag(
     """--objective and its options make the objective that Python would."""
     seen: list[TrainConfig] = []
 
-    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig, start: Any) -> None:
+    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig, **other: Any) -> None:
         seen.append(config)
         raise ConfigError("enough")
 
@@ -481,7 +481,7 @@ def test_heads_are_flags(monkeypatch: pytest.MonkeyPatch, inputs: Path) -> None:
     """--reward-head, --done-head and --head-horizon make the heads, for a training and a sweep."""
     seen: list[TrainConfig] = []
 
-    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig, start: Any) -> None:
+    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig, **other: Any) -> None:
         seen.append(config)
         raise ConfigError("enough")
 

@@ -122,7 +122,7 @@ def test_latents_are_standardised_by_the_training_frames(
 def test_collapsed_latents_stay_small(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A latent that does not vary is multiplied by 10 at most: noise of 0.001 stays below 0.02."""
     collapsed = replace(encoder.statistics, latent_mean=(1.0,) * 4, latent_std=(0.0, 1e-9, 0.05, 1))
-    monkeypatch.setattr(encoder, "statistics", collapsed)
+    monkeypatch.setattr(Encoder, "statistics", collapsed)
     codes = Codes(encoder, 1, ObservationConfig(standardise=True))
     noise = np.full((1, 4), 1.001, np.float32)
     monkeypatch.setattr(encoder, "encode", lambda frames: noise)
