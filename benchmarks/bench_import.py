@@ -32,7 +32,7 @@ from rl_vae.system.provenance import git_commit, machine, write_figures
 SIDE, EPISODE, FPS = 64, 250, 30
 SIZES = (2_000, 20_000)
 SEED = 0
-SOURCES = ("pictures", "videos", "npz", "hdf5", "minari", "lerobot")
+SOURCES = ("npz", "hdf5", "lerobot", "videos", "minari", "pictures")
 EXPORTS = {"npz": "npz", "hdf5": "hdf5", "minari": "minari", "videos": "mp4"}
 """Format of `export_data` by the name of the source."""
 CAMERA = "observation.images.front"
