@@ -467,8 +467,9 @@ def test_every_objective_is_a_flag(
     """--objective and its options make the objective that Python would."""
     seen: list[TrainConfig] = []
 
-    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig, **other: Any) -> None:
-        seen.append(config)
+    @functools.wraps(rl_vae.train_vae)  # flags are read from its signature
+    def stop(**given: Any) -> None:
+        seen.append(given["train_config"])
         raise ConfigError("enough")
 
     monkeypatch.setattr("rl_vae.cli.train_vae.train_vae", stop)
@@ -481,8 +482,9 @@ def test_heads_are_flags(monkeypatch: pytest.MonkeyPatch, inputs: Path) -> None:
     """--reward-head, --done-head and --head-horizon make the heads, for a training and a sweep."""
     seen: list[TrainConfig] = []
 
-    def stop(dataset: Any, out: Any, vae: Any, config: TrainConfig, **other: Any) -> None:
-        seen.append(config)
+    @functools.wraps(rl_vae.train_vae)  # flags are read from its signature
+    def stop(**given: Any) -> None:
+        seen.append(given["train_config"])
         raise ConfigError("enough")
 
     @functools.wraps(rl_vae.train_sweep)  # flags are read from its signature
