@@ -12,7 +12,8 @@ demo: $(STAMP)
 	$(BIN)/rl-vae demo --out runs/demo
 
 # One torch thread per test process: two processes with two threads each fight for two cores.
-PYTEST := OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/pytest -q -n auto --dist worksteal
+# One process more than cores: some tests wait for other processes or the disk.
+PYTEST := OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/pytest -q -n $$(( $$(nproc) + 1 )) --dist worksteal
 
 test: $(STAMP)
 	$(PYTEST)
