@@ -1,9 +1,8 @@
-"""Study of objectives in a world that is small enough to be learned to the end on two cores.
+"""Study of objectives in a world that is small enough to be learned in seconds by each model.
 
 The world is rl_vae/Sprites-v0 with three factors: scale (6 values), column and row (32 each) of an
 upright ellipse on black. The target, which is not drawn, is the centre. Frames are 32 x 32 and
-gray. Each objective and each seed gives a
-model, its scores, and a PPO agent on its code:
+gray. Each objective and each seed gives a model, its scores, and a PPO agent on its code:
 
     recon, KL    distortion and KL in nats per frame, on held-out frames
     active       number of latents whose mean varies over frames

@@ -1,4 +1,4 @@
-"""The demo of betas: VAEs of a world that is learned to the end in seconds, and their report.
+"""The demo of betas: VAEs of a world that is learned in seconds, and their report.
 
 The world is one ellipse with three factors: scale, column and row. benchmarks/study_beta.py is the
 study of more objectives, more seeds and agents in this world.
