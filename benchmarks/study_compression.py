@@ -122,8 +122,12 @@ def codecs() -> dict[str, Codec]:
 
     found: dict[str, Codec] = {}
     for level in (1, 3, 9):
-        packer = zstandard.ZstdCompressor(level=level)
-        found[f"zstd-{level}"] = Codec(lambda f, p=packer: p.compress(f.tobytes()), plain)
+
+        def compress(frames: Frames, level: int = level) -> bytes:
+            content: bytes = zstandard.ZstdCompressor(level=level).compress(frames.tobytes())
+            return content
+
+        found[f"zstd-{level}"] = Codec(compress, plain)
     packer = zstandard.ZstdCompressor(level=3)
     found["zstd-3-differences"] = Codec(
         lambda frames: packer.compress(differences(frames).tobytes()), summed
