@@ -261,7 +261,7 @@ def summary(
         "Seconds are those of a model with scores and agent on one core, which other processes "
         f"used, too. Number of models: {len(results)} of {len(jobs(arguments))}."
     )
-    return "\n".join([about, "", *lines, ""]), figures
+    return "\n".join(["# Betas on a small world", "", about, "", *lines, ""]), figures
 
 
 def separations(results: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -45,6 +45,8 @@ def main() -> None:
     }
     here = machine()
     lines = [
+        "# Evolution of the last layer",
+        "",
         f"CartPole-v1, {arguments.steps:,} decisions of PPO, then {arguments.generations} "
         f"generations of {arguments.population} members with {arguments.episodes} episodes each. "
         "Mean returns of 20 test episodes without noise. Seconds are those of the evolution. "

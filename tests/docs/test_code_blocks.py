@@ -20,6 +20,7 @@ import rl_vae
 from rl_vae.cli import main
 from rl_vae.cli.agents import EvolveAgent
 from rl_vae.cli.comparison import Compare
+from rl_vae.cli.demo import DemoCommand
 from rl_vae.cli.models import Show, Sweep
 from rl_vae.cli.train_vae import TrainVAE
 from rl_vae.cli.tuning import Tune
@@ -38,7 +39,7 @@ SMALL = {
     "classify": "--epochs 1",
 }
 """Flags that make a command short."""
-LONG = (Sweep, Compare, Tune, EvolveAgent)
+LONG = (Sweep, Compare, Tune, EvolveAgent, DemoCommand)
 """Commands with many runs. Their lines are parsed only."""
 LIKE_OTHERS = re.compile(r"models/(denoising|beta001|beta1000|mixture|car4)")
 """Models that differ from another one of the pages by a flag. Their lines are parsed only."""
