@@ -68,6 +68,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A test that changes torch's number of threads changes it for itself only."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> list[str]:
     """Lines to be shown when all tests have run."""

@@ -139,6 +139,28 @@ def read_config(path: Path) -> dict[str, Any]:
     return described_folder.read_description(path, KIND, FORMAT, "train-vae", _FIELDS)
 
 
+def _check_parts(
+    vae_config: VAEConfig,
+    statistics: TrainingStatistics | None,
+    digests: dict[str, Any],
+    tensors: dict[str, Any],
+) -> None:
+    """Raise ValueError if network, statistics, files and weights do not belong together."""
+    if tensors and not vae_config.has_own_network:
+        raise ValueError(f"{len(tensors)} tensors for the network {vae_config.network_name}")
+    foreign = vae_config.has_own_network and not tensors
+    if foreign and vae_config.likelihood == "learned_gaussian":
+        raise ValueError("a learned sigma without weights")
+    if statistics is None and not foreign:
+        raise ValueError("no statistics of a trained model")
+    if statistics is not None and statistics.has_decoded == (
+        foreign and "decoder.onnx" not in digests
+    ):
+        raise ValueError("no statistics of the decoder")
+    if sum(parse_weight_type(value).size for value in tensors.values()) > MAX_VALUES:
+        raise ValueError(f"more than {MAX_VALUES:,} weights")
+
+
 def read_model_description(path: str | Path) -> ModelDescription:
     """Read and check the config.json of a model folder, and no other file.
 
@@ -167,19 +189,7 @@ def read_model_description(path: str | Path) -> ModelDescription:
         digests, tensors = config["files"], config["tensors"]
         if not isinstance(digests, dict) or not isinstance(tensors, dict):
             raise TypeError(f"files {str(digests)[:80]}, tensors {str(tensors)[:80]}")
-        if tensors and not vae_config.has_own_network:
-            raise ValueError(f"{len(tensors)} tensors for the network {vae_config.network_name}")
-        foreign = vae_config.has_own_network and not tensors
-        if foreign and vae_config.likelihood == "learned_gaussian":
-            raise ValueError("a learned sigma without weights")
-        if statistics is None and not foreign:
-            raise ValueError("no statistics of a trained model")
-        if statistics is not None and statistics.has_decoded == (
-            foreign and "decoder.onnx" not in digests
-        ):
-            raise ValueError("no statistics of the decoder")
-        if sum(parse_weight_type(value).size for value in tensors.values()) > MAX_VALUES:
-            raise ValueError(f"more than {MAX_VALUES:,} weights")
+        _check_parts(vae_config, statistics, digests, tensors)
     except (
         ConfigError,
         ObservationError,

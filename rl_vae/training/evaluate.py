@@ -127,8 +127,7 @@ def evaluate_vae(
             x, drawn = vae.to_input(frames), None
             if not objective.deterministic:
                 # Drawn on the CPU: the same numbers for every device
-                shape = len(x), vae.config.latent_dim
-                drawn = torch.randn(shape, generator=noise).to(device)
+                drawn = torch.randn(len(x), vae.config.latent_dim, generator=noise).to(device)
             inputs = StepInputs(x, x, drawn)
             output = run_pass(
                 vae, inputs, n, median_frame=median_frame, moving_weight=moving_weight
