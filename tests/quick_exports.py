@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
-import rl_vae.models.save as saving
 from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+import rl_vae.models.save as saving
 
 ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
 
