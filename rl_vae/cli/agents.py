@@ -168,7 +168,6 @@ class Evaluate(CommandWithFigures):
                 got=repr(str(self.video)),
                 remedy="rename it",
             )
-        # Play with the agent, then with a random policy
         agent = Agent.load(self.agent, encoder=self.encoder)
         if self.video is not None:
             agent.encoder.check_decoder()
