@@ -51,4 +51,4 @@ if __name__ == "__main__":
     recipe = rl_vae.Recipe("PPO", STEPS, stack=1, hyperparameters={"n_steps": 128})
     rl_vae.train_agent("Meet-v0", "runs/meet/vae", "runs/meet/agent", recipe)
     result = rl_vae.evaluate_agent("runs/meet/agent", episodes=20)
-    print(f"mean return {result.mean:.2f} of at most 1, after {result.lengths.mean():.1f} steps")
+    print(f"mean return {result.mean:.2f}; the shortest way gives 0.80 on average")

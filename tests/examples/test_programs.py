@@ -31,7 +31,7 @@ GROUPS = {
         "sac_pendulum": r"mean return -\d+",
     },
     "meet": {
-        "own_game": r"mean return -?\d\.\d\d of at most 1",
+        "own_game": r"mean return -?\d\.\d\d; the shortest way",
         "evaluate_saved_agent": r"(?s)best actions: -?\d.*sampled actions: .*evaluate_policy: ",
         "fine_tune_encoder": r"frozen +[\d,]+ weights .*\nfine-tuned +[\d,]+ weights",
         "onnx_without_torch": r"mean return .*\ntorch imported: False",
