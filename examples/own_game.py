@@ -14,7 +14,7 @@ FRAMES, UPDATES, STEPS = 2_000, 300, 12_000
 class Meet(gym.Env):
     """Move the blue square left or right until it meets the yellow one. Each step costs 0.1."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
     observation_space = gym.spaces.Box(0, 7, (2,), np.float32)
     action_space = gym.spaces.Discrete(2)
 
