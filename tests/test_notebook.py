@@ -53,10 +53,14 @@ def image_of(page: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def test_a_dataset_shows_its_frames(dataset: FrameDataset) -> None:
-    """Facts, and eight frames at equal distances with their pixels."""
+def test_a_dataset_shows_its_frames(dataset: FrameDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facts, and eight frames at equal distances with their pixels. The folder is relative if it is
+    inside the current one."""
     page = shown(dataset)
     assert "320 of 32 x 48 x 3" in page and "not finished" not in page
+    assert f">{dataset.path}<" in page
+    monkeypatch.chdir(dataset.path.parent)
+    assert f">{dataset.path.name}<" in shown(dataset)
     picture = np.array(image_of(page))
     assert picture.shape == (34, 8 * 50, 3)
     np.testing.assert_array_equal(picture[1:-1, 1:49], dataset[0])

@@ -23,7 +23,7 @@ def agent_html(path: Path, recipe: Recipe, env_id: str, seed: int, encoder: Enco
     """
     past = f" and {recipe.actions} past actions" if recipe.actions else ""
     values = {
-        "folder": path,
+        "folder": html.place(path),
         "environment": env_id,
         "algorithm": f"{recipe.algorithm}, {recipe.total_steps:,} decisions, seed {seed}",
         "observes": f"{recipe.stack} codes of {encoder.latent_dim} numbers{past}",

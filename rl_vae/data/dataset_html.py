@@ -30,7 +30,7 @@ def dataset_html(
     height, width, channels = header.spec.shape
     missing = "" if complete else ", not finished"
     values = {
-        "folder": path,
+        "folder": html.place(path),
         "frames": f"{n:,} of {height} x {width} x {channels}{missing}",
         "from": f"{header.env_id} ({header.origin})",
         "policy": header.policy.get("kind", "-"),

@@ -18,7 +18,7 @@ def encoder_html(encoder: DecodingModel) -> str:
     """A table of facts, and decoded frames along the latents that vary most."""
     height, width, channels = encoder.spec.shape
     values = {
-        "folder": encoder.path,
+        "folder": html.place(encoder.path),
         "code": f"{height} x {width} x {channels} to {encoder.latent_dim} latents",
         **_training(encoder.provenance),
         "digest": html.short(encoder.digest),

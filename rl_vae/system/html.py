@@ -11,6 +11,7 @@ import html
 import io
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,11 @@ _WIDTH, _HEIGHT = 320, 80
 def escaped(text: object) -> str:
     """A text of any origin as text of an HTML page."""
     return html.escape(printable(text))
+
+
+def place(path: Path) -> Path:
+    """A path, relative to the current folder if it is inside."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def short(digest: object) -> str:
