@@ -11,7 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 import rl_vae
 from rl_vae.sb3 import VecLatent
 
-FRAMES, UPDATES, STEPS = 4_000, 400, 40_000
+FRAMES, UPDATES, STEPS = 4_000, 400, 20_000
 CODES, VAE, OUT = "runs/cartpole/data", "runs/cartpole/vae", "runs/cartpole/ppo"
 
 
