@@ -32,7 +32,8 @@ if __name__ == "__main__":
         eval_freq=5_000 // n_envs,  # counted in steps of all environments together
         n_eval_episodes=5,
     )
-    model = PPO("MlpPolicy", latent_envs(n_envs), n_steps=256, learning_rate=1e-3, seed=0)
+    settings = {"n_steps": 256, "batch_size": 128, "gamma": 0.98, "gae_lambda": 0.9}
+    model = PPO("MlpPolicy", latent_envs(n_envs), learning_rate=1e-3, seed=0, **settings)
     model.learn(STEPS, callback=callback)
     print(f"last evaluation of EvalCallback: {callback.last_mean_reward:.0f}")
     agent = rl_vae.Agent.from_sb3(
