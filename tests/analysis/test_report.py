@@ -30,6 +30,8 @@ from rl_vae.models.networks import NETWORKS
 from rl_vae.system import hashing, strict_json
 from rl_vae.wrappers.history import History
 
+pytestmark = pytest.mark.slow
+
 EVIL = """</script><script>x=1</script><!--<img src=x onerror="boom()">&amp;'"""
 needs_chromium = pytest.mark.skipif(
     chromium.CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"
@@ -325,7 +327,6 @@ def test_decoders_that_do_not_fit_are_left_out(
     assert 'id="explorer"' not in content
 
 
-@pytest.mark.slow
 def test_what_is_not_live_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page says which agent's action it does not show, and that a decoder with a user's network
     is not live."""
@@ -416,7 +417,6 @@ def comparison(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_a_comparison_needs_no_other_input(comparison: Path, tmp_path: Path) -> None:
     """A comparison provides models, frames, agents, returns, scores and correlations."""
     report = write_report(tmp_path / "page.html", comparison=comparison, progress=False)

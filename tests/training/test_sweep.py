@@ -22,6 +22,8 @@ from rl_vae.system import jobs as module
 from rl_vae.system.processes import Worker
 from rl_vae.training.result import Trained
 
+pytestmark = pytest.mark.slow
+
 
 def config(objective: Objective, **changes: Any) -> TrainConfig:
     return TrainConfig(objective=objective, epochs=4, batch_size=32, **changes)
@@ -86,7 +88,6 @@ def sweeping(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
     return this
 
 
-@pytest.mark.slow
 def test_each_model_equals_the_same_trained_alone(
     sweeping: Sweeping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
