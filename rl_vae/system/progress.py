@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 LINE_SECONDS = 10.0
 """Seconds between two lines if there is no terminal."""

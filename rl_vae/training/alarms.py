@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import Objective

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from rl_vae.errors import TrainingError
 from rl_vae.models.state_dict import DamagedState, pack_state, read_state

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import RlVaeError

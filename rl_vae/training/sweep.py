@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.dataset import FrameDataset

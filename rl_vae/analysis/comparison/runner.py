@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from rl_vae.errors import RlVaeError
 from rl_vae.system import files, strict_json
