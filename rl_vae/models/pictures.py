@@ -1,4 +1,4 @@
-"""Pictures of a VAE, charts and videos. Images are uint8 RGB, (H, W, 3).
+"""Files of pictures, charts and videos. Images are uint8 RGB, (H, W, 3).
 
 Besides frames.py this is the only module with cv2, for files of pictures and videos.
 """
@@ -6,18 +6,17 @@ Besides frames.py this is the only module with cv2, for files of pictures and vi
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
-from rl_vae.models.frame_model import FrameModel
 from rl_vae.system import files
 
 
@@ -26,51 +25,9 @@ def rgb(frames: UInt8Array) -> UInt8Array:
     return np.repeat(frames, 3, axis=-1) if frames.shape[-1] == 1 else frames
 
 
-def grid(rows: Sequence[UInt8Array], *, gap: int = 2, scale: int = 1) -> UInt8Array:
-    """Arrange rows of frames of one size, (n, H, W, C) each, as one picture with white lines."""
-    height, width = rows[0].shape[1:3]
-    columns = max(len(row) for row in rows)
-    shape = (len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3)
-    picture = np.full(shape, 255, np.uint8)
-    for r, row in enumerate(rows):
-        for c, frame in enumerate(rgb(row)):
-            top, left = gap + r * (height + gap), gap + c * (width + gap)
-            picture[top : top + height, left : left + width] = frame
-    return enlarge(picture, scale)
-
-
 def enlarge(image: UInt8Array, scale: int) -> UInt8Array:
     """Repeat every pixel of an (H, W, C) image `scale` times each way."""
     return np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
-
-
-def reconstructions(vae: FrameModel, frames: UInt8Array) -> UInt8Array:
-    """Frames in the first row, and their reconstructions from mu in the second row."""
-    return grid([frames, vae.decode_frames(vae.encode_frames(frames).mu)])
-
-
-def samples(vae: FrameModel, codes: torch.Tensor, *, columns: int = 8) -> UInt8Array:
-    """Frames decoded from samples of the prior (N, Z); N is a multiple of the columns."""
-    frames = vae.decode_frames(codes)
-    return grid(list(frames.reshape(-1, columns, *frames.shape[1:])))
-
-
-def traversals(
-    vae: FrameModel,
-    frame: UInt8Array,
-    latents: Sequence[int],
-    *,
-    reach: float = 2.5,
-    steps: int = 9,
-) -> UInt8Array:
-    """One row per latent: it goes from -reach to reach, the others stay those of the frame."""
-    mu = vae.encode_frames(frame[None]).mu  # (1, Z)
-    rows = []
-    for latent in latents:
-        codes = mu.repeat(steps, 1)
-        codes[:, latent] = torch.linspace(-reach, reach, steps)
-        rows.append(vae.decode_frames(codes))
-    return grid(rows)
 
 
 def save_picture(path: Path, image: UInt8Array) -> None:
@@ -162,7 +119,7 @@ def save_chart(
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title: str) -> None:
@@ -184,12 +141,19 @@ def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title
     axes.set_xlabel("prediction")
     axes.set_ylabel("class")
     axes.set_title(title)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
-def _save_figure(path: Path, figure: Any) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:] or None, dpi=140)
+def save_figure(path: Path, figure: Any, scale: int = 1) -> None:
+    """Write a figure of matplotlib as .png, .svg or .pdf; `scale` multiplies a PNG's pixels."""
+    import matplotlib as mpl
+
+    kind, content = path.suffix[1:] or "png", io.BytesIO()
+    # Type 42 fonts, which publishers ask for; equal figures are equal files
+    dates: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "rl_vae"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        figure.savefig(content, format=kind, dpi=140 * scale, metadata=dates.get(kind))
     files.write_whole(path, content.getbuffer())
 
 
