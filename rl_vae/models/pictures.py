@@ -157,9 +157,29 @@ def save_figure(path: Path, figure: Any, scale: int = 1) -> None:
     files.write_whole(path, content.getbuffer())
 
 
-def side_by_side(left: UInt8Array, right: UInt8Array, *, height: int = 192) -> UInt8Array:
-    """Two images (h, w, C) of any size side by side, scaled to one height."""
-    return np.concatenate([at_height(left, height), at_height(right, height)], axis=1)
+def side_by_side(
+    image: UInt8Array,
+    decoded: UInt8Array,
+    *,
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0),
+    height: int = 192,
+) -> UInt8Array:
+    """An image, and beside it a reconstruction in the place and proportions of what it shows.
+
+    Args:
+        image: (h, w, C) the image.
+        decoded: (H, W, C) reconstruction of the image without its cropped edges.
+        crop: Pixels that were cut off the image at the top, bottom, left and right. They are gray
+            in the reconstruction.
+        height: Height of the result in pixels.
+    """
+    first = at_height(image, height)
+    second = np.full_like(first, 225)
+    ratio, (h, w) = height / image.shape[0], image.shape[:2]
+    top, bottom = round(crop[0] * ratio), round((h - crop[1]) * ratio)
+    left, right = round(crop[2] * ratio), round((w - crop[3]) * ratio)
+    second[top:bottom, left:right] = _resize(decoded, bottom - top, right - left)
+    return np.concatenate([first, second], axis=1)
 
 
 _INSIDE, _OUTSIDE = (
@@ -207,7 +227,8 @@ def watched(
     height: int = 192,
 ) -> UInt8Array:
     """A frame, its reconstruction and the bars of its latents side by side, of even width."""
-    both = side_by_side(frame, reconstruction, height=height)
+    shown = [at_height(image, height) for image in (frame, reconstruction)]
+    both = np.concatenate(shown, axis=1)
     gap = np.full(
         (height, 2 + both.shape[1] % 2, 3), 255, np.uint8
     )  # video codecs need an even width
@@ -216,9 +237,11 @@ def watched(
 
 def at_height(image: UInt8Array, height: int) -> UInt8Array:
     """Scale an (H, W, 1 or 3) image to a height in pixels, as RGB."""
-    width = max(1, round(image.shape[1] * height / image.shape[0]))
-    shrinks = height < image.shape[0]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    return _resize(image, height, max(1, round(image.shape[1] * height / image.shape[0])))
+
+
+def _resize(image: UInt8Array, height: int, width: int) -> UInt8Array:
+    method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_NEAREST
     resized: NDArray[Any] = cv2.resize(
         np.ascontiguousarray(rgb(image)), (width, height), interpolation=method
     )

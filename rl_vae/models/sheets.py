@@ -30,7 +30,7 @@ MIN_SIDE = 64
 _FONT, _SMALL, _LINE = 12, 10, 14
 _MARGIN, _GAP, _WIDE_GAP = 8, 4, 16
 _BORDER, _SOFT, _INK = (150, 150, 150), (90, 90, 90), (20, 20, 20)
-_BAR = 8
+_BAR, _LEGEND = 8, 20
 _HEAT = np.array([[255, 255, 255], [158, 202, 225], [49, 130, 189], [8, 48, 107]], np.float64)
 
 
@@ -102,6 +102,19 @@ def heat(values: NDArray[np.floating[Any]]) -> UInt8Array:
     below = np.minimum(place.astype(int), len(_HEAT) - 2)
     low, high = _HEAT[below[..., 0]], _HEAT[below[..., 0] + 1]
     return (low + (high - low) * (place - below)).round().astype(np.uint8)
+
+
+def legend(width: int, texts: Sequence[str]) -> UInt8Array:
+    """A white strip (20, width, 3) with texts above parts of one width, for films."""
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (width, _LEGEND), "white")
+    draw, part = ImageDraw.Draw(image), width / len(texts)
+    for k, text in enumerate(texts):
+        shown = printable(text)
+        size = next((s for s in (_FONT, _SMALL, 8) if _font(s).getlength(shown) < part - 4), 6)
+        draw.text(((k + 0.5) * part, _LEGEND / 2), shown, _INK, _font(size), "mm")
+    return np.asarray(image)
 
 
 class _Text(NamedTuple):

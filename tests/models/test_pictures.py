@@ -103,12 +103,16 @@ def test_charts_are_drawn(tmp_path: Path, name: str) -> None:
 
 
 def test_side_by_side_brings_images_to_one_height() -> None:
-    """A large and a small image, colour and gray, stand beside each other at one height."""
+    """A reconstruction of any size and colour has the place and size of the part that it shows;
+    edges that were cut off are gray."""
     gray = np.full((32, 32, 1), 100, np.uint8)
     both = pictures.side_by_side(red(96, 48), gray, height=64)
-    assert both.shape == (64, 32 + 64, 3)
-    assert (both[:, :32] == (255, 0, 0)).all()
-    assert (both[:, 32:] == 100).all()
+    assert both.shape == (64, 32 + 32, 3)
+    assert (both[:, :32] == (255, 0, 0)).all() and (both[:, 32:] == 100).all()
+    cut = pictures.side_by_side(red(96, 48), gray, crop=(12, 24, 0, 6), height=192)
+    assert (cut[24:144, 96 : 96 + 84] == 100).all()
+    assert (cut[:24, 96:] == 225).all() and (cut[144:, 96:] == 225).all()
+    assert (cut[:, 96 + 84 :] == 225).all()
 
 
 def test_bars_show_sign_size_and_strangeness() -> None:

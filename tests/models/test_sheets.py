@@ -18,7 +18,7 @@ from rl_vae.models.model_sheets import (
     signed,
     traversal_sheet,
 )
-from rl_vae.models.sheets import Row, Sheet, Texts, heat
+from rl_vae.models.sheets import Row, Sheet, Texts, heat, legend
 
 EVIL = "</text><script>x</script> $\\frac{ \x1b[31m 漢"
 
@@ -146,3 +146,12 @@ def test_labels_of_latents() -> None:
     """A label has number, KL and factor; values have signs of one width."""
     assert latent_label(3, 0.125, "x") == "z3\nKL 0.12 nats\nx" and latent_label(3) == "z3"
     assert [signed(v, "σ") for v in (-1.25, 0.0, 2)] == ["−1.2σ", "0", "+2.0σ"]
+
+
+def test_a_legend_has_a_text_above_each_part() -> None:
+    """A strip has the width asked for, and dark pixels in each part, even if it is narrow."""
+    for width in (40, 400):
+        strip = legend(width, ["environment", "decoded from 32 numbers"])
+        assert strip.shape == (20, width, 3)
+        dark = (strip < 128).any(axis=(0, 2))
+        assert dark[: width // 2].any() and dark[width // 2 :].any()
