@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.frames import UInt8Array
+from rl_vae.models.pictures import rgb
 from rl_vae.models.sheets import Row, Sheet, Texts, heat
 
 
@@ -56,9 +57,6 @@ def interpolation_sheet(rows: Mapping[str, UInt8Array], title: str) -> Sheet:
 def traversal_sheet(rows: Mapping[str, UInt8Array], values: Sequence[str], title: str) -> Sheet:
     """One latent changes in each row; at its end is what moved.
 
-    What moved is the largest minus the smallest value of each pixel over the row, from 0 to 255, in
-    the channel in which it is largest.
-
     Args:
         rows: (S, H, W, C) frames of each row; the keys are the labels of the rows.
         values: (S,) values of the latent, as texts.
@@ -66,12 +64,17 @@ def traversal_sheet(rows: Mapping[str, UInt8Array], values: Sequence[str], title
     """
     shown = []
     for label, frames in rows.items():
-        moved = heat(np.ptp(frames.astype(np.float64), axis=0).max(axis=-1) / 255)
-        if frames.shape[-1] == 1:
-            frames = np.repeat(frames, 3, axis=-1)
-        shown.append(Row(np.concatenate([frames, moved[None]]), label))
+        shown.append(Row(np.concatenate([rgb(frames), range_of(frames)[None]]), label))
     groups = [("one latent changes, the others stay", len(values)), ("moved", 1)]
     return Sheet(shown, title, Texts("latent", values), groups, ("0", "255"))
+
+
+def range_of(frames: UInt8Array) -> UInt8Array:
+    """What moved in frames (S, H, W, C): (H, W, 3), from white, 0, to dark blue, 255.
+
+    It is the largest minus the smallest value of each pixel, in the channel in which that is most.
+    """
+    return heat(np.ptp(frames.astype(np.float64), axis=0).max(axis=-1) / 255)
 
 
 def latent_label(latent: int, kl: float | None = None, factor: str = "") -> str:
