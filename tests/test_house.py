@@ -73,7 +73,7 @@ WALLS = {
     "mlflow": ["trackers/mlflow_tracker.py"],
     "wandb": ["trackers/wandb_tracker.py"],
     "tyro": ["cli/"],
-    "sklearn": ["training/baselines.py", "metrics/predictors.py"],
+    "sklearn": ["training/baselines.py", "metrics/predictors.py", "analysis/detection.py"],
     "filelock": ["system/locks.py"],
     "jinja2": ["analysis/report/", "cli/demo_page.py"],
 }
