@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from rl_vae.system.estimate import t_interval
     from rl_vae.training.config import TrainConfig
     from rl_vae.training.heads import Heads
+    from rl_vae.training.refresh import Refresh
     from rl_vae.training.sweep import train_sweep
     from rl_vae.training.train import train_vae
     from rl_vae.verify import repair_folder, verify_folder
@@ -103,6 +104,7 @@ _HOME = {
     "ObservationConfig": "wrappers.config",
     "Preprocessing": "models.encoder_input",
     "Recipe": "agents.recipe",
+    "Refresh": "training.refresh",
     "Scorecard": "analysis.scorecard",
     "SearchSpace": "analysis.tuning.space",
     "SeedWarning": "data.shard_envs",
@@ -173,6 +175,7 @@ __all__ = [
     "ObservationConfig",
     "Preprocessing",
     "Recipe",
+    "Refresh",
     "Scorecard",
     "SearchSpace",
     "SeedWarning",

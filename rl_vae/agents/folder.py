@@ -36,7 +36,9 @@ _RESULT_FIELDS = (
     *("steps", "seconds", "versions", "files", "digest"),
 )
 _FIELDS = frozenset(_RUN_FIELDS + _RESULT_FIELDS)
-_OPTIONAL_FIELDS = frozenset(("selection", "kept", "evaluation", "drift", "evolution"))
+_OPTIONAL_FIELDS = frozenset(
+    ("selection", "kept", "evaluation", "drift", "evolution", "refresh", "refreshes")
+)
 MAX_POLICY_BYTES = 2**30
 """Largest size of policy.safetensors."""
 _FEW, _MOST_FEW = ("n_critics", "n_lstm_layers"), 16
