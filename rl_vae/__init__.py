@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from rl_vae.data.policies import Correlated, Mixture, Uniform
     from rl_vae.data.shard_envs import SeedWarning
     from rl_vae.envs.make import make_env
+    from rl_vae.executors.job import Job
+    from rl_vae.executors.local import LocalExecutor
+    from rl_vae.executors.ray_executor import RayExecutor
     from rl_vae.formats.export_data import export_data
     from rl_vae.formats.format import Format
     from rl_vae.formats.import_frames import import_frames
@@ -95,7 +98,9 @@ _HOME = {
     "FrameDataset": "data.dataset",
     "FrameSpec": "frames",
     "Heads": "training.heads",
+    "Job": "executors.job",
     "LatentObservation": "wrappers.latent",
+    "LocalExecutor": "executors.local",
     "LossInputs": "objectives.base",
     "LossTerms": "objectives.base",
     "Mixture": "data.policies",
@@ -103,6 +108,7 @@ _HOME = {
     "Objective": "objectives.base",
     "ObservationConfig": "wrappers.config",
     "Preprocessing": "models.encoder_input",
+    "RayExecutor": "executors.ray_executor",
     "Recipe": "agents.recipe",
     "Refresh": "training.refresh",
     "Scorecard": "analysis.scorecard",
@@ -166,7 +172,9 @@ __all__ = [
     "FrameDataset",
     "FrameSpec",
     "Heads",
+    "Job",
     "LatentObservation",
+    "LocalExecutor",
     "LossInputs",
     "LossTerms",
     "Mixture",
@@ -174,6 +182,7 @@ __all__ = [
     "Objective",
     "ObservationConfig",
     "Preprocessing",
+    "RayExecutor",
     "Recipe",
     "Refresh",
     "Scorecard",

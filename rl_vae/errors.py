@@ -221,6 +221,7 @@ _INSTALL = {
     "optuna": "pip install 'rl-vae[tune]'",
     "pyarrow": "pip install 'rl-vae[import]'",
     "pygame": "pip install 'rl-vae[box2d]'",
+    "ray": "pip install 'rl-vae[ray]'",
     "rl_zoo3": "pip install 'rl-vae[zoo]'",
     "sb3_contrib": "pip install 'rl-vae[contrib]'",
     "sklearn": "pip install scikit-learn",

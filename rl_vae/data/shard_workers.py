@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -41,6 +41,8 @@ class WorkerSettings(NamedTuple):
     """Number of failed worker processes that are restarted."""
     reuse_envs: bool = False
     """Whether the environments of one shard are used for the next one."""
+    executor: Executor | None = None
+    """Where shards are made; None: on this machine."""
 
 
 class WrittenShard(NamedTuple):

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import RlVaeError
+from rl_vae.executors.jobs import JobMessage
 from rl_vae.models.config import VAEConfig
-from rl_vae.system.jobs import JobMessage
 from rl_vae.training.batches import shards_in_memory
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.cuda_graphs import GraphRunner, copy_to_device, enough_memory

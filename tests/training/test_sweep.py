@@ -3,8 +3,9 @@
 import os
 import pickle
 import shutil
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ from tqdm.auto import tqdm
 from rl_vae import Beta, FrameDataset, TrainConfig, train_sweep, train_vae
 from rl_vae.data.concat import ConcatDataset
 from rl_vae.errors import ConfigError, DatasetError, FolderError, TrainingError
+from rl_vae.executors import jobs, local
 from rl_vae.models.folder import read_model
 from rl_vae.objectives.base import Objective
-from rl_vae.system import jobs as module
 from rl_vae.system.processes import Worker
 from rl_vae.training.result import Trained
 
@@ -66,18 +67,19 @@ def sweeping(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
     """A sweep that was interrupted within its first run, then went on beside a run that fails."""
     this = Sweeping(dataset, tmp_path_factory.mktemp("sweep") / "models")
 
-    def wait_and_interrupt(*arguments: Any, **options: Any) -> None:
-        if (this.out / "beta4.partial" / "checkpoint.bin").exists():
-            raise KeyboardInterrupt
+    def wait_and_interrupt(*arguments: Any, **options: Any) -> NoReturn:
+        while not (this.out / "beta4.partial" / "checkpoint.bin").exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
 
     def make(*arguments: Any, **options: Any) -> Worker:
         this.workers.append(Worker(*arguments, **options))
         return this.workers[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Worker", make)
+        patch.setattr(local, "Worker", make)
         with patch.context() as at:
-            at.setattr(module, "wait", wait_and_interrupt)
+            at.setattr(jobs, "wait", wait_and_interrupt)
             with pytest.raises(KeyboardInterrupt):
                 this.run(RUNS)
         this.interrupted = [path.name for path in this.out.iterdir()]
@@ -140,7 +142,7 @@ def test_a_folder_with_another_model_is_refused_first(
     dataset: FrameDataset, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where one run's folder holds another model, no run is trained."""
-    monkeypatch.setattr(module, "Worker", None)
+    monkeypatch.setattr(local, "Worker", None)
     with refused(FolderError, "another model"):
         train_sweep(dataset, model.parent, {"new": TrainConfig(), "model": TrainConfig()})
 
