@@ -44,7 +44,8 @@ ARROWS = {
     "metrics": "system",
     "analysis": "system envs data objectives models training wrappers agents metrics",
     "verify": "system data models training agents analysis",
-    "cli": "system envs data sprites objectives models training agents analysis verify formats",
+    "hub": "system data formats models agents analysis verify",
+    "cli": "system envs data sprites objectives models training agents analysis verify formats hub",
 }
 BOTTOM = ("errors", "constraints", "frames")
 
@@ -67,6 +68,7 @@ WALLS = {
     "av": ["formats/videos.py"],
     "h5py": ["formats/hdf5.py"],
     "minari": ["formats/minari_folder.py"],
+    "huggingface_hub": ["system/hub.py", "hub/"],
     "timm": ["models/pretrained.py"],
     "pyarrow": ["formats/tables.py", "formats/lerobot.py"],
     "optuna": ["analysis/tuning/"],
