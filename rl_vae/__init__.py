@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from rl_vae.formats.registry import register_format
     from rl_vae.formats.replay_buffer import import_replay_buffer
     from rl_vae.frames import FrameSpec
+    from rl_vae.hub.pull import pull_folder
+    from rl_vae.hub.push import push_folder
     from rl_vae.models.config import VAEConfig
     from rl_vae.models.encoder import Encoder
     from rl_vae.models.encoder_input import Preprocessing
@@ -136,6 +138,8 @@ _HOME = {
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
     "pretrained": "models.pretrained",
+    "pull_folder": "hub.pull",
+    "push_folder": "hub.push",
     "register_format": "formats.registry",
     "repair_folder": "verify",
     "save_encoder": "models.save_encoder",
@@ -212,6 +216,8 @@ __all__ = [
     "make_env",
     "metrics",
     "pretrained",
+    "pull_folder",
+    "push_folder",
     "register_format",
     "repair_folder",
     "save_encoder",

@@ -214,6 +214,7 @@ _INSTALL = {
     "cv2": "pip install opencv-python, or opencv-python-headless if libGL is missing",
     "envpool": "pip install 'rl-vae[envpool]'",
     "h5py": "pip install 'rl-vae[import]'",
+    "huggingface_hub": "pip install 'rl-vae[hub]'",
     "minari": "pip install 'rl-vae[import]'",
     "minigrid": "pip install 'rl-vae[minigrid]'",
     "mlflow": "pip install 'rl-vae[mlflow]'",

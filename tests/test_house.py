@@ -45,8 +45,9 @@ ARROWS = {
     "metrics": "system",
     "analysis": "system executors envs data objectives models training wrappers agents metrics",
     "verify": "system data models training agents analysis",
+    "hub": "system data formats models agents analysis verify",
     "cli": "system executors envs data sprites objectives models training agents analysis verify "
-    "formats",
+    "formats hub",
 }
 BOTTOM = ("errors", "constraints", "frames")
 
@@ -69,7 +70,9 @@ WALLS = {
     "av": ["formats/videos.py"],
     "h5py": ["formats/hdf5.py"],
     "minari": ["formats/minari_folder.py"],
+    "huggingface_hub": ["system/hub.py", "hub/"],
     "timm": ["models/pretrained.py"],
+    "tqdm": ["system/progress.py"],
     "ray": ["executors/ray_executor.py"],
     "pyarrow": ["formats/tables.py", "formats/lerobot.py"],
     "optuna": ["analysis/tuning/"],

@@ -43,6 +43,8 @@ OWN_NETWORK_FILES = ("model.safetensors", "encoder.onnx", "decoder.onnx", "READM
 """Files of a model with a user's network beside config.json."""
 FOREIGN_FILES = ("encoder.onnx", "README.md")
 """Files of an encoder of another project; decoder.onnx may be there, too."""
+HUB_FILES = ("config.json", *OWN_NETWORK_FILES)
+"""Files of a model that are downloaded, if the repository has them."""
 UNTRAINED = {
     "kind": "unknown",
     "deterministic": True,
