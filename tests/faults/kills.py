@@ -240,7 +240,7 @@ def _files(at: Path) -> str:
         elif path.suffix == ".mp4":
             with av.open(str(path)) as video:
                 images = [frame.to_ndarray(format="gray") for frame in video.decode(video=0)]
-            digests[name] = len(images), round(float(np.mean(images)))
+            digests[name] = len(images), round(float(np.mean(images)), -1)
         elif path.is_file():
             digests[name] = hashing.file_digest(path)
     return str(digests)
