@@ -13,7 +13,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 import rl_vae
 from rl_vae.sb3 import VecLatent
 
-FRAMES, STEPS = 4_000, 20_000
+FRAMES, STEPS = 4_000, 12_000
 
 if __name__ == "__main__":
     dataset = rl_vae.collect_frames("CartPole-v1", "runs/cartpole/data", n_frames=FRAMES)

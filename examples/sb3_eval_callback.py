@@ -11,7 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 import rl_vae
 from rl_vae.sb3 import VecLatent
 
-FRAMES, UPDATES, STEPS = 4_000, 400, 40_000
+FRAMES, UPDATES, STEPS = 4_000, 400, 20_000
 CODES, VAE, OUT = "runs/cartpole/data", "runs/cartpole/vae", "runs/cartpole/ppo"
 
 
@@ -32,7 +32,8 @@ if __name__ == "__main__":
         eval_freq=5_000 // n_envs,  # counted in steps of all environments together
         n_eval_episodes=5,
     )
-    model = PPO("MlpPolicy", latent_envs(n_envs), n_steps=256, learning_rate=1e-3, seed=0)
+    settings = {"n_steps": 256, "batch_size": 128, "gamma": 0.98, "gae_lambda": 0.9}
+    model = PPO("MlpPolicy", latent_envs(n_envs), learning_rate=1e-3, seed=0, **settings)
     model.learn(STEPS, callback=callback)
     print(f"last evaluation of EvalCallback: {callback.last_mean_reward:.0f}")
     agent = rl_vae.Agent.from_sb3(

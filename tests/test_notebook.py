@@ -158,7 +158,8 @@ def test_large_frames_are_shown_small(channels: int) -> None:
     assert picture.shape == (2 * (80 + 2), 2 * (40 + 2), 3) and set(np.unique(picture)) == {7, 140}
 
 
-def test_a_curve_that_does_not_rise_is_drawn() -> None:
-    """A constant curve is a line; a single point is none."""
+def test_curves() -> None:
+    """A constant curve is a line; a single point is none; a long curve is drawn with few points."""
     assert "points='0,80 320,80'" in html.curve(lambda: [(0, 5), (10, 5)], "flat")
     assert "Curve not available" in html.curve(lambda: [(0, 5)], "point")
+    assert len(html.curve(lambda: [(x, x) for x in range(100_000)], "long")) < 3_000

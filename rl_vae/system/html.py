@@ -25,6 +25,8 @@ _GAP_COLOUR = 140
 """Gray between frames, visible on light and dark pages."""
 _WIDTH, _HEIGHT = 320, 80
 """Size of a curve in pixels."""
+_MAX_POINTS = 200
+"""Largest number of points of a curve; of more, every second, third and so on is drawn."""
 
 
 def escaped(text: object) -> str:
@@ -131,6 +133,7 @@ def _polyline(points: Sequence[tuple[float, float]]) -> str:
     if len(points) < 2:
         raise ValueError(f"{len(points)} points")
     array: NDArray[Any] = np.array(points, np.float64)  # (P, 2)
+    array = array[:: -(-len(array) // _MAX_POINTS)]
     low, high = array.min(0), array.max(0)
     place = (array - low) / np.where(high > low, high - low, 1)
     line = " ".join(f"{_WIDTH * x:.0f},{_HEIGHT * (1 - y):.0f}" for x, y in place)

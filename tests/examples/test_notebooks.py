@@ -22,7 +22,7 @@ SMALL = {
     r"n_frames=2_000, workers=2": "n_frames=160, workers=2",
     r"steps=300": "steps=3",
     r"total_steps=4_096": "total_steps=64, n_envs=1",
-    r'"n_steps": \d+': '"n_steps": 32',
+    r'"n_steps": \d+': '"n_steps": 64',
     r"episodes=20": "episodes=2",
 }
 """Patterns of sizes in the cells, and small ones."""

@@ -34,9 +34,9 @@ GROUPS = {
         "own_game": r"mean return -?\d\.\d\d; the shortest way",
         "evaluate_saved_agent": r"(?s)best actions: -?\d.*sampled actions: .*evaluate_policy: ",
         "fine_tune_encoder": r"frozen +[\d,]+ weights .*\nfine-tuned +[\d,]+ weights",
+        "compare_betas": r"(?s)\| beta1 \| 1 \|.*\| pca \| 1 \|.*the same as a page",
         "onnx_without_torch": r"mean return .*\ntorch imported: False",
     },
-    "betas": {"compare_betas": r"(?s)\| beta1 \| 1 \|.*\| pca \| 1 \|.*the same as a page"},
     "anomalies": {"anomalies_roc": r"ELBO  area 0\.\d\d, \d+% of the nines"},
     "objective": {"own_objective": r"mmd +distortion +[\d.]+, .*\nbeta +distortion +[\d.]+, KL"},
 }
