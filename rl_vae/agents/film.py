@@ -69,7 +69,8 @@ def film_agent(
             both = pictures.side_by_side(
                 image, decoded, crop=agent.encoder.spec.crop, height=height
             )
-            names = legend(both.shape[1], ["environment", f"decoded from {n_latents} numbers"])
+            half = both.shape[1] // 2
+            names = legend([("environment", half), (f"decoded from {n_latents} numbers", half)])
             images.append(np.concatenate([names, both]))
             # Act.
             action = choose(observed.now, np.array([step_index == 0]))

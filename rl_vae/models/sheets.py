@@ -101,19 +101,25 @@ def heat(values: NDArray[np.floating[Any]]) -> UInt8Array:
     place = np.clip(values, 0, 1)[..., None] * (len(_HEAT) - 1)
     below = np.minimum(place.astype(int), len(_HEAT) - 2)
     low, high = _HEAT[below[..., 0]], _HEAT[below[..., 0] + 1]
-    return (low + (high - low) * (place - below)).round().astype(np.uint8)
+    colours: UInt8Array = (low + (high - low) * (place - below)).round().astype(np.uint8)
+    return colours
 
 
-def legend(width: int, texts: Sequence[str]) -> UInt8Array:
-    """A white strip (20, width, 3) with texts above parts of one width, for films."""
+def legend(parts: Sequence[tuple[str, int]]) -> UInt8Array:
+    """A white strip (20, w, 3) with texts above the parts of an image, for films.
+
+    Args:
+        parts: Text and width in pixels of each part, from left to right.
+    """
     from PIL import Image, ImageDraw
 
-    image = Image.new("RGB", (width, _LEGEND), "white")
-    draw, part = ImageDraw.Draw(image), width / len(texts)
-    for k, text in enumerate(texts):
+    image = Image.new("RGB", (sum(width for _, width in parts), _LEGEND), "white")
+    draw, left = ImageDraw.Draw(image), 0
+    for text, width in parts:
         shown = printable(text)
-        size = next((s for s in (_FONT, _SMALL, 8) if _font(s).getlength(shown) < part - 4), 6)
-        draw.text(((k + 0.5) * part, _LEGEND / 2), shown, _INK, _font(size), "mm")
+        size = next((s for s in (_FONT, _SMALL, 8) if _font(s).getlength(shown) < width - 4), 6)
+        draw.text((left + width / 2, _LEGEND / 2), shown, _INK, _font(size), "mm")
+        left += width
     return np.asarray(image)
 
 

@@ -96,6 +96,11 @@ def line_chart(
     )
 
 
+def line_keys(lines: Sequence[Line]) -> list[tuple[Markup, str]]:
+    """Entries of a legend: the lines that are no marks."""
+    return [(_symbol(line, k), line.label) for k, line in enumerate(lines) if not line.marks]
+
+
 def colour_key(colour: int, label: str) -> tuple[Markup, str]:
     """Entry of a legend: a colour."""
     return _key(Markup('<path class="line swatch c{}" d="M3 5H25"/>').format(colour % 8)), label

@@ -15,6 +15,7 @@ from rl_vae.analysis.report.charts import (
     colour_key,
     interval_chart,
     line_chart,
+    line_keys,
     marker_key,
 )
 from rl_vae.analysis.report.comparison_folder import ComparisonFolder
@@ -203,9 +204,12 @@ class _Sections:
         marks, means = [], []
         for name in self._folder.betas:
             points = [
-                (int(run["seed"]), _float(run["scores"]["rate"]), _float(run["scores"][key]))
+                (
+                    int(run["seed"]),
+                    _float(run["scores"]["rate"]),
+                    _float(run["scores"]["distortion"]),
+                )
                 for run in self._folder.runs_of(name)
-                for key in ["distortion"]
                 if {"rate", "distortion"} <= set(run.get("scores") or {})
             ]
             marks += [
@@ -225,10 +229,12 @@ class _Sections:
             return []
         legend = [colour_key(self._colour(name), name) for name in self._folder.betas]
         legend += [marker_key(k, f"seed {seed}") for k, seed in enumerate(self._folder.seeds)]
+        lines = [Line("means, in order of beta", *columns_of(means), colour=6), *marks]
+        legend += line_keys(lines)
         return [
             line_chart(
                 "Rate and distortion, all seeds",
-                [Line("means of the seeds", *columns_of(sorted(means)), colour=6), *marks],
+                lines,
                 xlabel="rate, nats per frame",
                 ylabel="distortion, nats per frame",
                 legend=legend,

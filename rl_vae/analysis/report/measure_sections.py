@@ -8,10 +8,17 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from rl_vae.analysis.report.charts import Line, colour_key, dash_key, line_chart, marker_key
-from rl_vae.analysis.report.groups import Model, SeedGroup
+from rl_vae.analysis.report.charts import (
+    Line,
+    colour_key,
+    dash_key,
+    line_chart,
+    line_keys,
+    marker_key,
+)
+from rl_vae.analysis.report.groups import Model, SeedGroup, beta_of
 from rl_vae.analysis.report.measures import Measure
-from rl_vae.analysis.report.parts import Bounded, Group, Part, Section, Sentences, Table
+from rl_vae.analysis.report.parts import Bounded, Entry, Group, Part, Section, Sentences, Table
 from rl_vae.errors import FolderError
 from rl_vae.system import strict_json
 
@@ -36,17 +43,15 @@ def rate_distortion(groups: Sequence[SeedGroup]) -> Section | None:
         path = read_points(points[0][2].encoder.path / "metrics.jsonl", "rate", "distortion")
         if path and name == "distortion":
             lines.insert(0, Line("during training", *columns_of(path), colour=6))
-    else:
-        means = [(g.measure("rate").score, g.measure(name).score) for g in groups]
-        known = sorted(point for point in means if all(map(math.isfinite, point)))
-        lines.insert(0, Line("means of the seeds", *columns_of(known), colour=6))
+    elif len(means := _means(groups, name)) > 1:
+        lines.insert(0, Line("means, in order of beta", *columns_of(means), colour=6))
     chart = line_chart(
         "Rate and distortion",
         lines,
         xlabel="rate, nats per frame",
         ylabel=ylabel,
         caption="Lower left is better. Bars: 95 % intervals over episodes of one model.",
-        legend=seed_legend(groups, dashes=False),
+        legend=[*seed_legend(groups, dashes=False), *line_keys(lines)],
     )
     return Section(
         "rate",
@@ -61,13 +66,17 @@ def metrics(groups: Sequence[SeedGroup], lead: str) -> Section:
     """Measures with intervals: a row for each group, and a row for each model."""
     measures = groups[0].models[0].measured.measures
     names = [measure.name for measure in measures]
-    rows = [[one.title, *(_entry(one.measure(name)) for name in names)] for one in groups]
+    rows: list[list[Entry]] = [
+        [one.title, *(_entry(one.measure(name)) for name in names)] for one in groups
+    ]
     several = any(len(group.models) > 1 for group in groups)
     title = "Means over the seeds" if several else "Each model"
     parts: list[Part] = [Table(["", *names], rows, title)]
     if several:
         models = [model for group in groups for model in group.models]
-        each = [[m.name, *(_entry(m.measured.of(name)) for name in names)] for m in models]
+        each: list[list[Entry]] = [
+            [m.name, *(_entry(m.measured.of(name)) for name in names)] for m in models
+        ]
         parts.append(Table(["", *names], each, "Each model"))
     meanings = [f"{measure.name}: {measure.explanation}" for measure in measures]
     parts.append(Sentences("What the measures are", meanings))
@@ -144,6 +153,16 @@ def read_points(path: Path, x: str, y: str) -> list[tuple[float, float]]:
 def columns_of(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """Points as two lists."""
     return [x for x, _ in points], [y for _, y in points]
+
+
+def _means(groups: Sequence[SeedGroup], name: str) -> list[tuple[float, float]]:
+    """Mean rate and mean distortion or error of each group that has a beta, in order of beta."""
+    means = [
+        (group.measure("rate").score, group.measure(name).score)
+        for group in groups
+        if beta_of(group.models[0].encoder) is not None
+    ]
+    return [point for point in means if all(map(math.isfinite, point))]
 
 
 def _mark(colour: int, marker: int, model: Model, name: str) -> Line:

@@ -119,13 +119,12 @@ def _sections(
     pictures = frames.frames(starts)
     shape = " × ".join(map(str, frames.spec.shape))
     n = sum(len(group.models) for group in groups)
-    count = f"{n} model{'s' * (n > 1)}"
-    if n > len(groups):
-        count += f" in {len(groups)} groups, which differ in more than the seed,"
     overview = (
-        f"{count} of {frames.header.env_id}. Dataset: {len(frames):,} frames of {shape}, "
-        f"{frames.header.origin}."
+        f"{n} model{'s' * (n > 1)} of {frames.header.env_id}. Dataset: {len(frames):,} frames of "
+        f"{shape}, {frames.header.origin}."
     )
+    if n > len(groups):
+        overview += " Models that differ only in their seed are one group, with one colour."
     metrics = (
         f"Rate, distortion, error and active latents: measured on {len(chosen.test):,} frames "
         f"({chosen.source}). Other measures: on these frames and {len(chosen.fit):,} others; DCI, "

@@ -82,7 +82,8 @@ class Pictures:
     title: str = ""
     wide_labels: bool = False
     scale: Sequence[str] = ()
-    """Texts below the images, from the left end to the right end."""
+    """Texts below the images: the last one below the picture at the end, the others below the row
+    of frames before it."""
     numbers: Table | None = None
     kind = "pictures"
 
