@@ -35,6 +35,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from write_ray import page  # type: ignore[import-not-found]
 
 from rl_vae import (
     Beta,
@@ -513,10 +514,6 @@ def main() -> None:
         if key.endswith("equal") and value is not True
     ]
     sys.exit("\n".join(wrong) or None)
-
-
-def page(figures: Mapping[str, Any]) -> str:
-    return "\n".join(figures)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ COMMANDS = {
     "tune": Entry("tuning", "Tune", "Search for settings of a code and its agent", True),
     "report": Entry("comparison", "Report", "Write one HTML page on models side by side"),
     "export": Entry("agents", "Export", "Write an agent as one ONNX file"),
+    "status": Entry("status", "Status", "Say how far the work in a folder is"),
     "verify": Entry("folders", "Verify", "Check every byte of a folder, and repair it"),
     "demo": Entry("demo", "DemoCommand", "Train a car to drive, from nothing, and show it", True),
 }
