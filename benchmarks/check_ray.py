@@ -60,6 +60,8 @@ from rl_vae.system.provenance import git_commit, machine
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("collect", "sweep", "compare", "restart", "modules", "overhead")
 REMOVALS = 5
+SWEEP, COMPARE = "rl_vae.training.sweep", "rl_vae.analysis.comparison.run"
+"""Modules of the jobs."""
 STORE = 150 * 2**20
 """Bytes of a node's object store."""
 GAMES = {
@@ -175,17 +177,19 @@ def hide(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def executor_on(n: int, hidden: Path | None) -> Iterator[tuple[Nodes, RayExecutor]]:
-    """A cluster of n nodes that have run a job already, and the executor on it."""
+def executor_on(
+    n: int, hidden: Path | None, module: str = "rl_vae.data.collect"
+) -> Iterator[tuple[Nodes, RayExecutor]]:
+    """A cluster of n nodes that have imported a module already, and the executor on it."""
     with Nodes(n, hidden) as nodes, RayExecutor(nodes.address) as executor:
-        for future in [executor.submit(import_all) for _ in range(n)]:
+        for future in [executor.submit(import_module, module) for _ in range(n)]:
             future.result()
         yield nodes, executor
 
 
-def import_all() -> None:
+def import_module(module: str) -> None:
     """Import what the jobs need, which takes many seconds of a new process."""
-    importlib.import_module("rl_vae.analysis.comparison.run")
+    importlib.import_module(module)
     time.sleep(1)  # so that each node gets one of these jobs
 
 
@@ -302,11 +306,11 @@ def check_sweep(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, 
         return all(same) and all(local[n].held_out == results[n].held_out for n in runs)
 
     for n in arguments.nodes:
-        with executor_on(n, arguments.out / "owner") as (nodes, executor):
+        with executor_on(n, arguments.out / "owner", SWEEP) as (nodes, executor):
             results, seconds = timed(lambda: train(out / f"nodes-{n}", executor=executor))  # noqa: B023
         rows |= {f"nodes_{n}": seconds, f"nodes_{n}_equal": equal(results)}
     for storage, hidden in (("sent", arguments.out / "owner"), ("shared", None)):
-        with executor_on(3, hidden) as (nodes, executor):
+        with executor_on(3, hidden, SWEEP) as (nodes, executor):
             folder = out / f"removed-{storage}"
             share = functools.partial(finished, folder, runs)
             work = functools.partial(train, folder, executor=executor)
@@ -344,11 +348,11 @@ def check_compare(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str
     expected = cells(out / "local")
     rows: dict[str, Any] = {"cells": len(expected), "local": seconds}
     for n in arguments.nodes:
-        with executor_on(n, arguments.out / "owner") as (nodes, executor):
+        with executor_on(n, arguments.out / "owner", COMPARE) as (nodes, executor):
             work = functools.partial(compare, config, progress=False, executor=executor)
             _, seconds = timed(lambda: work(out=out / f"nodes-{n}"))  # noqa: B023
         rows |= {f"nodes_{n}": seconds, f"nodes_{n}_equal": cells(out / f"nodes-{n}") == expected}
-    with executor_on(3, arguments.out / "owner") as (nodes, executor):
+    with executor_on(3, arguments.out / "owner", COMPARE) as (nodes, executor):
         folder = out / "removed"
         share = lambda: len(list((folder / "runs").glob("*.json"))) / len(expected)  # noqa: E731
         work = functools.partial(compare, config, folder, progress=False, executor=executor)
@@ -441,15 +445,15 @@ def check_overhead(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[st
     out = fresh(arguments.out / "owner" / "overhead")
     n_bytes = 2560 * 64 * 64 * 3
     with executor_on(1, arguments.out / "owner") as (_, executor):
-        jobs = [Job(f"job {n}", run_nothing) for n in range(200)]
+        jobs = [Job(f"job {n}", run_nothing) for n in range(100)]
         list(map(lambda f: f.result(), map(executor.submit, jobs[:20])))
         _, many = timed(lambda: [f.result() for f in [executor.submit(job) for job in jobs]])
         alone = [timed(lambda: executor.submit(jobs[0]).result())[1] for _ in range(20)]
-        sent = [timed(lambda: executor.submit(filled, n_bytes).result())[1] for _ in range(10)]
+        sent = [timed(lambda: executor.submit(filled, n_bytes).result())[1] for _ in range(5)]
     # What the owner does with a shard: write, sync, hash, commit
     writing = []
     with DatasetWriter(out / "data") as writer:
-        for number in range(10):
+        for number in range(5):
             images = np.full((2560, 64, 64, 3), number, np.uint8)
             images[::2] += 1
             _, seconds = timed(lambda: writer.add_episode(images))  # noqa: B023

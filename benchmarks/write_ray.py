@@ -80,7 +80,7 @@ def _collecting(figures: Mapping[str, Rows]) -> Iterator[str]:
         rates = [_rate(rows, key) for key in ("local", "nodes_1", "nodes_2", "nodes_3")]
         equal = _yes(rows[key] for key in rows if key.startswith("nodes") and key.endswith("equal"))
         yield f"| {rows['frames']:,} of {game} | {rows['shards']} | {' | '.join(rates)} | {equal} |"
-    yield "\nNodes killed in the middle, on a cluster of three to which a new node is added each time:\n"
+    yield "\nNodes killed in the middle, on a cluster of three; a new node is added each time:\n"
     yield "| frames | nodes killed | seconds | digest equal |"
     yield "|---|---|---|---|"
     for name, rows in games.items():
@@ -136,7 +136,7 @@ def _overhead(rows: Rows) -> Iterator[str]:
     yield "\n## Overhead\n"
     yield "| what | figure |"
     yield "|---|---|"
-    yield f"| a job, of 200 that are submitted together | {rows['job_ms']:.0f} ms |"
+    yield f"| a job, of 100 that are submitted together | {rows['job_ms']:.0f} ms |"
     yield f"| a job alone, submitted and awaited | {rows['job_alone_ms']:.0f} ms |"
     size = f"{rows['shard_bytes'] / 1e6:.0f} MB"
     yield f"| a shard of {size} from a node to the owner | {rows['send_mb_per_s']:.0f} MB/s |"
@@ -198,8 +198,8 @@ def _plan(figures: Mapping[str, Rows]) -> Iterator[str]:
     yield (
         f"1. **The manifest.** {shards:,.0f} lines of {LINE_BYTES} bytes are "
         f"{shards * LINE_BYTES / 2**20:.0f} MiB; a dataset has at most "
-        f"{MAX_MANIFEST_BYTES / 2**20:.0f} MiB. So it takes {datasets} datasets or more, with seeds "
-        "of their own; `train-vae` takes several folders."
+        f"{MAX_MANIFEST_BYTES / 2**20:.0f} MiB. So it takes {datasets} datasets or more, with "
+        "seeds of their own; `train-vae` takes several folders."
     )
     yield (
         f"2. **The owner's disk.** One process writes, syncs and hashes every shard. Beyond "

@@ -70,6 +70,7 @@ WALLS = {
     "h5py": ["formats/hdf5.py"],
     "minari": ["formats/minari_folder.py"],
     "timm": ["models/pretrained.py"],
+    "fsspec": ["system/remote.py"],
     "ray": ["executors/ray_executor.py"],
     "pyarrow": ["formats/tables.py", "formats/lerobot.py"],
     "optuna": ["analysis/tuning/"],

@@ -31,6 +31,7 @@ from rl_vae.sb3.actions import ActionConverter
 from rl_vae.system import reading
 from rl_vae.system.json_values import decode_values
 from rl_vae.system.outputs import output_path
+from rl_vae.system.remote import local_copy
 from rl_vae.wrappers.fields import ObservationFields
 from rl_vae.wrappers.pipeline import LatentPipeline
 
@@ -99,7 +100,7 @@ class Agent(AgentPolicy):
             ConfigError: if the other model has other frames, or more or fewer latents.
             MissingPackageError: if the library of the agent's algorithm is not installed.
         """
-        path = Path(path)
+        path = local_copy(path)
         config = read_agent_config(path)
         try:
             reading.check_inside(path, path / "encoder")

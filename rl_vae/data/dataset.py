@@ -28,6 +28,7 @@ from rl_vae.data.writer import DatasetWriter
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system import hashing
+from rl_vae.system.remote import local_copy
 
 
 class FrameDataset:
@@ -79,7 +80,7 @@ class FrameDataset:
             DatasetError: if there is no dataset, or a file of it is missing or damaged. An
                 incomplete last line of the manifest is no damage.
         """
-        path = Path(path)
+        path = local_copy(path)
         header = read_header(path)
         if header is None:
             raise DatasetError(
