@@ -185,7 +185,7 @@ def _finished(name: str, config: dict[str, Any]) -> Row:
         loss = provenance["held_out"]["loss"]
         score, detail = -loss, f"held-out loss {loss:.1f}"
     elif config.get("evaluation"):
-        returns = config["evaluation"]["returns"]
+        returns = config["evaluation"]
         score = sum(returns) / len(returns)
         detail = f"mean return {score:.2f}"
     return Row(name, "done", 1.0, seconds, detail, score)
