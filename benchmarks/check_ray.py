@@ -488,7 +488,7 @@ def main() -> None:
     )
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "ray")
-    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 3], help="sizes of clusters")
+    parser.add_argument("--nodes", type=int, nargs="*", default=[1, 2, 3], help="sizes of clusters")
     parser.add_argument("--cartpole", type=int, default=100_000, help="frames of CartPole")
     parser.add_argument("--car-racing", type=int, default=100_000, help="frames of CarRacing")
     parser.add_argument("--restart-frames", type=int, default=20_000)

@@ -134,7 +134,7 @@ def _rest(figures: Mapping[str, Rows]) -> Iterator[str]:
 
 def _overhead(rows: Rows) -> Iterator[str]:
     yield "\n## Overhead\n"
-    yield "Processor time of the owner's process, which other work on the machine does not change.\n"
+    yield "Processor time of the owner's process: other work on the machine does not count.\n"
     yield "| what | figure |"
     yield "|---|---|"
     yield f"| a job that does nothing | {rows['job_processor_ms']:.1f} ms |"
@@ -220,8 +220,8 @@ def _plan(figures: Mapping[str, Rows]) -> Iterator[str]:
     )
     yield (
         f"5. **The driver.** 10,000 runs are submitted together, each with a description of a few "
-        f"kB, and cost it {RUNS * overhead['job_processor_ms'] / 1000:.0f} s. `rl-vae status` reads a file "
-        "or two for each run."
+        f"kB, and cost it {RUNS * overhead['job_processor_ms'] / 1000:.0f} s. `rl-vae status` "
+        "reads a file or two for each run."
     )
 
 
