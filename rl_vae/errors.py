@@ -213,6 +213,7 @@ _INSTALL = {
     "av": "pip install 'rl-vae[import]'",
     "cv2": "pip install opencv-python, or opencv-python-headless if libGL is missing",
     "envpool": "pip install 'rl-vae[envpool]'",
+    "fsspec": "pip install 'rl-vae[remote]'",
     "h5py": "pip install 'rl-vae[import]'",
     "huggingface_hub": "pip install 'rl-vae[hub]'",
     "minari": "pip install 'rl-vae[import]'",

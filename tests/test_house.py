@@ -73,6 +73,7 @@ WALLS = {
     "huggingface_hub": ["system/hub.py", "hub/"],
     "timm": ["models/pretrained.py"],
     "tqdm": ["system/progress.py"],
+    "fsspec": ["system/remote.py"],
     "ray": ["executors/ray_executor.py"],
     "pyarrow": ["formats/tables.py", "formats/lerobot.py"],
     "optuna": ["analysis/tuning/"],

@@ -187,9 +187,10 @@ class _ParentOutput(io.StringIO):
 
     def __init__(self, parent: ParentLink) -> None:
         super().__init__()
-        self._parent = parent
+        self._parent, self._line = parent, ""
 
     def write(self, text: str) -> int:
-        if text.strip():
-            self._parent.send(("printed", text.strip()))
+        *lines, self._line = (self._line + text).split("\n")
+        for line in filter(str.strip, lines):
+            self._parent.send(("printed", line.strip()))
         return len(text)

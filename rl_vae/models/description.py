@@ -34,6 +34,7 @@ from rl_vae.models.weights import (
     weight_types_of,
 )
 from rl_vae.system import described_folder, hashing
+from rl_vae.system.remote import local_copy
 
 FORMAT = 1
 KIND = "rl_vae encoder"
@@ -169,7 +170,7 @@ def read_model_description(path: str | Path) -> ModelDescription:
     Raises:
         FolderError: if there is no config.json, or a value in it is out of its range.
     """
-    path = Path(path)
+    path = local_copy(path)
     config = read_config(path)
     file = path / "config.json"
     try:

@@ -33,6 +33,7 @@ from rl_vae.errors import ConfigError, RlVaeError, TrainingError
 from rl_vae.executors.job import Here, Job
 from rl_vae.executors.jobs import JobMessage, run_jobs
 from rl_vae.executors.local import LocalExecutor
+from rl_vae.executors.log import note_failure, note_start
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
 from rl_vae.system import strict_json
@@ -98,6 +99,7 @@ def train_sweep(
 
     # Train the others
     missing = {name: config for name, config in runs.items() if name not in results}
+    note_start(out, runs)
     with contextlib.ExitStack() as open_executors:
         if executor is None and not on_cpu(runs):
             messages = train_on_device(dataset, out, vae_config, missing)
@@ -200,6 +202,7 @@ def _follow(
             else:
                 write_line(f"{message.job}: {message.value}")
                 failures[message.job] = message.value
+                note_failure(out, message.job, message.value)
     return failures
 
 

@@ -107,7 +107,7 @@ def test_each_model_equals_the_same_trained_alone(
 
 def test_an_interrupt_ends_every_process(sweeping: Sweeping) -> None:
     """An interrupt leaves no process behind, and what had been saved to go on from."""
-    assert sweeping.interrupted == ["beta4.partial"]
+    assert set(sweeping.interrupted) == {"beta4.partial", "jobs.jsonl"}
     assert len(sweeping.workers) == 3
     assert all(worker._process.poll() is not None for worker in sweeping.workers)
 
@@ -116,7 +116,10 @@ def test_a_run_that_fails_is_named_after_the_others_are_finished(sweeping: Sweep
     """A run's failure is reported at once with its name, and raised when the others are done."""
     assert "1 of 2 runs failed: diverges. diverges: The loss is not finite" in sweeping.failure
     assert any(line.startswith("diverges: The loss is not finite") for line in sweeping.printed)
-    assert {path.name for path in sweeping.out.iterdir()} == {"diverges.partial", *RUNS}
+    assert {path.name for path in sweeping.out.iterdir()} == {
+        *("diverges.partial", "jobs.jsonl"),
+        *RUNS,
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@
     agents/NAME/      agent of a run; progress.jsonl alone if it observes frames or the state
     stages/NAME/      result and seconds of each stage of a run
     runs/NAME.json    a finished run: returns, learning curves, scores, seconds
+    jobs.jsonl        names of all runs, and the errors of those that failed
     comparison.json   summary of the finished runs (rl_vae.analysis.comparison.summary)
     figures.json      the numbers of the summary by flat name, with machine and versions
     table.md          the summary as tables
@@ -44,6 +45,7 @@ from rl_vae.data.dataset import FrameDataset
 from rl_vae.envs.source import EnvSource, Wrapper
 from rl_vae.errors import ConfigError, FolderError, TrainingError
 from rl_vae.executors.job import Here, Job
+from rl_vae.executors.log import note_failure, note_start
 from rl_vae.system import files, locks, strict_json
 from rl_vae.system.outputs import output_path, partial_folder
 from rl_vae.system.provenance import write_figures
@@ -123,6 +125,7 @@ def compare(
         # Runs that are not finished, each in its own process.
         runs = [(system, seed) for seed in config.seeds for system in config.systems]
         waiting = [run for run in runs if not run_path(out, *run).is_file()]
+        note_start(out, [run_name(*run) for run in runs])
         failures = run_all(
             [_make_job(config, source, out.absolute(), *run) for run in waiting],
             executor,
@@ -131,6 +134,8 @@ def compare(
             finished=len(runs) - len(waiting),
             progress=progress,
         )
+        for name, error in failures.items():
+            note_failure(out, name, error)
         comparison = Comparison(out, summarise(out))
     # One failed run does not stop the others; it is reported at the end
     if failures:
