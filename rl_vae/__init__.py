@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from rl_vae.models.config import VAEConfig
     from rl_vae.models.encoder import Encoder
     from rl_vae.models.encoder_input import Preprocessing
+    from rl_vae.models.export_encoder import export_encoder
     from rl_vae.models.network import Network
     from rl_vae.models.pretrained import pretrained
     from rl_vae.models.save_encoder import save_encoder
@@ -132,6 +133,7 @@ _HOME = {
     "evolve_agent": "agents.evolve",
     "export_agent": "agents.export",
     "export_data": "formats.export_data",
+    "export_encoder": "models.export_encoder",
     "find_anomalies": "analysis.anomalies",
     "import_frames": "formats.import_frames",
     "import_replay_buffer": "formats.replay_buffer",
@@ -209,6 +211,7 @@ __all__ = [
     "evolve_agent",
     "export_agent",
     "export_data",
+    "export_encoder",
     "find_anomalies",
     "import_frames",
     "import_replay_buffer",

@@ -66,7 +66,7 @@ WALLS = {
     ],
     "cv2": ["frames.py", "models/pictures.py"],
     "envpool": ["envs/envpool_engine.py"],
-    "onnxruntime": ["models/runtime.py"],
+    "onnxruntime": ["models/runtime.py", "models/precision.py"],
     "av": ["formats/videos.py"],
     "h5py": ["formats/hdf5.py"],
     "minari": ["formats/minari_folder.py"],

@@ -34,7 +34,9 @@ from rl_vae.models.weights import (
     weight_types_of,
 )
 from rl_vae.system import described_folder, hashing
+from rl_vae.system.reading import read_bounded
 from rl_vae.system.remote import local_copy
+from rl_vae.system.strict_json import MAX_DESCRIPTION_BYTES, parse_json
 
 FORMAT = 1
 KIND = "rl_vae encoder"
@@ -140,6 +142,15 @@ def read_config(path: Path) -> dict[str, Any]:
         FolderError: if there is no config.json, or it does not describe a model.
     """
     return described_folder.read_description(path, KIND, FORMAT, "train-vae", _FIELDS)
+
+
+def is_model(path: Path) -> bool:
+    """Whether a folder has the config.json of a model; its content is not checked."""
+    try:
+        config = parse_json(read_bounded(path / "config.json", MAX_DESCRIPTION_BYTES))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("kind") == KIND
 
 
 def _check_parts(
