@@ -21,6 +21,8 @@ from rl_vae.errors import printable
 
 _MAX_SIDE = 96
 """Largest side in pixels of a frame in a picture."""
+_MAX_EXACT = 30_000
+"""Size of a picture in bytes above which it has 128 colours only, because notebooks are kept."""
 _GAP_COLOUR = 140
 """Gray between frames, visible on light and dark pages."""
 _WIDTH, _HEIGHT = 320, 80
@@ -123,8 +125,11 @@ def _png(rows: Sequence[NDArray[np.uint8]]) -> str:
         colour = np.broadcast_to(small, (*small.shape[:3], 3))
         padded = np.pad(colour, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=_GAP_COLOUR)
         lines.append(np.concatenate(list(padded), axis=1))
-    content = io.BytesIO()
-    Image.fromarray(np.concatenate(lines)).save(content, "png", optimize=True)
+    image, content = Image.fromarray(np.concatenate(lines)), io.BytesIO()
+    image.save(content, "png", optimize=True)
+    if content.tell() > _MAX_EXACT:
+        content = io.BytesIO()
+        image.quantize(128, dither=Image.Dither.NONE).save(content, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
 
 

@@ -17,8 +17,8 @@ import rl_vae
 from rl_vae.analysis.comparison import runner
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-TESTED_ELSEWHERE = {"digits", "pictures_with_factors", "video_with_actions"}
-"""Programs that tests/docs and test_own_frames.py run."""
+TESTED_ELSEWHERE = {"digits", "encode_images", "pictures_with_factors", "video_with_actions"}
+"""Programs that tests/docs, test_encode_images.py and test_own_frames.py run."""
 
 GROUPS = {
     "cartpole": {
