@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from rl_vae.data.policies import Correlated, Mixture, Uniform
     from rl_vae.data.shard_envs import SeedWarning
     from rl_vae.envs.make import make_env
+    from rl_vae.executors.job import Job
+    from rl_vae.executors.local import LocalExecutor
+    from rl_vae.executors.ray_executor import RayExecutor
     from rl_vae.formats.export_data import export_data
     from rl_vae.formats.format import Format
     from rl_vae.formats.import_frames import import_frames
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from rl_vae.system.estimate import t_interval
     from rl_vae.training.config import TrainConfig
     from rl_vae.training.heads import Heads
+    from rl_vae.training.refresh import Refresh
     from rl_vae.training.sweep import train_sweep
     from rl_vae.training.train import train_vae
     from rl_vae.verify import repair_folder, verify_folder
@@ -97,7 +101,9 @@ _HOME = {
     "FrameDataset": "data.dataset",
     "FrameSpec": "frames",
     "Heads": "training.heads",
+    "Job": "executors.job",
     "LatentObservation": "wrappers.latent",
+    "LocalExecutor": "executors.local",
     "LossInputs": "objectives.base",
     "LossTerms": "objectives.base",
     "Mixture": "data.policies",
@@ -105,7 +111,9 @@ _HOME = {
     "Objective": "objectives.base",
     "ObservationConfig": "wrappers.config",
     "Preprocessing": "models.encoder_input",
+    "RayExecutor": "executors.ray_executor",
     "Recipe": "agents.recipe",
+    "Refresh": "training.refresh",
     "Scorecard": "analysis.scorecard",
     "SearchSpace": "analysis.tuning.space",
     "SeedWarning": "data.shard_envs",
@@ -170,7 +178,9 @@ __all__ = [
     "FrameDataset",
     "FrameSpec",
     "Heads",
+    "Job",
     "LatentObservation",
+    "LocalExecutor",
     "LossInputs",
     "LossTerms",
     "Mixture",
@@ -178,7 +188,9 @@ __all__ = [
     "Objective",
     "ObservationConfig",
     "Preprocessing",
+    "RayExecutor",
     "Recipe",
+    "Refresh",
     "Scorecard",
     "SearchSpace",
     "SeedWarning",

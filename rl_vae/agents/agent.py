@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.adopt import adopt_model
+from rl_vae.agents.agent_html import agent_html
 from rl_vae.agents.collector import start_collecting
 from rl_vae.agents.environments import observation_config, open_latent_envs
 from rl_vae.agents.folder import HUB_FILES, check_settings, read_agent_config, read_policy
@@ -164,6 +165,12 @@ class Agent(AgentPolicy):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_reload, (str(self.path), str(self.encoder.path)))
+
+    def __repr__(self) -> str:
+        return f"Agent({str(self.path)!r}, {self.recipe.algorithm} in {self.env_id})"
+
+    def _repr_html_(self) -> str:
+        return agent_html(self.path, self.recipe, self.env_id, self.seed, self.encoder)
 
     def env_source(
         self,

@@ -37,7 +37,9 @@ _RESULT_FIELDS = (
     *("steps", "seconds", "versions", "files", "digest"),
 )
 _FIELDS = frozenset(_RUN_FIELDS + _RESULT_FIELDS)
-_OPTIONAL_FIELDS = frozenset(("selection", "kept", "evaluation", "drift", "evolution"))
+_OPTIONAL_FIELDS = frozenset(
+    ("selection", "kept", "evaluation", "drift", "evolution", "refresh", "refreshes")
+)
 HUB_FILES = (
     *("config.json", "policy.safetensors"),
     *(f"encoder/{name}" for name in description.HUB_FILES),

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.constraints import Range, check_arguments
+from rl_vae.data.dataset_html import dataset_html
 from rl_vae.data.episodes import Episode, Split, find_episodes, split_episodes
 from rl_vae.data.find_dataset import find_dataset
 from rl_vae.data.header import DatasetHeader
@@ -158,6 +159,9 @@ class FrameDataset:
     def __repr__(self) -> str:
         return f"FrameDataset({str(self.path)!r}, {len(self):,} frames of {self.spec.shape})"
 
+    def _repr_html_(self) -> str:
+        return dataset_html(self.path, self.header, len(self), self.complete, self.frames)
+
     @property
     def spec(self) -> FrameSpec:
         """Conversion that was applied to every observation."""
@@ -284,11 +288,10 @@ class FrameDataset:
             DatasetError: if it is not.
         """
         if not self.complete:
+            n = self.header.n_frames
             raise DatasetError(
                 f"{self.path} is not finished.",
-                expected=f"{self.header.n_frames:,} frames"
-                if self.header.n_frames
-                else "the last shard",
+                expected=f"{n:,} frames" if n else "the last shard",
                 got=f"{len(self):,} frames",
                 remedy=f"run the same {self.header.command} again: it goes on with the dataset",
             )

@@ -35,6 +35,7 @@ from rl_vae.models.weights import (
 )
 from rl_vae.system import described_folder, hashing
 from rl_vae.system.reading import read_bounded
+from rl_vae.system.remote import local_copy
 from rl_vae.system.strict_json import MAX_DESCRIPTION_BYTES, parse_json
 
 FORMAT = 1
@@ -180,7 +181,7 @@ def read_model_description(path: str | Path) -> ModelDescription:
     Raises:
         FolderError: if there is no config.json, or a value in it is out of its range.
     """
-    path = Path(path)
+    path = local_copy(path)
     config = read_config(path)
     file = path / "config.json"
     try:

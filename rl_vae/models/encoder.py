@@ -20,6 +20,7 @@ from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.decoding import DecodingModel
 from rl_vae.models.description import HUB_FILES, ModelDescription, read_model_description
+from rl_vae.models.encoder_html import encoder_html
 from rl_vae.models.folder import ModelFolder, read_model
 from rl_vae.models.late_torch import torch_parts
 from rl_vae.models.networks import check_buildable
@@ -141,6 +142,9 @@ class Encoder(DecodingModel):
     def __repr__(self) -> str:
         shape = self.spec.shape
         return f"Encoder({str(self.path)!r}, {shape} -> {self.latent_dim}, {self.runtime})"
+
+    def _repr_html_(self) -> str:
+        return encoder_html(self)
 
     @property
     def vae(self) -> FrameModel:

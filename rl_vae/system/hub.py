@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from rl_vae.errors import ConfigError, FolderError, MissingPackageError, system_remedy
+from rl_vae.system.remote import local_copy
 
 RepoType = Literal["model", "dataset", "space"]
 """Types of repositories: models and agents; datasets; reports."""
@@ -44,18 +45,18 @@ def check_id(repo_id: str) -> None:
 def local_folder(
     path: str | Path, revision: str | None, files: Sequence[str], repo_type: RepoType = "model"
 ) -> Path:
-    """The folder that a path names, or into which the files of an id are downloaded.
+    """The folder that a path names, or into which the files of an id or a URL are downloaded.
 
     Args:
-        path: Path of a folder, or an id.
+        path: Path of a folder, an id, or a URL (see `rl_vae.system.remote`).
         revision: Branch, tag or commit of an id; None: the branch "main".
         files: Patterns of the files to download; no other file is.
         repo_type: Type of the repository.
 
     Raises:
         ConfigError: if a path has a revision.
-        FolderError: if the repository cannot be read.
-        MissingPackageError: if huggingface_hub is not installed.
+        FolderError: if the repository or the URL cannot be read.
+        MissingPackageError: if huggingface_hub or fsspec is not installed.
     """
     if is_id(path):
         return download(str(path), revision, files, repo_type)
@@ -66,7 +67,7 @@ def local_folder(
             got=f"{str(path)!r} with revision={revision!r}",
             remedy="leave revision out, or give the id of a repository",
         )
-    return Path(path)
+    return local_copy(path)
 
 
 def download(repo_id: str, revision: str | None, files: Sequence[str], repo_type: RepoType) -> Path:
