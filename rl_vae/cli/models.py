@@ -12,6 +12,7 @@ from rl_vae.analysis.score import score_encoder
 from rl_vae.cli.command import (
     HEAD_FLAGS,
     CommandWithFigures,
+    CommandWithJobs,
     Dataset,
     Datasets,
     Model,
@@ -31,7 +32,7 @@ from rl_vae.training.sweep import train_sweep
 
 
 @dataclass(kw_only=True)
-class Sweep(CommandWithFigures):
+class Sweep(CommandWithJobs, CommandWithFigures):
     """The same command goes on with an interrupted sweep."""
 
     dataset: Datasets
@@ -58,14 +59,18 @@ class Sweep(CommandWithFigures):
             for seed in self.seed
         }
         vae_config = call(VAEConfig, self.vae)
-        trained = call(
-            train_sweep,
-            self.sweep,
-            dataset=open_datasets(self.dataset),
-            out=self.out,
-            runs=runs,
-            vae_config=vae_config,
-        )
+        # Train
+        with self.opened_executor() as executor:
+            trained = call(
+                train_sweep,
+                self.sweep,
+                dataset=open_datasets(self.dataset),
+                out=self.out,
+                runs=runs,
+                vae_config=vae_config,
+                executor=executor,
+            )
+        # Figures
         figures: dict[str, float] = {}
         print(f"{self.out}, held-out frames, nats per frame:")
         for name, model in trained.items():

@@ -32,6 +32,8 @@ from rl_vae.system import hashing, strict_json
 from rl_vae.system.estimate import t_interval
 from rl_vae.wrappers.history import History
 
+pytestmark = pytest.mark.slow
+
 EVIL = """</script><script>x=1</script><!--<img src=x onerror="boom()">&amp;'"""
 needs_chromium = pytest.mark.skipif(
     chromium.CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"
@@ -327,7 +329,6 @@ def test_decoders_that_do_not_fit_are_left_out(
     assert 'id="explorer"' not in content
 
 
-@pytest.mark.slow
 def test_what_is_not_live_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page says which agent's action it does not show, and that a decoder with a user's network
     is not live."""
@@ -425,7 +426,6 @@ def comparison(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_a_comparison_needs_no_other_input(comparison: Path, tmp_path: Path) -> None:
     """A comparison provides models, frames, agents, returns, scores and correlations. The model is
     that of the best seed; betas are in numeric order; scores are means with Student's interval."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import little_models
 import pytest
+from cli_runs import run
 from environments import STATES
 from faults.processes import started_process
 from folder_files import flip_bit, folder_state
@@ -54,16 +55,6 @@ def signals_as_they_were() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
-
-
-def run(*arguments: object) -> int:
-    """Run a command here; returns its exit status."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        assert isinstance(end.code, int)
-        return end.code
-    return 0
 
 
 @pytest.fixture(scope="module")

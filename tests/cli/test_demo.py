@@ -28,6 +28,8 @@ from rl_vae.models.encoder import Encoder
 from rl_vae.system import strict_json
 from rl_vae.training.train import train_vae
 
+pytestmark = pytest.mark.slow
+
 FIGURES = {
     "mean_return",
     "ci_low",

@@ -45,8 +45,8 @@ def test_frames_stand_in_rows_and_columns(channels: int) -> None:
     rows = [some_frames(3, channels), some_frames(2, channels)]
     image = Sheet([Row(rows[0], "first"), Row(rows[1], "second")], "title").image()
     at = [[places(image, frame) for frame in row] for row in rows]
-    assert all(len(found) == 1 for row in at for found in row)
-    tops = [{found[0][0] for found in row} for row in at]
+    assert all(len(corners) == 1 for row in at for corners in row)
+    tops = [{corners[0][0] for corners in row} for row in at]
     assert all(len(top) == 1 for top in tops) and min(tops[1]) > min(tops[0]) + 70
     for first, second in zip(at[0], at[1], strict=False):
         assert first[0][1] == second[0][1]
