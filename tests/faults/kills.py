@@ -35,9 +35,12 @@ def sweep(n: int, seed: int, folder: Path) -> Figure:
 
 
 def compare(n: int, seed: int, folder: Path) -> Figure:
-    """A killed comparison leaves complete runs only, and is continued to the same returns."""
+    """A killed comparison leaves complete runs only, and is continued to the same frames and codes.
+
+    An agent goes on from its checkpoint with other episodes, so its returns may be others.
+    """
     recipe = write_recipe(folder)
-    return _kill(n, seed, folder, lambda at: compare_command(recipe, at / "out"), _returns)
+    return _kill(n, seed, folder, lambda at: compare_command(recipe, at / "out"), _comparison)
 
 
 def report(n: int, seed: int, folder: Path) -> Figure:
@@ -303,6 +306,11 @@ def _weights(at: Path) -> str:
     return model.read_bytes().hex()
 
 
-def _returns(at: Path) -> str:
-    runs = sorted((at / "out" / "runs").iterdir())
-    return str([json.loads(path.read_bytes())["returns"] for path in runs])
+def _comparison(at: Path) -> str:
+    """Digests of frames and codes, and the number of returns of each run."""
+    out = at / "out"
+    content = [*out.glob("frames/*/*.npy"), *out.glob("models/*/model.safetensors")]
+    digests = {str(path.relative_to(at)): hashing.file_digest(path) for path in sorted(content)}
+    runs = sorted((out / "runs").iterdir())
+    counts = {path.name: len(json.loads(path.read_bytes())["returns"]) for path in runs}
+    return str((digests, counts))
