@@ -30,9 +30,11 @@ TASK_ratio_SYSTEM                  seconds to the threshold, SYSTEM divided by o
 """
 
 import argparse
+import contextlib
 import statistics
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,7 +55,7 @@ from rl_vae.agents.algorithms import LinearSchedule
 from rl_vae.agents.evaluate import MAX_ENVS, evaluate_agent, evaluate_random
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import train_agent
-from rl_vae.analysis.comparison.runner import StageClock, run_in_processes, run_stage
+from rl_vae.analysis.comparison.runner import StageClock, run_all, run_stage
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.concat import ConcatDataset
 from rl_vae.data.dataset import FrameDataset
@@ -61,6 +63,8 @@ from rl_vae.data.policies import CollectionPolicy, Correlated
 from rl_vae.envs.registry import EngineName, make_engine
 from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.errors import FolderError
+from rl_vae.executors.job import Here, Job
+from rl_vae.executors.registry import executor_from
 from rl_vae.frames import FrameSpec
 from rl_vae.models.config import VAEConfig
 from rl_vae.objectives.beta import Beta
@@ -379,10 +383,10 @@ def _log(line: str) -> None:
     print(line, flush=True)
 
 
-def run_system(task: Task, system: str, seed: int, folder: Path, tested: bool) -> str:
+def run_system(here: Here, task: Task, system: str, seed: int, folder: Path, tested: bool) -> str:
     """One job of the benchmark, in its own process."""
     configure_process()
-    AgentRun(task, system, seed, folder).run(tested=tested)
+    AgentRun(task, system, seed, here(folder)).run(tested=tested)
     return "finished"
 
 
@@ -393,20 +397,42 @@ def act_uniformly(task: Task, _: StageClock) -> dict[str, Any]:
 
 
 def run_task(
-    name: str, task: Task, systems: Sequence[str], seeds: int, out: Path, tested: bool
+    name: str,
+    task: Task,
+    systems: Sequence[str],
+    seeds: int,
+    out: Path,
+    tested: bool,
+    executor: Executor | None = None,
 ) -> None:
-    """Run systems and seeds one after the other, so that no run slows another down."""
-    folder = out / name
-    jobs = {
-        f"{system}-seed{seed}": (task, system, seed, folder / f"seed-{seed}" / system, tested)
-        for seed in range(seeds)
-        for system in systems
-    }
-    failures = run_in_processes(run_system, jobs, 1, progress=False)
-    if failures:
-        raise SystemExit("\n".join(f"{job} failed: {error}" for job, error in failures.items()))
+    """Run systems and seeds one after the other, so that no run slows another down.
+
+    An executor runs the seeds of a system at the same time, one on each machine or share of it.
+    """
+    folder = out.absolute() / name
+    for system in systems if executor else [None]:
+        jobs = [
+            _make_job(task, each, folder / f"seed-{seed}", seed, tested)
+            for seed in range(seeds)
+            for each in ([system] if system else systems)
+        ]
+        _run(jobs, executor)
     if tested:
         run_stage(folder / "uniform", partial(act_uniformly, task), log=_log)
+
+
+def _make_job(task: Task, system: str, folder: Path, seed: int, tested: bool) -> Job:
+    """The job of one system with one seed; a training on pixels reads how long ours took."""
+    reads = () if system == "ours" else (folder / "ours",)
+    arguments = (task, system, seed, folder / system, tested)
+    writes = (folder / "data", folder / system)
+    return Job(f"{system}-seed{seed}", run_system, arguments, reads=reads, writes=writes)
+
+
+def _run(jobs: Sequence[Job], executor: Executor | None) -> None:
+    failures = run_all(jobs, executor, workers=1 if executor is None else None, progress=False)
+    if failures:
+        raise SystemExit("\n".join(f"{job} failed: {error}" for job, error in failures.items()))
 
 
 def main() -> None:
@@ -417,6 +443,7 @@ def main() -> None:
     parser.add_argument("--task", help="task to run (default: run nothing)")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["ours"])
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0")
+    parser.add_argument("--executor", default="local", help="local, ray, or ray://HOST:PORT")
     parser.add_argument("--no-tests", action="store_true", help="leave out the tests for now")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of all runs")
     parser.add_argument("--tasks", type=Path, default=tasks_file, help="file with the tasks")
@@ -430,7 +457,8 @@ def main() -> None:
             parser.error(f"--task: choose one of {', '.join(tasks)}")
         task, tested = tasks[arguments.task], not arguments.no_tests
         systems, seeds, out = arguments.systems, arguments.seeds, arguments.out
-        run_task(arguments.task, task, systems, seeds, out, tested)
+        with executor_from(arguments.executor) or contextlib.nullcontext() as executor:
+            run_task(arguments.task, task, systems, seeds, out, tested, executor)
     names = ("env_id", "recipe", "threshold", "test_episodes")
     shown = {name: {key: task[key] for key in names} for name, task in tasks.items()}
     if arguments.write is not None:

@@ -36,15 +36,21 @@ if TYPE_CHECKING:
     from rl_vae.data.policies import Correlated, Mixture, Uniform
     from rl_vae.data.shard_envs import SeedWarning
     from rl_vae.envs.make import make_env
+    from rl_vae.executors.job import Job
+    from rl_vae.executors.local import LocalExecutor
+    from rl_vae.executors.ray_executor import RayExecutor
     from rl_vae.formats.export_data import export_data
     from rl_vae.formats.format import Format
     from rl_vae.formats.import_frames import import_frames
     from rl_vae.formats.registry import register_format
     from rl_vae.formats.replay_buffer import import_replay_buffer
     from rl_vae.frames import FrameSpec
+    from rl_vae.hub.pull import pull_folder
+    from rl_vae.hub.push import push_folder
     from rl_vae.models.config import VAEConfig
     from rl_vae.models.encoder import Encoder
     from rl_vae.models.encoder_input import Preprocessing
+    from rl_vae.models.export_encoder import export_encoder
     from rl_vae.models.network import Network
     from rl_vae.models.pretrained import pretrained
     from rl_vae.models.save_encoder import save_encoder
@@ -95,7 +101,9 @@ _HOME = {
     "FrameDataset": "data.dataset",
     "FrameSpec": "frames",
     "Heads": "training.heads",
+    "Job": "executors.job",
     "LatentObservation": "wrappers.latent",
+    "LocalExecutor": "executors.local",
     "LossInputs": "objectives.base",
     "LossTerms": "objectives.base",
     "Mixture": "data.policies",
@@ -103,6 +111,7 @@ _HOME = {
     "Objective": "objectives.base",
     "ObservationConfig": "wrappers.config",
     "Preprocessing": "models.encoder_input",
+    "RayExecutor": "executors.ray_executor",
     "Recipe": "agents.recipe",
     "Refresh": "training.refresh",
     "Scorecard": "analysis.scorecard",
@@ -124,12 +133,15 @@ _HOME = {
     "evolve_agent": "agents.evolve",
     "export_agent": "agents.export",
     "export_data": "formats.export_data",
+    "export_encoder": "models.export_encoder",
     "find_anomalies": "analysis.anomalies",
     "import_frames": "formats.import_frames",
     "import_replay_buffer": "formats.replay_buffer",
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
     "pretrained": "models.pretrained",
+    "pull_folder": "hub.pull",
+    "push_folder": "hub.push",
     "register_format": "formats.registry",
     "repair_folder": "verify",
     "save_encoder": "models.save_encoder",
@@ -166,7 +178,9 @@ __all__ = [
     "FrameDataset",
     "FrameSpec",
     "Heads",
+    "Job",
     "LatentObservation",
+    "LocalExecutor",
     "LossInputs",
     "LossTerms",
     "Mixture",
@@ -174,6 +188,7 @@ __all__ = [
     "Objective",
     "ObservationConfig",
     "Preprocessing",
+    "RayExecutor",
     "Recipe",
     "Refresh",
     "Scorecard",
@@ -196,6 +211,7 @@ __all__ = [
     "evolve_agent",
     "export_agent",
     "export_data",
+    "export_encoder",
     "find_anomalies",
     "import_frames",
     "import_replay_buffer",
@@ -203,6 +219,8 @@ __all__ = [
     "make_env",
     "metrics",
     "pretrained",
+    "pull_folder",
+    "push_folder",
     "register_format",
     "repair_folder",
     "save_encoder",

@@ -1,36 +1,23 @@
-"""`run_jobs` in the process of the test: faster than other processes, and patches apply."""
+"""HereExecutor: jobs in the process of the test: faster than other processes, and patches apply."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any
 
-from rl_vae.errors import RlVaeError
-from rl_vae.system.jobs import JobMessage
 
+class HereExecutor(Executor):
+    """Runs each job when it is submitted; raises KeyboardInterrupt after `stop_after` jobs."""
 
-class Link:
-    """Takes the place of the connection to the parent process; keeps the message."""
+    def __init__(self, stop_after: int | None = None) -> None:
+        self._left = stop_after
 
-    def send(self, message: tuple[str, Any]) -> None:
-        self.message = message
-
-
-def run_jobs_here(
-    stop_after: int | None = None,
-) -> Callable[..., Generator[JobMessage | None, None, None]]:
-    """A function that replaces `run_jobs`; it raises KeyboardInterrupt after `stop_after` jobs."""
-
-    def run_jobs(
-        function: Callable[..., None], jobs: Mapping[str, tuple[Any, ...]], *_: int, **__: Any
-    ) -> Generator[JobMessage | None, None, None]:
-        for number, (name, arguments) in enumerate(jobs.items()):
-            if number == stop_after:
-                raise KeyboardInterrupt
-            link = Link()
-            try:
-                function(link, *arguments)
-                yield JobMessage(name, *link.message)
-            except RlVaeError as error:
-                yield JobMessage(name, "failed", error)
-            yield None
-
-    return run_jobs
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self._left == 0:
+            raise KeyboardInterrupt
+        self._left = None if self._left is None else self._left - 1
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future

@@ -30,21 +30,24 @@ ROOT = Path(__file__).resolve().parent.parent
 # the modules in BOTTOM.
 ARROWS = {
     "system": "",
+    "executors": "system",
     "envs": "system",
-    "data": "system envs",
+    "data": "system executors envs",
     "sprites": "system data",
     "formats": "system envs data",
     "objectives": "system",
     "models": "system envs data objectives",
     "trackers": "system",
-    "training": "system data objectives models trackers",
+    "training": "system executors data objectives models trackers",
     "wrappers": "envs models",
     "sb3": "envs models wrappers",
     "agents": "system envs data models trackers wrappers sb3",
     "metrics": "system",
-    "analysis": "system envs data objectives models training wrappers agents metrics",
+    "analysis": "system executors envs data objectives models training wrappers agents metrics",
     "verify": "system data models training agents analysis",
-    "cli": "system envs data sprites objectives models training agents analysis verify formats",
+    "hub": "system data formats models agents analysis verify",
+    "cli": "system executors envs data sprites objectives models training agents analysis verify "
+    "formats hub",
 }
 BOTTOM = ("errors", "constraints", "frames")
 
@@ -63,23 +66,27 @@ WALLS = {
     ],
     "cv2": ["frames.py", "models/pictures.py"],
     "envpool": ["envs/envpool_engine.py"],
-    "onnxruntime": ["models/runtime.py"],
+    "onnxruntime": ["models/runtime.py", "models/precision.py"],
     "av": ["formats/videos.py"],
     "h5py": ["formats/hdf5.py"],
     "minari": ["formats/minari_folder.py"],
+    "huggingface_hub": ["system/hub.py", "hub/"],
     "timm": ["models/pretrained.py"],
+    "tqdm": ["system/progress.py"],
+    "fsspec": ["system/remote.py"],
+    "ray": ["executors/ray_executor.py"],
     "pyarrow": ["formats/tables.py", "formats/lerobot.py"],
     "optuna": ["analysis/tuning/"],
     "mlflow": ["trackers/mlflow_tracker.py"],
     "wandb": ["trackers/wandb_tracker.py"],
     "tyro": ["cli/"],
-    "sklearn": ["training/baselines.py", "metrics/predictors.py"],
+    "sklearn": ["training/baselines.py", "metrics/predictors.py", "analysis/detection.py"],
     "filelock": ["system/locks.py"],
     "jinja2": ["analysis/report/", "cli/demo_page.py"],
 }
 
 # Extras that a development install leaves out, for their size: without them tests are skipped.
-NOT_INSTALLED = {"mlflow", "wandb"}
+NOT_INSTALLED = {"mlflow", "ray", "wandb"}
 
 # Files of more than 300 lines, with the reason.
 LONG_FILES: dict[str, str] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stable_baselines3.common.logger import Image
 
-from rl_vae.models import pictures
+from rl_vae.models.model_sheets import reconstruction_sheet
 from rl_vae.sb3.vec_latent import VecLatent
 from rl_vae.sb3.watch import DriftCallback
 from rl_vae.wrappers.drift import DriftMonitor
@@ -49,7 +49,6 @@ class CodeWatch(DriftCallback):
         self._draw()
 
     def _draw(self) -> None:
-        picture = pictures.reconstructions(
-            self._venv.encoder.vae, self._venv.frames[:_MOST_FRAMES].copy()
-        )
-        self.logger.record("vae/reconstructions", Image(picture, "HWC"))
+        frames = self._venv.frames[:_MOST_FRAMES].copy()
+        sheet = reconstruction_sheet(frames, self._venv.encoder.reconstruct(frames))
+        self.logger.record("vae/reconstructions", Image(sheet.image(), "HWC"))

@@ -23,6 +23,7 @@ from rl_vae.agents.algorithms import check_not_diverged, make_policy_only
 from rl_vae.agents.config_types import check_config
 from rl_vae.agents.recipe import Recipe
 from rl_vae.errors import FolderError, MissingPackageError
+from rl_vae.models import description
 from rl_vae.models.weights import check_weights, weight_types_of
 from rl_vae.system import described_folder, files, hashing, strict_json
 from rl_vae.system.provenance import package_versions
@@ -40,6 +41,11 @@ _FIELDS = frozenset(_RUN_FIELDS + _RESULT_FIELDS)
 _OPTIONAL_FIELDS = frozenset(
     ("selection", "kept", "evaluation", "drift", "evolution", "refresh", "refreshes")
 )
+HUB_FILES = (
+    *("config.json", "policy.safetensors"),
+    *(f"encoder/{name}" for name in description.HUB_FILES),
+)
+"""Files of an agent that are downloaded: not agent.zip, which is a pickle."""
 MAX_POLICY_BYTES = 2**30
 """Largest size of policy.safetensors."""
 _FEW, _MOST_FEW = ("n_critics", "n_lstm_layers"), 16

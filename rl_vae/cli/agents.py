@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.evaluate import Evaluation, evaluate_agent, evaluate_random
 from rl_vae.agents.evolve import evolve_agent
-from rl_vae.agents.export import export_agent
 from rl_vae.agents.film import film_agent
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import train_agent
@@ -255,21 +254,3 @@ def figures_of(result: Evaluation, random: Evaluation) -> dict[str, float]:
         "random_ci_high": random.ci_high,
         "episodes": len(result.returns),
     }
-
-
-@dataclass(kw_only=True)
-class Export(Command):
-    """The exported file runs with onnxruntime and numpy alone."""
-
-    agent: AgentFolder
-    """Folder that rl-vae train-agent wrote."""
-    out: Path
-    """File, NAME.onnx; an earlier export there is replaced."""
-
-    def run(self) -> None:
-        """Export, and print the size of the file."""
-        path = export_agent(self.agent, self.out)
-        print(
-            f"{path}: raw observation and history in, action and history out, "
-            f"{path.stat().st_size / 1e6:.1f} MB"
-        )

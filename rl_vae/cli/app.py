@@ -74,7 +74,11 @@ COMMANDS = {
     ),
     "tune": Entry("tuning", "Tune", "Search for settings of a code and its agent", True),
     "report": Entry("comparison", "Report", "Write one HTML page on models side by side"),
-    "export": Entry("agents", "Export", "Write an agent as one ONNX file"),
+    "export": Entry("deploy", "Export", "Write an agent or an encoder as one ONNX file"),
+    "bench": Entry("deploy", "Bench", "Measure how long an encoder takes on this machine"),
+    "push": Entry("sharing", "Push", "Upload a folder to the Hugging Face hub"),
+    "pull": Entry("sharing", "Pull", "Download a folder from the Hugging Face hub", True),
+    "status": Entry("status", "Status", "Say how far the work in a folder is"),
     "verify": Entry("folders", "Verify", "Check every byte of a folder, and repair it"),
     "demo": Entry("demo", "DemoCommand", "Train a car to drive, from nothing, and show it", True),
 }

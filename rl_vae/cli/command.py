@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +13,10 @@ from typing import Annotated, Any
 import tyro
 
 from rl_vae.constraints import Range
-from rl_vae.data.concat import ConcatDataset
+from rl_vae.data.concat import open_paths
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError
+from rl_vae.executors.registry import executor_from
 from rl_vae.system.json_values import decode_values
 from rl_vae.system.provenance import write_figures
 
@@ -62,6 +65,26 @@ class CommandWithFigures(Command):
             write_figures(self.json, figures, seeds)
 
 
+@dataclass(kw_only=True)
+class CommandWithJobs(Command):
+    """A command whose jobs may run on other machines."""
+
+    executor: str = "local"
+    """Where jobs run: local; ray, the cluster that runs on this machine or that RAY_ADDRESS names,
+    or else a new one on this machine; ray://HOST:PORT, another cluster. On Ray each job has
+    --threads cores, or 1."""
+
+    @contextlib.contextmanager
+    def opened_executor(self) -> Iterator[Executor | None]:
+        """The executor of --executor; None: each function starts its own processes.
+
+        Raises:
+            RlVaeError: as `executor_from` does.
+        """
+        with executor_from(self.executor, self.threads) or contextlib.nullcontext() as executor:
+            yield executor
+
+
 def open_datasets(paths: Sequence[Path]) -> FrameDataset:
     """Open one dataset, or several as one.
 
@@ -76,8 +99,7 @@ def open_datasets(paths: Sequence[Path]) -> FrameDataset:
             got="no folder",
             remedy="name it: rl-vae train-vae DATASET --out MODEL",
         )
-    parts = [FrameDataset.open(path) for path in paths]
-    return parts[0] if len(parts) == 1 else ConcatDataset(parts)
+    return open_paths(paths)
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rl_vae.analysis.comparison.compare import compare
 from rl_vae.analysis.comparison.config import ComparisonConfig
 from rl_vae.analysis.comparison.tables import tables
 from rl_vae.analysis.report import write_report
-from rl_vae.cli.command import CommandWithFigures, EnvId, json_object
+from rl_vae.cli.command import CommandWithFigures, CommandWithJobs, EnvId, json_object
 from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
 from rl_vae.envs.pixel_options import PIXEL_OPTIONS
@@ -23,7 +23,7 @@ from rl_vae.training.config import TrainConfig
 
 
 @dataclass(kw_only=True)
-class Compare(CommandWithFigures):
+class Compare(CommandWithJobs, CommandWithFigures):
     """The same command goes on with an interrupted comparison."""
 
     env_id: EnvId
@@ -81,7 +81,8 @@ class Compare(CommandWithFigures):
             env_kwargs=json_object(self.env_kwargs),
             seed=self.seed,
         )
-        result = call(compare, self.running, config=config, out=self.out)
+        with self.opened_executor() as executor:
+            result = call(compare, self.running, config=config, out=self.out, executor=executor)
         print(tables(result.summary))
         self.write(result.summary.figures(), config.seeds)
 

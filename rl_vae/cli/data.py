@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from rl_vae.cli.command import Command, EnvId, json_object
+from rl_vae.cli.command import CommandWithJobs, EnvId, json_object
 from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
 from rl_vae.data.collect import collect_frames
@@ -20,7 +20,7 @@ from rl_vae.system.user_code import load_name
 
 
 @dataclass(kw_only=True)
-class Collect(Command):
+class Collect(CommandWithJobs):
     """The same command goes on with an interrupted collection."""
 
     env_id: EnvId
@@ -86,17 +86,19 @@ class Collect(Command):
         if self.random_share:
             policy = Mixture((policy, Uniform()), (1 - self.random_share, self.random_share))
         # Collect
-        dataset = call(
-            collect_frames,
-            self.collecting,
-            env=self.env_id,
-            out=self.out,
-            spec=spec,
-            policy=policy,
-            frame_skip=frame_skip or 1,
-            env_kwargs=json_object(self.env_kwargs),
-            **asdict(call(PixelOptions, self.pixels)),
-        )
+        with self.opened_executor() as executor:
+            dataset = call(
+                collect_frames,
+                self.collecting,
+                env=self.env_id,
+                out=self.out,
+                spec=spec,
+                policy=policy,
+                frame_skip=frame_skip or 1,
+                env_kwargs=json_object(self.env_kwargs),
+                executor=executor,
+                **asdict(call(PixelOptions, self.pixels)),
+            )
         # Describe the frames
         content = coverage(dataset)
         print(

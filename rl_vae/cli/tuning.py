@@ -9,14 +9,14 @@ from typing import Annotated, Any
 from rl_vae.agents.recipe import load_recipe
 from rl_vae.analysis.tuning.space import SearchSpace
 from rl_vae.analysis.tuning.tune import tune
-from rl_vae.cli.command import CommandWithFigures, EnvId, json_object
+from rl_vae.cli.command import CommandWithFigures, CommandWithJobs, EnvId, json_object
 from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
 from rl_vae.data.dataset import FrameDataset
 
 
 @dataclass(kw_only=True)
-class Tune(CommandWithFigures):
+class Tune(CommandWithJobs, CommandWithFigures):
     """The same command goes on with an interrupted search, also with more --trials.
 
     Flags of the search space take the values to choose from; --beta and --learning-rate take the
@@ -40,6 +40,7 @@ class Tune(CommandWithFigures):
             tune,
             only=(
                 *("trials", "n_frames", "vae_steps", "evaluations", "evaluation_episodes", "seed"),
+                "workers",
             ),
             names={"n_frames": "frames"},
         ),
@@ -52,16 +53,18 @@ class Tune(CommandWithFigures):
         recipe = load_recipe(self.agent)
         if self.steps is not None:
             recipe = replace(recipe, total_steps=self.steps)
-        study = call(
-            tune,
-            self.search,
-            env_id=self.env_id,
-            out=self.out,
-            recipe=recipe,
-            space=call(SearchSpace, self.space),
-            dataset=None if self.dataset is None else FrameDataset.open(self.dataset),
-            env_kwargs=json_object(self.env_kwargs),
-        )
+        with self.opened_executor() as executor:
+            study = call(
+                tune,
+                self.search,
+                env_id=self.env_id,
+                out=self.out,
+                recipe=recipe,
+                space=call(SearchSpace, self.space),
+                dataset=None if self.dataset is None else FrameDataset.open(self.dataset),
+                env_kwargs=json_object(self.env_kwargs),
+                executor=executor,
+            )
         print(
             f"{study.path}: {study.n_complete} trials with a return, {study.n_pruned} ended early; "
             f"the highest return is {study.best_return:.2f}. The best trial again:\n{study.command}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from rl_vae.data.policies import (
     observes_raw,
 )
 from rl_vae.data.shard_envs import CollectionJob
+from rl_vae.data.shard_jobs import check_sendable, make_shards_apart
 from rl_vae.data.shard_workers import WorkerSettings, make_shards
 from rl_vae.data.shards import commit_shard, shard_rows
 from rl_vae.envs.action_spaces import check_action_space
@@ -69,6 +71,7 @@ def collect_frames(
     reuse_envs: bool = False,
     timeout: Annotated[float, Range(above=0)] = TIMEOUT,
     restarts: Annotated[int, Range(low=0)] = 0,
+    executor: Executor | None = None,
     progress: bool = True,
     **pixels: Any,
 ) -> FrameDataset:
@@ -103,6 +106,9 @@ def collect_frames(
         restarts: Number of failures of worker processes (an exception, a hang or a crash of an
             environment) after which the worker is restarted and its shard is collected again. The
             next failure is raised. For "gymnasium" only: EnvPool has no worker processes.
+        executor: Where shards are made: `RayExecutor`, or another executor of `concurrent.futures`.
+            This process commits them. `workers` is then the number of shards that are made or
+            waiting at the same time. None: in processes or threads on this machine.
         progress: Whether to print where the pixels come from, and to show a progress bar if there
             is a terminal.
         **pixels: Where the pixels come from, the fields of `PixelOptions`: pixels, image_key,
@@ -132,10 +138,12 @@ def collect_frames(
             got=restarts,
             remedy="leave restarts out, or choose engine='gymnasium'",
         )
+    if executor is not None:
+        check_sendable(source, restarts=restarts, reuse_envs=reuse_envs)
     # Describe the dataset, then collect the shards that are missing
     settings = {"spec": spec, "frame_skip": frame_skip, "engine": engine_name}
     n_envs = n_envs or source.num_envs or ENVS_PER_SHARD[engine_name]
-    running = WorkerSettings(workers, timeout, restarts, reuse_envs)
+    running = WorkerSettings(workers, timeout, restarts, reuse_envs, executor)
     with close_at_sigterm():
         header = _make_header(source, settings, options, policy, (seed, n_frames, n_envs))
         with missing_shards(out, header) as missing:
@@ -160,7 +168,8 @@ def _collect(
         desc=f"collecting {header.env_id}",
         progress=progress,
     )
-    shards = make_shards(job, missing, settings, bar.update)
+    make = make_shards if settings.executor is None else make_shards_apart
+    shards = make(job, missing, settings, bar.update)
     try:
         # Closing the generator ends the workers at once, also if a commit fails.
         with bar, contextlib.closing(shards):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,3 +135,21 @@ class ConcatDataset(FrameDataset):
         """
         for dataset in self.datasets:
             dataset.require_complete()
+
+
+def paths_of(dataset: FrameDataset) -> tuple[Path, ...]:
+    """Folders of a dataset, or of the datasets that were joined."""
+    if isinstance(dataset, ConcatDataset):
+        return tuple(path for part in dataset.datasets for path in paths_of(part))
+    return (dataset.path.absolute(),)
+
+
+def open_paths(paths: Sequence[Path]) -> FrameDataset:
+    """Open one dataset, or several as one.
+
+    Raises:
+        ConfigError: if there is no folder, or the frames differ.
+        DatasetError: if a dataset cannot be opened.
+    """
+    parts = [FrameDataset.open(path) for path in paths]
+    return parts[0] if len(parts) == 1 else ConcatDataset(parts)

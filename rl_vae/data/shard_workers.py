@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from tqdm.auto import tqdm
 
 from rl_vae.data.fill import fill_shard
 from rl_vae.data.manifest import ShardDigests
@@ -27,6 +25,7 @@ from rl_vae.errors import EnvironmentFault
 from rl_vae.system import files
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.processes import Worker, close_workers
+from rl_vae.system.progress import write_line
 from rl_vae.system.worker_process import ParentLink
 
 
@@ -41,6 +40,8 @@ class WorkerSettings(NamedTuple):
     """Number of failed worker processes that are restarted."""
     reuse_envs: bool = False
     """Whether the environments of one shard are used for the next one."""
+    executor: Executor | None = None
+    """Where shards are made; None: on this machine."""
 
 
 class WrittenShard(NamedTuple):
@@ -179,7 +180,7 @@ class _WorkerPool:
         if not self._restarts:
             raise fault
         self._restarts -= 1
-        tqdm.write(f"{fault} The worker is restarted; {self._restarts} restarts left")
+        write_line(f"{fault} The worker is restarted; {self._restarts} restarts left")
         worker = self._workers[i]
         worker.process.close()
         if worker.shard is not None:

@@ -93,6 +93,26 @@ class ShardRows:
         self.n_rows_of_env = np.array([share + (env < rest) for env in range(header.n_envs)])
         self.first_row_of_env = np.concatenate([[0], np.cumsum(self.n_rows_of_env)[:-1]])
 
+    @classmethod
+    def filled(cls, header: DatasetHeader, shard: int, frames: UInt8Array, steps: Any) -> ShardRows:
+        """The rows of a shard that was filled elsewhere.
+
+        Raises:
+            DatasetError: if the arrays are not those of this shard.
+        """
+        rows = cls(header, shard)
+        expected = [(array.shape, array.dtype) for array in (rows.frames, rows.steps)]
+        got = [(array.shape, array.dtype) for array in (frames, steps)]
+        if got != expected:
+            raise DatasetError(
+                f"Shard {shard} does not have the rows of its dataset.",
+                expected=expected,
+                got=got,
+                remedy="use one version of rl_vae on all machines",
+            )
+        rows.frames, rows.steps = frames, steps
+        return rows
+
     def shorten(self, rows: int) -> None:
         """Keep the first rows: the last shard has fewer."""
         self.rows, self.frames, self.steps = rows, self.frames[:rows], self.steps[:rows]

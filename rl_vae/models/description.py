@@ -35,6 +35,9 @@ from rl_vae.models.weights import (
 )
 from rl_vae.system import described_folder, hashing
 from rl_vae.system.json_types import NUMBER, TEXT_OR_NONE, check_types
+from rl_vae.system.reading import read_bounded
+from rl_vae.system.remote import local_copy
+from rl_vae.system.strict_json import MAX_DESCRIPTION_BYTES, parse_json
 
 FORMAT = 1
 KIND = "rl_vae encoder"
@@ -44,6 +47,8 @@ OWN_NETWORK_FILES = ("model.safetensors", "encoder.onnx", "decoder.onnx", "READM
 """Files of a model with a user's network beside config.json."""
 FOREIGN_FILES = ("encoder.onnx", "README.md")
 """Files of an encoder of another project; decoder.onnx may be there, too."""
+HUB_FILES = ("config.json", *OWN_NETWORK_FILES)
+"""Files of a model that are downloaded, if the repository has them."""
 UNTRAINED = {
     "kind": "unknown",
     "deterministic": True,
@@ -165,6 +170,15 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def is_model(path: Path) -> bool:
+    """Whether a folder has the config.json of a model; its content is not checked."""
+    try:
+        config = parse_json(read_bounded(path / "config.json", MAX_DESCRIPTION_BYTES))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("kind") == KIND
+
+
 def _check_parts(
     vae_config: VAEConfig,
     statistics: TrainingStatistics | None,
@@ -193,7 +207,7 @@ def read_model_description(path: str | Path) -> ModelDescription:
     Raises:
         FolderError: if there is no config.json, or a value in it is out of its range.
     """
-    path = Path(path)
+    path = local_copy(path)
     config = read_config(path)
     file = path / "config.json"
     try:

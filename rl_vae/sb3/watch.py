@@ -77,7 +77,7 @@ class VecWatch(VecEnvWrapper):
         return observations, rewards, dones, infos
 
     def get_images(self) -> Sequence[NDArray[Any] | None]:
-        """Draw the last frame of each environment: (192, w, 3) uint8.
+        """Draw the last frame of each environment: (212, w, 3) uint8.
 
         Raises:
             ConfigError: before the first reset.

@@ -17,26 +17,28 @@ stream per model, and the frames are on the GPU once (`rl_vae.training.cuda_grap
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 from collections.abc import Generator, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated
 
 import torch
-from tqdm.auto import tqdm
 
 from rl_vae.constraints import Range, check_arguments
+from rl_vae.data.concat import open_paths, paths_of
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, RlVaeError, TrainingError
+from rl_vae.executors.job import Here, Job
+from rl_vae.executors.jobs import JobMessage, run_jobs
+from rl_vae.executors.local import LocalExecutor
+from rl_vae.executors.log import note_failure, note_start
 from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
 from rl_vae.system import strict_json
-from rl_vae.system.jobs import JobMessage, run_jobs
 from rl_vae.system.outputs import output_path, partial_folder
-from rl_vae.system.progress import progress_bar
-from rl_vae.system.worker_process import ParentLink
+from rl_vae.system.progress import progress_bar, write_line
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.device_sweep import train_on_device
 from rl_vae.training.distributed import started_by_torchrun
@@ -52,6 +54,7 @@ def train_sweep(
     vae_config: VAEConfig | None = None,
     *,
     workers: Annotated[int, Range(low=1)] | None = None,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> dict[str, Trained]:
     """Train several VAEs on a dataset, or resume an interrupted sweep.
@@ -71,6 +74,8 @@ def train_sweep(
         vae_config: The model, the same for all runs. None: `VAEConfig()`.
         workers: Number of processes at once, on CPUs. None: the number of cores. If a dataset is
             streamed, each process holds up to `TrainConfig.memory` of frames.
+        executor: Where the runs train: `RayExecutor`, or another executor of `concurrent.futures`.
+            None: in processes on this machine, or together on its GPU.
         progress: Whether to show a progress bar on a terminal.
 
     Returns:
@@ -94,12 +99,15 @@ def train_sweep(
 
     # Train the others
     missing = {name: config for name, config in runs.items() if name not in results}
-    if on_cpu(runs):
-        at_once = min(workers or os.cpu_count() or 1, len(runs))
-        messages = _train_in_processes(dataset, out, vae_config, missing, at_once)
-    else:
-        messages = train_on_device(dataset, out, vae_config, missing)
-    failures = _follow(messages, runs, results, dataset, out, progress=progress)
+    note_start(out, runs)
+    with contextlib.ExitStack() as open_executors:
+        if executor is None and not on_cpu(runs):
+            messages = train_on_device(dataset, out, vae_config, missing)
+        else:
+            if executor is None:
+                executor = open_executors.enter_context(_local_executor(workers, len(runs)))
+            messages = _train_apart(executor, dataset, out, vae_config, missing, workers)
+        failures = _follow(messages, runs, results, dataset, out, progress=progress)
     if failures:
         name, first = next(iter(failures.items()))
         raise TrainingError(
@@ -191,10 +199,10 @@ def _follow(
                 continue
             if message.kind == "result":
                 results[message.job] = message.value
-                continue
-            tqdm.write(f"{message.job}: {message.value}")
-            if message.kind == "failed":
+            else:
+                write_line(f"{message.job}: {message.value}")
                 failures[message.job] = message.value
+                note_failure(out, message.job, message.value)
     return failures
 
 
@@ -204,45 +212,44 @@ def _saved_updates(out: Path, name: str) -> int:
     return int(records[-1]["step"]) if records else 0
 
 
-def _train_in_processes(
+def _local_executor(workers: int | None, n_runs: int) -> LocalExecutor:
+    """Processes on this machine, which share its cores."""
+    cores = os.cpu_count() or 1
+    at_once = min(workers or cores, n_runs)
+    return LocalExecutor(at_once, threads=max(1, cores // at_once))
+
+
+def _train_apart(
+    executor: Executor,
     dataset: FrameDataset,
     out: Path,
     vae_config: VAEConfig,
     runs: Mapping[str, TrainConfig],
-    at_once: int,
+    workers: int | None,
 ) -> Generator[JobMessage | None, None, None]:
-    """Train each run in its own process, `at_once` of them side by side."""
-    threads = max(1, (os.cpu_count() or 1) // at_once)
-    jobs = {
-        name: (name, config, dataset, out, vae_config, threads) for name, config in runs.items()
-    }
-    return run_jobs(_train_in_process, jobs, at_once)
+    """Train each run as a job of its own."""
+    paths = paths_of(dataset)
+    jobs = [
+        Job(
+            name,
+            _train_run,
+            (config, paths, out / name, vae_config),
+            gpus=0.0 if torch.device(config.device).type == "cpu" else 1.0,
+            reads=paths,
+            writes=(out / name, partial_folder(out / name)),
+        )
+        for name, config in runs.items()
+    ]
+    with contextlib.closing(run_jobs(executor, jobs, workers)) as messages:
+        for message in messages:
+            if message is not None and message.kind == "result":  # with the path of its machine
+                message = message._replace(value=message.value._replace(path=out / message.job))
+            yield message
 
 
-def _train_in_process(
-    parent: ParentLink,
-    name: str,
-    config: TrainConfig,
-    dataset: FrameDataset,
-    out: Path,
-    vae_config: VAEConfig,
-    threads: int,
-) -> None:
-    """Train one run; printed lines go to the parent process, which adds the name of the run."""
-    torch.set_num_threads(threads)
-    with contextlib.redirect_stdout(_ParentOutput(parent)):
-        trained = train_vae(dataset, out / name, vae_config, config, progress=False)
-    parent.send(("result", trained))
-
-
-class _ParentOutput(io.StringIO):
-    """A text stream that sends each line to the parent process."""
-
-    def __init__(self, parent: ParentLink) -> None:
-        super().__init__()
-        self._parent = parent
-
-    def write(self, text: str) -> int:
-        if text.strip():
-            self._parent.send(("progress", text.strip()))
-        return len(text)
+def _train_run(
+    here: Here, config: TrainConfig, paths: tuple[Path, ...], out: Path, vae_config: VAEConfig
+) -> Trained:
+    """Train one run; where its frames and its model are on the machine that trains it."""
+    dataset = open_paths([here(path) for path in paths])
+    return train_vae(dataset, here(out), vae_config, config, progress=False)

@@ -13,7 +13,7 @@ import little_models
 import numpy as np
 import pytest
 from environments import refused
-from jobs import run_jobs_here
+from jobs import HereExecutor
 from little_games import LINE
 from sklearn.decomposition import PCA
 
@@ -39,6 +39,8 @@ from rl_vae.envs.source import EnvSource
 from rl_vae.errors import ConfigError, FolderError, TrainingError
 from rl_vae.sb3 import play
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ComparisonConfig(
     env_id=LINE,
     recipe=little_models.PPO,
@@ -58,11 +60,11 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A comparison that was interrupted after two runs, and then continued."""
     out = tmp_path_factory.mktemp("comparison") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "run_jobs", run_jobs_here(stop_after=2))
+        patch.setattr(runner, "LocalExecutor", lambda *_, **__: HereExecutor(stop_after=2))
         with pytest.raises(KeyboardInterrupt):
             compare(CONFIG, out, workers=1, progress=False)
         early = {path.name: path.stat().st_mtime_ns for path in (out / "runs").iterdir()}
-        patch.setattr(runner, "run_jobs", run_jobs_here())
+        patch.setattr(runner, "LocalExecutor", lambda *_, **__: HereExecutor())
         comparison = compare(CONFIG, out, workers=1, progress=False)
     return {"out": out, "early": early, "summary": comparison.summary}
 
@@ -183,7 +185,7 @@ def test_an_environment_is_given_as_a_function(
     compared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A comparison in the environments of a function has the returns of the one by their id."""
-    monkeypatch.setattr(runner, "run_jobs", run_jobs_here())
+    monkeypatch.setattr(runner, "LocalExecutor", lambda *_, **__: HereExecutor())
     config = replace(CONFIG, env_id="Mine", betas=(), baselines=("pca",))
     compare(config, tmp_path / "out", env=lambda: gym.make(LINE), workers=1, progress=False)
     for system in config.systems:
@@ -195,7 +197,7 @@ def test_an_encoder_of_another_project_is_compared(
     compared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model folder is a system: its codes are scored and standardised for its agent."""
-    monkeypatch.setattr(runner, "run_jobs", run_jobs_here())
+    monkeypatch.setattr(runner, "LocalExecutor", lambda *_, **__: HereExecutor())
     pca = PCA(2).fit(np.random.default_rng(0).random((8, 40 * 40 * 3)))
     dataset = FrameDataset.open(compared["out"] / "frames")
     save_encoder(tmp_path / "theirs", pca, dataset=dataset)
@@ -230,7 +232,7 @@ def test_a_run_fails(
     (out / "runs" / "random-seed0.json").unlink()
     (out / "stages" / "random-seed0" / "scores.json").unlink()
     (out / "models" / "random-seed0" / "encoder.onnx").write_bytes(b"")
-    monkeypatch.setattr(runner, "run_jobs", run_jobs_here())
+    monkeypatch.setattr(runner, "LocalExecutor", lambda *_, **__: HereExecutor())
     with pytest.raises(TrainingError, match="random-seed0"):
         compare(CONFIG, out, progress=False)
     summary = summarise(out)
@@ -238,7 +240,6 @@ def test_a_run_fails(
     assert "random-seed0" in conclusions(summary)[0]
 
 
-@pytest.mark.slow
 def test_processes(compared: dict[str, Any], tmp_path: Path) -> None:
     """A run in a process of its own has the same result as a run in this process."""
     out = Path(shutil.copytree(compared["out"], tmp_path / "out"))

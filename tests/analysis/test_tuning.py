@@ -8,6 +8,7 @@ from typing import Any
 
 import little_models
 import pytest
+from jobs import HereExecutor
 from little_models import LINE, PPO
 
 from rl_vae import FrameDataset, SearchSpace, tune
@@ -15,6 +16,8 @@ from rl_vae.agents.callback import TrainingCallback
 from rl_vae.analysis.tuning.tune import TunedStudy
 from rl_vae.cli.app import main
 from rl_vae.errors import ConfigError, FolderError
+
+pytestmark = pytest.mark.slow
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed; the extra tune brings it")
 SPACE = SearchSpace(latent_dim=(3, 4), moving_weight=(1.0,), frame_skip=(1, 2))
@@ -55,7 +58,27 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, training: int, step: int) -> None
     monkeypatch.setattr(TrainingCallback, "_on_step", fail)
 
 
-@pytest.mark.slow
+def test_trials_on_an_executor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trials of one batch are told in the order in which they were drawn; equal ones are one job,
+    and a finished study is returned as it is."""
+    space = SearchSpace(
+        latent_dim=(3,),
+        beta=(1.0, 1.0),
+        moving_weight=(1.0,),
+        stack=(1,),
+        actions=(0,),
+        frame_skip=(1,),
+        learning_rate=(1e-3, 1e-3),
+    )
+    options = {"space": space, "executor": HereExecutor(), "workers": 2, "evaluations": 1}
+    study = search(tmp_path / "out", **options)
+    assert (study.n_complete, study.n_pruned) == (2, 0)
+    assert len(list((tmp_path / "out" / "trials").iterdir())) == 1
+    printed = capsys.readouterr().out
+    assert "trial 1 of 2: return" in printed and "trial 2 of 2: return" in printed
+    assert search(tmp_path / "out", **options).best_return == study.best_return
+
+
 def test_a_search_that_is_killed_twice_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

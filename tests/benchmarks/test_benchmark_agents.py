@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import run_jobs_here
+from jobs import HereExecutor
 from little_games import LINE
 
 from rl_vae.analysis.comparison import runner
@@ -68,7 +68,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with two small tasks; jobs run in this process, on one core."""
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-    monkeypatch.setattr(runner, "run_jobs", run_jobs_here())
+    monkeypatch.setattr(runner, "LocalExecutor", lambda *_, **__: HereExecutor())
     recipe, path = tmp_path / "small.py", tmp_path / "tasks.toml"
     recipe.write_text(RECIPE)
     path.write_text(TASKS.replace("LINE", LINE, 1).replace("RECIPE", str(recipe)))

@@ -15,7 +15,7 @@ from typing import Any
 
 import little_models
 import pytest
-from commands import run
+from cli_runs import run
 from environments import STATES
 from faults.processes import started_process
 from folder_files import flip_bit, folder_state

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import run
+from cli_runs import run
 from PIL import Image
 
 from rl_vae import FrameDataset

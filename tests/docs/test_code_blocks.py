@@ -20,6 +20,7 @@ import rl_vae
 from rl_vae.cli import main
 from rl_vae.cli.agents import EvolveAgent
 from rl_vae.cli.comparison import Compare
+from rl_vae.cli.data import Collect
 from rl_vae.cli.demo import DemoCommand
 from rl_vae.cli.models import Show, Sweep
 from rl_vae.cli.train_vae import TrainVAE
@@ -41,8 +42,9 @@ SMALL = {
 """Flags that make a command short."""
 LONG = (Sweep, Compare, Tune, EvolveAgent, DemoCommand)
 """Commands with many runs. Their lines are parsed only."""
-LIKE_OTHERS = re.compile(r"models/(denoising|beta001|beta1000|mixture|car4)")
-"""Models that differ from another one of the pages by a flag. Their lines are parsed only."""
+LIKE_OTHERS = re.compile(r"models/(denoising|beta001|beta1000|mixture|car4)|--executor ray")
+"""Models that differ from another one of the pages by a flag, and work on other machines. Their
+lines are parsed only."""
 
 
 def pages() -> list[Path]:
@@ -151,7 +153,7 @@ def test_every_program_of_the_documentation_runs(
                     exec(compile(code, str(page), "exec"), names)
                 elif LIKE_OTHERS.search(code):
                     with monkeypatch.context() as patch:
-                        for command in (TrainVAE, Show):
+                        for command in (Collect, TrainVAE, Show):
                             patch.setattr(command, "run", lambda self: None)
                         run_command(code)
                 else:

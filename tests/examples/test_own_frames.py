@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import run_jobs_here
+from jobs import HereExecutor
 from PIL import Image
 
 from rl_vae.training import sweep
@@ -30,7 +30,7 @@ def test_pictures_with_factors(
 ) -> None:
     """Each score of each beta with its interval (none of a single seed), and a page."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "run_jobs", run_jobs_here())
+    monkeypatch.setattr(sweep, "LocalExecutor", lambda *_, **__: HereExecutor())
     Path("pictures").mkdir()
     rng, lines = np.random.default_rng(0), ["file_name,x,y"]
     for number in range(60):

@@ -3,24 +3,27 @@
 import os
 import pickle
 import shutil
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import torch
 from conftest import CONFIG
 from environments import refused
-from tqdm.auto import tqdm
 
 from rl_vae import Beta, FrameDataset, TrainConfig, train_sweep, train_vae
 from rl_vae.data.concat import ConcatDataset
 from rl_vae.errors import ConfigError, DatasetError, FolderError, TrainingError
+from rl_vae.executors import jobs, local
 from rl_vae.models.folder import read_model
 from rl_vae.objectives.base import Objective
-from rl_vae.system import jobs as module
 from rl_vae.system.processes import Worker
+from rl_vae.training import sweep
 from rl_vae.training.result import Trained
+
+pytestmark = pytest.mark.slow
 
 
 def config(objective: Objective, **changes: Any) -> TrainConfig:
@@ -64,29 +67,29 @@ def sweeping(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
     """A sweep that was interrupted within its first run, then went on beside a run that fails."""
     this = Sweeping(dataset, tmp_path_factory.mktemp("sweep") / "models")
 
-    def wait_and_interrupt(*arguments: Any, **options: Any) -> None:
-        if (this.out / "beta4.partial" / "checkpoint.bin").exists():
-            raise KeyboardInterrupt
+    def wait_and_interrupt(*arguments: Any, **options: Any) -> NoReturn:
+        while not (this.out / "beta4.partial" / "checkpoint.bin").exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
 
     def make(*arguments: Any, **options: Any) -> Worker:
         this.workers.append(Worker(*arguments, **options))
         return this.workers[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Worker", make)
+        patch.setattr(local, "Worker", make)
         with patch.context() as at:
-            at.setattr(module, "wait", wait_and_interrupt)
+            at.setattr(jobs, "wait", wait_and_interrupt)
             with pytest.raises(KeyboardInterrupt):
                 this.run(RUNS)
         this.interrupted = [path.name for path in this.out.iterdir()]
-        patch.setattr(tqdm, "write", this.printed.append)
+        patch.setattr(sweep, "write_line", this.printed.append)
         with pytest.raises(TrainingError) as caught:
             this.run(FAILING)
     this.failure = str(caught.value)
     return this
 
 
-@pytest.mark.slow
 def test_each_model_equals_the_same_trained_alone(
     sweeping: Sweeping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +107,7 @@ def test_each_model_equals_the_same_trained_alone(
 
 def test_an_interrupt_ends_every_process(sweeping: Sweeping) -> None:
     """An interrupt leaves no process behind, and what had been saved to go on from."""
-    assert sweeping.interrupted == ["beta4.partial"]
+    assert set(sweeping.interrupted) == {"beta4.partial", "jobs.jsonl"}
     assert len(sweeping.workers) == 3
     assert all(worker._process.poll() is not None for worker in sweeping.workers)
 
@@ -113,7 +116,10 @@ def test_a_run_that_fails_is_named_after_the_others_are_finished(sweeping: Sweep
     """A run's failure is reported at once with its name, and raised when the others are done."""
     assert "1 of 2 runs failed: diverges. diverges: The loss is not finite" in sweeping.failure
     assert any(line.startswith("diverges: The loss is not finite") for line in sweeping.printed)
-    assert {path.name for path in sweeping.out.iterdir()} == {"diverges.partial", *RUNS}
+    assert {path.name for path in sweeping.out.iterdir()} == {
+        *("diverges.partial", "jobs.jsonl"),
+        *RUNS,
+    }
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,7 @@ def test_a_folder_with_another_model_is_refused_first(
     dataset: FrameDataset, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where one run's folder holds another model, no run is trained."""
-    monkeypatch.setattr(module, "Worker", None)
+    monkeypatch.setattr(local, "Worker", None)
     with refused(FolderError, "another model"):
         train_sweep(dataset, model.parent, {"new": TrainConfig(), "model": TrainConfig()})
 

@@ -7,6 +7,7 @@
     agents/NAME/      agent of a run; progress.jsonl alone if it observes frames or the state
     stages/NAME/      result and seconds of each stage of a run
     runs/NAME.json    a finished run: returns, learning curves, scores, seconds
+    jobs.jsonl        names of all runs, and the errors of those that failed
     comparison.json   summary of the finished runs (rl_vae.analysis.comparison.summary)
     figures.json      the numbers of the summary by flat name, with machine and versions
     table.md          the summary as tables
@@ -20,23 +21,33 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from rl_vae.agents.baselines import BASELINE_INPUTS, check_baseline_input
-from rl_vae.analysis.comparison.config import FORMAT, ComparisonConfig, run_name, run_path
+from rl_vae.analysis.comparison.config import (
+    FORMAT,
+    ComparisonConfig,
+    model_path,
+    run_name,
+    run_path,
+)
 from rl_vae.analysis.comparison.encoders import check_encoder
 from rl_vae.analysis.comparison.run import run_system
-from rl_vae.analysis.comparison.runner import plain_json, run_in_processes
+from rl_vae.analysis.comparison.runner import plain_json, run_all
 from rl_vae.analysis.comparison.summary import ComparisonSummary, summarise_runs
-from rl_vae.analysis.comparison.tables import conclusions, tables
+from rl_vae.analysis.comparison.tables import conclusions, tables, tables_html
 from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.envs.source import EnvSource, Wrapper
 from rl_vae.errors import ConfigError, FolderError, TrainingError
+from rl_vae.executors.job import Here, Job
+from rl_vae.executors.log import note_failure, note_start
 from rl_vae.system import files, locks, strict_json
-from rl_vae.system.outputs import output_path
+from rl_vae.system.outputs import output_path, partial_folder
 from rl_vae.system.provenance import write_figures
 
 MAX_SCORED = 4000
@@ -51,6 +62,9 @@ class Comparison(NamedTuple):
     summary: ComparisonSummary
     """Summary of all runs."""
 
+    def _repr_html_(self) -> str:
+        return tables_html(self.summary)
+
 
 @check_arguments
 def compare(
@@ -60,6 +74,7 @@ def compare(
     env: Any = None,
     wrappers: Sequence[Wrapper] = (),
     workers: Annotated[int, Range(low=1)] | None = None,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> Comparison:
     """Compare codes and baselines by score and by return, or continue an interrupted comparison.
@@ -75,6 +90,8 @@ def compare(
         env: The environment, if it has no id: an EnvSpec, or a function that makes one.
         wrappers: Wrappers around each environment, the innermost first.
         workers: Number of processes at the same time; None: the number of cores.
+        executor: Where frames are collected and runs are made: `RayExecutor`, or another executor
+            of `concurrent.futures`. None: in processes on this machine.
         progress: Whether to show a progress bar if there is a terminal.
 
     Raises:
@@ -98,7 +115,7 @@ def compare(
     files.make_folder(out)
     with files.disk_errors(out), locks.locked(out, FolderError):
         _write_config(config, out)
-        dataset = _collect(config, source, out, workers, progress)
+        dataset = _collect(config, source, out, workers, executor, progress)
         for observed in BASELINE_INPUTS:
             if observed in config.baselines:
                 check_baseline_input(observed, dataset)
@@ -106,26 +123,25 @@ def compare(
             check_encoder(baseline, dataset)
 
         # Runs that are not finished, each in its own process.
-        jobs = {
-            run_name(system, seed): (config, source, out.absolute(), system, seed)
-            for seed in config.seeds
-            for system in config.systems
-        }
-        waiting = {name: job for name, job in jobs.items() if not run_path(*job[2:]).is_file()}
-        failures = run_in_processes(
-            _run_quietly,
-            waiting,
-            min(workers or os.cpu_count() or 1, len(jobs)),
-            finished=len(jobs) - len(waiting),
+        runs = [(system, seed) for seed in config.seeds for system in config.systems]
+        waiting = [run for run in runs if not run_path(out, *run).is_file()]
+        note_start(out, [run_name(*run) for run in runs])
+        failures = run_all(
+            [_make_job(config, source, out.absolute(), *run) for run in waiting],
+            executor,
+            workers=workers,
             threads=1,
+            finished=len(runs) - len(waiting),
             progress=progress,
         )
+        for name, error in failures.items():
+            note_failure(out, name, error)
         comparison = Comparison(out, summarise(out))
     # One failed run does not stop the others; it is reported at the end
     if failures:
         name, error = next(iter(failures.items()))
         raise TrainingError(
-            f"{len(failures)} of {len(jobs)} runs failed: {', '.join(failures)}. {name}: {error}",
+            f"{len(failures)} of {len(runs)} runs failed: {', '.join(failures)}. {name}: {error}",
             remedy="remove the cause and repeat the command; finished runs are kept",
         ) from error
     return comparison
@@ -205,7 +221,12 @@ def _write_config(config: ComparisonConfig, out: Path) -> None:
 
 
 def _collect(
-    config: ComparisonConfig, env: EnvSource, out: Path, workers: int | None, progress: bool
+    config: ComparisonConfig,
+    env: EnvSource,
+    out: Path,
+    workers: int | None,
+    executor: Executor | None,
+    progress: bool,
 ) -> FrameDataset:
     """Collect both datasets; returns the one for training."""
     parts = {
@@ -221,6 +242,7 @@ def _collect(
             seed=seed,
             engine=config.engine,
             workers=workers,
+            executor=executor,
             frame_skip=config.recipe.frame_skip,
             progress=progress,
             **config.pixel_options,
@@ -228,9 +250,39 @@ def _collect(
     return FrameDataset.open(out / "frames")
 
 
+def _make_job(config: ComparisonConfig, env: EnvSource, out: Path, system: str, seed: int) -> Job:
+    """The job of a run."""
+    name = run_name(system, seed)
+    model, agent = model_path(out, system, seed), out / "agents" / name
+    trained = (model, model.with_name(f"{name}-unscaled"), agent)
+    encoder = Path(config.encoders.get(system, "")).resolve()  # a model folder, if it is one
+    encoders = (encoder,) if system.startswith("model-") else ()
+    return Job(
+        name,
+        _run_quietly,
+        (config, env, out, system, seed, encoders),
+        reads=(out / "frames", out / "scored", *encoders),
+        # The result comes last: with it the run is finished
+        writes=(
+            *trained,
+            *map(partial_folder, trained),
+            out / "stages" / name,
+            run_path(out, system, seed),
+        ),
+    )
+
+
 def _run_quietly(
-    config: ComparisonConfig, env: EnvSource, out: Path, system: str, seed: int
+    here: Here,
+    config: ComparisonConfig,
+    env: EnvSource,
+    out: Path,
+    system: str,
+    seed: int,
+    encoders: tuple[Path, ...],
 ) -> str:
     """Run one system in a process whose output is not shown."""
+    if encoders:
+        config = replace(config, betas=(), baselines=tuple(str(here(path)) for path in encoders))
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        return f"return {run_system(config, env, out, system, seed)['return']:.2f}"
+        return f"return {run_system(config, env, here(out), system, seed)['return']:.2f}"

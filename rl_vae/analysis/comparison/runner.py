@@ -1,4 +1,4 @@
-"""Experiment runner: stages that store their result and their duration, and jobs in processes.
+"""Experiment runner: stages that store their result and their duration, and jobs.
 
 A stage is one part of an experiment, such as one training. `run_stage(FOLDER/agent, work)` writes
 what `work` returns to FOLDER/agent.json, with the duration of the stage. A finished stage is not
@@ -11,18 +11,19 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from rl_vae.errors import RlVaeError
+from rl_vae.executors.job import Job
+from rl_vae.executors.jobs import run_jobs
+from rl_vae.executors.local import LocalExecutor
 from rl_vae.system import files, strict_json
-from rl_vae.system.jobs import run_jobs
-from rl_vae.system.progress import progress_bar
-from rl_vae.system.worker_process import ParentLink
+from rl_vae.system.progress import progress_bar, write_line
 
 TICK = 2.0
 """Seconds between two updates of a clock's file."""
@@ -132,37 +133,40 @@ def run_stage(
     return content
 
 
-def run_in_processes(
-    function: Callable[..., str],
-    jobs: Mapping[str, tuple[Any, ...]],
-    n_processes: int,
+def run_all(
+    jobs: Sequence[Job],
+    executor: Executor | None = None,
     *,
-    finished: int = 0,
+    workers: int | None = None,
     threads: int | None = None,
+    finished: int = 0,
     progress: bool = True,
 ) -> dict[str, RlVaeError]:
-    """Run `function(*arguments)` for every job, each in a process of its own.
+    """Run jobs, each of which returns a short text about its result for the progress bar.
 
     A job that fails does not stop the others.
 
     Args:
-        function: Returns a short text about its result, for the progress bar.
-        jobs: Arguments of each job by its name, started in this order.
-        n_processes: Number of processes at the same time, from 1.
+        jobs: The jobs, in the order in which they start.
+        executor: Where they run; None: each in a process of its own on this machine.
+        workers: Number of jobs at the same time; None: the number of cores of this machine, or
+            what the executor runs.
+        threads: Number of threads in each process of this machine; None: as in this process.
         finished: Number of jobs that finished earlier, for the progress bar.
-        threads: Number of threads in each process; None: as many as in this process.
         progress: Whether to show a progress bar.
 
     Returns:
         The error of each job that failed.
     """
     failures: dict[str, RlVaeError] = {}
-    wrapped = {name: (function, threads, arguments) for name, arguments in jobs.items()}
-    total = finished + len(jobs)
-    with (
-        contextlib.closing(run_jobs(_serve, wrapped, n_processes, threads=threads)) as messages,
-        progress_bar(total=total, initial=finished, unit=" runs", progress=progress) as bar,
-    ):
+    with contextlib.ExitStack() as stack:
+        if executor is None:
+            executor = stack.enter_context(LocalExecutor(workers, threads=threads))
+        messages = stack.enter_context(contextlib.closing(run_jobs(executor, jobs, workers)))
+        total = finished + len(jobs)
+        bar = stack.enter_context(
+            progress_bar(total=total, initial=finished, unit=" runs", progress=progress)
+        )
         for message in messages:
             if message is None:
                 bar.refresh()
@@ -170,7 +174,7 @@ def run_in_processes(
             bar.update()
             if message.kind == "failed":
                 failures[message.job] = message.value
-                tqdm.write(f"{message.job}: {message.value}")
+                write_line(f"{message.job}: {message.value}")
             else:
                 bar.set_postfix_str(f"{message.job}: {message.value}")
     return failures
@@ -185,20 +189,6 @@ def plain_json(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value
-
-
-def _serve(
-    parent: ParentLink,
-    function: Callable[..., str],
-    threads: int | None,
-    arguments: tuple[Any, ...],
-) -> None:
-    """Run a job in its own process."""
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    parent.send(("result", function(*arguments)))
 
 
 def _cpu_seconds() -> float:

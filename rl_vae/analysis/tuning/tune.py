@@ -15,24 +15,24 @@ import json
 import pprint
 import shlex
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from rl_vae.agents.recipe import Recipe
-from rl_vae.agents.train import train_agent
-from rl_vae.analysis.tuning.pruning import PruneCallback
+from rl_vae.analysis.tuning.search import Search
 from rl_vae.analysis.tuning.space import SearchSpace, TrialSettings
 from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.errors import FolderError, MissingPackageError, TrainingError
-from rl_vae.system import described_folder, files, hashing, locks, strict_json
+from rl_vae.executors.jobs import slots_of
+from rl_vae.system import described_folder, files, locks, strict_json
 from rl_vae.system.json_values import encode_values
-from rl_vae.system.outputs import output_path, partial_folder
-from rl_vae.training.train import train_vae
+from rl_vae.system.outputs import output_path
 
 _STARTUP = 4
 """Number of finished trials before a trial is pruned, or chosen by a model of the others."""
@@ -70,6 +70,8 @@ def tune(
     evaluation_episodes: Annotated[int, Range(low=1, high=1_000_000)] = 10,
     seed: Annotated[int, Range(low=0, high=FIRST_EVALUATION_SEED - 1)] = 0,
     env_kwargs: Mapping[str, Any] | None = None,
+    workers: Annotated[int, Range(low=1)] | None = None,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> TunedStudy:
     """Search for the settings of a code and its agent, or continue a search.
@@ -92,6 +94,11 @@ def tune(
         evaluation_episodes: Number of episodes of an evaluation.
         seed: Seed of the search, the frames, the models and the agents.
         env_kwargs: Keyword arguments of the environment.
+        workers: Number of trials at the same time on an executor; None: as many as it runs.
+            Settings are chosen for all of them together, so that the study depends on this number.
+        executor: Where trials are run: `RayExecutor`, or another executor of
+            `concurrent.futures`. No trial on it is ended early by the others. None: one after the
+            other in this process.
         progress: Whether to print a line for each trial.
 
     Raises:
@@ -105,7 +112,7 @@ def tune(
         "evaluations": evaluations,
         "evaluation_episodes": evaluation_episodes,
     }
-    search = _Search(out, env_id, recipe, space, vae_steps, checks, seed, dict(env_kwargs or {}))
+    search = Search(out, env_id, recipe, space, vae_steps, checks, seed, dict(env_kwargs or {}))
     run = {
         "env_id": env_id,
         "env_kwargs": encode_values(dict(env_kwargs or {})),
@@ -126,100 +133,53 @@ def tune(
         strict_json.write_json(out / "run.json", run)
         if dataset is None:
             options: dict[str, Any] = {"env_kwargs": env_kwargs, "seed": seed, "progress": progress}
-            dataset = collect_frames(env_id, out / "data", n_frames=n_frames, **options)
+            options |= {"n_frames": n_frames, "executor": executor}
+            dataset = collect_frames(env_id, out / "data", **options)
         # Run the trials that are missing
         while (number := len(_finished(study))) < trials:
-            line = search.run_trial(study, dataset)
-            if progress:
-                print(f"trial {number + 1} of {trials}: {line}", flush=True)
-        return search.result(study, dataset)
+            if executor is None:
+                lines = iter([search.run_trial(study, dataset)])
+            else:
+                n = min(workers or slots_of(executor), trials - number)
+                lines = search.run_trials(study, dataset, executor, n)
+            for line in lines:
+                number += 1
+                if progress:
+                    print(f"trial {number} of {trials}: {line}", flush=True)
+        return _result(search, study, dataset)
 
 
-class _Search(NamedTuple):
-    """Inputs of all trials."""
+def _result(search: Search, study: Any, dataset: FrameDataset) -> TunedStudy:
+    """Write the recipe of the best trial, and return the result.
 
-    out: Path
-    env_id: str
-    recipe: Recipe
-    space: SearchSpace
-    vae_steps: int | None
-    checks: dict[str, Any]
-    seed: int
-    env_kwargs: dict[str, Any]
-
-    def run_trial(self, study: Any, dataset: FrameDataset) -> str:
-        """Run one trial; returns a line about it."""
-        import optuna
-
-        # Choose the settings; equal settings have the same folder, so that a trial goes on
-        trial = study.ask()
-        settings = self.space.suggest(trial)
-        key = hashing.digest(list(settings))[:16]
-        folder = self.out / "trials" / key
-        files.make_folder(folder)
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in settings._asdict().items())
-        # Train
-        try:
-            model = train_vae(
-                dataset,
-                folder / "model",
-                settings.vae(),
-                settings.training(self.vae_steps, self.seed),
-                progress=False,
-            )
-            agent = folder / "agent"
-            trained = train_agent(
-                self.env_id,
-                model.path,
-                agent,
-                settings.recipe(self.recipe),
-                seed=self.seed,
-                env_kwargs=self.env_kwargs,
-                progress=False,
-                callback=PruneCallback(trial, partial_folder(agent)),
-                **self.checks,
-            )
-        except (optuna.TrialPruned, TrainingError) as error:
-            files.remove_folder(folder)
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            why = error if isinstance(error, TrainingError) else "below the median of the others"
-            return f"ended early, {why}; {shown}"
-        assert trained.evaluation is not None
-        value = trained.evaluation.interval.value
-        study.tell(trial, value)
-        return f"return {value:.2f}; {shown}"
-
-    def result(self, study: Any, dataset: FrameDataset) -> TunedStudy:
-        """Write the recipe of the best trial, and return the result.
-
-        Raises:
-            TrainingError: if no trial has a return.
-        """
-        complete = [trial for trial in _finished(study) if trial.state.name == "COMPLETE"]
-        n_pruned = len(_finished(study)) - len(complete)
-        if not complete:
-            raise TrainingError(
-                "No trial has a return.",
-                expected="a trial that trains to its end",
-                got=f"{n_pruned} trials that ended early",
-                remedy="look at the errors of the trials, and narrow the search space",
-            )
-        best = study.best_trial
-        settings = TrialSettings(**best.params)
-        recipe = pprint.pformat(settings.recipe(self.recipe).to_dict(), sort_dicts=False)
-        text = f"from rl_vae import Recipe\n\nRECIPE = Recipe.from_dict(\n{recipe}\n)\n"
-        files.write_whole(self.out / "best.py", text.encode())
-        names = [str(self.out / name) for name in ("best-model", "best-agent", "best.py")]
-        flags = settings.flags(self.vae_steps, self.seed)
-        vae = ["rl-vae", "train-vae", str(dataset.path), "--out", names[0], *flags]
-        agent = ["rl-vae", "train-agent", self.env_id, "--encoder", names[0], "--out", names[1]]
-        agent += ["--agent", names[2], "--seed", str(self.seed)]
-        for name, value in self.checks.items():
-            agent += [f"--{name.replace('_', '-')}", str(value)]
-        if self.env_kwargs:
-            agent += ["--env-kwargs", json.dumps(encode_values(self.env_kwargs))]
-        command = f"{shlex.join(vae)} && {shlex.join(agent)}"
-        return TunedStudy(self.out, settings, best.value, command, len(complete), n_pruned)
+    Raises:
+        TrainingError: if no trial has a return.
+    """
+    complete = [trial for trial in _finished(study) if trial.state.name == "COMPLETE"]
+    n_pruned = len(_finished(study)) - len(complete)
+    if not complete:
+        raise TrainingError(
+            "No trial has a return.",
+            expected="a trial that trains to its end",
+            got=f"{n_pruned} trials that ended early",
+            remedy="look at the errors of the trials, and narrow the search space",
+        )
+    best = study.best_trial
+    settings = TrialSettings(**best.params)
+    recipe = pprint.pformat(settings.recipe(search.recipe).to_dict(), sort_dicts=False)
+    text = f"from rl_vae import Recipe\n\nRECIPE = Recipe.from_dict(\n{recipe}\n)\n"
+    files.write_whole(search.out / "best.py", text.encode())
+    names = [str(search.out / name) for name in ("best-model", "best-agent", "best.py")]
+    flags = settings.flags(search.vae_steps, search.seed)
+    vae = ["rl-vae", "train-vae", str(dataset.path), "--out", names[0], *flags]
+    agent = ["rl-vae", "train-agent", search.env_id, "--encoder", names[0], "--out", names[1]]
+    agent += ["--agent", names[2], "--seed", str(search.seed)]
+    for name, value in search.checks.items():
+        agent += [f"--{name.replace('_', '-')}", str(value)]
+    if search.env_kwargs:
+        agent += ["--env-kwargs", json.dumps(encode_values(search.env_kwargs))]
+    command = f"{shlex.join(vae)} && {shlex.join(agent)}"
+    return TunedStudy(search.out, settings, best.value, command, len(complete), n_pruned)
 
 
 def _finished(study: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Commands of rl-vae, run in the process of a test."""
+"""Running a command of rl-vae in this process."""
 
 from rl_vae.cli import main
 

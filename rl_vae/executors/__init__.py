@@ -1,0 +1,1 @@
+"""Executors: where independent jobs run, behind the interface of `concurrent.futures`."""
