@@ -10,12 +10,18 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from rl_vae.cli import main
 
 LARGE = (".safetensors", ".onnx", ".npy")
 """Endings of the files that are uploaded by the protocol of Git LFS."""
@@ -61,8 +67,7 @@ def loopback_hub() -> Iterator[LoopbackHub]:
     """Serve a hub during the block."""
     hub = LoopbackHub()
     handler = type("Handler", (_Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     hub.endpoint = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -72,6 +77,32 @@ def loopback_hub() -> Iterator[LoopbackHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def ask(patch: pytest.MonkeyPatch, hub: LoopbackHub, cache: Path) -> None:
+    """Let huggingface_hub, which reads its settings when it is imported, ask this server."""
+    from huggingface_hub import constants
+
+    patch.setattr(constants, "ENDPOINT", hub.endpoint)
+    template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+
+
+def main_at(endpoint: str, cache: str, arguments: list[str]) -> None:
+    """Run a command of rl-vae in a new process that asks the hub at an address."""
+    os.environ |= {"HF_ENDPOINT": endpoint, "HF_HUB_CACHE": cache, "HF_HUB_DISABLE_XET": "1"}
+    main(arguments)
+
+
+class _Server(ThreadingHTTPServer):
+    """A server that is silent about clients that were killed."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -166,7 +197,11 @@ class _Handler(BaseHTTPRequestHandler):
         return path
 
     def _body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionError("the client ended within its request")
+        return body
 
     def _missing(self, code: str = "EntryNotFound") -> None:
         self._send(b"{}", {"X-Error-Code": code}, 404)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rl_vae.models.runtime import open_session
 
-_MIN_SECONDS, _MIN_CALLS, _MOST_CALLS = 0.2, 9, 400
+_MIN_SECONDS, _MIN_CALLS, _MOST_CALLS = 0.1, 9, 400
 
 
 def measure_latency(

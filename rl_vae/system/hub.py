@@ -98,7 +98,7 @@ def download(repo_id: str, revision: str | None, files: Sequence[str], repo_type
 @contextlib.contextmanager
 def bars_in_terminals() -> Iterator[None]:
     """Let huggingface_hub show its progress bars during the block only if there is a terminal."""
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,

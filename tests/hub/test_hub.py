@@ -11,7 +11,7 @@ import little_models
 import numpy as np
 import pytest
 from folder_files import flip_bit
-from loopback_hub import LoopbackHub, loopback_hub
+from loopback_hub import LoopbackHub, ask, loopback_hub
 
 from rl_vae import Agent, Encoder, FrameDataset, pull_folder, push_folder, verify_folder
 from rl_vae.agents.folder import update_agent_config
@@ -19,7 +19,7 @@ from rl_vae.analysis.report.render import render_page
 from rl_vae.errors import ConfigError, DatasetError, FolderError, MissingPackageError, RlVaeError
 from rl_vae.system.hub import is_id
 
-constants = pytest.importorskip("huggingface_hub.constants")
+pytest.importorskip("huggingface_hub")
 yaml = pytest.importorskip("yaml")
 
 pytestmark = pytest.mark.filterwarnings(
@@ -61,12 +61,8 @@ def hub(
 
 
 def _ask(patch: pytest.MonkeyPatch, hub: LoopbackHub, folder: Path) -> None:
-    """Let huggingface_hub, which reads its settings when it is imported, ask this server."""
-    patch.setattr(constants, "ENDPOINT", hub.endpoint)
-    template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    patch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
-    patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    """Ask this server, from an empty current folder."""
+    ask(patch, hub, folder / "cache")
     (folder / "here").mkdir(exist_ok=True)
     patch.chdir(folder / "here")
 
