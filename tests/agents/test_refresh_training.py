@@ -11,6 +11,7 @@ import little_models
 import numpy as np
 import pytest
 from environments import refused
+from folder_files import flip_bit
 from little_games import LINE
 from little_models import PPO, SAC
 from stable_baselines3 import PPO as SB3_PPO
@@ -24,6 +25,7 @@ from rl_vae.cli import main
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.sb3 import VecLatent
 from rl_vae.sb3.play import Played
+from rl_vae.verify import verify_folder
 from rl_vae.wrappers.latent_box import EncoderWarning
 
 PLAN: dict[str, Any] = {"every": 100, "steps": 4, "frames": 64}
@@ -136,6 +138,11 @@ def test_an_interrupted_one_has_the_same_encoder(
         if place in owners:
             patch.setattr(owners[place], place, stop)
         train(tmp_path / "agent", callback=Stop() if place == "after" else None)
+    if place == "after":
+        flip_bit(tmp_path / "agent.partial/refresh-1/model/model.safetensors", 4000)
+        findings = verify_folder(tmp_path / "agent.partial").findings
+        assert any("refresh-1/model" in str(finding.path) for finding in findings)
+        flip_bit(tmp_path / "agent.partial/refresh-1/model/model.safetensors", 4000)
     again = train(tmp_path / "agent")
     digests = [Agent.load(each.path).encoder.digest for each in (again, refreshed[0])]
     assert again.refreshes == (128,) and digests[0] == digests[1]

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -610,6 +612,21 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
             at / "out.partial" / "checkpoint" / "state.json",
         ),
     }
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_ends_first_is_no_error(buffered: bool) -> None:
+    """If the program that reads the output has ended, as `head` does, a command says nothing and
+    has the exit status of SIGPIPE."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "rl_vae.cli", "collect", "--help"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    done = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 RESUMED = {"train-vae": "resuming after update"}
