@@ -54,7 +54,7 @@ class RayExecutor(Executor):
 
     Args:
         address: Address of the cluster, such as "ray://host:10001"; None: the one of RAY_ADDRESS,
-            one that runs on this machine, or a new one on this machine.
+            one that runs on this machine, or a new one on this machine; "local": a new one.
         cores: Number of cores and threads of each job.
         gpus: Number of GPUs of each job; None: what the job asks for.
         max_retries: Number of times that Ray runs a job again whose process or machine ended.
@@ -223,7 +223,8 @@ class RayExecutor(Executor):
         with self._lock:
             if imported != self._modules[0]:
                 content = read_modules(user_modules())
-                digest = hashing.digest({n: hashing.digest(data) for n, data in content.items()})
+                parts = {name: hashing.digest(data) for name, data in content.items()}
+                digest = hashing.digest(parts) if parts else ""
                 if digest != self._modules[1]:
                     self._modules = imported, digest, [self._ray.put(content)]
                 self._modules = imported, *self._modules[1:]

@@ -42,12 +42,12 @@ def test_jobs_are_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     printed: list[str] = []
     monkeypatch.setattr(tqdm, "write", printed.append)
     with LocalExecutor(2, threads=1) as executor:
-        told = executor.submit(Job("a", _tell, (3,)))
+        first = executor.submit(Job("a", _tell, (3,)))
         plain = executor.submit(max, 1, 2)
         own = executor.submit(Job("b", _fail, (TrainingError("no"),)))
         other = executor.submit(Job("c", _fail, (ValueError("wrong"),)))
         crash = executor.submit(os._exit, 7)
-        number, process, threads = told.result()
+        number, process, threads = first.result()
         assert (number, threads) == (3, "1") and process != os.getpid()
         assert plain.result() == 2
         with pytest.raises(TrainingError, match="no"):
