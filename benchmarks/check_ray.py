@@ -392,7 +392,7 @@ def check_restart(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str
         for task, (total, ready) in tasks.items():
             folder = out / task
             command = [sys.executable, __file__, "--drive", task, "--address", nodes.address]
-            command += ["--out", folder, "--updates", arguments.updates]
+            command += ["--out", str(folder), "--updates", arguments.updates]
             command += ["--restart-frames", frames]
             kept: dict[Path, int] = {}
             kills = 0
