@@ -391,7 +391,14 @@ def check_restart(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str
     with Nodes(2, arguments.out / "owner") as nodes:
         for task, (total, ready) in tasks.items():
             folder = out / task
-            command = [sys.executable, __file__, "--drive", task, "--address", nodes.address]
+            command: list[object] = [
+                sys.executable,
+                __file__,
+                "--drive",
+                task,
+                "--address",
+                nodes.address,
+            ]
             command += ["--out", folder, "--updates", arguments.updates]
             command += ["--restart-frames", frames]
             kept: dict[Path, int] = {}
