@@ -391,8 +391,15 @@ def check_restart(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str
     with Nodes(2, arguments.out / "owner") as nodes:
         for task, (total, ready) in tasks.items():
             folder = out / task
-            command = [sys.executable, __file__, "--drive", task, "--address", nodes.address]
-            command += ["--out", str(folder), "--updates", arguments.updates]
+            command: list[object] = [
+                sys.executable,
+                __file__,
+                "--drive",
+                task,
+                "--address",
+                nodes.address,
+            ]
+            command += ["--out", folder, "--updates", arguments.updates]
             command += ["--restart-frames", frames]
             kept: dict[Path, int] = {}
             kills = 0
@@ -503,6 +510,7 @@ def main() -> None:
     parser.add_argument("--address", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # the cluster is gone after the check
+    os.environ.setdefault("RAY_worker_niceness", "0")  # other work on the machine has its share
     configure_process()
     if arguments.drive is not None:
         drive(arguments)

@@ -235,11 +235,13 @@ def _work(order: bytes, modules: Any, refs: _Refs | None) -> Answer:
     """Work on a job; Ray calls this on a machine of the cluster."""
     import ray
 
+    get: Callable[[Any], Any] = ray.get
+
     def fetch() -> Mapping[Path, Files]:
         assert refs is not None
-        return {path: {n: ray.get(ref) for n, ref in f.items()} for path, f in refs.items()}
+        return {path: {n: get(ref) for n, ref in f.items()} for path, f in refs.items()}
 
-    return work(pickle.loads(order), lambda: ray.get(modules[0]), None if refs is None else fetch)
+    return work(pickle.loads(order), lambda: get(modules[0]), None if refs is None else fetch)
 
 
 def _call(here: Any, function: Callable[[], Any]) -> Any:

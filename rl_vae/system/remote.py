@@ -46,8 +46,8 @@ def local_copy(path: str | Path) -> Path:
     copy = Path(root) / "rl_vae" / hashing.digest(url.encode())[:16] / PurePosixPath(match[2]).name
     try:
         files.make_folder(copy)
-        system, below = fsspec.core.url_to_fs(url)
-        _copy(system, below, copy)
+        system, folder = fsspec.core.url_to_fs(url)
+        _copy(system, folder, copy)
     except ImportError as error:
         raise MissingPackageError.of(error, f"Reading {url}") from error
     except (OSError, ValueError) as error:
