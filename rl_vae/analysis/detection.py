@@ -74,7 +74,7 @@ def draw_detection(path: Path, detections: dict[str, Detection], share: float, s
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.2, 4.4), layout="constrained")
+    figure = Figure(figsize=(9.2, 6.2), layout="constrained")
     panels: Any = figure.subplots(1, 2)
     for (name, one), colour, dashes in zip(detections.items(), _COLOURS, _DASHES, strict=True):
         style = {"color": colour, "linestyle": dashes, "linewidth": 2}
@@ -88,11 +88,12 @@ def draw_detection(path: Path, detections: dict[str, Detection], share: float, s
     panels[1].set(title="Precision and recall", xlabel="recall: share of the anomalous found",
                   ylabel="precision: share of the alarms that are right")  # fmt: skip
     titles = ("area, 95 % interval", "average precision, 95 % interval")
-    for panel, title, place in zip(panels, titles, ("lower right", "lower left"), strict=True):
+    for panel, title in zip(panels, titles, strict=True):
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.25)
-        panel.legend(title=title, fontsize=8, title_fontsize=8, loc=place)
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+        panel.legend(title=title, fontsize=9, title_fontsize=9, frameon=False, **place)
     pictures.save_figure(path, figure, scale)
 
 

@@ -378,7 +378,8 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
         ["train-agent", "evolve-agent", "evaluate", "compare", "tune", "report", "export"],
     )
     data = ["import", "inspect", "preview", "merge", "export-data"]
-    assert list(COMMANDS) == ["collect", *data, *vae, *agent, "verify", "demo"]
+    folders = ["bench", "push", "pull", "status", "verify"]
+    assert list(COMMANDS) == ["collect", *data, *vae, *agent, *folders, "demo"]
     assert all(command in text for command in COMMANDS)
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs import run_jobs_here
+from jobs import HereExecutor
 
 import rl_vae
 from rl_vae.analysis.comparison import runner
@@ -82,7 +82,7 @@ def test_the_programs_of_a_group_run(
     """Each program of the group ends, and prints what it is to show."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(runner, "run_jobs", run_jobs_here())
+    monkeypatch.setattr(runner, "LocalExecutor", lambda *_, **__: HereExecutor())
     for name in ("collect_frames", "train_agent", "evaluate_agent"):
         quick = functools.partial(getattr(rl_vae, name), workers=1)
         monkeypatch.setattr(rl_vae, name, quick)
