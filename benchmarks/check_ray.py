@@ -274,6 +274,7 @@ def check_collect(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str
             share = lambda: committed(folder) / shards  # noqa: B023, E731
             work = lambda: make(folder, executor=executor)  # noqa: B023, E731
             (dataset, remover), seconds = timed(lambda: with_removals(nodes, share, work))  # noqa: B023
+            rows["separate"] = nodes.separate
         equal = dataset.digest == local.digest
         rows |= {"removed": remover.removed, "removed_equal": equal, "removed_seconds": seconds}
         yield f"collect_{game}", rows
