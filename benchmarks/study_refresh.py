@@ -158,7 +158,7 @@ def measure(
     if not file.is_file():
         write_json(file, run(task, model, out / f"{arm}-{steps}-{seed}", steps, seed))
     measures: dict[str, float] = json.loads(file.read_text())
-    return measures
+    return {name: measures[name] for name in ("mean return", "error", "minutes")}
 
 
 def run_latent(
