@@ -28,7 +28,7 @@ from rl_vae import (
     TrainConfig,
     train_vae,
 )
-from rl_vae.models import pictures
+from rl_vae.models.sheets import Row, Sheet
 from rl_vae.objectives.base import Objective
 from rl_vae.system import strict_json
 from rl_vae.system.process_settings import configure_process
@@ -84,10 +84,13 @@ def main() -> None:
             )
             encoder = Encoder.load(out, runtime="torch")
             drawn = encoder.sample(8, seed=arguments.seed)
-            rows.append(np.concatenate([encoder.reconstruct(frames), drawn]))
+            label = f"{name}\nerror {best.mse**0.5:.1f} of 255\nKL {best.rate:.1f} nats"
+            rows.append(Row(np.concatenate([encoder.reconstruct(frames), drawn]), label))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    top = np.concatenate([frames, np.full_like(frames, 255)])
-    pictures.save_picture(arguments.out / "objectives.png", pictures.grid([top, *rows]))
+    groups = [("held-out frames and their reconstructions", 8), ("samples of the prior", 8)]
+    title = f"CarRacing, {arguments.steps} updates of 64 frames, seed {arguments.seed}"
+    sheet = Sheet([Row(frames, "real frames"), *rows], title, groups=groups)
+    sheet.save(arguments.out / "objectives.png")
     if arguments.json:
         write_figures(arguments.json, {"loss_fell": fell}, [arguments.seed])
 

@@ -45,9 +45,12 @@ if TYPE_CHECKING:
     from rl_vae.formats.registry import register_format
     from rl_vae.formats.replay_buffer import import_replay_buffer
     from rl_vae.frames import FrameSpec
+    from rl_vae.hub.pull import pull_folder
+    from rl_vae.hub.push import push_folder
     from rl_vae.models.config import VAEConfig
     from rl_vae.models.encoder import Encoder
     from rl_vae.models.encoder_input import Preprocessing
+    from rl_vae.models.export_encoder import export_encoder
     from rl_vae.models.network import Network
     from rl_vae.models.pretrained import pretrained
     from rl_vae.models.save_encoder import save_encoder
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from rl_vae.system.estimate import t_interval
     from rl_vae.training.config import TrainConfig
     from rl_vae.training.heads import Heads
+    from rl_vae.training.refresh import Refresh
     from rl_vae.training.sweep import train_sweep
     from rl_vae.training.train import train_vae
     from rl_vae.verify import repair_folder, verify_folder
@@ -109,6 +113,7 @@ _HOME = {
     "Preprocessing": "models.encoder_input",
     "RayExecutor": "executors.ray_executor",
     "Recipe": "agents.recipe",
+    "Refresh": "training.refresh",
     "Scorecard": "analysis.scorecard",
     "SearchSpace": "analysis.tuning.space",
     "SeedWarning": "data.shard_envs",
@@ -128,12 +133,15 @@ _HOME = {
     "evolve_agent": "agents.evolve",
     "export_agent": "agents.export",
     "export_data": "formats.export_data",
+    "export_encoder": "models.export_encoder",
     "find_anomalies": "analysis.anomalies",
     "import_frames": "formats.import_frames",
     "import_replay_buffer": "formats.replay_buffer",
     "labels_of": "analysis.classifier",
     "make_env": "envs.make",
     "pretrained": "models.pretrained",
+    "pull_folder": "hub.pull",
+    "push_folder": "hub.push",
     "register_format": "formats.registry",
     "repair_folder": "verify",
     "save_encoder": "models.save_encoder",
@@ -182,6 +190,7 @@ __all__ = [
     "Preprocessing",
     "RayExecutor",
     "Recipe",
+    "Refresh",
     "Scorecard",
     "SearchSpace",
     "SeedWarning",
@@ -202,6 +211,7 @@ __all__ = [
     "evolve_agent",
     "export_agent",
     "export_data",
+    "export_encoder",
     "find_anomalies",
     "import_frames",
     "import_replay_buffer",
@@ -209,6 +219,8 @@ __all__ = [
     "make_env",
     "metrics",
     "pretrained",
+    "pull_folder",
+    "push_folder",
     "register_format",
     "repair_folder",
     "save_encoder",

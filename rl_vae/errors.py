@@ -215,6 +215,7 @@ _INSTALL = {
     "envpool": "pip install 'rl-vae[envpool]'",
     "fsspec": "pip install 'rl-vae[remote]'",
     "h5py": "pip install 'rl-vae[import]'",
+    "huggingface_hub": "pip install 'rl-vae[hub]'",
     "minari": "pip install 'rl-vae[import]'",
     "minigrid": "pip install 'rl-vae[minigrid]'",
     "mlflow": "pip install 'rl-vae[mlflow]'",

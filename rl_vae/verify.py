@@ -4,6 +4,7 @@
 - A model: every file is compared with config.json, and encoder.onnx with model.safetensors.
 - An agent: its policy is compared with its recipe, and its encoder is checked as a model.
 - A comparison: its tables, and every dataset, model and agent in it.
+- A report that was pulled: its page is compared with config.json.
 - An interrupted training (FOLDER.partial): whether it can continue, and from which step.
 
 The package that owns a format lists its checks, in its module `integrity`.
@@ -19,6 +20,8 @@ from typing import NamedTuple
 
 from rl_vae.agents.integrity import agent_checks, is_unfinished_agent, unfinished_agent_checks
 from rl_vae.analysis.comparison.integrity import DATASETS, comparison_checks
+from rl_vae.analysis.report_folder import KIND as REPORT
+from rl_vae.analysis.report_folder import report_checks
 from rl_vae.constraints import check_arguments
 from rl_vae.data.integrity import dataset_checks, repair_dataset
 from rl_vae.errors import FolderError, RlVaeError, printable, system_failure
@@ -35,6 +38,7 @@ _CHECKS: dict[str, Callable[[Path], FolderChecks]] = {
     "model": model_checks,
     "agent": agent_checks,
     "comparison": comparison_checks,
+    "report": report_checks,
     "unfinished model": unfinished_model_checks,
     "unfinished agent": unfinished_agent_checks,
 }
@@ -47,7 +51,8 @@ class Verification(NamedTuple):
     path: Path
     """The folder."""
     kind: str
-    """"dataset", "model", "agent", "comparison", "unfinished model" or "unfinished agent"."""
+    """"dataset", "model", "agent", "comparison", "report", "unfinished model" or
+    "unfinished agent"."""
     files: int
     """Number of files that were read."""
     bytes: int
@@ -85,8 +90,8 @@ def verify_folder(path: str | Path, *, progress: bool = True) -> Verification:
     """Read every byte of a folder that rl_vae wrote, and find what is damaged. Changes nothing.
 
     Args:
-        path: Folder of a dataset, model, agent, comparison or interrupted training. If there is
-            only FOLDER.partial, that folder is verified.
+        path: Folder of a dataset, model, agent, comparison, report or interrupted training. If
+            there is only FOLDER.partial, that folder is verified.
         progress: Whether to show a progress bar if there is a terminal.
 
     Raises:
@@ -178,11 +183,13 @@ def _kind_of(path: Path) -> str:
         return "comparison"
     if kind == "rl_vae agent" or (path / "policy.safetensors").exists():
         return "agent"
+    if kind == REPORT:
+        return "report"
     if kind == "rl_vae encoder" or (path / "model.safetensors").exists():
         return "model"
     raise FolderError(
         f"{path} cannot be verified.",
-        expected="a dataset, a model, an agent or a comparison of rl_vae",
+        expected="a dataset, a model, an agent, a comparison or a report of rl_vae",
         got="other files" if path.exists() else "no such folder",
         remedy="name a folder that a command of rl-vae wrote with --out",
     )

@@ -37,7 +37,7 @@ from rl_vae.training import checkpoint
 from rl_vae.training.state import TrainState
 from rl_vae.wrappers.history import History
 
-pytestmark = pytest.mark.usefixtures("limited_memory")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("limited_memory")]
 
 
 @pytest.fixture
@@ -171,7 +171,6 @@ def test_headers_of_datasets_without_shards(attack: Callable[..., None], folder:
     attack(put, lambda: read_everything(FrameDataset.open(folder)))
 
 
-@pytest.mark.slow
 def test_manifests(attack: Callable[..., None], folder: Path, original: FrameDataset) -> None:
     """A changed manifest is refused, or lists shards whose frames are unchanged."""
     path = folder / "manifest.jsonl"
@@ -221,7 +220,6 @@ def array_header(shape: Any, rng: random.Random, descr: Any) -> bytes:
     return b"\x93NUMPY" + bytes(version) + packed + text + b"\n"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["frames", "steps"])
 def test_shards(
     attack: Callable[..., None], folder: Path, original: FrameDataset, name: str
@@ -258,7 +256,6 @@ def test_shards(
 # ------------------------------------------------------------------ models
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sealed", [False, True], ids=["as it is", "digests right"])
 def test_descriptions_of_models(attack: Callable[..., None], model: Path, sealed: bool) -> None:
     """A changed config.json of a model is refused or has equal values. If its digest is correct, it
@@ -306,7 +303,6 @@ def changed_tensors(content: bytes, rng: random.Random) -> bytes:
     return struct.pack("<Q", length) + header + data
 
 
-@pytest.mark.slow
 def test_weights_of_models(attack: Callable[..., None], model: Path) -> None:
     """Changed weights with correct digests are refused, or are finite and have the right shapes."""
     path, described = model / "model.safetensors", model / "config.json"

@@ -45,8 +45,9 @@ ARROWS = {
     "metrics": "system",
     "analysis": "system executors envs data objectives models training wrappers agents metrics",
     "verify": "system data models training agents analysis",
+    "hub": "system data formats models agents analysis verify",
     "cli": "system executors envs data sprites objectives models training agents analysis verify "
-    "formats",
+    "formats hub",
 }
 BOTTOM = ("errors", "constraints", "frames")
 
@@ -65,11 +66,13 @@ WALLS = {
     ],
     "cv2": ["frames.py", "models/pictures.py"],
     "envpool": ["envs/envpool_engine.py"],
-    "onnxruntime": ["models/runtime.py"],
+    "onnxruntime": ["models/runtime.py", "models/precision.py"],
     "av": ["formats/videos.py"],
     "h5py": ["formats/hdf5.py"],
     "minari": ["formats/minari_folder.py"],
+    "huggingface_hub": ["system/hub.py", "hub/"],
     "timm": ["models/pretrained.py"],
+    "tqdm": ["system/progress.py"],
     "fsspec": ["system/remote.py"],
     "ray": ["executors/ray_executor.py"],
     "pyarrow": ["formats/tables.py", "formats/lerobot.py"],
@@ -77,7 +80,7 @@ WALLS = {
     "mlflow": ["trackers/mlflow_tracker.py"],
     "wandb": ["trackers/wandb_tracker.py"],
     "tyro": ["cli/"],
-    "sklearn": ["training/baselines.py", "metrics/predictors.py"],
+    "sklearn": ["training/baselines.py", "metrics/predictors.py", "analysis/detection.py"],
     "filelock": ["system/locks.py"],
     "jinja2": ["analysis/report/", "cli/demo_page.py"],
 }

@@ -21,6 +21,8 @@ from rl_vae.errors import ConfigError
 from rl_vae.models.folder import read_model
 from rl_vae.objectives.registry import StoredObjective, objective_from
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parent.parent / "docs" / "contributing"
 SHORT = {"steps": 6, "batch_size": 16}
 RECIPE = """
@@ -91,7 +93,6 @@ def python(*arguments: object, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_files_train_from_the_command_line(
     dataset: FrameDataset, folder: Path, model: Path
 ) -> None:
@@ -106,7 +107,6 @@ def test_files_train_from_the_command_line(
         np.testing.assert_array_equal(weight, read_model(model).weights[name])
 
 
-@pytest.mark.slow
 def test_a_model_is_used_without_its_files(
     dataset: FrameDataset, model: Path, tmp_path: Path
 ) -> None:
@@ -147,7 +147,6 @@ def test_what_needs_torch_modules_is_refused(dataset: FrameDataset, model: Path)
             use()
 
 
-@pytest.mark.slow
 def test_a_model_is_trained_further_with_its_file(
     dataset: FrameDataset, folder: Path, model: Path
 ) -> None:
@@ -159,7 +158,6 @@ def test_a_model_is_trained_further_with_its_file(
     np.testing.assert_allclose(before["decoder.0.weight"], after["decoder.0.weight"], atol=1e-6)
 
 
-@pytest.mark.slow
 def test_a_deterministic_objective_fixes_the_variance(dataset: FrameDataset, folder: Path) -> None:
     """Log-variances of a user's network are 0 with an autoencoder; a learned sigma is read back."""
     path = train(

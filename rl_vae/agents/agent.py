@@ -11,9 +11,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.adopt import adopt_model
+from rl_vae.agents.agent_html import agent_html
 from rl_vae.agents.collector import start_collecting
 from rl_vae.agents.environments import observation_config, open_latent_envs
-from rl_vae.agents.folder import check_settings, read_agent_config, read_policy
+from rl_vae.agents.folder import HUB_FILES, check_settings, read_agent_config, read_policy
 from rl_vae.agents.policy import AgentPolicy
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.replace_encoder import replace_encoder
@@ -29,9 +30,9 @@ from rl_vae.frames import UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.sb3.actions import ActionConverter
 from rl_vae.system import reading
+from rl_vae.system.hub import local_folder
 from rl_vae.system.json_values import decode_values
 from rl_vae.system.outputs import output_path
-from rl_vae.system.remote import local_copy
 from rl_vae.wrappers.fields import ObservationFields
 from rl_vae.wrappers.pipeline import LatentPipeline
 
@@ -86,21 +87,31 @@ class Agent(AgentPolicy):
 
     @classmethod
     @check_arguments
-    def load(cls, path: str | Path, *, encoder: str | Path | None = None) -> Agent:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        revision: str | None = None,
+        encoder: str | Path | None = None,
+    ) -> Agent:
         """Read an agent's folder. No code in it is run; agent.zip is not opened.
 
         Args:
-            path: Folder that `train_agent` wrote.
+            path: Folder that `train_agent` wrote, or the id "user/name" of an agent on the Hugging
+                Face hub, as `Encoder.load` takes it.
+            revision: Branch, tag or commit of an id; None: the branch "main".
             encoder: Folder of another model through which the agent shall observe, with the same
                 frames and the same number of latents: a model that `train_vae` trained on from
                 the agent's own.
 
         Raises:
-            FolderError: if the folder is missing, damaged or of another kind.
-            ConfigError: if the other model has other frames, or more or fewer latents.
+            FolderError: if the folder is missing, damaged or of another kind, or the repository of
+                an id cannot be read.
+            ConfigError: if the other model has other frames, or more or fewer latents, or a folder
+                has a revision.
             MissingPackageError: if the library of the agent's algorithm is not installed.
         """
-        path = local_copy(path)
+        path = local_folder(path, revision, HUB_FILES)
         config = read_agent_config(path)
         try:
             reading.check_inside(path, path / "encoder")
@@ -154,6 +165,12 @@ class Agent(AgentPolicy):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_reload, (str(self.path), str(self.encoder.path)))
+
+    def __repr__(self) -> str:
+        return f"Agent({str(self.path)!r}, {self.recipe.algorithm} in {self.env_id})"
+
+    def _repr_html_(self) -> str:
+        return agent_html(self.path, self.recipe, self.env_id, self.seed, self.encoder)
 
     def env_source(
         self,
@@ -271,4 +288,4 @@ class Agent(AgentPolicy):
 
 
 def _reload(path: str, encoder: str) -> Agent:
-    return Agent.load(path, encoder=encoder)
+    return Agent.load(Path(path), encoder=Path(encoder))

@@ -16,6 +16,7 @@ from rl_vae.agents.algorithms import check_not_diverged
 from rl_vae.agents.checkpoint import CheckedPolicy, load_checkpoint, save_checkpoint
 from rl_vae.agents.loggers import TrackedLogger
 from rl_vae.agents.recipe import Recipe
+from rl_vae.agents.refresh import EncoderRefresh
 from rl_vae.agents.selection import Keep
 from rl_vae.envs.seeds import check_seeds, training_seeds
 from rl_vae.errors import EnvironmentFault, FolderError
@@ -44,6 +45,7 @@ class TrainingCallback(BaseCallback):
         share: Whether evaluations use the environments of the training.
         keep: Which policy is kept.
         final_check: Whether the policy at the end is evaluated in any case.
+        refresh: The encoders of the training, if there can be several.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class TrainingCallback(BaseCallback):
         share: bool = False,
         keep: Keep = "last",
         final_check: bool = False,
+        refresh: EncoderRefresh | None = None,
     ) -> None:
         super().__init__()
         self._partial, self._recipe = partial, recipe
@@ -72,6 +75,7 @@ class TrainingCallback(BaseCallback):
         self._bar: Any = None
         self.seconds = 0.0
         self._keep, self._final_check = keep, final_check or evaluations > 0
+        self._refresh = refresh
         self.chosen: CheckedPolicy | None = None
 
     def resume(self, model: BaseAlgorithm) -> None:
@@ -81,6 +85,8 @@ class TrainingCallback(BaseCallback):
             FolderError: if the checkpoint is damaged.
         """
         self.seconds, self.chosen = load_checkpoint(self._partial, model)
+        if self._refresh is not None:
+            self._refresh.resume(model)
         steps = model.num_timesteps
         path = self._partial / "progress.jsonl"
         try:
@@ -134,6 +140,12 @@ class TrainingCallback(BaseCallback):
         if steps - self._last_checkpoint >= self._checkpoint_every:
             self._save_checkpoint()
             self._last_checkpoint = steps
+        if self._refresh is not None and self._refresh.is_due(steps):
+            if self._last_checkpoint != steps:
+                self._save_checkpoint()
+                self._last_checkpoint = steps
+            self._refresh.run(self.model, self.seconds)
+            self._restart_training()
 
     def _on_training_end(self) -> None:
         if self._recipe.final_log_std is not None:
@@ -197,7 +209,8 @@ class TrainingCallback(BaseCallback):
                 return
             policy: Any = self.model.policy
             weights = {name: value.clone() for name, value in policy.state_dict().items()}
-        self.chosen = CheckedPolicy(self.num_timesteps, mean_return, weights, returns)
+        number = 0 if self._refresh is None else self._refresh.number
+        self.chosen = CheckedPolicy(self.num_timesteps, mean_return, weights, returns, number)
 
     def _open_for_evaluation(self) -> VecEnv:
         """Environments for an evaluation: those of the training if there can be no others."""
@@ -212,7 +225,7 @@ class TrainingCallback(BaseCallback):
         return self.training_env
 
     def _restart_training(self) -> None:
-        """Start new episodes in the environments of the training, which an evaluation has used."""
+        """Start new episodes in the environments of the training."""
         model: Any = self.model
         self.training_env.seed(training_seeds(1, model.seed or 0, self.num_timesteps)[0])
         model._last_obs = self.training_env.reset()

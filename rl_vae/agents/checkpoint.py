@@ -47,6 +47,8 @@ class CheckedPolicy(NamedTuple):
     """Weights of the policy; None if they are those of the training."""
     returns: tuple[float, ...]
     """Return of each episode of the check."""
+    refresh: int = 0
+    """Number of the last refresh of the encoder before it; 0: there was none."""
 
 
 class Resumed(NamedTuple):
@@ -154,6 +156,8 @@ def _read_chosen(values: Any, model: BaseAlgorithm) -> CheckedPolicy | None:
     chosen = CheckedPolicy(**{**values, "returns": tuple(values["returns"])})
     if type(chosen.steps) is not int or type(chosen.mean_return) is not float:
         raise ValueError(f"a check of {chosen.steps!r} steps, return {chosen.mean_return!r}")
+    if type(chosen.refresh) is not int:
+        raise ValueError(f"refresh {chosen.refresh!r}")
     if not chosen.returns or any(type(value) is not float for value in chosen.returns):
         raise ValueError(f"returns {chosen.returns!r}")
     if chosen.weights is not None:

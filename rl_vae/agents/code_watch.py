@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
 
-from rl_vae.models import pictures
+from rl_vae.models.model_sheets import reconstruction_sheet
 from rl_vae.sb3.vec_latent import VecLatent
+from rl_vae.sb3.watch import DriftCallback
 from rl_vae.wrappers.drift import DriftMonitor
 
 _N_PICTURES = 5
 _MOST_FRAMES = 8
 
 
-class CodeWatch(BaseCallback):
-    """Scores every 16th step as `VecWatch` does, and warns once of drift.
+class CodeWatch(DriftCallback):
+    """Scores every 16th step as `VecWatch` does, and warns once of drift from each encoder.
 
-    SB3's logger gets "vae/rate", "vae/error" and "vae/drift" as from `DriftCallback`, and five
-    times during the training "vae/reconstructions": current frames of up to eight environments
-    above their reconstructions.
+    Beside the scores SB3's logger gets, five times during the training, "vae/reconstructions":
+    current frames of up to eight environments above their reconstructions.
 
     Args:
         venv: Environments of the training.
@@ -33,16 +32,14 @@ class CodeWatch(BaseCallback):
 
     @property
     def drift(self) -> float | None:
-        """Share of outliers among the last scored frames; None: too few were scored."""
+        """Share of outliers among the last frames scored; None: too few with this encoder."""
         return self._monitor.share
 
     def _on_step(self) -> bool:
+        if self._venv.encoder is not self._monitor.encoder:  # it was refreshed
+            self._monitor = DriftMonitor(self._venv.encoder)
         if self._monitor.is_due():
-            for score in self._monitor.score(self._venv.frames):
-                self.logger.record_mean("vae/rate", score.rate)
-                self.logger.record_mean("vae/error", score.error)
-            if self.drift is not None:
-                self.logger.record("vae/drift", self.drift)
+            self.record(self._monitor.score(self._venv.frames))
         if self.num_timesteps >= self._next_picture:
             self._next_picture = self.num_timesteps + self._draw_every
             self._draw()
@@ -52,7 +49,6 @@ class CodeWatch(BaseCallback):
         self._draw()
 
     def _draw(self) -> None:
-        picture = pictures.reconstructions(
-            self._venv.encoder.vae, self._venv.frames[:_MOST_FRAMES].copy()
-        )
-        self.logger.record("vae/reconstructions", Image(picture, "HWC"))
+        frames = self._venv.frames[:_MOST_FRAMES].copy()
+        sheet = reconstruction_sheet(frames, self._venv.encoder.reconstruct(frames))
+        self.logger.record("vae/reconstructions", Image(sheet.image(), "HWC"))

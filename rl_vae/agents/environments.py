@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
@@ -91,6 +91,20 @@ def open_latent_envs(
     """Open environments and wrap them for an agent: `open_pixels`, then `make_latent_envs`."""
     pixels = open_pixels(env, n_envs, encoder, recipe, seed=seed, engine=engine, workers=workers)
     return make_latent_envs(pixels, encoder, recipe, reward_scale=reward_scale)
+
+
+class Environments(NamedTuple):
+    """Environments of a training: where they come from and how they are opened."""
+
+    source: EnvSource
+    recipe: Recipe
+    engine: EngineName
+    workers: int | None
+
+    def open(self, encoder: Encoder, n_envs: int, **options: Any) -> VecLatent:
+        """Open environments that are observed through an encoder."""
+        given = {"engine": self.engine, "workers": self.workers, **options}
+        return open_latent_envs(self.source, encoder, self.recipe, n_envs, **given)
 
 
 def make_latent_envs(

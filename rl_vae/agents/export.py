@@ -41,23 +41,23 @@ from rl_vae.agents.agent import Agent
 from rl_vae.agents.graph import MEMORY, DecisionGraph, leaf_spaces
 from rl_vae.agents.spaces import space_to_dict
 from rl_vae.constraints import check_arguments
-from rl_vae.envs.pixel_source import name_of
-from rl_vae.errors import ConfigError, FolderError
+from rl_vae.errors import ConfigError
+from rl_vae.models.exported_file import (
+    check_reduction,
+    check_target,
+    image_inputs,
+    preprocessing_graph,
+    write_export,
+)
 from rl_vae.models.folder import read_model_files
 from rl_vae.models.onnx import export_graph
 from rl_vae.models.onnx_graphs import connect, read_graph
-from rl_vae.models.preprocessing import RawToFrames
-from rl_vae.system import files, reading
 from rl_vae.system.json_values import encode_values
 from rl_vae.system.outputs import output_path
 from rl_vae.system.provenance import package_versions
 
 KIND = "rl_vae exported agent"
 FORMAT = "1"
-_MOST_BYTES = 2**31
-"""Largest size of an exported agent: that of a message of protobuf."""
-_MOST_REDUCTION = 64
-"""Largest height or width of a raw image, in heights or widths of a frame."""
 
 
 @check_arguments
@@ -103,7 +103,7 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
             written.
     """
     out = output_path(out)
-    _check_output(out)
+    check_target(out, KIND)
     loaded = Agent.load(agent)
     if loaded.recipe.code == "sample":
         raise ConfigError(
@@ -112,28 +112,19 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
             got='code="sample"',
             remedy='train an agent with code="mu"',
         )
-    _check_size(loaded)
-    content = _merge(loaded)
-    files.make_folder(out.parent)
-    with files.disk_errors(out):
-        files.write_whole(out, content)
+    check_reduction(loaded.pixels, loaded.encoder.spec)
+    write_export(out, _merge(loaded))
     return out
 
 
 def _merge(agent: Agent) -> bytes:
     """Connect preprocessing, the model folder's encoder.onnx and the agent's decision."""
     encoder = agent.encoder
-    images = list(_image_inputs(agent))
+    images = list(image_inputs(agent.pixels))
     extras = {f"observation.{name}": space for name, space in leaf_spaces(agent.extras_space)}
 
     # Preprocessing: raw images -> frames.
-    source = agent.pixels
-    raw = {  # one number each: the shape may come from a stranger
-        name: torch.zeros(1, dtype=getattr(torch, conversion.dtype)).expand(2, *conversion.shape)
-        for name, conversion in zip(images, source.conversions, strict=True)
-    }
-    to_frames = RawToFrames(source, encoder.spec)
-    preprocessing = read_graph(export_graph(to_frames, raw, ["agent_frames"]), "preprocessing_")
+    preprocessing = preprocessing_graph(agent.pixels, encoder.spec, "agent_frames")
 
     # Encoder: frames -> posterior.
     graph = read_model_files(encoder.path, encoder.digest)["encoder.onnx"]
@@ -176,24 +167,6 @@ def _merge(agent: Agent) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _check_size(agent: Agent) -> None:
-    """Raise ConfigError if images are so large that the graph would have thousands of nodes."""
-    raw, frame = agent.pixels.output_shape[:2], agent.encoder.spec.shape[:2]
-    if any(one > _MOST_REDUCTION * other for one, other in zip(raw, frame, strict=True)):
-        raise ConfigError(
-            "The images of this agent's environment are too large to export.",
-            expected=f"at most {_MOST_REDUCTION} times the height and width of a frame, {frame}",
-            got=f"images of {raw}",
-            remedy="reduce the images in a wrapper around the environment, and train with it",
-        )
-
-
-def _image_inputs(agent: Agent) -> dict[str, list[str | int]]:
-    """Keys of each camera in an observation, by the name of its input."""
-    paths = agent.pixels.paths
-    return {f"observation.{name_of(path)}" if path else "observation": [*path] for path in paths}
-
-
 def _extra_inputs(agent: Agent) -> dict[str, list[str | int]]:
     """Keys of each extra in an observation, by the name of its input."""
     extras = {} if agent.extras_space is None else agent.extras_space.spaces
@@ -227,7 +200,7 @@ def _metadata(agent: Agent) -> dict[str, str]:
         "pixels": agent.pixels.pixels,
         "image_key": json.dumps(agent.pixels.key),
         "conversion": agent.pixels.describe(),
-        "inputs": json.dumps({**_image_inputs(agent), **_extra_inputs(agent)}),
+        "inputs": json.dumps({**image_inputs(agent.pixels), **_extra_inputs(agent)}),
         "frame_skip": str(agent.recipe.frame_skip),
         "action_space": json.dumps(space_to_dict(agent.environment_action_space)),
         "algorithm": agent.recipe.algorithm,
@@ -235,34 +208,3 @@ def _metadata(agent: Agent) -> dict[str, str]:
         "encoder": agent.encoder.digest,
         "versions": json.dumps(package_versions()),
     }
-
-
-def _check_output(out: Path) -> None:
-    """Check that a file can be written without replacing something else than an export.
-
-    Raises:
-        ConfigError: if the name does not end in .onnx.
-        FolderError: if something else is there.
-    """
-    if out.suffix != ".onnx":
-        raise ConfigError(
-            "An agent is exported as an ONNX file.",
-            expected="a name that ends in .onnx",
-            got=repr(str(out)),
-            remedy="rename the file",
-        )
-    if not out.exists():
-        return
-    try:
-        model = onnx.load_from_string(reading.read_bounded(out, _MOST_BYTES))
-        metadata = {entry.key: entry.value for entry in model.metadata_props}
-        is_export = metadata.get("kind") == KIND
-    except Exception:  # protobuf's exceptions have no public base; a folder, a damaged file
-        is_export = False
-    if not is_export:
-        raise FolderError(
-            f"{out} contains something else.",
-            expected="a free name, or an agent that was exported before",
-            got="a folder" if out.is_dir() else "another file",
-            remedy=f"choose another name, or delete {out}",
-        )

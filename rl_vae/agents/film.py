@@ -12,13 +12,15 @@ from rl_vae.envs.registry import make_engine
 from rl_vae.envs.source import EnvSource
 from rl_vae.frames import UInt8Array
 from rl_vae.models import pictures
+from rl_vae.models.sheets import legend
 
 
 class Film(NamedTuple):
     """Pictures of one episode."""
 
     images: list[UInt8Array]
-    """Pictures (h, w, 3): the environment's image, and right of it its reconstruction."""
+    """Pictures (h, w, 3): the environment's image, and right of it its reconstruction, below a
+    strip of 20 pixels that names both. Edges that the encoder does not see are gray."""
     total: float
     """Return of the episode."""
 
@@ -38,7 +40,7 @@ def film_agent(
         seed: Seed of the environment, such as one of `evaluation_seeds`.
         env: The environment, from `Agent.env_source`; None: the one of the training.
         max_steps: Largest number of decisions.
-        height: Height of the pictures in pixels.
+        height: Height of both images in pixels.
 
     Raises:
         ConfigError: if the agent's encoder has no decoder.
@@ -56,7 +58,7 @@ def film_agent(
     )
     pipeline = agent.make_pipeline(1, raw=True)
     choose = agent.chooser(lambda: read_action_masks(envs), deterministic=True)
-    images, total = [], 0.0
+    images, total, n_latents = [], 0.0, agent.encoder.latent_dim
     try:
         raw = envs.reset([seed])
         observed = pipeline.reset(agent.raw_observations(raw, envs.reset_extras), [seed])
@@ -64,7 +66,12 @@ def film_agent(
             # Record the image beside its reconstruction.
             image = raw[0] if raw[0].ndim == 3 else raw[0][..., None]  # gray without channels
             decoded = agent.encoder.reconstruct(observed.frames)[0]
-            images.append(pictures.side_by_side(image, decoded, height=height))
+            both = pictures.side_by_side(
+                image, decoded, crop=agent.encoder.spec.crop, height=height
+            )
+            half = both.shape[1] // 2
+            names = legend([("environment", half), (f"decoded from {n_latents} numbers", half)])
+            images.append(np.concatenate([names, both]))
             # Act.
             action = choose(observed.now, np.array([step_index == 0]))
             step = envs.step(agent.converter.to_environment(action))

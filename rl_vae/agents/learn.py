@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
@@ -16,7 +14,9 @@ from rl_vae.agents.callback import TrainingCallback
 from rl_vae.agents.checkpoint import CheckedPolicy
 from rl_vae.agents.loggers import TrackedLogger
 from rl_vae.agents.recipe import Recipe
+from rl_vae.agents.refresh import EncoderRefresh
 from rl_vae.agents.selection import Keep
+from rl_vae.agents.torch_threads import torch_threads
 from rl_vae.envs.seeds import training_seeds
 from rl_vae.errors import EnvironmentFault
 from rl_vae.trackers.base import TrackedRun
@@ -46,6 +46,7 @@ def learn(
     final_check: bool = False,
     callbacks: Sequence[BaseCallback] = (),
     track: Sequence[str] = ("tensorboard",),
+    refresh: EncoderRefresh | None = None,
 ) -> Learned:
     """Train an algorithm as a recipe says, from its last checkpoint if there is one.
 
@@ -65,6 +66,7 @@ def learn(
         final_check: Whether the policy at the end is evaluated in any case.
         callbacks: Other callbacks, which are called after that of the training.
         track: Names of the trackers.
+        refresh: The encoders of the training, if there can be several.
 
     Raises:
         FolderError: if the checkpoint is damaged.
@@ -82,6 +84,7 @@ def learn(
         share=share,
         keep=keep,
         final_check=final_check,
+        refresh=refresh,
     )
     # Go on from the last checkpoint
     callback.resume(model)
@@ -91,7 +94,7 @@ def learn(
     remaining = recipe.total_steps - model.num_timesteps
     try:
         if remaining > 0:
-            with _one_torch_thread():
+            with torch_threads(1):
                 together = [callback, *callbacks] if callbacks else callback
                 model.learn(remaining, callback=together, reset_num_timesteps=False)
         logger.finish(model.num_timesteps)
@@ -105,18 +108,3 @@ def learn(
     if chosen is not None and chosen.weights is not None:
         model.policy.load_state_dict(chosen.weights)
     return Learned(callback.seconds, chosen)
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Limit torch to one thread, because its threads spin while they wait.
-
-    A small MLP gains a third from a second idle core, but runs 5 to 20 times slower on a core
-    that environments use.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -6,38 +6,35 @@ At the end the agent's files are added and the folder is renamed to FOLDER.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.agent import Agent
-from rl_vae.agents.algorithms import make_algorithm, policy_name
 from rl_vae.agents.code_watch import CodeWatch
-from rl_vae.agents.environments import describe_spaces, find_pixel_options, open_latent_envs
+from rl_vae.agents.environments import Environments, describe_spaces
 from rl_vae.agents.folder import save_agent
 from rl_vae.agents.learn import learn
 from rl_vae.agents.recipe import Recipe
+from rl_vae.agents.refresh import EncoderRefresh, EncoderTrainer, check_refresh
 from rl_vae.agents.selection import Keep, Selection, describe_kept
 from rl_vae.agents.trained import TrainedAgent, read_trained
+from rl_vae.agents.training_inputs import describe_run, print_choices, start_algorithm
 from rl_vae.agents.training_seeds import train_seeds
 from rl_vae.constraints import Range, check_arguments
-from rl_vae.envs.pixel_source import PixelSource
-from rl_vae.envs.registry import EngineName, explain_engine, has_options, resolve_engine
+from rl_vae.envs.registry import EngineName
 from rl_vae.envs.seeds import FIRST_EVALUATION_SEED
 from rl_vae.envs.source import EnvSource, Wrapper
-from rl_vae.errors import ConfigError, FolderError
+from rl_vae.errors import FolderError
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.folder import read_model_files
 from rl_vae.sb3.vec_latent import VecLatent
-from rl_vae.system import described_folder, files, hashing, locks, strict_json
-from rl_vae.system.json_values import encode_values
+from rl_vae.system import described_folder, files, locks, strict_json
 from rl_vae.system.outputs import output_path, partial_folder
 from rl_vae.system.signals import close_at_sigterm
 from rl_vae.trackers.base import TrackedRun
@@ -65,6 +62,7 @@ def train_agent(
     progress: bool = True,
     callback: BaseCallback | list[BaseCallback] | None = None,
     track: tuple[TrackerName, ...] = ("tensorboard",),
+    refresh: EncoderTrainer | None = None,
 ) -> TrainedAgent:
     """Train an agent on latents and write its folder, or resume an interrupted training.
 
@@ -108,14 +106,17 @@ def train_agent(
             saved as it is then. A training that is resumed begins with the callbacks that it is
             given, in the state in which it is given them. The folder does not name them.
         track: Trackers that get curves, settings and pictures, as in `train_vae`.
+        refresh: When and how the VAE is trained on with what the agent observes, an
+            `rl_vae.Refresh`; None: never. The agent keeps the encoder that its policy was trained
+            with last.
 
     During the training the frames are scored: a `DriftWarning` says that they differ from those
     that the encoder was trained with.
 
     Raises:
         MissingPackageError: if the package of a tracker, or of the algorithm, is not installed.
-        ConfigError: if an argument is out of range, or the recipe does not fit the environment's
-            actions or its own algorithm.
+        ConfigError: if an argument is out of range, the recipe does not fit the environment's
+            actions or its own algorithm, or the encoder cannot be refreshed.
         FolderError: if the encoder is damaged, or the folder contains something else.
         EnvironmentFault: if the environment cannot be opened.
         ObservationError: if the environment's images do not fit the encoder.
@@ -124,21 +125,22 @@ def train_agent(
     check_trackers(track)
     loaded = Encoder.load(encoder)
     source = EnvSource.of(env, env_kwargs, wrappers, max_episode_steps)
+    n_envs = source.num_envs or recipe.n_envs
     training = _Training(
-        source,
+        Environments(source, replace(recipe, n_envs=n_envs), engine, workers),
         loaded,
         # Kept in memory: the model folder may be trained further, or deleted, meanwhile.
         read_model_files(loaded.path, loaded.digest),
-        replace(recipe, n_envs=source.num_envs or recipe.n_envs),
         None if start is None else Agent.load(start),
-        engine,
         Selection(keep, tuple(range(seed, seed + seeds)), evaluations, evaluation_episodes),
-        workers,
         progress,
         [callback] if isinstance(callback, BaseCallback) else callback or (),
         out,
         track,
+        refresh,
     )
+    if refresh is not None:
+        check_refresh(refresh, source, loaded)
     if seeds == 1:
         return training.train(out, seed)
     return train_seeds(training.train, training.describe(seed), out, training.selection.seeds)
@@ -147,148 +149,101 @@ def train_agent(
 class _Training(NamedTuple):
     """Inputs of a training, of one seed or of several."""
 
-    source: EnvSource
+    envs: Environments
     encoder: Encoder
     encoder_files: Mapping[str, bytes]
-    recipe: Recipe
     parent: Agent | None
-    engine: EngineName
     selection: Selection
-    workers: int | None
     progress: bool
     callbacks: Sequence[BaseCallback]
     out: Path
     track: tuple[TrackerName, ...]
+    refresh: EncoderTrainer | None
 
     def describe(self, seed: int) -> dict[str, Any]:
         """Settings and inputs as JSON values; a resumed training must have the same."""
-        inputs = (self.source, self.engine, self.encoder, self.recipe, seed, self.parent)
-        return {**_describe_run(*inputs), **self.selection.to_dict()}
+        run = describe_run(self.envs, self.encoder, seed, self.parent)
+        if self.refresh is not None:
+            run["refresh"] = {**self.refresh.describe(), "encoder": self.encoder.digest}
+        return {**run, **self.selection.to_dict()}
 
     def train(self, out: Path, seed: int) -> TrainedAgent:
         """Train with one seed into a folder, or resume this training, or return its result."""
-        recipe, source, selection = self.recipe, self.source, self.selection
+        envs, recipe = self.envs, self.envs.recipe
         unfinished, run = partial_folder(out), self.describe(seed)
         if out.exists():
             return read_trained(out, run)
         described_folder.check_run(unfinished, run, FolderError)
-        options: dict[str, Any] = {"engine": self.engine, "workers": self.workers}
-        open_venv: Callable[..., VecLatent] = partial(
-            open_latent_envs, source, self.encoder, recipe, **options
-        )
         training: dict[str, Any] = {"seed": seed, "reward_scale": recipe.reward_scale}
-        with close_at_sigterm(), closing(open_venv(recipe.n_envs, **training)) as venv:
+        with (
+            close_at_sigterm(),
+            closing(envs.open(self.encoder, recipe.n_envs, **training)) as venv,
+        ):
             # Nothing is written before environments and algorithm have accepted the recipe.
             spaces = describe_spaces(venv)
-            model = _make_model(recipe, venv, seed, self.parent)
+            model = start_algorithm(recipe, venv, seed, self.parent)
             files.make_folder(unfinished)
             with files.disk_errors(unfinished), locks.locked(unfinished, FolderError):
                 strict_json.write_json(unfinished / "run.json", run)
                 if self.progress:
-                    _print_choices(source, self.engine, recipe, self.encoder, spaces)
-                watch = CodeWatch(venv, recipe.total_steps)
-                learned = learn(
-                    model,
-                    recipe,
-                    TrackedRun(self._name(out), self.out.parent, unfinished, run),
-                    open_venv,
-                    seed=seed,
-                    evaluations=selection.evaluations,
-                    evaluation_episodes=selection.episodes,
-                    share=source.num_envs is not None,
-                    progress=self.progress,
-                    keep=selection.keep,
-                    final_check=selection.by_checks,
-                    callbacks=(watch, *self.callbacks),
-                    track=self.track,
-                )
-                result: dict[str, Any] = {"steps": model.num_timesteps, "seconds": learned.seconds}
-                if learned.chosen is not None and selection.by_checks:
-                    step, check_return, *_ = learned.chosen
-                    result |= describe_kept(selection, seed, step, check_return, **result)
-                if learned.chosen is not None:
-                    result["evaluation"] = learned.chosen.returns
-                if watch.drift is not None:
-                    result["drift"] = watch.drift
-                save_agent(unfinished, model, self.encoder_files, {**run, **spaces, **result})
+                    print_choices(envs, self.encoder, spaces)
+                self._learn(out, seed, model, venv, run, spaces)
                 # Renamed before checkpoints are deleted: a kill in between loses nothing.
                 files.rename_folder(unfinished, out)
         return read_trained(out, run)
 
+    def _learn(
+        self,
+        out: Path,
+        seed: int,
+        model: BaseAlgorithm,
+        venv: VecLatent,
+        run: dict[str, Any],
+        spaces: dict[str, Any],
+    ) -> None:
+        """Train the algorithm and write the agent.
+
+        Args:
+            out: The agent's folder.
+            seed: Seed of the training.
+            model: The algorithm before its first step.
+            venv: Its environments.
+            run: Settings and inputs of the training.
+            spaces: Spaces of the agent, for config.json.
+        """
+        unfinished, selection, recipe = partial_folder(out), self.selection, self.envs.recipe
+        encoder = (self.encoder, self.encoder_files)
+        config = {**run, **spaces}
+        refresh = EncoderRefresh(self.refresh, unfinished, *encoder, self.envs, venv, config)
+        watch = CodeWatch(venv, recipe.total_steps)
+        learned = learn(
+            model,
+            recipe,
+            TrackedRun(self._name(out), self.out.parent, unfinished, run),
+            refresh.open_venv,
+            seed=seed,
+            evaluations=selection.evaluations,
+            evaluation_episodes=selection.episodes,
+            share=self.envs.source.num_envs is not None,
+            progress=self.progress,
+            keep=selection.keep,
+            final_check=selection.by_checks,
+            callbacks=(watch, *self.callbacks),
+            track=self.track,
+            refresh=refresh,
+        )
+        # Describe the policy, with the encoder that it was trained with
+        result: dict[str, Any] = {"steps": model.num_timesteps, "seconds": learned.seconds}
+        chosen, number = learned.chosen, refresh.number
+        if chosen is not None and selection.by_checks:
+            result |= describe_kept(selection, seed, chosen.steps, chosen.mean_return, **result)
+        if chosen is not None:
+            result["evaluation"], number = chosen.returns, chosen.refresh
+        if watch.drift is not None:
+            result["drift"] = watch.drift
+        config = {**config, **refresh.describe(number), **result}
+        save_agent(unfinished, model, refresh.files_of(number), config)
+
     def _name(self, out: Path) -> str:
         """Name of one training in trackers."""
         return out.name if out == self.out else f"{self.out.name}-{out.name}"
-
-
-def _print_choices(
-    env: EnvSource, engine: EngineName, recipe: Recipe, encoder: Encoder, spaces: dict[str, Any]
-) -> None:
-    """Print the engine and the source of the pixels."""
-    why = explain_engine(env, engine, has_options(find_pixel_options(recipe, encoder)))
-    pixels = PixelSource.from_dict(spaces["pixels"]).describe()
-    print(f"{env.name}: {why}; pixels: {pixels}")
-
-
-def _describe_run(
-    env: EnvSource,
-    engine: EngineName,
-    encoder: Encoder,
-    recipe: Recipe,
-    seed: int,
-    parent: Agent | None,
-) -> dict[str, Any]:
-    """Settings and inputs of a training as JSON values; a resumed training must have the same.
-
-    Raises:
-        ConfigError: if env_kwargs contains something else than JSON values.
-    """
-    # What decides the result
-    only = has_options(find_pixel_options(recipe, encoder))
-    run = {
-        "env_id": env.name,
-        "max_episode_steps": env.max_episode_steps,
-        "environment": env.describe(),
-        "engine": resolve_engine(env, engine, only),
-        "encoder": encoder.digest,
-        "recipe": recipe.to_dict(),
-        "seed": seed,
-        "start": None if parent is None else parent.digest,
-    }
-    # What the environment gets must be JSON values
-    try:
-        run["env_kwargs"] = encode_values(env.kwargs)
-        hashing.canonical_json(run)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            "The id of the environment or env_kwargs cannot be stored with the agent.",
-            expected="numbers, strings, tuples, lists and dicts",
-            got=error,
-            remedy="replace objects by such values, or give a function that makes the environment "
-            "with them",
-        ) from error
-    return run
-
-
-def _make_model(recipe: Recipe, venv: VecEnv, seed: int, parent: Agent | None) -> BaseAlgorithm:
-    """Create an algorithm, with the weights of another agent if there is one.
-
-    Raises:
-        ConfigError: if they do not fit.
-    """
-    model = make_algorithm(recipe, venv, seed, policy_name(venv.observation_space))
-    if parent is None:
-        return model
-    policy: Any = model.policy
-    try:
-        parameters: dict[str, Any] = {**model.get_parameters(), "policy": parent.weights()}
-        model.set_parameters(parameters, device="cpu")
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"The agent {parent.path} cannot be trained further with this recipe.",
-            expected="the same algorithm, networks, stack, past actions and latents",
-            got=error,
-            remedy="leave the recipe out, or train a new agent",
-        ) from error
-    if parent.recipe.final_log_std is not None:
-        policy.log_std_init = parent.recipe.final_log_std
-    return model

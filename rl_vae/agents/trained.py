@@ -48,6 +48,8 @@ class TrainedAgent(NamedTuple):
     drift: float | None = None
     """Share of frames, from 0 to 1, that were outliers for the encoder at the end of the training
     (`rl_vae.wrappers.drift`); None: fewer than 256 frames were scored."""
+    refreshes: tuple[int, ...] = ()
+    """Number of decisions before each refresh of the encoder."""
 
 
 def read_trained(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
@@ -64,6 +66,8 @@ def read_trained(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
     expected = json.loads(hashing.canonical_json(run))
     several = len(expected.get("selection", {}).get("seeds", ())) > 1  # any of them may be kept
     names = {*expected, "selection"} - ({"seed"} if several else set())
+    if "refresh" in expected:  # it names the first encoder, config.json the last one
+        names -= {"encoder"}
     if any(config.get(name) != expected.get(name) for name in names):
         raise FolderError(
             f"{out} contains another agent.",
@@ -73,6 +77,8 @@ def read_trained(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
             remedy="choose another folder, or delete that one",
         )
     delete_checkpoints(out)
+    for path in out.glob("refresh-*"):
+        files.remove_folder(path)
     for name in ("run.json", ID_FILE, ".lock"):
         files.remove_file(out / name)
     steps = config["steps"]
@@ -84,4 +90,5 @@ def read_trained(out: Path, run: Mapping[str, Any]) -> TrainedAgent:
     returns = config.get("evaluation")
     evaluation = None if returns is None else Evaluated(tuple(returns))
     result = (config["seconds"], config["engine"], kept, evaluation, config.get("drift"))
-    return TrainedAgent(out, steps, frames, *result)
+    refreshes = tuple(point["steps"] for point in config.get("refreshes", ()))
+    return TrainedAgent(out, steps, frames, *result, refreshes)

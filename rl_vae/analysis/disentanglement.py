@@ -37,7 +37,8 @@ class Disentanglement(NamedTuple):
 
     scores: Mapping[str, Estimate]
     """Scores by name: mig, mig_pruned, dci_disentanglement, dci_completeness, dci_informativeness,
-    sap, modularity, explicitness, irs, total_correlation. Without an interval, bounds are NaN."""
+    sap, modularity, explicitness, irs, total_correlation. A score that is not defined is left out,
+    such as DCI's disentanglement of one factor. Without an interval, bounds are NaN."""
     varying: tuple[int, ...]
     """Columns of the factors that vary; the others are not scored."""
     information: NDArray[np.float64]
@@ -107,7 +108,8 @@ def score_disentanglement(
             "sap": metrics.sap(*split, resamples=RESAMPLES, seed=seed).score,
             "explicitness": metrics.explicitness(*split, resamples=RESAMPLES, seed=seed).score,
         }
-    return Disentanglement(scores, tuple(varying), information, importance)
+    defined = {name: score for name, score in scores.items() if np.isfinite(score.value)}
+    return Disentanglement(defined, tuple(varying), information, importance)
 
 
 def _split_rows(

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rl_vae.analysis.anomalies import Anomalies, find_anomalies
+from rl_vae.analysis.code_map import draw_code_map, encode_codes
+from rl_vae.analysis.detection import Detection, draw_detection, measure_detection
+from rl_vae.analysis.latent_films import FPS, interpolation_film, traversal_film
 from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.errors import DatasetError, FolderError
+from rl_vae.errors import ConfigError, DatasetError, FolderError
+from rl_vae.frames import UInt8Array
 from rl_vae.models import pictures
 from rl_vae.models.encoder import Encoder
+from rl_vae.models.model_sheets import (
+    interpolation_sheet,
+    reconstruction_sheet,
+    sample_sheet,
+    signed,
+    traversal_sheet,
+)
+from rl_vae.models.sheets import Sheet, Texts
 from rl_vae.models.statistics import Scores
 from rl_vae.system import files, locks
 from rl_vae.system.outputs import output_path
@@ -21,6 +36,8 @@ COLUMNS = 12
 """Number of frames in a row."""
 MAX_ROWS = 32
 """Largest number of latents that are traversed: those with the largest standard deviation."""
+REACH = 2.5
+"""Traversals go this number of standard deviations to both sides of the mean."""
 
 
 class Gallery(NamedTuple):
@@ -30,6 +47,8 @@ class Gallery(NamedTuple):
     """The folder of the pictures."""
     shares: dict[str, float]
     """Share of outliers among the dataset's frames, by each score."""
+    detections: dict[str, Detection]
+    """How well each score finds the anomalous frames; empty if none were given."""
 
 
 @check_arguments
@@ -40,15 +59,25 @@ def draw_gallery(
     *,
     level: float = 0.99,
     seed: Annotated[int, Range(low=0)] = 0,
+    format: Literal["png", "svg", "pdf"] = "png",
+    scale: Annotated[int, Range(low=1, high=8)] = 1,
+    latents: Sequence[int] = (),
+    frames: Sequence[int] = (),
+    film: Literal["none", "gif", "mp4"] = "none",
+    anomalous: FrameDataset | None = None,
 ) -> Gallery:
     """Draw reconstructions, samples, interpolations, traversals and anomalies into a folder.
 
-    reconstructions.png   frames above, their reconstructions below
+    reconstructions.png   frames above, their reconstructions and errors below
     samples.png           decoded samples of the prior
     interpolations.png    from one frame to another: on a line, below it on an arc; three pairs
-    traversals.png        one latent per row, largest standard deviation first
+    traversals.png        one latent per row, largest standard deviation first, with its KL, what
+                          moved, and the factor with the largest squared correlation
+    codes.png             principal components of codes: frames, and colours of each factor
     anomalies.png         frames with the lowest ELBO above, their reconstructions below
     anomalies.csv         scores of every frame, and whether it is an outlier (0 or 1)
+    detection.png         with `anomalous`: ROC and precision-recall curves of each score
+    traversals.gif, interpolations.gif    with `film`: the same as films
 
     Args:
         encoder: The model.
@@ -57,15 +86,148 @@ def draw_gallery(
         level: Quantile of the training frames beyond which a frame is an outlier, as in
             `find_anomalies`.
         seed: Seed of the samples and of the choice of frames.
+        format: Format of the pictures. svg and pdf have text and axes as shapes, for papers.
+        scale: Number that multiplies height and width of the pictures, 1 to 8. At 1 frames are 64
+            pixels high or more.
+        latents: Latents to traverse, by number. None given: all, at most 32.
+        frames: Frames to show, by number in the dataset. None given: twelve are drawn.
+        film: Format of the films of traversals and interpolations.
+        anomalous: Frames that are known to be anomalous; `dataset` then has the others.
 
     Raises:
         ObservationError: if the frames have another FrameSpec.
-        ConfigError: if that quantile is not stored in the model folder, or it has no decoder.
-        DatasetError: if the dataset has no frames.
+        ConfigError: if that quantile is not stored in the model folder, it has no decoder, or a
+            latent or a frame does not exist.
+        DatasetError: if a dataset has no frames.
         FolderError: if another process writes to the folder, or it cannot be written.
     """
+    # Check everything before the work
     encoder.check_decoder()
-    encoder.check_spec(dataset.spec)
+    for each in (dataset, *([] if anomalous is None else [anomalous])):
+        encoder.check_spec(each.spec)
+        _check_frames(each)
+    _check_numbers("latents", latents, encoder.latent_dim)
+    _check_numbers("frames", frames, len(dataset))
+    # Measure
+    anomalies = _find_all(encoder, dataset, level)
+    detections: dict[str, Detection] = {}
+    share = 0.0
+    if anomalous is not None:
+        known = _find_all(encoder, anomalous, level).scores
+        detections = measure_detection(anomalies.scores, known, seed)
+        share = len(anomalous) / (len(anomalous) + len(dataset))
+    # Draw
+    out = output_path(out)
+    drawing = _Drawing(encoder, dataset, out, format, scale, seed)
+    files.make_folder(out)
+    with files.disk_errors(out), locks.locked(out, FolderError, tree=False):
+        drawing.draw(_choose(dataset, frames, seed), latents, anomalies, film)
+        if detections:
+            draw_detection(drawing.file("detection"), detections, share, scale)
+    return Gallery(out, anomalies.shares, detections)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Where and how the pictures of a model are drawn."""
+
+    encoder: Encoder
+    dataset: FrameDataset
+    out: Path
+    format: str
+    scale: int
+    seed: int
+
+    def file(self, name: str) -> Path:
+        return self.out / f"{name}.{self.format}"
+
+    def draw(
+        self,
+        numbers: NDArray[np.int64],
+        latents: Sequence[int],
+        anomalies: Anomalies,
+        film: str,
+    ) -> None:
+        """Write the pictures, the table and the films."""
+        frames, codes = self.dataset.frames(numbers), encode_codes(self.encoder, self.dataset)
+        order = np.argsort(self.encoder.statistics.latent_std)[::-1][:MAX_ROWS]
+        labels = {int(k): codes.label(int(k)) for k in (latents or order)}
+        # Pictures of frames
+        sheets = {
+            "reconstructions": reconstruction_sheet(
+                frames,
+                self.encoder.reconstruct(frames),
+                "Frames and their reconstructions",
+                numbers=numbers,
+            ),
+            "samples": sample_sheet(
+                self.encoder.sample(4 * COLUMNS, seed=self.seed),
+                COLUMNS,
+                "Decoded samples of the prior",
+            ),
+            "traversals": self._traversals(frames[0], int(numbers[0]), labels),
+            "anomalies": self._anomalies(anomalies),
+        }
+        if len(frames) > 1:
+            sheets["interpolations"] = self._interpolations(frames, numbers)
+        for name, sheet in sheets.items():
+            sheet.save(self.file(name), self.scale)
+        # The map of the codes, the table and the films
+        draw_code_map(self.file("codes"), codes, self.dataset, self.scale)
+        files.write_whole(self.out / "anomalies.csv", _csv(anomalies).encode())
+        if film != "none":
+            self._films(frames, numbers, labels, film)
+
+    def _traversals(self, frame: UInt8Array, number: int, labels: Mapping[int, str]) -> Sheet:
+        steps = COLUMNS - 1
+        rows = {
+            label: self.encoder.traverse(frame, latent, steps, reach=REACH)
+            for latent, label in labels.items()
+        }
+        values = [signed(float(v), "σ") for v in np.linspace(-REACH, REACH, steps)]
+        title = f"Traversals of frame {number}, from each latent's mean over the training frames"
+        return traversal_sheet(rows, values, title)
+
+    def _interpolations(self, frames: UInt8Array, numbers: NDArray[np.int64]) -> Sheet:
+        rows = {
+            f"{numbers[k]} to {numbers[-1 - k]}\n{name}": self.encoder.interpolate(
+                frames[k], frames[-1 - k], COLUMNS, spherical=name == "arc"
+            )
+            for k in range(min(3, len(frames) // 2))
+            for name in ("line", "arc")
+        }
+        return interpolation_sheet(rows, "Decoded codes between two frames")
+
+    def _anomalies(self, anomalies: Anomalies) -> Sheet:
+        lowest = anomalies.lowest_elbo(COLUMNS)
+        outliers = self.dataset.frames(lowest)
+        return reconstruction_sheet(
+            outliers,
+            self.encoder.reconstruct(outliers),
+            "Frames with the lowest ELBO",
+            numbers=lowest,
+            notes=Texts("ELBO, nats", [f"{anomalies.scores.elbo[k]:,.0f}" for k in lowest]),
+        )
+
+    def _films(
+        self,
+        frames: UInt8Array,
+        numbers: NDArray[np.int64],
+        labels: dict[int, str],
+        film: str,
+    ) -> None:
+        films = {
+            "traversals": traversal_film(self.encoder, frames[0], labels, REACH, self.scale),
+            "interpolations": interpolation_film(
+                self.encoder, frames[:6], [int(n) for n in numbers[:6]], self.scale
+            ),
+        }
+        for name, images in films.items():
+            pictures.save_video(self.out / f"{name}.{film}", images, fps=FPS)
+
+
+def _check_frames(dataset: FrameDataset) -> None:
+    """Raise DatasetError if a dataset has no frames."""
     if len(dataset) == 0:
         raise DatasetError(
             "The dataset has no frames to show.",
@@ -73,42 +235,28 @@ def draw_gallery(
             got=f"{dataset.path} with 0 frames",
             remedy="collect more frames; rl-vae verify says what is damaged",
         )
-    anomalies = _find_all(encoder, dataset, level)
-    out = output_path(out)
-    files.make_folder(out)
-    with files.disk_errors(out), locks.locked(out, FolderError, tree=False):
-        _draw(encoder, dataset, out, anomalies, seed)
-    return Gallery(out, anomalies.shares)
 
 
-def _draw(
-    encoder: Encoder, dataset: FrameDataset, out: Path, anomalies: Anomalies, seed: int
-) -> None:
-    """Write the pictures and the table."""
-    indices = np.random.default_rng(seed).choice(len(dataset), min(COLUMNS, len(dataset)), False)
-    frames = dataset.frames(np.sort(indices))
-    pictures.save_picture(
-        out / "reconstructions.png", pictures.grid([frames, encoder.reconstruct(frames)])
-    )
-    samples = encoder.sample(4 * COLUMNS, seed=seed)
-    pictures.save_picture(
-        out / "samples.png", pictures.grid(list(samples.reshape(4, COLUMNS, *samples.shape[1:])))
-    )
-    pairs = [(frames[i], frames[-1 - i]) for i in range(min(3, len(frames) // 2))]
-    interpolations = [
-        encoder.interpolate(first, last, COLUMNS, spherical=spherical)
-        for first, last in pairs
-        for spherical in (False, True)
-    ]
-    pictures.save_picture(out / "interpolations.png", pictures.grid(interpolations))
-    latents = np.argsort(encoder.statistics.latent_std)[::-1][:MAX_ROWS]
-    traversals = [encoder.traverse(frames[0], int(latent), COLUMNS - 1) for latent in latents]
-    pictures.save_picture(out / "traversals.png", pictures.grid(traversals))
-    outliers = dataset.frames(anomalies.lowest_elbo(COLUMNS))
-    pictures.save_picture(
-        out / "anomalies.png", pictures.grid([outliers, encoder.reconstruct(outliers)])
-    )
-    files.write_whole(out / "anomalies.csv", _csv(anomalies).encode())
+def _check_numbers(name: str, numbers: Sequence[int], size: int) -> None:
+    """Raise ConfigError unless numbers are whole and lie between 0 and size - 1."""
+    for number in numbers:
+        is_number = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not is_number or not 0 <= number < size:
+            raise ConfigError(
+                f"{name} has a number that does not exist.",
+                expected=f"whole numbers from 0 to {size - 1}",
+                got=repr(number),
+                remedy="choose other numbers, or leave them out",
+            )
+
+
+def _choose(dataset: FrameDataset, frames: Sequence[int], seed: int) -> NDArray[np.int64]:
+    """Numbers of the frames to show: those that were asked for, or twelve."""
+    if len(frames):
+        return np.array([int(number) for number in frames], np.int64)
+    rng = np.random.default_rng(seed)
+    drawn: NDArray[np.int64] = np.sort(rng.choice(len(dataset), min(COLUMNS, len(dataset)), False))
+    return drawn
 
 
 def _find_all(encoder: Encoder, dataset: FrameDataset, level: float) -> Anomalies:

@@ -10,6 +10,7 @@ from rl_vae.analysis.bootstrap import BootstrapEstimate
 from rl_vae.analysis.encodings import BASELINES
 from rl_vae.analysis.probe_data import Target
 from rl_vae.analysis.probes import PROBES
+from rl_vae.system import html
 from rl_vae.training.evaluate import HeldOut
 
 RECOVERABLE = 0.5
@@ -127,11 +128,20 @@ class Scorecard:
         return sentences
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        width = max([24, *(len(target.name) + 16 for target in self.targets)])
+        return "\n".join(
+            line
+            if isinstance(line, str)
+            else f"{line[0]:{width}}" + "".join(f"{text:>20}" for text in line[1:])
+            for line in _lines(self)
+        )
+
+    def _repr_html_(self) -> str:
+        return html.tables("Scorecard", _lines(self))
 
 
-def _lines(card: Scorecard) -> Iterator[str]:
-    """Lines of the text: sizes, one table for each probe, moving pixels, sentences."""
+def _lines(card: Scorecard) -> Iterator[str | list[str]]:
+    """Sizes, one table for each probe, moving pixels, sentences; a list is a row of a table."""
     held_out = card.held_out
     elbo = "none" if held_out.elbo is None else f"{held_out.elbo:.1f}"
     yield (
@@ -161,31 +171,26 @@ def _lines(card: Scorecard) -> Iterator[str]:
     yield from card.notes
 
 
-def _tables(card: Scorecard) -> Iterator[str]:
+def _tables(card: Scorecard) -> Iterator[str | list[str]]:
     """A table of scores for each probe, and a row of errors on moving pixels."""
     columns = ("vae", ONE_FRAME, *card.baselines)
-    width = max([24, *(len(target.name) + 16 for target in card.targets)])
     baselines = ("pixels 8x8" if code == "pixels" else code for code in card.baselines)
     heads = (f"vae, stack {card.stack}", f"vae, {ONE_FRAME}", *baselines)
     for kind in PROBES:
-        yield _row(f"{kind} probe", heads, width)
+        yield [f"{kind} probe", *heads]
         for target in card.targets:
             score = f"balanced, {target.classes}" if target.classes else "R2"
             texts = [_format_score(card.probes[kind, column, target.name]) for column in columns]
-            yield _row(f"{target.name} ({score})", texts, width)
+            yield [f"{target.name} ({score})", *texts]
         yield ""
     errors = [card.moving_errors.get(code) for code in columns]
     texts = ["-" if error is None else _format_score(error, ".1f") for error in errors]
-    yield _row("error on moving pixels", texts, width)
+    yield ["error on moving pixels", *texts]
     yield (
         f"Error of 255; {card.moving_share:.1%} of the pixels move; error of the median frame: "
         f"{card.moving_errors[MEDIAN_FRAME].value:.1f}. random, pca and pixels are reconstructed "
         "with their best linear decoder"
     )
-
-
-def _row(name: str, texts: tuple[str, ...] | list[str], width: int) -> str:
-    return f"{name:{width}}" + "".join(f"{text:>20}" for text in texts)
 
 
 def _format_score(score: BootstrapEstimate, form: str = ".2f") -> str:

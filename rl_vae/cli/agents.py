@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.evaluate import Evaluation, evaluate_agent, evaluate_random
 from rl_vae.agents.evolve import evolve_agent
-from rl_vae.agents.export import export_agent
 from rl_vae.agents.film import film_agent
 from rl_vae.agents.recipe import Recipe, load_recipe
 from rl_vae.agents.train import train_agent
@@ -27,6 +26,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.models import pictures
 from rl_vae.system import files
 from rl_vae.system.estimate import t_interval
+from rl_vae.training.refresh import Refresh
 
 
 @dataclass(kw_only=True)
@@ -64,6 +64,15 @@ class TrainAgent(Command):
             ),
         ),
     ]
+    refresh: Annotated[
+        Any,
+        flags(
+            Refresh,
+            names={name: f"refresh-{name}" for name in ("every", "steps", "frames", "keep")},
+            types={"every": Annotated[int, Range(low=1)] | None, "keep": tuple[Path, ...]},
+            every=None,
+        ),
+    ]
     env_kwargs: str = "{}"
     """JSON object of keyword arguments for the environment."""
 
@@ -79,12 +88,16 @@ class TrainAgent(Command):
             recipe=recipe,
             env_kwargs=json_object(self.env_kwargs),
             start=self.start,
+            refresh=self._refresh(),
         )
         print(
             f"{trained.path}: {recipe.algorithm}, {trained.steps:,} decisions, {trained.frames:,} "
             f"environment steps in {trained.seconds:.0f} s by the engine {trained.engine}"
         )
         print_kept(trained)
+        if trained.refreshes:
+            points = ", ".join(f"{steps:,}" for steps in trained.refreshes)
+            print(f"encoder: trained on after {points} decisions")
         print(_describe_drift(trained.drift))
         if trained.evaluation is not None:
             print(f"return: {describe(trained.evaluation.returns).strip()}")
@@ -104,6 +117,23 @@ class TrainAgent(Command):
             "image_key": self.image_key,
         }
         return replace(recipe, **{k: v for k, v in changes.items() if v is not None})
+
+    def _refresh(self) -> Refresh | None:
+        """What the flags say of the refresh of the encoder.
+
+        Raises:
+            ConfigError: if there is none, but flags say how.
+        """
+        if self.refresh.every is not None:
+            return call(Refresh, self.refresh)
+        if self.refresh != type(self.refresh)():
+            raise ConfigError(
+                "The flags do not say when the encoder is refreshed.",
+                expected="--refresh-every beside --refresh-steps, --refresh-frames, --refresh-keep",
+                got="no --refresh-every",
+                remedy="for example --refresh-every 50000",
+            )
+        return None
 
 
 def print_kept(trained: TrainedAgent) -> None:
@@ -224,21 +254,3 @@ def figures_of(result: Evaluation, random: Evaluation) -> dict[str, float]:
         "random_ci_high": random.ci_high,
         "episodes": len(result.returns),
     }
-
-
-@dataclass(kw_only=True)
-class Export(Command):
-    """The exported file runs with onnxruntime and numpy alone."""
-
-    agent: AgentFolder
-    """Folder that rl-vae train-agent wrote."""
-    out: Path
-    """File, NAME.onnx; an earlier export there is replaced."""
-
-    def run(self) -> None:
-        """Export, and print the size of the file."""
-        path = export_agent(self.agent, self.out)
-        print(
-            f"{path}: raw observation and history in, action and history out, "
-            f"{path.stat().st_size / 1e6:.1f} MB"
-        )

@@ -31,7 +31,12 @@ from rl_vae.system.outputs import output_path
 from rl_vae.system.process_settings import configure_process, limit_threads
 from rl_vae.system.provenance import machine, package_versions
 from rl_vae.system.signals import Terminated, print_once, stoppable
-from rl_vae.system.standard_streams import flush_output, open_standard_streams, print_error
+from rl_vae.system.standard_streams import (
+    flush_output,
+    lost_reader,
+    open_standard_streams,
+    print_error,
+)
 
 
 class Entry(NamedTuple):
@@ -69,13 +74,18 @@ COMMANDS = {
     ),
     "tune": Entry("tuning", "Tune", "Search for settings of a code and its agent", True),
     "report": Entry("comparison", "Report", "Write one HTML page on models side by side"),
-    "export": Entry("agents", "Export", "Write an agent as one ONNX file"),
+    "export": Entry("deploy", "Export", "Write an agent or an encoder as one ONNX file"),
+    "bench": Entry("deploy", "Bench", "Measure how long an encoder takes on this machine"),
+    "push": Entry("sharing", "Push", "Upload a folder to the Hugging Face hub"),
+    "pull": Entry("sharing", "Pull", "Download a folder from the Hugging Face hub", True),
     "status": Entry("status", "Status", "Say how far the work in a folder is"),
     "verify": Entry("folders", "Verify", "Check every byte of a folder, and repair it"),
     "demo": Entry("demo", "DemoCommand", "Train a car to drive, from nothing, and show it", True),
 }
 
 
+_READER_GONE = 141
+"""Exit status if the program that reads the output has ended, as if SIGPIPE had ended this one."""
 _LEAST_COLUMNS = 40
 """Width of a terminal from which on text is set in columns."""
 
@@ -108,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print_error(f"rl-vae: {MissingPackageError.of(error, f'rl-vae {arguments[0]}')}")
             sys.exit(2)
         except (OSError, MemoryError) as error:  # a full disk, too little memory
+            if lost_reader(error):
+                sys.exit(_READER_GONE)
             remedy = system_remedy(error, "check the path")
             text = printable(error) or "too little memory"
             if isinstance(error, OSError) and error.filename is None:

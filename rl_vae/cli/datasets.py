@@ -101,11 +101,12 @@ class Inspect(CommandWithFigures):
         print(f"pixels of {len(frames)} frames: {low} to {high}, mean {mean:.1f}")
         self.write(figures, [])
         if self.out is not None:
-            from rl_vae.models import pictures
+            from rl_vae.models.sheets import Row, Sheet, Texts
 
             files.make_folder(self.out.parent)
-            shown = [frames[start : start + _COLUMNS] for start in range(0, len(rows), _COLUMNS)]
-            pictures.save_picture(self.out, pictures.grid(shown))
+            parts = [slice(start, start + _COLUMNS) for start in range(0, len(rows), _COLUMNS)]
+            shown = [Row(frames[p], "", Texts("frame", [str(r) for r in rows[p]])) for p in parts]
+            Sheet(shown, f"{header.env_id}: evenly spaced frames").save(self.out)
             print(f"{self.out}: contact sheet of {len(frames)} frames")
 
 

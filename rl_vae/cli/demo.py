@@ -5,6 +5,7 @@ With --beta it is a comparison of betas instead (`rl_vae.cli.demo_beta`).
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -91,7 +92,7 @@ def _run_steps(out: Path, seed: int, engine: EngineName) -> Demo:
 
     # The figures, and the page that shows them.
     levels = {"after training, deterministic": evaluation.mean, "random": random.mean}
-    save_learning_curve(out / "curve.png", trained.path, levels)
+    save_learning_curve(out / "curve.svg", trained.path, levels)
     figures = {**figures_of(evaluation, random), **seconds, "seconds_total": watch.total}
     write_figures(out / "result.json", figures, [seed])
     page = out / "index.html"
@@ -108,6 +109,8 @@ def _run_steps(out: Path, seed: int, engine: EngineName) -> Demo:
         film_return=film_return,
         figures=figures,
         costs=list(costs.items()),
+        latent_dim=agent.encoder.latent_dim,
+        command=f"rl-vae demo --seed {seed} --engine {engine} --out {shlex.quote(str(out))}",
     )
     print(f"     {figures['seconds_total']:.0f} s in total. Open {page}")
     return Demo(page, evaluation, random, figures)

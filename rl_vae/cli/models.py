@@ -87,7 +87,7 @@ class Sweep(CommandWithJobs, CommandWithFigures):
 
 @dataclass(kw_only=True)
 class Show(CommandWithFigures):
-    """Draws reconstructions, samples, interpolations, traversals and outlier frames."""
+    """Draws reconstructions, samples, interpolations, traversals, codes and outlier frames."""
 
     model: Model
     """Folder that rl-vae train-vae wrote."""
@@ -95,7 +95,16 @@ class Show(CommandWithFigures):
     """Frames of the same size and crop: the model's own or others."""
     out: Path
     """Folder for the pictures and for anomalies.csv, the scores of every frame."""
-    gallery: Annotated[Any, flags(draw_gallery, only=("level", "seed"))]
+    anomalous: Path | None = None
+    """Dataset of frames that are known to be anomalous: draws ROC and precision-recall curves."""
+    gallery: Annotated[
+        Any,
+        flags(
+            draw_gallery,
+            omit=("encoder", "dataset", "out", "anomalous"),
+            types={"latents": tuple[int, ...], "frames": tuple[int, ...]},
+        ),
+    ]
 
     def run(self) -> None:
         """Draw, and print the share of anomalous frames."""
@@ -106,6 +115,7 @@ class Show(CommandWithFigures):
             encoder=Encoder.load(self.model),
             dataset=frames,
             out=self.out,
+            anomalous=None if self.anomalous is None else FrameDataset.open(self.anomalous),
         )
         shares = ", ".join(f"{name} {share:.1%}" for name, share in gallery.shares.items())
         print(
@@ -113,6 +123,14 @@ class Show(CommandWithFigures):
             f"the training frames' quantile {self.gallery.level:g}: {shares}"
         )
         figures = {f"outlier_{name}": share for name, share in gallery.shares.items()}
+        for name, detection in gallery.detections.items():
+            value, low, high = detection.auroc
+            print(f"Anomalous frames by {name}: area under the ROC curve {value:.3f} "
+                  f"({low:.3f} to {high:.3f}), average precision "
+                  f"{detection.average_precision.value:.3f}")  # fmt: skip
+            figures |= {f"auroc_{name}": value, f"auroc_{name}_low": low,
+                        f"auroc_{name}_high": high}  # fmt: skip
+            figures[f"average_precision_{name}"] = detection.average_precision.value
         self.write(figures, [self.gallery.seed])
 
 

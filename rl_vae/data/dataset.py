@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.constraints import Range, check_arguments
+from rl_vae.data.dataset_html import dataset_html
 from rl_vae.data.episodes import Episode, Split, find_episodes, split_episodes
-from rl_vae.data.header import DatasetHeader, read_header
+from rl_vae.data.find_dataset import find_dataset
+from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardEntry, is_complete, read_manifest
 from rl_vae.data.records import array_records
 from rl_vae.data.rows import FileRows, gather
@@ -28,7 +30,6 @@ from rl_vae.data.writer import DatasetWriter
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system import hashing
-from rl_vae.system.remote import local_copy
 
 
 class FrameDataset:
@@ -67,29 +68,25 @@ class FrameDataset:
 
     @classmethod
     @check_arguments
-    def open(cls, path: str | Path) -> FrameDataset:
+    def open(cls, path: str | Path, *, revision: str | None = None) -> FrameDataset:
         """Open a dataset that `collect_frames` wrote.
 
         A dataset whose collection was interrupted opens, too; it holds the committed shards.
         Opening checks the files' shapes and sizes; `verify` reads their content.
 
         Args:
-            path: Folder of the dataset.
+            path: Folder of the dataset, or the id "user/name" of one on the Hugging Face hub, as
+                `Encoder.load` takes it. All files of an id are read and checked.
+            revision: Branch, tag or commit of an id; None: the branch "main".
 
         Raises:
             DatasetError: if there is no dataset, or a file of it is missing or damaged. An
                 incomplete last line of the manifest is no damage.
+            ConfigError: if a folder has a revision.
+            FolderError: if the repository of an id cannot be read.
         """
-        path = local_copy(path)
-        header = read_header(path)
-        if header is None:
-            raise DatasetError(
-                f"There is no dataset at {path}.",
-                expected="a folder that rl-vae collect wrote, with dataset.json in it",
-                got="a folder without dataset.json" if path.is_dir() else "no such folder",
-                remedy="collect one: rl-vae collect ENV_ID --out FOLDER",
-            )
-        return cls(path, header, read_manifest(path, header))
+        folder, header = find_dataset(path, revision)
+        return cls(folder, header, read_manifest(folder, header))
 
     @staticmethod
     def create(path: str | Path, spec: FrameSpec | None = None, **options: Any) -> DatasetWriter:
@@ -161,6 +158,9 @@ class FrameDataset:
 
     def __repr__(self) -> str:
         return f"FrameDataset({str(self.path)!r}, {len(self):,} frames of {self.spec.shape})"
+
+    def _repr_html_(self) -> str:
+        return dataset_html(self.path, self.header, len(self), self.complete, self.frames)
 
     @property
     def spec(self) -> FrameSpec:
@@ -288,11 +288,10 @@ class FrameDataset:
             DatasetError: if it is not.
         """
         if not self.complete:
+            n = self.header.n_frames
             raise DatasetError(
                 f"{self.path} is not finished.",
-                expected=f"{self.header.n_frames:,} frames"
-                if self.header.n_frames
-                else "the last shard",
+                expected=f"{n:,} frames" if n else "the last shard",
                 got=f"{len(self):,} frames",
                 remedy=f"run the same {self.header.command} again: it goes on with the dataset",
             )

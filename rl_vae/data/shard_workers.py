@@ -11,8 +11,6 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm.auto import tqdm
-
 from rl_vae.data.fill import fill_shard
 from rl_vae.data.manifest import ShardDigests
 from rl_vae.data.shard_envs import (
@@ -27,6 +25,7 @@ from rl_vae.errors import EnvironmentFault
 from rl_vae.system import files
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.processes import Worker, close_workers
+from rl_vae.system.progress import write_line
 from rl_vae.system.worker_process import ParentLink
 
 
@@ -181,7 +180,7 @@ class _WorkerPool:
         if not self._restarts:
             raise fault
         self._restarts -= 1
-        tqdm.write(f"{fault} The worker is restarted; {self._restarts} restarts left")
+        write_line(f"{fault} The worker is restarted; {self._restarts} restarts left")
         worker = self._workers[i]
         worker.process.close()
         if worker.shard is not None:

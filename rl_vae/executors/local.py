@@ -14,12 +14,11 @@ from concurrent.futures import Executor, Future
 from multiprocessing.connection import wait
 from typing import Annotated, Any, ParamSpec, TypeVar
 
-from tqdm.auto import tqdm
-
 from rl_vae.constraints import Range, check_arguments
 from rl_vae.errors import RlVaeError
 from rl_vae.system.process_settings import limit_threads
 from rl_vae.system.processes import Worker, close_workers
+from rl_vae.system.progress import write_line
 from rl_vae.system.worker_process import ParentLink
 
 Parameters = ParamSpec("Parameters")
@@ -155,7 +154,7 @@ class LocalExecutor(Executor):
             self._end(future, error=error)
             return True
         if kind == "printed":
-            tqdm.write(f"{name}: {value}")
+            write_line(f"{name}: {value}")
             return False
         worker.close()
         self._end(future, value)

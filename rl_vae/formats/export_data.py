@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from rl_vae.constraints import check_arguments
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import FolderError, MissingPackageError, system_remedy
 from rl_vae.formats.registry import named_format
-from rl_vae.system import files, locks
-from rl_vae.system.outputs import output_path, partial_folder
+from rl_vae.system import files
+from rl_vae.system.new_folder import check_absent, new_folder
+from rl_vae.system.outputs import output_path
 
 
 @check_arguments
@@ -38,13 +38,7 @@ def export_data(dataset: FrameDataset, out: str | Path, *, format: str) -> Path:
     dataset.require_complete()
     for field in ("action", "reward") if chosen.needs_steps else ():
         dataset.header.require_recorded(field, f"The format {format}")
-    if out.exists() or out.is_symlink():
-        raise FolderError(
-            f"{out} exists already.",
-            expected="a new file or folder",
-            got="an existing one",
-            remedy="choose another name, or remove it",
-        )
+    check_absent(out)
     # Write under another name
     try:
         files.make_folder(out.parent)
@@ -52,7 +46,8 @@ def export_data(dataset: FrameDataset, out: str | Path, *, format: str) -> Path:
             with files.whole_file(out) as temporary:
                 chosen.write(dataset, temporary)
         else:
-            _write_folder(chosen.write, dataset, out)
+            with new_folder(out) as new:
+                chosen.write(dataset, new)
     except ImportError as error:
         raise MissingPackageError.of(error, f"The format {format}") from error
     except OSError as error:
@@ -63,20 +58,3 @@ def export_data(dataset: FrameDataset, out: str | Path, *, format: str) -> Path:
             remedy=system_remedy(error, "choose another folder"),
         ) from error
     return out
-
-
-def _write_folder(
-    write: Callable[[FrameDataset, Path], None], dataset: FrameDataset, out: Path
-) -> None:
-    """Write a folder inside OUT.partial, and move it out when it is complete."""
-    partial = partial_folder(out)
-    files.make_folder(partial)
-    with locks.locked(partial, FolderError):
-        new = partial / "new"
-        try:
-            files.remove_folder(new)  # what a killed export left
-            new.mkdir()
-            write(dataset, new)
-            files.rename_folder(new, out)
-        finally:
-            files.remove_folder(partial)

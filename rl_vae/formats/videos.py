@@ -6,7 +6,8 @@ NAME.parquet or NAME.npz) gives actions, rewards, ends and factors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -197,21 +198,51 @@ def write_videos(dataset: FrameDataset, out: Path) -> None:
             got=f"{height} x {width}",
             remedy="choose the format npz or hdf5",
         )
-    import av
-
     for number, episode in enumerate(dataset.episodes):
         stem = out / f"episode-{number:05d}"
         rows = np.arange(episode.start, episode.start + episode.length)
-        with av.open(str(stem.with_suffix(".mp4")), "w") as video:
-            stream = video.add_stream("libx264", rate=Fraction(FPS))
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.options = {"crf": CRF}
-            for frames in dataset.in_batches(rows):
-                for image in np.repeat(frames, 3 // channels, axis=3):
-                    video.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            video.mux(stream.encode(None))
+        batches = dataset.in_batches(rows)
+        images = (image for frames in batches for image in np.repeat(frames, 3 // channels, axis=3))
+        _encode(stem.with_suffix(".mp4"), images, (height, width))
         arrays: dict[str, Any] = step_arrays(dataset, rows, table=True)
         np.savez(stem.with_suffix(".npz"), **arrays)
+
+
+def write_h264(source: Path, out: Path) -> None:
+    """Write a video that FFmpeg decodes as MP4 (H.264); an odd last row or column is cut.
+
+    Raises:
+        DatasetError: if the video is damaged.
+        ImportError: if PyAV is not installed.
+    """
+    import av
+
+    frames = decode(source)
+    first = next(frames)
+    with av.open(str(source)) as video:
+        rate = video.streams.video[0].average_rate or FPS
+    height, width = (side // 2 * 2 for side in first.image.shape[:2])
+    images = (frame.image[:height, :width] for frame in itertools.chain([first], frames))
+    _encode(out, images, (height, width), Fraction(rate))
+
+
+def _encode(
+    path: Path, images: Iterable[UInt8Array], size: tuple[int, int], rate: Fraction = Fraction(FPS)
+) -> None:
+    """Write (H, W, 3) images as H.264; both sides are even."""
+    import av
+
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream("libx264", rate=rate)
+        (stream.height, stream.width), stream.pix_fmt = size, "yuv420p"
+        stream.options = {"crf": CRF}
+        for image in images:
+            video.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+                )
+            )
+        video.mux(stream.encode(None))
 
 
 FORMAT = Format("videos", "MP4, AVI, MKV, ...: one file an episode", is_video, read_videos)

@@ -26,10 +26,11 @@ class Dci(MetricResult):
     """Result of `dci`."""
 
     disentanglement: Estimate
-    """Whether each latent matters for one factor only, 0 to 1. Interval: over fits on resampled
-    training rows; NaN without `resamples`."""
+    """Whether each latent matters for one factor only, 0 to 1; NaN if one factor varies. Interval:
+    over fits on resampled training rows; NaN without `resamples`."""
     completeness: Estimate
-    """Whether each factor needs one latent only, 0 to 1. Interval: as for `disentanglement`."""
+    """Whether each factor needs one latent only, 0 to 1; NaN with one latent. Interval: as for
+    `disentanglement`."""
     informativeness: Estimate
     """Mean test accuracy over the factors that vary, 0 to 1. Interval: over resampled test rows,
     without new fits."""
@@ -68,8 +69,9 @@ def dci(
     2018, section 2, with trees instead of lasso as in Locatello et al. 2019.
 
     Limits: A latent with two factors counts little if another latent is better for both.
-    Completeness is low for a factor that needs two numbers, such as an angle. With one latent, or
-    one factor that varies, the score is 1.
+    Completeness is low for a factor that needs two numbers, such as an angle. Disentanglement is
+    not defined, NaN, if one factor varies: each latent can only matter for this one, and the
+    entropy to the base 1 divides by 0. Completeness is not defined with one latent.
 
     Cost: one tree for each class of each factor, 100 times. 10,000 rows of sprites with 10 latents
     take some minutes.
@@ -136,10 +138,10 @@ def _fit_trees(
 
 
 def _concentration(importance: Floats) -> float:
-    """Disentanglement of importances (Z, K); of the transposed matrix, completeness."""
+    """Disentanglement of importances (Z, K), NaN if K is 1; of the transpose, completeness."""
     base = importance.shape[1]
     if base < 2:
-        return 1.0
+        return float("nan")
     scores = 1 - stats.entropy(importance.T + 1e-11, base=base)
     share = importance.sum(axis=1)
     share = share / share.sum() if share.sum() > 0 else np.full(len(share), 1 / len(share))

@@ -7,15 +7,19 @@ from typing import Any
 from rl_vae.system.text import markdown, python_string
 
 
-def make_card(config: dict[str, Any]) -> str:
+def make_card(config: dict[str, Any], folder: str = "THIS FOLDER") -> str:
     """Write the model card of a config.json.
+
+    Args:
+        config: Content of config.json.
+        folder: What the lines that load the model name: a path or an id of the hub.
 
     Raises:
         KeyError, TypeError, ValueError: if the config does not hold what the card shows.
     """
     spec, provenance = config["spec"], config["provenance"]
     if "source" in provenance:
-        return _foreign_card(spec, provenance, config)
+        return _foreign_card(spec, provenance, config, folder)
     held_out, env_id = provenance["held_out"], python_string(provenance["env_id"])
     network, likelihood = markdown(config["vae"]["network"]), markdown(config["vae"]["likelihood"])
     engine, seed = markdown(provenance["engine"]), markdown(provenance["seed"])
@@ -34,12 +38,14 @@ On held-out frames, nats a frame: loss {held_out["loss"]:.1f}, distortion
 import gymnasium as gym
 import rl_vae
 
-env = rl_vae.LatentObservation(rl_vae.make_env({env_id}), "THIS FOLDER", stack=4)
+env = rl_vae.LatentObservation(rl_vae.make_env({env_id}), "{folder}", stack=4)
 ```
 """
 
 
-def _foreign_card(spec: dict[str, Any], provenance: dict[str, Any], config: dict[str, Any]) -> str:
+def _foreign_card(
+    spec: dict[str, Any], provenance: dict[str, Any], config: dict[str, Any], folder: str
+) -> str:
     shape = " x ".join(str(int(side)) for side in config["observation_shape"])
     return f"""# Encoder {markdown(provenance["source"])}
 
@@ -50,6 +56,6 @@ of {int(spec["height"])} x {int(spec["width"])} x {int(spec["channels"])}, made 
 ```python
 import rl_vae
 
-codes = rl_vae.Encoder.load("THIS FOLDER").encode_observations(observations)
+codes = rl_vae.Encoder.load("{folder}").encode_observations(observations)
 ```
 """

@@ -19,11 +19,13 @@ from rl_vae.constraints import Range, check_arguments
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
 from rl_vae.models.decoding import DecodingModel
-from rl_vae.models.description import ModelDescription, read_model_description
+from rl_vae.models.description import HUB_FILES, ModelDescription, read_model_description
+from rl_vae.models.encoder_html import encoder_html
 from rl_vae.models.folder import ModelFolder, read_model
 from rl_vae.models.late_torch import torch_parts
 from rl_vae.models.networks import check_buildable
 from rl_vae.models.runtime import OnnxRuntime, decoder_ports, encoder_ports
+from rl_vae.system.hub import local_folder
 from rl_vae.system.process_settings import default_threads
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ class Encoder(DecodingModel):
         cls,
         path: str | Path,
         *,
+        revision: str | None = None,
         device: str = "cpu",
         runtime: Runtime = "auto",
         threads: Annotated[int, Range(low=1)] | None = None,
@@ -89,7 +92,10 @@ class Encoder(DecodingModel):
         """Read a model folder and check every byte.
 
         Args:
-            path: Folder that `train_vae` or `save_encoder` wrote.
+            path: Folder that `train_vae` or `save_encoder` wrote. A string that is exactly
+                "user/name" is the id of a model on the Hugging Face hub, unless the current folder
+                has anything named "user". Its files are downloaded into the hub's cache.
+            revision: Branch, tag or commit of an id; None: the branch "main".
             device: "cpu", or a torch device such as "cuda".
             runtime: "auto" uses ONNX Runtime on the CPU and torch elsewhere.
             threads: Number of threads of ONNX Runtime; None: that of torch if it is
@@ -97,9 +103,11 @@ class Encoder(DecodingModel):
             lazy: Whether only config.json is read now, and the rest at the first use.
 
         Raises:
-            FolderError: if the folder is missing, damaged or of another kind.
-            ConfigError: if device, runtime or threads are impossible, or the network is a user's
-                and the runtime is torch.
+            FolderError: if the folder is missing, damaged or of another kind, or the repository of
+                an id cannot be read.
+            ConfigError: if device, runtime or threads are impossible, the network is a user's
+                and the runtime is torch, or a folder has a revision.
+            MissingPackageError: if an id is given and huggingface_hub is not installed.
         """
         # Choose device and runtime
         if device != "cpu":
@@ -115,7 +123,7 @@ class Encoder(DecodingModel):
             )
         # Read the description, and the rest unless lazy
         encoder = cls(
-            read_model_description(path),
+            read_model_description(local_folder(path, revision, HUB_FILES)),
             device=device,
             runtime=runtime,
             threads=threads or default_threads(),
@@ -134,6 +142,9 @@ class Encoder(DecodingModel):
     def __repr__(self) -> str:
         shape = self.spec.shape
         return f"Encoder({str(self.path)!r}, {shape} -> {self.latent_dim}, {self.runtime})"
+
+    def _repr_html_(self) -> str:
+        return encoder_html(self)
 
     @property
     def vae(self) -> FrameModel:

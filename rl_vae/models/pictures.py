@@ -1,4 +1,4 @@
-"""Pictures of a VAE, charts and videos. Images are uint8 RGB, (H, W, 3).
+"""Files of pictures, charts and videos. Images are uint8 RGB, (H, W, 3).
 
 Besides frames.py this is the only module with cv2, for files of pictures and videos.
 """
@@ -6,18 +6,17 @@ Besides frames.py this is the only module with cv2, for files of pictures and vi
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
-from rl_vae.models.frame_model import FrameModel
 from rl_vae.system import files
 
 
@@ -26,51 +25,9 @@ def rgb(frames: UInt8Array) -> UInt8Array:
     return np.repeat(frames, 3, axis=-1) if frames.shape[-1] == 1 else frames
 
 
-def grid(rows: Sequence[UInt8Array], *, gap: int = 2, scale: int = 1) -> UInt8Array:
-    """Arrange rows of frames of one size, (n, H, W, C) each, as one picture with white lines."""
-    height, width = rows[0].shape[1:3]
-    columns = max(len(row) for row in rows)
-    shape = (len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3)
-    picture = np.full(shape, 255, np.uint8)
-    for r, row in enumerate(rows):
-        for c, frame in enumerate(rgb(row)):
-            top, left = gap + r * (height + gap), gap + c * (width + gap)
-            picture[top : top + height, left : left + width] = frame
-    return enlarge(picture, scale)
-
-
 def enlarge(image: UInt8Array, scale: int) -> UInt8Array:
     """Repeat every pixel of an (H, W, C) image `scale` times each way."""
     return np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
-
-
-def reconstructions(vae: FrameModel, frames: UInt8Array) -> UInt8Array:
-    """Frames in the first row, and their reconstructions from mu in the second row."""
-    return grid([frames, vae.decode_frames(vae.encode_frames(frames).mu)])
-
-
-def samples(vae: FrameModel, codes: torch.Tensor, *, columns: int = 8) -> UInt8Array:
-    """Frames decoded from samples of the prior (N, Z); N is a multiple of the columns."""
-    frames = vae.decode_frames(codes)
-    return grid(list(frames.reshape(-1, columns, *frames.shape[1:])))
-
-
-def traversals(
-    vae: FrameModel,
-    frame: UInt8Array,
-    latents: Sequence[int],
-    *,
-    reach: float = 2.5,
-    steps: int = 9,
-) -> UInt8Array:
-    """One row per latent: it goes from -reach to reach, the others stay those of the frame."""
-    mu = vae.encode_frames(frame[None]).mu  # (1, Z)
-    rows = []
-    for latent in latents:
-        codes = mu.repeat(steps, 1)
-        codes[:, latent] = torch.linspace(-reach, reach, steps)
-        rows.append(vae.decode_frames(codes))
-    return grid(rows)
 
 
 def save_picture(path: Path, image: UInt8Array) -> None:
@@ -162,7 +119,7 @@ def save_chart(
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title: str) -> None:
@@ -184,18 +141,45 @@ def save_matrix(path: Path, matrix: NDArray[Any], names: Sequence[str], *, title
     axes.set_xlabel("prediction")
     axes.set_ylabel("class")
     axes.set_title(title)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
-def _save_figure(path: Path, figure: Any) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:] or None, dpi=140)
+def save_figure(path: Path, figure: Any, scale: int = 1) -> None:
+    """Write a figure of matplotlib as .png, .svg or .pdf; `scale` multiplies a PNG's pixels."""
+    import matplotlib as mpl
+
+    kind, content = path.suffix[1:] or "png", io.BytesIO()
+    # Type 42 fonts, which publishers ask for; equal figures are equal files
+    dates: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "rl_vae"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        figure.savefig(content, format=kind, dpi=140 * scale, metadata=dates.get(kind))
     files.write_whole(path, content.getbuffer())
 
 
-def side_by_side(left: UInt8Array, right: UInt8Array, *, height: int = 192) -> UInt8Array:
-    """Two images (h, w, C) of any size side by side, scaled to one height."""
-    return np.concatenate([at_height(left, height), at_height(right, height)], axis=1)
+def side_by_side(
+    image: UInt8Array,
+    decoded: UInt8Array,
+    *,
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0),
+    height: int = 192,
+) -> UInt8Array:
+    """An image, and beside it a reconstruction in the place and proportions of what it shows.
+
+    Args:
+        image: (h, w, C) the image.
+        decoded: (H, W, C) reconstruction of the image without its cropped edges.
+        crop: Pixels that were cut off the image at the top, bottom, left and right. They are gray
+            in the reconstruction.
+        height: Height of the result in pixels.
+    """
+    first = at_height(image, height)
+    second = np.full_like(first, 225)
+    ratio, (h, w) = height / image.shape[0], image.shape[:2]
+    top, bottom = round(crop[0] * ratio), round((h - crop[1]) * ratio)
+    left, right = round(crop[2] * ratio), round((w - crop[3]) * ratio)
+    second[top:bottom, left:right] = _resize(decoded, bottom - top, right - left)
+    return np.concatenate([first, second], axis=1)
 
 
 _INSIDE, _OUTSIDE = (
@@ -243,7 +227,8 @@ def watched(
     height: int = 192,
 ) -> UInt8Array:
     """A frame, its reconstruction and the bars of its latents side by side, of even width."""
-    both = side_by_side(frame, reconstruction, height=height)
+    shown = [at_height(image, height) for image in (frame, reconstruction)]
+    both = np.concatenate(shown, axis=1)
     gap = np.full(
         (height, 2 + both.shape[1] % 2, 3), 255, np.uint8
     )  # video codecs need an even width
@@ -252,9 +237,11 @@ def watched(
 
 def at_height(image: UInt8Array, height: int) -> UInt8Array:
     """Scale an (H, W, 1 or 3) image to a height in pixels, as RGB."""
-    width = max(1, round(image.shape[1] * height / image.shape[0]))
-    shrinks = height < image.shape[0]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    return _resize(image, height, max(1, round(image.shape[1] * height / image.shape[0])))
+
+
+def _resize(image: UInt8Array, height: int, width: int) -> UInt8Array:
+    method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_NEAREST
     resized: NDArray[Any] = cv2.resize(
         np.ascontiguousarray(rgb(image)), (width, height), interpolation=method
     )

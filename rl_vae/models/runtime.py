@@ -82,19 +82,9 @@ class OnnxRuntime:
         return values
 
     def _open(self, threads: int) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Threads that spin while they wait would take the cores from the environments.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
         content = self._read()
         try:
-            session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
+            session = open_session(content, threads)
         except Exception as error:  # onnxruntime's exceptions have no public base class
             raise self._damaged(error) from error
         ports = (*session.get_inputs(), *session.get_outputs())
@@ -120,13 +110,23 @@ def run_graph(content: bytes, inputs: Mapping[str, NDArray[Any]]) -> list[NDArra
     Raises:
         Exception: what onnxruntime raises; its exceptions have no public base class.
     """
+    return list(open_session(content, 1).run(None, dict(inputs)))
+
+
+def open_session(content: bytes, threads: int) -> Any:
+    """A session of ONNX Runtime on the CPU.
+
+    Raises:
+        Exception: what onnxruntime raises; its exceptions have no public base class.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Threads that spin while they wait would take the cores from the environments.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, dict(inputs)))
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def encoder_ports(frame_shape: tuple[int, int, int], latent_dim: int) -> tuple[GraphPort, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +63,16 @@ class VecLatent(VecEnvWrapper):
         self.encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder, lazy=True)
         self._converter = ActionConverter(None, venv.action_space)
         agent_space = self._converter.agent_space
-        self._pipeline = LatentPipeline(
-            self.encoder,
-            venv.observation_space,
-            agent_space,
-            venv.num_envs,
-            config_from_options(config, options),
+        self._make_pipeline = partial(
+            LatentPipeline,
+            observation_space=venv.observation_space,
+            action_space=agent_space,
+            n_envs=venv.num_envs,
+            config=config_from_options(config, options),
             applied=getattr(venv, "frame_spec", None),
             seed=seed,
         )
+        self._pipeline = self._make_pipeline(self.encoder)
         self._keep_frame = keep_frame
         self._actions = np.zeros((venv.num_envs, *(agent_space.shape or ())))
         self._env_seeds: Sequence[int | None] = [None] * venv.num_envs
@@ -89,6 +91,15 @@ class VecLatent(VecEnvWrapper):
     def fields(self) -> ObservationFields:
         """Layout of an observation."""
         return self._pipeline.fields
+
+    def observe_through(self, encoder: Encoder) -> None:
+        """Encode with another encoder from the next reset on, which must follow.
+
+        Raises:
+            ObservationError: if the encoder was made for other observations.
+        """
+        self._pipeline, self.encoder = self._make_pipeline(encoder), encoder
+        self.observation_space = self._pipeline.observation_space
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the next reset."""

@@ -77,7 +77,7 @@ class VecWatch(VecEnvWrapper):
         return observations, rewards, dones, infos
 
     def get_images(self) -> Sequence[NDArray[Any] | None]:
-        """Draw the last frame of each environment: (192, w, 3) uint8.
+        """Draw the last frame of each environment: (212, w, 3) uint8.
 
         Raises:
             ConfigError: before the first reset.
@@ -121,11 +121,15 @@ class DriftCallback(BaseCallback):
                 got=f"infos with {sorted(self.locals['infos'][0])}",
                 remedy="train in VecWatch(VecLatent(...)), or in WatchLatents(...)",
             )
-        for name in ("rate", "error"):
-            mean = float(np.mean([info[f"vae_{name}"] for info in scored]))
-            self.logger.record_mean(f"vae/{name}", mean)
-        self.logger.record("vae/drift", max(info["vae_drift"] for info in scored))
+        self.record([Drift.of_info(info) for info in scored])
         return True
+
+    def record(self, scores: Sequence[Drift]) -> None:
+        """Give the scores of a step to the logger."""
+        rates, errors, shares = zip(*scores, strict=True)
+        self.logger.record_mean("vae/rate", float(np.mean(rates)))
+        self.logger.record_mean("vae/error", float(np.mean(errors)))
+        self.logger.record("vae/drift", max(shares))
 
 
 def _vec_latent(venv: VecEnv) -> VecLatent | None:

@@ -1,18 +1,32 @@
-"""progress_bar: a bar in a terminal, plain lines every few seconds elsewhere, or nothing."""
+"""progress_bar: a bar in a terminal, plain lines every few seconds elsewhere, or nothing.
+
+write_line prints a line above the bars.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 LINE_SECONDS = 10.0
 """Seconds between two lines if there is no terminal."""
 
 
-class ProgressLines(tqdm):  # type: ignore[misc]
+class ProgressBar(tqdm):  # type: ignore[misc]
+    """tqdm with a lock of this process alone.
+
+    The lock of tqdm is shared with all processes that are forked after its import. If one of them
+    is killed while it holds that lock, the others wait for ever.
+    """
+
+    _lock = threading.RLock()
+
+
+class ProgressLines(ProgressBar):
     """Print one plain line every few seconds, for nohup, CI and queues.
 
     A line holds the description, done and total, rate, time left and the postfix.
@@ -40,7 +54,7 @@ class ProgressLines(tqdm):  # type: ignore[misc]
 
 
 def progress_bar(iterable: Any = None, *, progress: bool = True, **options: Any) -> Any:
-    """A tqdm bar in a terminal; a ProgressLines object if stderr is no terminal.
+    """A ProgressBar in a terminal; a ProgressLines object if stderr is no terminal.
 
     Args:
         iterable: What to iterate over, or None to call `update`.
@@ -48,10 +62,15 @@ def progress_bar(iterable: Any = None, *, progress: bool = True, **options: Any)
         options: Further options of tqdm, such as total, initial, desc and unit.
     """
     progress = progress and sys.stderr is not None  # None: the program was started without one
-    kind = tqdm if progress and sys.stderr.isatty() else ProgressLines
+    kind = ProgressBar if progress and sys.stderr.isatty() else ProgressLines
     return kind(iterable, disable=not progress, **options)
+
+
+def write_line(text: str) -> None:
+    """Print a line to stdout, above the bars of this process."""
+    ProgressBar.write(text)
 
 
 def _line(state: dict[str, Any]) -> str:
     """The state of a bar without the bar itself."""
-    return str(tqdm.format_meter(**{**state, "bar_format": "{l_bar}{r_bar}", "ncols": None}))
+    return str(ProgressBar.format_meter(**{**state, "bar_format": "{l_bar}{r_bar}", "ncols": None}))

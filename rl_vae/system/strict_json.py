@@ -24,7 +24,12 @@ _MAX_DEPTH = 64
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, completely or not at all."""
-    write_whole(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n")
+    write_whole(path, indented_json(value))
+
+
+def indented_json(value: Any) -> bytes:
+    """A value as indented JSON, the content of a file."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tqdm.auto import tqdm
-
 from rl_vae.models.frame_model import FrameModel
 from rl_vae.objectives.base import Objective
+from rl_vae.system.progress import write_line
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.evaluate import HeldOut, beta_norm
 
@@ -259,4 +258,4 @@ class AlarmPrinter:
         for alarm in alarms:
             if self._prints and alarm.name not in self._printed:
                 self._printed.add(alarm.name)
-                tqdm.write(str(alarm))
+                write_line(str(alarm))

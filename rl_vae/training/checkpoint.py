@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from rl_vae.errors import TrainingError
 from rl_vae.models.state_dict import DamagedState, pack_state, read_state
 from rl_vae.system import files, reading
+from rl_vae.system.progress import write_line
 from rl_vae.training.state import TrainState
 
 NAMES = ("checkpoint.bin", "checkpoint.old.bin")
@@ -53,7 +52,7 @@ def load_checkpoint(partial: Path, state: TrainState, total_steps: int) -> None:
             if state.step > total_steps:
                 raise ValueError(f"update {state.step} of {total_steps}")
         except DamagedState:
-            tqdm.write(f"{path} is damaged: using an older checkpoint")
+            write_line(f"{path} is damaged: using an older checkpoint")
             continue
         except ValueError as error:
             raise TrainingError(
@@ -62,5 +61,5 @@ def load_checkpoint(partial: Path, state: TrainState, total_steps: int) -> None:
                 got=error,
                 remedy=f"delete {partial}",
             ) from error
-        tqdm.write(f"{path}: resuming after update {state.step}")
+        write_line(f"{path}: resuming after update {state.step}")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ from rl_vae.constraints import Range, check_fields
 from rl_vae.errors import ConfigError
 from rl_vae.objectives.base import Objective
 from rl_vae.objectives.beta import Beta
-from rl_vae.objectives.registry import check_objective
+from rl_vae.objectives.registry import check_objective, objective_from_dict
 from rl_vae.training.heads import Heads
 from rl_vae.training.precision import Compute
 
@@ -85,6 +86,17 @@ class TrainConfig:
         if not self.heads.on:
             del values["heads"]
         return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            KeyError, TypeError: if the values do not describe a training.
+            ConfigError: if a value is out of its range, or the objective is a user's.
+        """
+        objective, heads = objective_from_dict(values["objective"]), values.get("heads", {})
+        return cls(**{**values, "objective": objective, "heads": Heads(**heads)})
 
     def total_steps(self, train_frames: int) -> int:
         """Number of updates of the whole run.

@@ -8,12 +8,12 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
 
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import RlVaeError
 from rl_vae.executors.jobs import JobMessage
 from rl_vae.models.config import VAEConfig
+from rl_vae.system.progress import write_line
 from rl_vae.training.batches import shards_in_memory
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.cuda_graphs import GraphRunner, copy_to_device, enough_memory
@@ -110,6 +110,6 @@ def _events(active: dict[str, VAETraining], name: str) -> Iterator[list[JobMessa
         events.append(JobMessage(name, "failed", error))
     finally:
         for line in output.getvalue().splitlines():
-            tqdm.write(f"{name}: {line}")
+            write_line(f"{name}: {line}")
     if events and name in active:
         active.pop(name).close()

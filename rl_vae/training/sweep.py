@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from tqdm.auto import tqdm
 
 from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.concat import open_paths, paths_of
@@ -39,7 +38,7 @@ from rl_vae.models.config import VAEConfig
 from rl_vae.models.device import check_device
 from rl_vae.system import strict_json
 from rl_vae.system.outputs import output_path, partial_folder
-from rl_vae.system.progress import progress_bar
+from rl_vae.system.progress import progress_bar, write_line
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.device_sweep import train_on_device
 from rl_vae.training.distributed import started_by_torchrun
@@ -202,7 +201,7 @@ def _follow(
             if message.kind == "result":
                 results[message.job] = message.value
             else:
-                tqdm.write(f"{message.job}: {message.value}")
+                write_line(f"{message.job}: {message.value}")
                 failures[message.job] = message.value
                 note_failure(out, message.job, message.value)
     return failures

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from typing import Annotated, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
 
 from rl_vae.constraints import Range, check_value
 from rl_vae.frames import UInt8Array
@@ -49,6 +50,11 @@ class Drift(NamedTuple):
     def to_info(self) -> dict[str, float]:
         """Entries of a step's info."""
         return {"vae_rate": self.rate, "vae_error": self.error, "vae_drift": self.share}
+
+    @classmethod
+    def of_info(cls, info: Mapping[str, Any]) -> Drift:
+        """The score that `to_info` wrote into a step's info."""
+        return cls(info["vae_rate"], info["vae_error"], info["vae_drift"])
 
 
 class DriftMonitor:

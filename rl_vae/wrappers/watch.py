@@ -12,6 +12,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.frames import UInt8Array
 from rl_vae.models import pictures
 from rl_vae.models.encoder import Encoder
+from rl_vae.models.sheets import legend
 from rl_vae.wrappers.drift import EVERY, Drift, DriftMonitor
 from rl_vae.wrappers.image_source import find_source
 from rl_vae.wrappers.latent import LatentObservation
@@ -20,10 +21,11 @@ from rl_vae.wrappers.latent import LatentObservation
 class WatchLatents(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
     """Draws and scores an agent's frames. Observations, rewards and endings do not change.
 
-    `render()` returns an RGB picture, (192, w, 3) uint8: the frame, the reconstruction from its
-    mean latents, and these as bars from -4 to 4. A bar is vermilion if the latent is more than
-    three standard deviations away from its mean over the training frames. Only `render()` decodes
-    for the picture. Gymnasium's RecordVideo records it with any render mode of the environment.
+    `render()` returns an RGB picture, (212, w, 3) uint8: below their names the frame, the
+    reconstruction from its mean latents, and these as bars from -4 to 4. A bar is vermilion if the
+    latent is more than three standard deviations away from its mean over the training frames. Only
+    `render()` decodes for the picture. Gymnasium's RecordVideo records it with any render mode of
+    the environment.
 
     Every info holds, of the last scored frame, "vae_rate" (KL divergence from the prior, nats) and
     "vae_error" (mean squared error of the reconstruction, per value, in units of 255), and
@@ -80,7 +82,7 @@ class WatchLatents(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         return observation, reward, terminated, truncated, self._watch(observation, info)
 
     def render(self) -> UInt8Array:
-        """Draw the last frame: (192, w, 3) uint8.
+        """Draw the last frame: (212, w, 3) uint8.
 
         Raises:
             ConfigError: before the first reset.
@@ -117,7 +119,9 @@ def encoder_of(latent: Any, env: object) -> Encoder:
 
 
 def draw(encoder: Encoder, frames: UInt8Array | None) -> list[UInt8Array]:
-    """Draw frames (N, H, W, C) with their reconstructions and latents, each (192, w, 3) uint8.
+    """Draw frames (N, H, W, C) with their reconstructions and latents, each (212, w, 3) uint8.
+
+    The uppermost 20 rows name the parts.
 
     Raises:
         ConfigError: if there are no frames yet.
@@ -132,10 +136,15 @@ def draw(encoder: Encoder, frames: UInt8Array | None) -> list[UInt8Array]:
     mu = encoder.encode(frames)  # (N, Z)
     mean = np.asarray(encoder.statistics.latent_mean, np.float32)
     reach = 3 * np.asarray(encoder.statistics.latent_std, np.float32)
-    return [
+    images = [
         pictures.watched(frame, decoded, pictures.bars(code, mean - reach, mean + reach))
         for frame, decoded, code in zip(frames, encoder.decode(mu), mu, strict=True)
     ]
+    height, width = images[0].shape[:2]
+    part = max(1, round(frames.shape[2] * height / frames.shape[1]))
+    rest = width - 2 * part
+    names = legend([("frame", part), ("decoded", part), ("latents, orange: unusual", rest)])
+    return [np.concatenate([names, image]) for image in images]
 
 
 def _latent_observation(env: gym.Env[Any, Any]) -> LatentObservation | None:

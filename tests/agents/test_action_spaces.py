@@ -23,6 +23,8 @@ from rl_vae.errors import ConfigError
 from rl_vae.sb3.actions import ActionConverter
 from rl_vae.sb3.vec_latent import VecLatent
 
+pytestmark = pytest.mark.slow
+
 CELLS = [
     *((name, "PPO") for name in acting.SPACES),
     *((name, "DQN") for name in acting.SPACES if name.startswith("Discrete")),
@@ -96,7 +98,6 @@ def test_an_agent_is_evaluated_and_filmed(agent: Agent) -> None:
     assert len(film_agent(agent, seed=2).images) > 1
 
 
-@pytest.mark.slow
 def test_an_exported_agent_acts_like_the_agent(agent: Agent, tmp_path: Path) -> None:
     """The environment accepts the exported file's actions, which are those of the agent."""
     if agent.env_id in map(acting.env_id, PLAIN):
@@ -116,7 +117,6 @@ def test_other_action_spaces_are_refused(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["PPO", "SAC"])
 def test_agents_need_bounds(algorithm: str, tmp_path: Path) -> None:
     """A Box without bounds is refused before anything is written: SB3 cannot train in it."""

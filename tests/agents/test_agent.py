@@ -30,6 +30,8 @@ from rl_vae.frames import FrameSpec
 from rl_vae.sb3 import PixelVecEnv, VecLatent
 from rl_vae.system import hashing, strict_json
 
+pytestmark = pytest.mark.slow
+
 ALL: dict[str, tuple[Recipe, Any]] = {
     "PPO": (PPO, SB3_PPO),
     "SAC": (SAC, SB3_SAC),
@@ -354,7 +356,6 @@ def test_a_collecting_agent_sees_what_it_saw_in_training(
     assert ended >= 6
 
 
-@pytest.mark.slow
 def test_worker_processes_act_as_one(tmp_path: Path) -> None:
     """An agent in two worker processes collects the dataset that it collects in this one."""
     agent = Agent.load(little_models.agent("PPO"))

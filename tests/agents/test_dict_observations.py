@@ -18,6 +18,8 @@ from rl_vae.agents.train import train_agent
 from rl_vae.errors import ConfigError
 from rl_vae.training.result import Trained
 
+pytestmark = pytest.mark.slow
+
 OPTIONS: dict[str, Any] = {"code": "mu_logvar", "standardise": True, "actions": 1}
 RECIPES = {
     "PPO, flatten": replace(little_models.PPO, total_steps=128, **OPTIONS),
@@ -88,7 +90,6 @@ def test_an_agent_collects_what_it_observes(
         assert np.allclose(observed[1]["speed"][0], [1 / 16, -1 / 16])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_an_exported_agent_acts_as_the_agent(
     name: str, agents: dict[str, Agent], tmp_path: Path

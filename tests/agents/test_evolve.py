@@ -24,6 +24,8 @@ from rl_vae.errors import ConfigError, FolderError
 from rl_vae.sb3.play import Played
 from rl_vae.system import strict_json
 
+pytestmark = pytest.mark.slow
+
 LAYER = ("action_net.weight", "action_net.bias")
 SHORT = {"generations": 3, "population": 4, "episodes": 2, "checks": 2, "check_episodes": 3}
 

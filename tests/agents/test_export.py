@@ -28,6 +28,8 @@ from rl_vae.models.description import read_model_description
 from rl_vae.training.result import Trained
 from rl_vae.wrappers.history import History
 
+pytestmark = pytest.mark.slow
+
 ONE_AXIS = ActionMap(matrix=((1.5,), (-0.5,)), offset=(0.1, 0.3))
 CASES: dict[str, tuple[str, Recipe]] = {
     "PPO, discrete": (COUNTING, replace(little_models.PPO, total_steps=128, frame_skip=2)),
@@ -111,7 +113,6 @@ for name in json.loads(open("names.json").read()):
 """
 
 
-@pytest.mark.slow
 def test_an_exported_agent_acts_as_sb3_predicts(agents: dict[str, Path]) -> None:
     """On 1,000 raw frames, without torch, discrete actions are those of SB3's
     predict(deterministic=True), continuous ones within 1e-4; whatever was in the memory counts for
@@ -199,7 +200,6 @@ def test_a_file_says_what_it_is(agents: dict[str, Path], encoder: Encoder) -> No
     assert b"site-packages" not in content and b".py" not in content
 
 
-@pytest.mark.slow
 def test_the_command_replaces_an_earlier_export(
     agents: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,7 +257,6 @@ def with_images(agent: Path, out: Path, **conversion: Any) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_images_of_a_stranger_are_not_allocated(tmp_path: Path, limited_memory: None) -> None:
     """An agent whose files name images of 2 GB is exported within 1 GiB."""
     shape = (20, 2048, 2048, 3)

@@ -26,6 +26,8 @@ from rl_vae.agents.train import train_agent
 from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.errors import ConfigError, MissingPackageError
 
+pytestmark = pytest.mark.slow
+
 CONTRIB = [name for name, kind in KINDS.items() if kind.library == "sb3_contrib"]
 
 
@@ -122,7 +124,6 @@ def test_sb3_evaluates_an_agent(agent: Agent) -> None:
     assert returns == pytest.approx(evaluate_agent(agent, episodes=1).returns, abs=1e-3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["RecurrentPPO", "TD3", "QRDQN"])
 def test_an_exported_agent_acts_as_the_agent(name: str, tmp_path: Path) -> None:
     """The file acts in the environment as the agent, with the memory as inputs and outputs."""
@@ -130,7 +131,6 @@ def test_an_exported_agent_acts_as_the_agent(name: str, tmp_path: Path) -> None:
     check_exported(agent, export_agent(agent.path, tmp_path / "agent.onnx"))
 
 
-@pytest.mark.slow
 def test_an_exported_agent_takes_masks(tmp_path: Path) -> None:
     """The file of MaskablePPO has a mask as input, and never chooses what it forbids."""
     import onnxruntime

@@ -17,6 +17,8 @@ import rl_vae
 from rl_vae import Agent, Encoder, FrameSpec, LatentObservation, VectorLatentObservation, make_env
 from rl_vae.sb3 import LatentExtractor, VecLatent
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     "rgba",
     "channel-first",
@@ -158,7 +160,6 @@ def test_a_policy_on_pixels_extracts_the_right_latents(trained: Trained) -> None
     np.testing.assert_allclose(features, latents(trained, [5, 6]), atol=1e-5)
 
 
-@pytest.mark.slow
 def test_an_agent_keeps_the_source(trained: Trained, tmp_path: Path) -> None:
     """The agent observes, is evaluated and is exported with the conversion of its model."""
     recipe = rl_vae.Recipe(

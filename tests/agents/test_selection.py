@@ -30,6 +30,8 @@ from rl_vae.errors import ConfigError, FolderError
 from rl_vae.sb3.play import Played
 from rl_vae.system import strict_json
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +136,6 @@ def test_the_best_of_several_seeds_becomes_the_agent(
     assert train(tmp_path / "agent", keep=keep, seeds=3, seed=5) == trained
 
 
-@pytest.mark.slow
 def test_each_of_several_seeds_is_trained_as_alone(tmp_path: Path) -> None:
     """The kept agent is, to the bit, the one of a single training with its seed."""
     trained = train(tmp_path / "agent", seeds=2, evaluations=0)

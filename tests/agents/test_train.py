@@ -46,6 +46,8 @@ from rl_vae.sb3 import ActionMap, VecLatent
 from rl_vae.system import files, locks, strict_json
 from rl_vae.wrappers import drift
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -76,7 +78,6 @@ def test_a_training_that_diverges_says_so(name: str, tmp_path: Path) -> None:
     assert not list((tmp_path / "agent.partial").glob("policy*"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "agents").glob("*.py")))
 def test_every_bundled_recipe_trains(name: str, tmp_path: Path) -> None:
     """Each recipe that comes with rl_vae trains some hundred steps and saves an agent."""
@@ -103,7 +104,6 @@ def test_every_bundled_recipe_trains(name: str, tmp_path: Path) -> None:
     assert any(record["training_return"] is not None for record in progress(trained.path))
 
 
-@pytest.mark.slow
 def test_an_agent_learns(tmp_path: Path) -> None:
     """On a game that a few thousand steps can teach, the agent ends far above a random policy."""
     recipe = replace(
@@ -221,7 +221,6 @@ def test_a_finished_agent_is_returned_as_it_is(tmp_path: Path) -> None:
     assert folder_content(tmp_path) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "changes"),
     [
@@ -389,7 +388,6 @@ def test_a_training_that_stops_before_its_first_checkpoint_begins_anew(tmp_path:
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("call", range(1, 9))
 def test_a_failure_while_a_checkpoint_is_written_leaves_a_whole_one(
     call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -457,7 +455,6 @@ def test_resuming_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     train(tmp_path / "agent", SAC)
 
 
-@pytest.mark.slow
 def test_a_killed_training_goes_on(
     tmp_path: Path, remembered: dict[str, list[Memory]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -517,7 +514,6 @@ class recording:
         self._patch.undo()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["PPO", "SAC", "DQN"])
 def test_the_same_seed_gives_the_same_training(algorithm: str, tmp_path: Path) -> None:
     """Observations, actions, rewards of the first 1,000 steps and the weights follow the seed."""
@@ -574,7 +570,6 @@ def test_a_callback_ends_a_training(tmp_path: Path) -> None:
     assert Agent.load(trained.path).digest and progress(trained.path)[-1]["steps"] == 100
 
 
-@pytest.mark.slow
 def test_evaluations_during_training_do_not_change_it(tmp_path: Path) -> None:
     """Evaluations during training do not change the trained agent."""
     looked_at = train(tmp_path / "a", PPO, evaluations=2, evaluation_episodes=3)
@@ -587,7 +582,6 @@ def test_evaluations_during_training_do_not_change_it(tmp_path: Path) -> None:
     assert looked_at.evaluation.interval.value == evaluated[1]["evaluation_return"]
 
 
-@pytest.mark.slow
 def test_training_and_evaluation_share_no_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -663,7 +657,6 @@ def test_noise_that_is_not_scheduled_is_learned(tmp_path: Path) -> None:
     assert saved.policy.optimizer.param_groups[0]["lr"] == PPO.learning_rate
 
 
-@pytest.mark.slow
 def test_rewards_are_scaled_for_the_algorithm_alone(tmp_path: Path) -> None:
     """The algorithm sees scaled rewards; progress.jsonl and evaluations hold the game's own."""
     returns = {}

@@ -39,6 +39,8 @@ from rl_vae.envs.source import EnvSource
 from rl_vae.errors import ConfigError, FolderError, TrainingError
 from rl_vae.sb3 import play
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ComparisonConfig(
     env_id=LINE,
     recipe=little_models.PPO,
@@ -238,7 +240,6 @@ def test_a_run_fails(
     assert "random-seed0" in conclusions(summary)[0]
 
 
-@pytest.mark.slow
 def test_processes(compared: dict[str, Any], tmp_path: Path) -> None:
     """A run in a process of its own has the same result as a run in this process."""
     out = Path(shutil.copytree(compared["out"], tmp_path / "out"))

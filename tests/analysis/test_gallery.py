@@ -3,6 +3,7 @@
 import csv
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,20 +25,66 @@ def gallery(
 
 
 def test_every_picture_is_there(gallery: Gallery) -> None:
-    """Each picture has its rows and columns of frames, and is not blank."""
-    rows = {
-        "reconstructions": 2,
-        "samples": 4,
-        "interpolations": 6,
-        "traversals": CONFIG.latent_dim,
-        "anomalies": 2,
+    """Each picture has its rows and columns, and is not blank; nothing else is written."""
+    shapes = {
+        "reconstructions": (2, COLUMNS),
+        "samples": (4, COLUMNS),
+        "interpolations": (6, COLUMNS),
+        "traversals": (CONFIG.latent_dim, COLUMNS),
+        "anomalies": (2, COLUMNS),
+        "codes": (1, 1),
     }
-    for name, number in rows.items():
+    for name, (rows, columns) in shapes.items():
         with Image.open(gallery.path / f"{name}.png") as picture:
-            columns = COLUMNS - (name == "traversals")
-            assert picture.size == (columns * 50 + 2, number * 34 + 2)
+            assert picture.size[0] > columns * 96 and picture.size[1] > rows * 64
             assert np.asarray(picture).std() > 5
-    assert len(list(gallery.path.glob("[!.]*"))) == len(rows) + 1
+    assert len(list(gallery.path.glob("[!.]*"))) == len(shapes) + 1
+
+
+def test_formats_numbers_films_and_anomalous_frames(
+    encoder: Encoder, dataset: FrameDataset, tmp_path: Path
+) -> None:
+    """Pictures have the format that was asked for and films are written; the latents and frames
+    that were asked for are shown; equal frames as anomalies give an area of one half."""
+    drawn = draw_gallery(
+        encoder,
+        dataset,
+        tmp_path,
+        format="svg",
+        latents=[2, 0],
+        frames=[7, 3],
+        film="gif",
+        anomalous=dataset,
+    )
+    names = {path.name for path in tmp_path.glob("[!.]*")}
+    sheets = ("reconstructions", "samples", "interpolations", "traversals", "anomalies", "codes")
+    films = {"traversals.gif", "interpolations.gif", "anomalies.csv", "detection.svg"}
+    assert names == {f"{name}.svg" for name in sheets} | films
+    with Image.open(tmp_path / "traversals.gif") as film:
+        assert getattr(film, "n_frames", 1) > 40
+    for detection in drawn.detections.values():
+        assert detection.auroc.value == pytest.approx(0.5)
+        assert detection.auroc.low < 0.5 < detection.auroc.high
+
+
+WRONG: list[dict[str, Any]] = [
+    {"latents": [4]},
+    {"latents": ["z0"]},
+    {"frames": [320]},
+    {"frames": [-1]},
+    {"scale": 0},
+    {"format": "bmp"},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_what_does_not_exist_is_refused(
+    encoder: Encoder, dataset: FrameDataset, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    """A latent, a frame, a size or a format that does not exist is an error before the work."""
+    with refused(ConfigError, next(iter(wrong))):
+        draw_gallery(encoder, dataset, tmp_path / "out", **wrong)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_table_has_every_frame(

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from rl_vae import VAE, Agent, Encoder, FrameDataset, VAEConfig, write_report
 from rl_vae.agents.train import train_agent
 from rl_vae.analysis.report import charts, page, parts
-from rl_vae.analysis.report.comparison_sections import ComparisonFolder
+from rl_vae.analysis.report.comparison_folder import ComparisonFolder
+from rl_vae.analysis.report.comparison_sections import comparison_sections
 from rl_vae.analysis.report.explorer import PIXEL_TOLERANCE, live_policy
 from rl_vae.analysis.report.program import Layer, Program, compress, decoder_layers
 from rl_vae.analysis.report.render import render_page
@@ -28,7 +29,10 @@ from rl_vae.data.header import DatasetHeader
 from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.models.networks import NETWORKS
 from rl_vae.system import hashing, strict_json
+from rl_vae.system.estimate import t_interval
 from rl_vae.wrappers.history import History
+
+pytestmark = pytest.mark.slow
 
 EVIL = """</script><script>x=1</script><!--<img src=x onerror="boom()">&amp;'"""
 needs_chromium = pytest.mark.skipif(
@@ -325,7 +329,6 @@ def test_decoders_that_do_not_fit_are_left_out(
     assert 'id="explorer"' not in content
 
 
-@pytest.mark.slow
 def test_what_is_not_live_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page says which agent's action it does not show, and that a decoder with a user's network
     is not live."""
@@ -376,14 +379,14 @@ def comparison(tmp_path: Path) -> Path:
     """A folder as `rl-vae compare` writes it: two betas, pixels, two seeds."""
     path = tmp_path / "study"
     (path / "runs").mkdir(parents=True)
-    systems = ["beta1", "beta4", "pixels"]
+    systems = ["beta16", "pixels", "beta1"]
     shutil.copytree(little_models.dataset(), path / "scored")
     for seed in (0, 1):
         shutil.copytree(little_models.model(), path / "models" / f"beta1-seed{seed}")
-    shutil.copytree(little_models.agent("PPO"), path / "agents" / "beta1-seed0")
+    shutil.copytree(little_models.agent("PPO"), path / "agents" / "beta1-seed1")
     config = {
         "systems": systems,
-        "betas": [1.0, 4.0],
+        "betas": [16.0, 1.0],
         "seeds": [0, 1],
         "env_id": EVIL,
     }
@@ -402,29 +405,40 @@ def comparison(tmp_path: Path) -> Path:
         },
         "pairs": [{"a": "beta1", "b": "pixels", "probability": 0.5, "low": 0.1, "high": 0.9}],
         "correlations": {"codes": {"rate": {"rho": -0.5, "low": -1.0, "high": 0.5, "n": 4}}},
-        "missing": ["beta4-seed1"],
-        "conclusions": [EVIL, "Not finished: beta4-seed1"],
+        "missing": ["beta16-seed1"],
+        "conclusions": [EVIL, "Not finished: beta16-seed1"],
     }
     strict_json.write_json(path / "config.json", config)
     strict_json.write_json(path / "comparison.json", summary)
     for system in systems:
         for seed in (0, 1):
-            run = {"system": system, "training_curve": [[0, seed], [10, seed + 2.0]]}
-            strict_json.write_json(
-                path / "runs" / f"{system}-seed{seed}.json", {**run, "curve": []}
-            )
+            run = {
+                "system": system,
+                "seed": seed,
+                "training_curve": [[0, seed], [10, seed + 2.0]],
+                "curve": [],
+                # The second seed is better.
+                "scores": {"rate": 1.0 + seed, "distortion": 9.0 - 3 * seed, "mig": None},
+            }
+            if system == "pixels":
+                run["scores"] = None
+            strict_json.write_json(path / "runs" / f"{system}-seed{seed}.json", run)
     return path
 
 
-@pytest.mark.slow
 def test_a_comparison_needs_no_other_input(comparison: Path, tmp_path: Path) -> None:
-    """A comparison provides models, frames, agents, returns, scores and correlations."""
+    """A comparison provides models, frames, agents, returns, scores and correlations. The model is
+    that of the best seed; betas are in numeric order; scores are means with Student's interval."""
     report = write_report(tmp_path / "page.html", comparison=comparison, progress=False)
     content = report.path.read_text()
-    assert report.explored == ("beta1-seed0",)
+    assert report.explored == ("beta1-seed1",)
+    folder = ComparisonFolder(comparison)
+    assert folder.systems == ["beta1", "beta16", "pixels"]
+    low, high = t_interval([9.0, 6.0])[1:]
+    assert f"<td>7.5<small>{low:.3g} to {high:.3g}</small></td>" in content
     for words in ("Return after training", "Training episodes", "beta1 &gt; pixels", "all codes"):
         assert words in content
-    assert "Not finished: beta4-seed1" in content
+    assert "Not finished: beta16-seed1" in content
     assert "onerror=" not in content.replace("onerror=&#34;", "")
     assert '"policy":{"kind":"shares"' in content
     mean = re.search(r"beta1</th><td>10</td><td>2.5</td>", content)
@@ -439,7 +453,7 @@ def test_a_damaged_comparison_is_refused(
     """The error about a damaged file of a comparison names the file or its folder."""
     (comparison / name).write_bytes(damage)
     with refused(FolderError, "study"):
-        ComparisonFolder(comparison).sections()
+        comparison_sections(ComparisonFolder(comparison))
 
 
 def rendered(part: parts.Part) -> str:
@@ -468,7 +482,7 @@ def test_all_parts_escape_names() -> None:
         charts.line_chart(EVIL, [curve] * 2, xlabel=EVIL, ylabel=EVIL),
         charts.interval_chart(EVIL, [interval], xlabel=EVIL, caption=EVIL),
         charts.heat_map(EVIL, [EVIL], [EVIL], [[0.5]], caption=EVIL),
-        parts.Table([EVIL], [[parts.Noted(EVIL, EVIL), EVIL]], EVIL),
+        parts.Table([EVIL, EVIL], [[parts.Noted(EVIL, EVIL), EVIL]], EVIL),
         parts.Facts(EVIL, [(EVIL, EVIL, EVIL)]),
         parts.Pictures([parts.Picture(EVIL, EVIL, EVIL)], EVIL),
         parts.Sentences(EVIL, [EVIL]),

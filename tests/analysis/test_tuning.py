@@ -17,6 +17,8 @@ from rl_vae.analysis.tuning.tune import TunedStudy
 from rl_vae.cli.app import main
 from rl_vae.errors import ConfigError, FolderError
 
+pytestmark = pytest.mark.slow
+
 optuna = pytest.importorskip("optuna", reason="optuna is not installed; the extra tune brings it")
 SPACE = SearchSpace(latent_dim=(3, 4), moving_weight=(1.0,), frame_skip=(1, 2))
 
@@ -56,7 +58,6 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, training: int, step: int) -> None
     monkeypatch.setattr(TrainingCallback, "_on_step", fail)
 
 
-@pytest.mark.slow
 def test_trials_on_an_executor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Trials of one batch are told in the order in which they were drawn; equal ones are one job,
     and a finished study is returned as it is."""
@@ -78,7 +79,6 @@ def test_trials_on_an_executor(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert search(tmp_path / "out", **options).best_return == study.best_return
 
 
-@pytest.mark.slow
 def test_a_search_that_is_killed_twice_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,22 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_runs import run
 from PIL import Image
 
 from rl_vae import FrameDataset
-from rl_vae.cli import main
 
 N = 10
-
-
-def run(*arguments: object) -> int:
-    """Run a command here; returns its exit status."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        assert isinstance(end.code, int)
-        return end.code
-    return 0
 
 
 @pytest.fixture(scope="module")

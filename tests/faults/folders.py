@@ -14,7 +14,9 @@ from typing import Any
 import little_games
 import little_models
 import numpy as np
+import pytest
 from folder_files import folder_state
+from loopback_hub import LoopbackHub, ask, loopback_hub
 from PIL import Image
 from sklearn.decomposition import PCA
 
@@ -35,6 +37,14 @@ _TEXTS = (
     *('{"step": 1e308, "loss": -1e308}\n' * 9, '{"a": "\\ud800"}', "9" * 5_000, "NaN"),
 )
 _DEPTH = 300
+_MOST_SERVED = 2**25
+NOT_FUZZED = {
+    "demo": "takes no folder of others: it runs the other commands",
+    "tune": "each trial trains a VAE and an agent, which are fuzzed themselves",
+}
+"""Commands that get no hostile folder, with the reason."""
+EVOLVE = ("--generations", "1", "--population", "2", "--episodes", "1", "--checks", "1")
+EVOLVE += ("--check-episodes", "1", "--workers", "1")
 
 
 def plant(path: Path, outside: Path, kind: str, rng: random.Random) -> None:
@@ -163,7 +173,7 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
     vae = ["--steps", "2", "--batch-size", "16"]
     learn = ["train-agent", game, "--agent", str(recipe), "--steps", "64", "--evaluations", "0"]
     play = ["--episodes", "1", "--n-envs", "1"]
-    commands = [["verify", here], ["verify", "--repair", here], ["verify", "--repair", here]]
+    commands = [["verify", here], ["verify", "--repair", here], ["status", here]]
     match kind:
         case "dataset":
             commands += [
@@ -183,6 +193,9 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
                 ["export-data", here, "--format", "npz", "--out", new],
                 ["export-data", here, "--format", "mp4", "--out", new],
                 ["export-data", frames, "--format", "mp4", "--out", here],
+                ["push", here, "bob/frames"],
+                ["pull", "stranger/folder", "--repo-type", "dataset", "--out", new],
+                ["pull", "stranger/folder", "--out", here],
             ]
         case "pictures":
             sides = ["--height", "32", "--width", "32"]
@@ -201,6 +214,10 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
                 ["train-vae", frames, "--out", here, *vae],
                 [*learn, "--encoder", here, "--out", new],
                 ["evaluate", agent, "--encoder", here, *play],
+                ["export", here, "--out", str(place / "encoder.onnx")],
+                ["bench", here],
+                ["push", here, "bob/model"],
+                ["pull", "stranger/folder", "--out", new],
             ]
         case "agent":
             commands += [
@@ -211,6 +228,9 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
                 [*learn, "--encoder", model, "--out", here],
                 [*learn, "--encoder", model, "--from", here, "--out", new],
                 ["report", "--agent", here, "--dataset", frames, "--out", page],
+                ["evolve-agent", here, "--out", new, *EVOLVE],
+                ["push", here, "bob/agent"],
+                ["pull", "stranger/folder", "--out", new],
             ]
         case "comparison":
             commands += [
@@ -225,8 +245,29 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
             commands += [
                 ["train-vae", frames, "--out", out, *vae],
                 [*learn, "--encoder", model, "--out", out],
+                ["pull", "bob/model", "--out", out],
             ]
     return commands
+
+
+def fuzzed_commands(folder: Path) -> set[str]:
+    """Names of the commands that get a hostile folder."""
+    kinds = ("dataset", "pictures", "model", "agent", "comparison", "sweep", "unfinished.partial")
+    return {
+        command[0]
+        for kind in kinds
+        for command in _commands(kind, folder / kind, folder, folder / "recipe.py")
+    }
+
+
+def _serve(hub: LoopbackHub, path: Path) -> None:
+    """Let the hub give the plain files of a folder as two repositories of a stranger."""
+    names = [Path(place) / name for place, _, files in os.walk(path) for name in files]
+    plain = [p for p in names if os.path.isfile(p) and not os.path.islink(p)]  # never raises
+    small = [p for p in plain if p.stat().st_size < _MOST_SERVED]
+    content = {p.relative_to(path).as_posix(): p.read_bytes() for p in small}
+    for kind in ("models", "datasets"):
+        hub.repositories[f"{kind}/stranger/folder"] = content
 
 
 def run(command: list[str]) -> tuple[object, str]:
@@ -268,6 +309,13 @@ def hostile_folders(n: int, seed: int, folder: Path) -> Figure:
     (outside / "folder").mkdir(parents=True)
     (outside / "file").write_bytes(b'{"mine": 1}\n')
     bases, recipe = _bases(folder), folder / "recipe.py"
+    stack = contextlib.ExitStack()
+    hub, patch = stack.enter_context(loopback_hub()), pytest.MonkeyPatch()
+    stack.callback(patch.undo)
+    ask(patch, hub, folder / "cache")
+    hub.repositories["models/bob/model"] = {
+        path.name: path.read_bytes() for path in bases["model"].iterdir() if path.is_file()
+    }
     before = _resident()
     wrong: list[str] = []
     slowest, longest, refused = (0.0, ""), 0.0, 0
@@ -279,6 +327,8 @@ def hostile_folders(n: int, seed: int, folder: Path) -> Figure:
         shutil.copytree(bases[kind], path)
         planted = _plant_some(path, outside, rng)
         command = rng.choice(_commands(kind, path, place, recipe))
+        if command[0] == "pull":
+            _serve(hub, path)
         state, start, used = folder_state(outside), time.perf_counter(), _processor_seconds()
         with watching() as events:
             status, output = run(command)
@@ -295,6 +345,7 @@ def hostile_folders(n: int, seed: int, folder: Path) -> Figure:
             wrong.append(f"trial {trial}, {' '.join(command)[:150]} {planted}: {problems}")
             print(wrong[-1], output[-300:] if "traceback" in problems else "", flush=True)
         shutil.rmtree(place, ignore_errors=True)
+    stack.close()
     grown = _resident() - before
     figure = counted(
         n - len(wrong),

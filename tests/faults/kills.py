@@ -10,9 +10,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import little_models
 import numpy as np
 from folder_files import flip_bit
+from loopback_hub import loopback_hub, main_at
 
 from faults import Figure, counted
 from faults.folders import COLLECT, compare_command, run, sweep_command, write_recipe
@@ -33,9 +35,12 @@ def sweep(n: int, seed: int, folder: Path) -> Figure:
 
 
 def compare(n: int, seed: int, folder: Path) -> Figure:
-    """A killed comparison leaves complete runs only, and is continued to the same returns."""
+    """A killed comparison leaves complete runs only, and is continued to the same frames and codes.
+
+    An agent goes on from its checkpoint with other episodes, so its returns may be others.
+    """
     recipe = write_recipe(folder)
-    return _kill(n, seed, folder, lambda at: compare_command(recipe, at / "out"), _returns)
+    return _kill(n, seed, folder, lambda at: compare_command(recipe, at / "out"), _comparison)
 
 
 def report(n: int, seed: int, folder: Path) -> Figure:
@@ -107,9 +112,54 @@ def export_frames(n: int, seed: int, folder: Path) -> Figure:
     for format, share in (("npz", n - n // 2), ("mp4", n // 2)):
         place = folder / format
         command = functools.partial(_export_command, frames, format)
-        figures.append(_kill(share, seed, place, command, _files, "out"))
+        figures.append(_kill(share, seed, place, command, _files, _has_out))
     good = sum(int(figure.numbers["good"]) for figure in figures)
     return counted(good, n, "; ".join(figure.got for figure in figures))
+
+
+def push(n: int, seed: int, folder: Path) -> Figure:
+    """A killed push leaves no file of the model in the repository, or all of them."""
+    model = str(little_models.model())
+    with loopback_hub() as hub:
+
+        def content(at: Path) -> dict[str, bytes]:
+            return hub.repositories.get(f"models/bob/{at.name}", {})
+
+        def outcome(at: Path) -> str:
+            names = ("model.safetensors", "encoder.onnx", "pictures/reconstructions.png")
+            digests = {name: hashing.digest(content(at)[name]) for name in names}
+            files = json.loads(content(at)["config.json"])["files"]
+            card = files["README.md"] == hashing.digest(content(at)["README.md"])
+            return str((sorted(content(at)), digests, card))
+
+        return _kill(
+            n,
+            seed,
+            folder,
+            lambda at: ["push", model, f"bob/{at.name}"],
+            outcome,
+            lambda at: "config.json" in content(at),
+            functools.partial(main_at, hub.endpoint, str(folder / "cache")),
+        )
+
+
+def pull(n: int, seed: int, folder: Path) -> Figure:
+    """A killed pull leaves no folder of its name, or a whole one, and is continued."""
+    with loopback_hub() as hub:
+        hub.repositories["models/bob/model"] = {
+            path.name: path.read_bytes()
+            for path in little_models.model().iterdir()
+            if path.is_file()
+        }
+        # A new commit in each trial, so that each one downloads
+        trials = iter(range(10**6))
+
+        def command(at: Path) -> list[str]:
+            hub.repositories["models/bob/model"]["trial"] = str(next(trials)).encode()
+            return ["pull", "bob/model", "--out", str(at / "out")]
+
+        run_command = functools.partial(main_at, hub.endpoint, str(folder / "cache"))
+        return _kill(n, seed, folder, command, _files, _has_out, run_command)
 
 
 def _kill(
@@ -118,7 +168,8 @@ def _kill(
     folder: Path,
     command: Command,
     outcome: Callable[[Path], str],
-    finished: str | None = None,
+    finished: Callable[[Path], bool] | None = None,
+    run_command: Callable[[list[str]], None] = main,
 ) -> Figure:
     """Kill a command n times; it is repeated until it ends, and has the outcome of a whole run.
 
@@ -128,14 +179,15 @@ def _kill(
         folder: An empty folder.
         command: The command on a folder.
         outcome: What a finished command left, without times.
-        finished: File or folder that must have this outcome if it exists, even after a kill.
+        finished: Whether there is a result, which must have this outcome, even after a kill.
+        run_command: Function that runs the command in a process.
     """
     rng, reference = random.Random(seed), folder / "reference"
     reference.mkdir(parents=True)
     with started_process(folder / "output-first", os.getpid) as process:
         process.wait()  # the server of processes has started
     start = time.perf_counter()
-    with started_process(folder / "output-reference", main, command(reference)) as process:
+    with started_process(folder / "output-reference", run_command, command(reference)) as process:
         assert not process.wait(), process.text()
     duration, right = time.perf_counter() - start, outcome(reference)
     is_short = duration < 5  # what is written again may then take twice as long
@@ -144,7 +196,7 @@ def _kill(
         at = folder / f"round{rounds}"
         at.mkdir(exist_ok=True)
         moment = rng.uniform(0, 1.2 * duration * (1 + is_short))
-        with started_process(folder / f"output-{trial}", main, command(at)) as process:
+        with started_process(folder / f"output-{trial}", run_command, command(at)) as process:
             end = time.monotonic() + moment
             while process.running and time.monotonic() < end:
                 time.sleep(0.005)
@@ -154,7 +206,7 @@ def _kill(
         trial += 1
         killed += was_killed
         problems = [*map(str, orphans), *_incomplete(at)]
-        is_finished = finished is not None and (at / finished).exists()
+        is_finished = finished is not None and finished(at)
         if is_finished and was_killed and outcome(at) != right:
             problems.append("a killed command left a result that is not whole")
         if not was_killed:
@@ -168,8 +220,8 @@ def _kill(
             print(f"trial {trial}, after {moment:.2f} s: {problems}")
             good -= not was_killed
     if (at := folder / f"round{rounds}").exists() and n:  # the last round is finished
-        status, _ = run(command(at))
-        good -= status not in (None, 0) or outcome(at) != right
+        with started_process(folder / "output-last", run_command, command(at)) as process:
+            good -= process.wait() != 0 or outcome(at) != right
     return counted(good, n, f"{rounds} rounds")
 
 
@@ -218,6 +270,10 @@ def _export_command(frames: str, format: str, at: Path) -> list[str]:
     return ["export-data", frames, "--format", format, "--out", str(at / "out")]
 
 
+def _has_out(at: Path) -> bool:
+    return (at / "out").exists()
+
+
 def _dataset(at: Path) -> str:
     dataset = FrameDataset.open(at / "out")
     dataset.require_complete()
@@ -225,13 +281,21 @@ def _dataset(at: Path) -> str:
 
 
 def _files(at: Path) -> str:
-    """Every file of the result and its digest; archives, which note the time, by their members."""
+    """Every file of the result and its digest.
+
+    Archives, which note the time, are described by their members, and videos by their frames: the
+    encoder libx264 does not give equal bytes for equal frames on every processor.
+    """
     digests: dict[str, object] = {}
     for path in sorted([at / "out", *(at / "out").rglob("*")]):
         name = str(path.relative_to(at))
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 digests[name] = [(member.filename, member.CRC) for member in archive.infolist()]
+        elif path.suffix == ".mp4":
+            with av.open(str(path)) as video:
+                images = [frame.to_ndarray(format="gray") for frame in video.decode(video=0)]
+            digests[name] = len(images), round(float(np.mean(images)), -1)
         elif path.is_file():
             digests[name] = hashing.file_digest(path)
     return str(digests)
@@ -242,6 +306,11 @@ def _weights(at: Path) -> str:
     return model.read_bytes().hex()
 
 
-def _returns(at: Path) -> str:
-    runs = sorted((at / "out" / "runs").iterdir())
-    return str([json.loads(path.read_bytes())["returns"] for path in runs])
+def _comparison(at: Path) -> str:
+    """Digests of frames and codes, and the number of returns of each run."""
+    out = at / "out"
+    content = [*out.glob("frames/*/*.npy"), *out.glob("models/*/model.safetensors")]
+    digests = {str(path.relative_to(at)): hashing.file_digest(path) for path in sorted(content)}
+    runs = sorted((out / "runs").iterdir())
+    counts = {path.name: len(json.loads(path.read_bytes())["returns"]) for path in runs}
+    return str((digests, counts))

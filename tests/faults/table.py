@@ -55,6 +55,8 @@ ROWS = (
     Row("kill -9 while importing", kills.import_frames, "100/100", 0, 100),
     Row("kill -9 while exporting frames", kills.export_frames, "100/100", 0, 100),
     Row("kill -9 while merging", kills.merge, "100/100", 0, 100),
+    Row("kill -9 while pushing", kills.push, "100/100", 0, 100),
+    Row("kill -9 while pulling", kills.pull, "100/100", 0, 100),
     Row("kill -9 while repairing", kills.repair, "100/100", 0, 100),
     Row("Ctrl-C, SIGTERM", running.signals, "20/20 within 2 s", 1, 20, 2.0),
     Row("environments closed at the end", closing.close_at_end, "80/80", 1, 80),

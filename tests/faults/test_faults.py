@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from faults import Row
+from faults.folders import NOT_FUZZED, fuzzed_commands
 from faults.named_tests import NamedTests
 from faults.table import ROWS
+from rl_vae.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +29,12 @@ def test_rows_name_tests_that_exist() -> None:
         file, _, test = one.partition("::")
         content = (ROOT / "tests" / file).read_text()
         assert not test or f"def {test}(" in content, one
+
+
+def test_every_command_gets_a_hostile_folder(tmp_path: Path) -> None:
+    """A new command is fuzzed, or is named with the reason why not."""
+    fuzzed = fuzzed_commands(tmp_path)
+    assert fuzzed | set(NOT_FUZZED) == set(COMMANDS) and not fuzzed & set(NOT_FUZZED)
 
 
 @pytest.mark.slow

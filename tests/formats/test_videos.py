@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from rl_vae import FrameDataset, FrameSpec, export_data, import_frames
 from rl_vae.errors import ConfigError, DatasetError
 
+pytestmark = pytest.mark.slow
+
 av = pytest.importorskip("av", reason="pip install 'rl-vae[import]'")
 
 SPEC = FrameSpec(32, 48)

@@ -1,5 +1,6 @@
 """dci: frozen values of disentanglement_lib, ceiling, constants, intervals."""
 
+import numpy as np
 import pytest
 from metric_data import TWO, perfect, sprite_factors, with_constant
 
@@ -40,10 +41,14 @@ def test_a_constant_factor_is_left_out() -> None:
     assert result.importance.shape == (5, 3) and not result.importance[:, 1].any()
 
 
-def test_one_latent_is_complete() -> None:
-    """With one latent each factor needs one latent only."""
+def test_what_cannot_be_told_apart_is_not_defined() -> None:
+    """Disentanglement is NaN with one factor, completeness with one latent; the other is defined,
+    and intervals are no error."""
     mu, y, mu_test, y_test = SMALL
-    assert dci(mu[:, :1], y, mu_test[:, :1], y_test).completeness.value == 1
+    latent = dci(mu[:, :1], y, mu_test[:, :1], y_test)
+    assert np.isnan(latent.completeness.value) and 0 <= latent.disentanglement.value <= 1
+    factor = dci(mu, y[:, :1], mu_test, y_test[:, :1], resamples=2)
+    assert np.isnan(factor.disentanglement).all() and factor.completeness.value > 0
 
 
 @pytest.mark.slow

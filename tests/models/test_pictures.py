@@ -8,32 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from environments import refused
 from numpy.typing import NDArray
 from PIL import Image
 
 from rl_vae.errors import ConfigError
 from rl_vae.models import pictures
-from rl_vae.models.config import VAEConfig
-from rl_vae.models.vae import VAE
-
-
-@pytest.fixture(scope="module", params=[3, 1], ids=["rgb", "gray"])
-def vae(request: pytest.FixtureRequest) -> VAE:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return VAE(VAEConfig(latent_dim=4), (32, 40, request.param)).eval()
-
-
-def some_frames(vae: VAE, n: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 256, (n, *vae.shape), np.uint8)
-
-
-def cell(picture: NDArray[np.uint8], row: int, column: int) -> NDArray[np.uint8]:
-    """What a grid of 32 x 40 frames shows in one of its cells."""
-    top, left = 2 + row * 34, 2 + column * 42
-    return picture[top : top + 32, left : left + 40]
 
 
 def red(height: int, width: int) -> NDArray[np.uint8]:
@@ -42,55 +22,10 @@ def red(height: int, width: int) -> NDArray[np.uint8]:
     return image
 
 
-def test_grid_lays_frames_out_in_rows() -> None:
-    """Frame c of row r stands in column c of row r, with white lines between, before and after."""
-    rows = [np.full((2, 3, 4, 3), 10, np.uint8), np.full((1, 3, 4, 1), 90, np.uint8)]
-    picture = pictures.grid(rows, gap=1)
-    assert picture.shape == (9, 11, 3)
-    assert (picture[1:4, 1:5] == 10).all()
-    assert (picture[1:4, 6:10] == 10).all()
-    assert (picture[5:8, 1:5] == 90).all()
-    assert (picture[5:8, 6:10] == 255).all()
-    assert (picture[[0, 4, 8]] == 255).all()
-    assert (picture[:, [0, 5, 10]] == 255).all()
-
-
 def test_enlarging_repeats_pixels() -> None:
     """Enlarged three times, every pixel is a square of three by three."""
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     assert np.array_equal(pictures.enlarge(image, 3), np.kron(image, np.ones((3, 3, 1), np.uint8)))
-
-
-def test_reconstructions_show_the_frames_above_their_reconstructions(vae: VAE) -> None:
-    """Each frame stands above what the decoder makes of its mean code."""
-    frames = some_frames(vae, 3)
-    picture = pictures.reconstructions(vae, frames)
-    decoded = vae.decode_frames(vae.encode_frames(frames).mu)
-    for i in range(3):
-        assert np.array_equal(cell(picture, 0, i), pictures.rgb(frames)[i])
-        assert np.array_equal(cell(picture, 1, i), pictures.rgb(decoded)[i])
-
-
-def test_samples_show_the_codes(vae: VAE) -> None:
-    """Each code is decoded in its place, row by row."""
-    codes = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
-    picture = pictures.samples(vae, codes, columns=3)
-    assert picture.shape == (2 * 34 + 2, 3 * 42 + 2, 3)
-    decoded = pictures.rgb(vae.decode_frames(codes))
-    for i in range(6):
-        assert np.array_equal(cell(picture, i // 3, i % 3), decoded[i])
-
-
-def test_traversals_move_one_latent_a_row(vae: VAE) -> None:
-    """In the row of a latent it alone goes from -reach to reach; the others stay the frame's."""
-    frame = some_frames(vae, 1)[0]
-    picture = pictures.traversals(vae, frame, [2, 0], reach=3.0, steps=5)
-    for row, latent in enumerate((2, 0)):
-        for column, value in enumerate((-3.0, -1.5, 0.0, 1.5, 3.0)):
-            code = vae.encode_frames(frame[None]).mu
-            code[:, latent] = value
-            right = pictures.rgb(vae.decode_frames(code))[0]
-            assert np.abs(cell(picture, row, column).astype(int) - right).max() <= 1
 
 
 def test_saved_pictures_keep_their_colours(tmp_path: Path) -> None:
@@ -168,12 +103,16 @@ def test_charts_are_drawn(tmp_path: Path, name: str) -> None:
 
 
 def test_side_by_side_brings_images_to_one_height() -> None:
-    """A large and a small image, colour and gray, stand beside each other at one height."""
+    """A reconstruction of any size and colour has the place and size of the part that it shows;
+    edges that were cut off are gray."""
     gray = np.full((32, 32, 1), 100, np.uint8)
     both = pictures.side_by_side(red(96, 48), gray, height=64)
-    assert both.shape == (64, 32 + 64, 3)
-    assert (both[:, :32] == (255, 0, 0)).all()
-    assert (both[:, 32:] == 100).all()
+    assert both.shape == (64, 32 + 32, 3)
+    assert (both[:, :32] == (255, 0, 0)).all() and (both[:, 32:] == 100).all()
+    cut = pictures.side_by_side(red(96, 48), gray, crop=(12, 24, 0, 6), height=192)
+    assert (cut[24:144, 96 : 96 + 84] == 100).all()
+    assert (cut[:24, 96:] == 225).all() and (cut[144:, 96:] == 225).all()
+    assert (cut[:, 96 + 84 :] == 225).all()
 
 
 def test_bars_show_sign_size_and_strangeness() -> None:

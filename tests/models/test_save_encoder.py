@@ -34,6 +34,8 @@ from rl_vae.models.integrity import repair_model
 from rl_vae.models.onnx_graphs import connect, read_graph
 from rl_vae.models.runtime import run_graph
 
+pytestmark = pytest.mark.slow
+
 SPEC, RAW = FrameSpec(28, 32), (56, 64, 3)
 
 

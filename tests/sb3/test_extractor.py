@@ -23,6 +23,8 @@ from rl_vae.errors import ConfigError, FolderError, ObservationError
 from rl_vae.sb3 import LatentExtractor
 from rl_vae.training.result import Trained
 
+pytestmark = pytest.mark.slow
+
 ONCE = {"learning_starts": 8, "batch_size": 8, "train_freq": 12, "gradient_steps": 1}
 ALGORITHMS: dict[str, tuple[Any, bool, dict[str, Any]]] = {
     "PPO": (PPO, False, {"n_steps": 12, "batch_size": 12, "n_epochs": 1}),
@@ -127,7 +129,6 @@ def test_frames_are_taken_as_they_are(
     assert np.abs(features(model, frames) - encoder.encode(frames)).max() < 1e-5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
@@ -260,7 +261,6 @@ def test_a_frozen_encoder_is_not_saved(name: str) -> None:
     assert 1 <= tuned / size / (3 if name == "SAC" else 1) < 1.2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"fine_tune": True}], ids=str)
 def test_an_agent_needs_its_model_folder(
     changes: dict[str, Any], trained: Trained, tmp_path: Path

@@ -23,6 +23,8 @@ from rl_vae.envs.registry import make_engine
 from rl_vae.errors import ConfigError, DatasetError, RlVaeError
 from rl_vae.sprites import FACTOR_NAMES, FACTOR_SIZES, SpritesEnv, draw_sprites
 
+pytestmark = pytest.mark.slow
+
 ENV = "rl_vae/Sprites-v0"
 RIGHT, LEFT, DOWN, UP = range(4)
 
@@ -79,7 +81,6 @@ def other_way(factors: NDArray[np.int64]) -> NDArray[np.bool_]:
     return inside
 
 
-@pytest.mark.slow
 def test_every_pixel_of_1000_random_sprites_follows_the_geometry() -> None:
     """Of 1,000 random draws no pixel differs from the same geometry computed another way."""
     factors = draws(1000)
@@ -190,7 +191,6 @@ def test_a_dataset_holds_each_combination_once(tmp_path: Path) -> None:
     assert len(split.held_out) == 320 and not set(split.train) & set(split.held_out)
 
 
-@pytest.mark.slow
 def test_a_dataset_holds_the_frames_of_its_spec(tmp_path: Path) -> None:
     """With a FrameSpec the frames are the images that it converts."""
     spec = FrameSpec(height=32, width=32, channels=1)
@@ -351,7 +351,6 @@ def test_distractors_drift_whatever_the_action() -> None:
     assert (behind[0] != start._surroundings.centres).all()
 
 
-@pytest.mark.slow
 def test_worker_processes_know_the_environment() -> None:
     """It opens by its id in worker processes too, with the same pictures and factors."""
     seen = []

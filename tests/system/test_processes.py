@@ -20,6 +20,8 @@ from rl_vae.system import worker_process
 from rl_vae.system.processes import Worker
 from rl_vae.system.worker_process import ParentLink, note
 
+pytestmark = pytest.mark.slow
+
 
 def _echo(parent: ParentLink, factor: int) -> None:
     while True:
@@ -78,7 +80,6 @@ def test_an_end_is_noticed_although_a_forked_process_lives() -> None:
     assert not is_alive(sleeper)  # It was in the process group of the worker.
 
 
-@pytest.mark.slow
 def test_a_worker_fails_with_our_errors_unchanged() -> None:
     """An RlVaeError crosses to the parent with its parts; anything else comes as a traceback."""
     ours = ConfigError("wrong", expected=[1, 2], got="three", remedy="count")

@@ -1,5 +1,8 @@
 """Progress: plain lines without a terminal, nothing if it is switched off."""
 
+import subprocess
+import sys
+
 import pytest
 
 from rl_vae.system import progress
@@ -30,3 +33,27 @@ def test_progress_can_be_switched_off(capsys: pytest.CaptureFixture[str]) -> Non
     """With progress=False nothing is printed."""
     assert list(progress.progress_bar(range(3), progress=False)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
+
+
+def test_a_killed_process_does_not_block_the_others() -> None:
+    """A process that was killed while it held tqdm's lock, which forked processes share, does not
+    block the progress of another one."""
+    program = """
+import multiprocessing, os
+from tqdm import tqdm
+from rl_vae.system.progress import progress_bar, write_line
+
+def die():
+    tqdm.get_lock().acquire()
+    os._exit(9)
+
+child = multiprocessing.get_context("fork").Process(target=die)
+child.start()
+child.join()
+print(list(progress_bar(range(3))))
+write_line("a line")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "[0, 1, 2]\na line\n", done.stderr

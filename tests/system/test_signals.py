@@ -11,6 +11,8 @@ import pytest
 
 from rl_vae.system.signals import Terminated, cleaning_up, print_once, stoppable
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

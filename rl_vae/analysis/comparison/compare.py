@@ -38,7 +38,7 @@ from rl_vae.analysis.comparison.encoders import check_encoder
 from rl_vae.analysis.comparison.run import run_system
 from rl_vae.analysis.comparison.runner import plain_json, run_all
 from rl_vae.analysis.comparison.summary import ComparisonSummary, summarise_runs
-from rl_vae.analysis.comparison.tables import conclusions, tables
+from rl_vae.analysis.comparison.tables import conclusions, tables, tables_html
 from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
@@ -61,6 +61,9 @@ class Comparison(NamedTuple):
     """The folder."""
     summary: ComparisonSummary
     """Summary of all runs."""
+
+    def _repr_html_(self) -> str:
+        return tables_html(self.summary)
 
 
 @check_arguments

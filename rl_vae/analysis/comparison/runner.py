@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from rl_vae.errors import RlVaeError
 from rl_vae.executors.job import Job
 from rl_vae.executors.jobs import run_jobs
 from rl_vae.executors.local import LocalExecutor
 from rl_vae.system import files, strict_json
-from rl_vae.system.progress import progress_bar
+from rl_vae.system.progress import progress_bar, write_line
 
 TICK = 2.0
 """Seconds between two updates of a clock's file."""
@@ -175,7 +174,7 @@ def run_all(
             bar.update()
             if message.kind == "failed":
                 failures[message.job] = message.value
-                tqdm.write(f"{message.job}: {message.value}")
+                write_line(f"{message.job}: {message.value}")
             else:
                 bar.set_postfix_str(f"{message.job}: {message.value}")
     return failures

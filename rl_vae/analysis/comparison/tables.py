@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rl_vae.analysis.comparison.summary import SIGNIFICANCE, ComparisonSummary
+from rl_vae.system import html
 from rl_vae.system.estimate import Estimate
 
 COLUMNS = ("rate", "distortion", "active_units", "state_linear", "state_mlp", "mig", "sap")
@@ -22,10 +23,26 @@ def conclusions(summary: ComparisonSummary) -> list[str]:
 
 def tables(summary: ComparisonSummary) -> str:
     """All tables in Markdown, then the conclusions."""
-    return "\n".join(_lines(summary))
+    lines: list[str] = []
+    in_table = False
+    for line in _lines(summary):
+        if isinstance(line, str):
+            lines.append(line)
+        else:
+            lines.append(f"| {' | '.join(line)} |")
+            if not in_table:
+                lines.append("|---" * len(line) + "|")
+        in_table = not isinstance(line, str)
+    return "\n".join(lines)
 
 
-def _lines(summary: ComparisonSummary) -> Iterator[str]:
+def tables_html(summary: ComparisonSummary) -> str:
+    """All tables and conclusions, for a notebook."""
+    return html.tables("Comparison", _lines(summary))
+
+
+def _lines(summary: ComparisonSummary) -> Iterator[str | list[str]]:
+    """Tables, in which a list is a row, and sentences."""
     yield from _system_table(summary)
     yield ""
     yield from _pair_table(summary)
@@ -90,34 +107,30 @@ def _conclusions(summary: ComparisonSummary) -> Iterator[str]:
         )
 
 
-def _system_table(summary: ComparisonSummary) -> Iterator[str]:
+def _system_table(summary: ComparisonSummary) -> Iterator[str | list[str]]:
     measured = {name for system in summary.systems.values() for name in system.scores}
     columns = [name for name in COLUMNS if name in measured]
     heads = ["system", "seeds", "return (IQM)", "95 %", "env steps", "seconds"]
-    yield _row([*heads, *(name.replace("_", " ") for name in columns)])
-    yield _rule(len(heads) + len(columns))
+    yield [*heads, *(name.replace("_", " ") for name in columns)]
     for name, system in summary.systems.items():
         value, low, high = system.returns
-        yield _row(
-            [
-                name,
-                str(system.n),
-                _number(value),
-                f"{_number(low)} to {_number(high)}" if np.isfinite(low) else "none",
-                f"{system.agent_steps + system.pretraining_frames:,}",
-                f"{system.seconds:.0f}",
-                *(_number(system.scores[c].value) if c in system.scores else "" for c in columns),
-            ]
-        )
+        yield [
+            name,
+            str(system.n),
+            _number(value),
+            f"{_number(low)} to {_number(high)}" if np.isfinite(low) else "none",
+            f"{system.agent_steps + system.pretraining_frames:,}",
+            f"{system.seconds:.0f}",
+            *(_number(system.scores[c].value) if c in system.scores else "" for c in columns),
+        ]
     yield ""
     yield "Env steps: the steps of the agent and of the frames that the code was trained on."
 
 
-def _pair_table(summary: ComparisonSummary) -> Iterator[str]:
+def _pair_table(summary: ComparisonSummary) -> Iterator[str | list[str]]:
     names = list(summary.systems)
     by_name = {(pair.a, pair.b): pair for pair in summary.pairs}
-    yield _row(["P(row returns more than column)", *names])
-    yield _rule(1 + len(names))
+    yield ["P(row returns more than column)", *names]
     for row in names:
         entries = []
         for column in names:
@@ -128,28 +141,19 @@ def _pair_table(summary: ComparisonSummary) -> Iterator[str]:
             value = pair.probability.value
             star = "" if pair.difference == "not significant" else "*"
             entries.append(f"{value if pair.a == row else 1 - value:.2f}{star}")
-        yield _row([row, *entries])
+        yield [row, *entries]
     yield ""
     yield f"*: the 95 % interval leaves out one half and p < {SIGNIFICANCE:g}."
 
 
-def _correlation_table(summary: ComparisonSummary) -> Iterator[str]:
-    yield _row(["score", *(f"rank correlation with return, {name}" for name in GROUPS.values())])
-    yield _rule(3)
+def _correlation_table(summary: ComparisonSummary) -> Iterator[str | list[str]]:
+    yield ["score", *(f"rank correlation with return, {name}" for name in GROUPS.values())]
     names = {name for by_score in summary.correlations.values() for name in by_score}
     for score in sorted(names):
         if not _is_single_factor(score):
-            yield _row([score, *(_rho(summary.correlations[g].get(score)) for g in GROUPS)])
+            yield [score, *(_rho(summary.correlations[g].get(score)) for g in GROUPS)]
     yield ""
     yield "Spearman's rho, with 95 % intervals over systems and seeds."
-
-
-def _row(entries: list[str]) -> str:
-    return f"| {' | '.join(entries)} |"
-
-
-def _rule(columns: int) -> str:
-    return "|---" * columns + "|"
 
 
 def _is_single_factor(score: str) -> bool:

@@ -1,20 +1,28 @@
-"""Sections of the report's page about a comparison: the folder that `rl-vae compare` writes."""
+"""Sections of the report's page about a comparison."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rl_vae.analysis.comparison.tables import GROUPS
-from rl_vae.analysis.report.charts import Interval, Line, interval_chart, line_chart, number
-from rl_vae.analysis.report.model_sections import columns_of
-from rl_vae.analysis.report.parts import Chart, Group, Section, Sentences, Table
+from rl_vae.analysis.report.charts import (
+    Interval,
+    Line,
+    colour_key,
+    interval_chart,
+    line_chart,
+    line_keys,
+    marker_key,
+)
+from rl_vae.analysis.report.comparison_folder import ComparisonFolder
+from rl_vae.analysis.report.measure_sections import columns_of
+from rl_vae.analysis.report.parts import Bounded, Chart, Entry, Group, Section, Sentences, Table
 from rl_vae.errors import FolderError
-from rl_vae.system import strict_json
+from rl_vae.system.estimate import t_interval
 
 SCORES = {
     "rate": "rate, nats per frame",
@@ -42,79 +50,45 @@ SCORES = {
 """Scores that are shown, in this order, with their labels."""
 
 
-class ComparisonFolder:
-    """A comparison as read from its folder.
-
-    Args:
-        path: The folder.
+def comparison_sections(folder: ComparisonFolder) -> list[Section]:
+    """Returns, scores, and correlations of scores with returns.
 
     Raises:
-        FolderError: if the folder is missing or damaged.
+        FolderError: if comparison.json or a run is damaged.
     """
+    try:
+        sections = _Sections(folder).make()
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise FolderError.damaged(
+            folder.path / "comparison.json", "the summary of a comparison", repr(error)
+        ) from error
+    return [section for section in sections if section is not None]
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if not (path / "comparison.json").is_file():
-            raise FolderError(
-                f"There is no comparison at {path}.",
-                expected="a folder of rl-vae compare, with the file comparison.json",
-                got="a folder without comparison.json" if path.is_dir() else "no such folder",
-                remedy="create a comparison with rl-vae compare",
-            )
-        self._config = strict_json.read_object(path / "config.json")
-        self._summary = strict_json.read_object(path / "comparison.json")
-        self._runs = [
-            strict_json.read_object(file) for file in sorted((path / "runs").glob("*.json"))
-        ]
-        try:
-            self.systems = [str(name) for name in self._config["systems"]]
-            self.betas = [name for name in self.systems if name.startswith("beta")]
-            self.env_id = str(self._config["env_id"])
-            self.seeds = [int(seed) for seed in self._config["seeds"]]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FolderError.damaged(
-                path / "config.json", "a comparison's settings", error
-            ) from error
 
-    def models(self) -> list[Path]:
-        """One model of each beta: that of the first finished seed."""
-        models = []
-        for system in self.betas:
-            folders = [self.path / "models" / f"{system}-seed{seed}" for seed in self.seeds]
-            models += [folder for folder in folders if (folder / "config.json").is_file()][:1]
-        return models
+class _Sections:
+    """Sections of one comparison."""
 
-    def agent_of(self, model: Path) -> Path | None:
-        """The agent that was trained on a model's codes."""
-        folder = self.path / "agents" / model.name
-        return folder if (folder / "config.json").is_file() else None
+    def __init__(self, folder: ComparisonFolder) -> None:
+        self._folder, self._summary = folder, folder.summary
 
-    def sections(self) -> list[Section]:
-        """Returns, scores, and correlations of scores with returns.
-
-        Raises:
-            FolderError: if comparison.json or a run is damaged.
-        """
-        try:
-            sections = [self._return_section(), self._score_section(), self._correlation_section()]
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise FolderError.damaged(
-                self.path / "comparison.json", "the summary of a comparison", repr(error)
-            ) from error
-        return [section for section in sections if section is not None]
+    def make(self) -> list[Section | None]:
+        return [self._return_section(), self._score_section(), self._correlation_section()]
 
     def _colour(self, system: str) -> int:
-        return self.systems.index(system)
+        return self._folder.colours[system]
 
     def _finished(self) -> dict[str, Mapping[str, Any]]:
         """Summary of each system with a finished seed."""
         systems = self._summary["systems"]
-        return {name: systems[name] for name in self.systems if systems.get(name, {}).get("n")}
+        return {
+            name: systems[name] for name in self._folder.systems if systems.get(name, {}).get("n")
+        }
 
     def _return_section(self) -> Section | None:
         systems = self._finished()
         if not systems:
             return None
+        # Charts of returns
         intervals = [
             Interval(f"{name} ({one['n']})", *_bounded(one["return"], "iqm"), self._colour(name))
             for name, one in systems.items()
@@ -129,6 +103,7 @@ class ComparisonFolder:
             *self._curve_charts(list(systems)),
             *self._pair_chart(),
         ]
+        # Costs and conclusions
         costs = Table(
             ["system", "environment steps, total", "seconds per seed, code and agent"],
             [[name, _float(s["env_steps"]), _float(s["seconds"])] for name, s in systems.items()],
@@ -138,7 +113,8 @@ class ComparisonFolder:
         return Section(
             "returns",
             "Return",
-            f"Agents in {self.env_id} with the same recipe. A system is one kind of observation.",
+            f"Agents in {self._folder.env_id} with the same recipe. "
+            "A system is one kind of observation.",
             [Group([*charts, costs, Sentences("Conclusions", conclusions)], "cards two")],
         )
 
@@ -184,8 +160,8 @@ class ComparisonFolder:
         """Mean over seeds, on the steps that all seeds have in common."""
         curves = [
             np.array(run[key], np.float64).reshape(-1, 2)
-            for run in self._runs
-            if run["system"] == system and run.get(key)
+            for run in self._folder.runs_of(system)
+            if run.get(key)
         ]
         if not curves:
             return [], []
@@ -196,39 +172,76 @@ class ComparisonFolder:
         return steps.tolist(), mean.tolist()
 
     def _score_section(self) -> Section | None:
-        scores = {name: one["scores"] for name, one in self._finished().items() if one["scores"]}
+        scores = {name: scores for name in self._folder.systems if (scores := self._scores(name))}
         shown = [key for key in SCORES if any(key in own for own in scores.values())]
         if not shown:
             return None
-        rows = [[SCORES[key], *(_entry(own.get(key)) for own in scores.values())] for key in shown]
-        groups = [Group([Table(["score", *scores], rows)])]
-        if charts := self._rate_distortion(scores):
+        rows: list[list[Entry]] = [
+            [_title(name, max(map(len, own.values()))), *(_over_seeds(own.get(k)) for k in shown)]
+            for name, own in scores.items()
+        ]
+        table = Table(["", *(SCORES[key] for key in shown)], rows, file="scores of the codes")
+        groups = [Group([table])]
+        if charts := self._rate_distortion():
             groups.append(Group(charts, "cards two"))
         return Section(
             "scores",
             "Scores of the codes",
-            "Scores are measured before any agent is trained. Means over seeds, with the lowest "
-            "and the highest seed in brackets.",
+            "Scores are measured before any agent is trained. Means over seeds, with 95 % "
+            "intervals, Student's t over the seeds.",
             groups,
         )
 
-    def _rate_distortion(self, scores: Mapping[str, Mapping[str, Any]]) -> list[Chart]:
-        marks = []
-        for name, own in scores.items():
-            if name in self.betas and {"rate", "distortion"} <= set(own):
-                y, low, high = ([bound] for bound in _bounded(own["distortion"], "mean"))
-                rate = [_float(own["rate"]["mean"])]
-                marks.append(Line(name, rate, y, low, high, self._colour(name), marks=True))
+    def _scores(self, system: str) -> dict[str, list[float]]:
+        """Scores of a system's finished runs, by name."""
+        by_name: dict[str, list[float]] = {}
+        for run in self._folder.runs_of(system):
+            for name, value in (run.get("scores") or {}).items():
+                if value is not None:
+                    by_name.setdefault(name, []).append(float(value))
+        return by_name
+
+    def _rate_distortion(self) -> list[Chart]:
+        """A mark for each beta and seed, and a line through the means of the betas."""
+        # Marks and means of each beta
+        marks, means = [], []
+        for name in self._folder.betas:
+            points = [
+                (
+                    int(run["seed"]),
+                    _float(run["scores"]["rate"]),
+                    _float(run["scores"]["distortion"]),
+                )
+                for run in self._folder.runs_of(name)
+                if {"rate", "distortion"} <= set(run.get("scores") or {})
+            ]
+            marks += [
+                Line(
+                    f"{name}-seed{seed}",
+                    [rate],
+                    [distortion],
+                    colour=self._colour(name),
+                    marks=True,
+                    marker=self._folder.seeds.index(seed),
+                )
+                for seed, rate, distortion in points
+            ]
+            if points:
+                means.append(tuple(np.mean([point[1:] for point in points], axis=0).tolist()))
         if not marks:
             return []
-        points = sorted((line.x[0], line.y[0]) for line in marks)
+        # The chart, with colours and forms in its legend
+        legend = [colour_key(self._colour(name), name) for name in self._folder.betas]
+        legend += [marker_key(k, f"seed {seed}") for k, seed in enumerate(self._folder.seeds)]
+        lines = [Line("means, in order of beta", *columns_of(means), colour=6), *marks]
+        legend += line_keys(lines)
         return [
             line_chart(
                 "Rate and distortion, all seeds",
-                [Line("in order of rate", *columns_of(points), colour=6), *marks],
+                lines,
                 xlabel="rate, nats per frame",
                 ylabel="distortion, nats per frame",
-                caption="Bars: from the lowest seed to the highest.",
+                legend=legend,
             )
         ]
 
@@ -261,11 +274,12 @@ class ComparisonFolder:
         )
 
 
-def _entry(score: Mapping[str, Any] | None) -> str:
-    if score is None or score.get("mean") is None:
-        return "–"
-    mean, low, high = _bounded(score, "mean")
-    return number(mean) + (f" ({number(low)} to {number(high)})" if math.isfinite(low) else "")
+def _title(name: str, n: int) -> str:
+    return name if n == 1 else f"{name}, {n} seeds"
+
+
+def _over_seeds(values: list[float] | None) -> Entry:
+    return Bounded(*t_interval(values)) if values else "not measured"
 
 
 def _bounded(estimate: Mapping[str, Any], key: str) -> tuple[float, float, float]:

@@ -406,3 +406,14 @@ if (root) {
   // For the console: decodes a code by the number of the model to (H, W, C) from 0 to 1.
   globalThis.rlVae = { explorer, decode: (code, which = 0) => explorer.decoder(which).run(code) };
 }
+
+// Says below a table or chart that it goes on, if it is wider than its place.
+function noteOverflow() {
+  for (const note of document.querySelectorAll(".more")) {
+    const place = note.previousElementSibling;
+    note.hidden = place.scrollWidth <= place.clientWidth + 1;
+  }
+}
+addEventListener("resize", noteOverflow);
+for (const part of document.querySelectorAll("details")) part.addEventListener("toggle", noteOverflow);
+noteOverflow();

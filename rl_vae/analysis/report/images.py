@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rl_vae.frames import UInt8Array
 from rl_vae.models import pictures
 from rl_vae.models.encoder import Encoder
+from rl_vae.models.model_sheets import range_of
 
 MAX_HEIGHT = 96
 """Largest height in pixels of the frames in a row."""
@@ -36,5 +37,14 @@ def row_of(frames: UInt8Array) -> UInt8Array:
 def traversal_uris(
     encoder: Encoder, frame: UInt8Array, latents: Sequence[int] | NDArray[np.int64]
 ) -> list[str]:
-    """Traversals of some latents of a frame (H, W, C), one data URI for each latent."""
-    return [data_uri(row_of(encoder.traverse(frame, int(latent)))) for latent in latents]
+    """Traversals of some latents of a frame (H, W, C), one data URI for each latent.
+
+    Right of a gap is what moved: the range of each pixel over the row, from white to dark blue.
+    """
+    uris = []
+    for latent in latents:
+        frames = pictures.rgb(encoder.traverse(frame, int(latent)))
+        row, moved = row_of(frames), row_of(range_of(frames)[None])
+        gap = np.full((row.shape[0], max(6, moved.shape[1] // 4), 3), GAP_COLOUR, np.uint8)
+        uris.append(data_uri(np.concatenate([row, gap, moved], axis=1)))
+    return uris

@@ -25,6 +25,7 @@ from rl_vae.training.evaluate import ACTIVE_UNIT
 
 HELD_OUT = 0.3
 """Share of the episodes that are measured if the models were not trained on this dataset."""
+UNDEFINED = Estimate(math.nan)
 MAX_FITTED, MAX_MEASURED = 2000, 2000
 """Largest numbers of frames in `MeasuredFrames.fit` and `MeasuredFrames.test`."""
 
@@ -35,7 +36,10 @@ DISENTANGLEMENT = {
     ),
     "mig": ("MIG", "mutual information gap, 0 to 1; higher is better"),
     "mig_pruned": ("MIG, pruned", "MIG of the active latents, 0 to 1; higher is better"),
-    "dci_disentanglement": ("DCI disentanglement", "0 to 1; higher is better"),
+    "dci_disentanglement": (
+        "DCI disentanglement",
+        "0 to 1; higher is better; not defined if one factor varies",
+    ),
     "dci_completeness": ("DCI completeness", "0 to 1; higher is better"),
     "dci_informativeness": (
         "DCI informativeness",
@@ -43,7 +47,10 @@ DISENTANGLEMENT = {
     ),
     "sap": ("SAP", "separated attribute predictability, 0 to 1; higher is better"),
     "explicitness": ("explicitness", "area under the ROC curve; higher is better"),
-    "modularity": ("modularity", "0 to 1; also high for noise"),
+    "modularity": (
+        "modularity",
+        "0 to 1; also high for noise; not defined if one factor varies",
+    ),
     "irs": ("IRS", "interventional robustness, 0 to 1; higher is better"),
 }
 """Label and explanation of each score of `score_disentanglement`, in the order of the table."""
@@ -70,6 +77,8 @@ class Measured(NamedTuple):
     """(Z, K) mutual information in nats."""
     importance: Array
     """(Z, K) importance of each latent for each factor in DCI's trees; a column sums to 1."""
+    kl: Array
+    """(Z,) mean KL of each latent in nats, on the measured frames."""
 
     def of(self, name: str) -> Measure:
         """The measure with a name."""
@@ -134,10 +143,11 @@ def measure(encoder: Encoder, dataset: FrameDataset, chosen: MeasuredFrames, see
     result = score_disentanglement(
         np.concatenate([fit, test]), factors, dataset.episode_of(rows), seed
     )
+    shown = DISENTANGLEMENT if factors.size else {"total_correlation"}
     measures += [
-        Measure(label, *result.scores[name], explanation)
+        Measure(label, *result.scores.get(name, UNDEFINED), explanation)
         for name, (label, explanation) in DISENTANGLEMENT.items()
-        if name in result.scores
+        if name in shown
     ]
     varying = list(result.varying)
     return Measured(
@@ -145,7 +155,16 @@ def measure(encoder: Encoder, dataset: FrameDataset, chosen: MeasuredFrames, see
         tuple(dataset.header.factor_names[k] for k in varying),
         result.information[:, varying],
         result.importance[:, varying],
+        _kl(encoder, dataset, chosen.test),
     )
+
+
+def _kl(encoder: Encoder, dataset: FrameDataset, rows: NDArray[np.int64]) -> Array:
+    """(Z,) mean KL of each latent."""
+    parts = [encoder.encode_posterior(frames) for frames in dataset.in_batches(rows)]
+    mu, logvar = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
+    kl: Array = (0.5 * (mu**2 + np.exp(logvar) - logvar - 1)).mean(axis=0)
+    return kl
 
 
 def _decoded(

@@ -1,17 +1,15 @@
-"""Sections of the report's page about models."""
+"""Sections of the report's page about models: overview, pictures, factors, traversals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from rl_vae.agents.agent import Agent
-from rl_vae.analysis.report.charts import Line, heat_map, line_chart, number
+from rl_vae.analysis.report.charts import heat_map
+from rl_vae.analysis.report.groups import Model, SeedGroup, beta_of
 from rl_vae.analysis.report.images import data_uri, row_of, traversal_uris
-from rl_vae.analysis.report.measures import Measured
+from rl_vae.analysis.report.numbers import number
 from rl_vae.analysis.report.parts import (
     Chart,
     Facts,
@@ -22,99 +20,35 @@ from rl_vae.analysis.report.parts import (
     Section,
     Table,
 )
-from rl_vae.errors import FolderError
 from rl_vae.frames import UInt8Array
-from rl_vae.models.encoder import Encoder
-from rl_vae.system import strict_json
 
 MAX_TRAVERSED = 12
 """Largest number of latents that are traversed; those with the largest variance are chosen."""
 
 
-class Model(NamedTuple):
-    """A model of the report."""
-
-    name: str
-    encoder: Encoder
-    agent: Agent | None
-    """Agent that observes the codes of this model."""
-    measured: Measured
-
-
-def beta_of(encoder: Encoder) -> float | None:
-    """Beta of a model; None if its objective has none."""
-    beta = encoder.provenance["train"]["objective"].get("beta")
-    return None if beta is None else float(beta)
-
-
-def overview(models: Sequence[Model], lead: str) -> Section:
-    """Objective, network and main measures of each model."""
-    return Section("overview", "Overview", lead, [Group([_facts(m) for m in models], "cards")])
+def overview(groups: Sequence[SeedGroup], lead: str) -> Section:
+    """Objective, network and main measures of each group."""
+    return Section("overview", "Overview", lead, [Group([_facts(one) for one in groups], "cards")])
 
 
 def reconstructions(models: Sequence[Model], frames: UInt8Array) -> Section:
     """The same frames (N, H, W, C), reconstructed by every model that has a decoder."""
-    rows = [("real frames", frames)]
-    rows += [(model.name, model.encoder.reconstruct(frames)) for model in _decoding(models)]
+    rows = [("real frames", frames, "")]
+    for model in decoding(models):
+        error = number(model.measured.of("error").score)
+        decoded = model.encoder.reconstruct(frames)
+        rows.append((model.name, decoded, f"error {error} of 255, all measured frames"))
     pictures = [
-        Picture(name, data_uri(row_of(images)), f"{len(images)} frames: {name}")
-        for name, images in rows
+        Picture(Noted(name, note), data_uri(row_of(images)), f"{len(images)} frames: {name}")
+        for name, images, note in rows
     ]
     return Section(
         "pictures",
         "Reconstructions",
-        "The first row shows real frames. The rows below show each model's reconstruction of them.",
+        "The first row shows real frames. The rows below show reconstructions of them by the best "
+        "seed of each group: the one with the lowest loss, distortion plus beta times rate.",
         [Group([Pictures(pictures, wide_labels=True)])],
     )
-
-
-def rate_distortion(models: Sequence[Model]) -> Section | None:
-    """Rate against distortion, one point for each model that has a decoder; None without any."""
-    models = _decoding(models)
-    if not models:
-        return None
-    configs = {(m.encoder.vae.config.likelihood, m.encoder.vae.config.sigma) for m in models}
-    # The distortions of different likelihoods cannot be compared; errors can.
-    name = "distortion" if len(configs) == 1 else "error"
-    ylabel = "distortion, nats per frame" if len(configs) == 1 else "error, of 255"
-    # One marked point for each model
-    measured = [(model.measured.of("rate"), model.measured.of(name)) for model in models]
-    lines = [
-        Line(model.name, [rate.score], [y.score], [y.low], [y.high], place, marks=True)
-        for place, (model, (rate, y)) in enumerate(zip(models, measured, strict=True))
-    ]
-    # A line: the course of the training, or from model to model
-    if len(models) == 1:
-        path = read_points(models[0].encoder.path / "metrics.jsonl", "rate", "distortion")
-        if path and name == "distortion":
-            lines.insert(0, Line("during training", *columns_of(path), colour=6))
-    else:
-        points = sorted((rate.score, y.score) for rate, y in measured)
-        lines.insert(0, Line("in order of rate", *columns_of(points), colour=6))
-    chart = line_chart(
-        "Rate and distortion",
-        lines,
-        xlabel="rate, nats per frame",
-        ylabel=ylabel,
-        caption="Lower left is better. Bars: 95 % intervals over episodes.",
-    )
-    return Section(
-        "rate",
-        "Rate and distortion",
-        "The rate is the information in a code, the distortion is the error of the "
-        "reconstruction. A larger beta lowers the rate and raises the distortion.",
-        [Group([chart], "cards two")],
-    )
-
-
-def metrics(models: Sequence[Model], lead: str) -> Section:
-    """Every measure of every model, with its interval."""
-    rows = [
-        [Noted(first.name, first.explanation), *(_measured_entry(m, first.name) for m in models)]
-        for first in models[0].measured.measures
-    ]
-    table = Table(["measure", *(model.name for model in models)], rows)
-    return Section("metrics", "Metrics", lead, [Group([table])])
 
 
 def factors(models: Sequence[Model]) -> Section | None:
@@ -134,7 +68,7 @@ def factors(models: Sequence[Model]) -> Section | None:
                 columns,
                 model.measured.information.T,
                 top=top,
-                caption=f"Nats; a full square is {number(top)}.",
+                caption="Nats; all models have the same scale.",
             )
         )
         if model.measured.importance.size:
@@ -162,7 +96,7 @@ def traversals(models: Sequence[Model], frame: UInt8Array) -> Section | None:
 
     None if no model has a decoder and the statistics of its latents.
     """
-    models = _decoding(models)
+    models = decoding(models)
     if not models:
         return None
     return Section(
@@ -170,88 +104,39 @@ def traversals(models: Sequence[Model], frame: UInt8Array) -> Section | None:
         "Traversals",
         "In each row, one latent goes from 2.5 standard deviations below its mean to 2.5 above. "
         "Mean and deviation are those of the training frames. The other latents stay those of one "
-        "frame. Latents with the largest variance come first.",
+        "frame. Latents with the largest variance come first. Right of the gap: what moved, the "
+        "range of each pixel in the row, from white (0) to dark blue (255). KL: in nats per frame, "
+        "on the measured frames.",
         [Group([_traversal(model, frame) for model in models], "cards")],
     )
 
 
-def learning(models: Sequence[Model]) -> Section | None:
-    """Learning curves of models and agents; None if no curves were recorded."""
-    charts = []
-    for key, ylabel in (
-        ("distortion", "distortion, nats per frame"),
-        ("rate", "rate, nats per frame"),
-        ("active_units", "active latents"),
-    ):
-        lines = [
-            Line(m.name, *columns_of(read_points(m.encoder.path / "metrics.jsonl", "step", key)),
-                 colour=place)
-            for place, m in enumerate(models)
-        ]  # fmt: skip
-        if any(len(line.x) for line in lines):
-            title = f"Held-out {ylabel.split(',')[0]}"
-            charts.append(line_chart(title, lines, xlabel="updates", ylabel=ylabel))
-    returns = _return_lines(models)
-    if returns:
-        charts.append(
-            line_chart(
-                "Return of the agent",
-                returns,
-                xlabel="environment steps",
-                ylabel="mean return",
-                caption="Sampled: last 100 training episodes. Deterministic: evaluations.",
-            )
-        )
-    if not charts:
-        return None
-    return Section("learning", "Learning curves", "", [Group(charts, "cards two")])
-
-
-def read_points(path: Path, x: str, y: str) -> list[tuple[float, float]]:
-    """Points (x, y) of a file of JSON lines. Lines without both entries are left out.
-
-    Raises:
-        FolderError: if the file is damaged.
-    """
-    try:
-        return [
-            (float(record[x]), float(record[y]))
-            for record in strict_json.read_lines(path)
-            if record.get(x) is not None and record.get(y) is not None
-        ]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise FolderError.damaged(path, "one JSON object per line", error) from error
-
-
-def columns_of(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Points as two lists."""
-    return [x for x, _ in points], [y for _, y in points]
-
-
-def _decoding(models: Sequence[Model]) -> list[Model]:
+def decoding(models: Sequence[Model]) -> list[Model]:
+    """The models that have a decoder."""
     return [model for model in models if model.encoder.has_decoder]
 
 
-def _facts(model: Model) -> Facts:
-    provenance, measured = model.encoder.provenance, model.measured
+def _facts(group: SeedGroup) -> Facts:
+    model = group.models[0]
     config, beta = model.encoder.vae.config, beta_of(model.encoder)
-    kind = str(provenance["train"]["objective"]["kind"])
-    active = measured.of("active latents")
+    kind = str(model.encoder.provenance["train"]["objective"]["kind"])
+    steps = {int(one.encoder.provenance["steps"]) for one in group.models}
+    seconds = sum(one.encoder.provenance["seconds"] for one in group.models)
+    each = " on average" if len(group.models) > 1 else ""
     facts = [
         ("objective", kind, "" if beta is None else f"beta {beta:g}"),
         ("network", str(config.network), f"{config.likelihood} likelihood"),
-        ("active latents", f"{active.score:.0f}", f"of {config.latent_dim}"),
-        ("rate", number(measured.of("rate").score), "nats per frame"),
-        ("error", number(measured.of("error").score), "of 255, root mean square"),
-        ("training", f"{provenance['steps']:,}", f"updates, {provenance['seconds']:.0f} s"),
-    ]
-    return Facts(model.name, facts)
-
-
-def _measured_entry(model: Model, name: str) -> Noted:
-    measure = model.measured.of(name)
-    interval = f"{number(measure.low)} to {number(measure.high)}"
-    return Noted(measure.score, interval if np.isfinite(measure.low) else "")
+        (
+            "active latents",
+            number(group.measure("active latents").score),
+            f"of {config.latent_dim}{each}",
+        ),
+        ("rate", number(group.measure("rate").score), f"nats per frame{each}"),
+        ("error", number(group.measure("error").score), f"of 255, root mean square{each}"),
+        ("training", " to ".join(f"{n:,}" for n in sorted({min(steps), max(steps)})),
+         f"updates; {seconds:,.0f} s for all seeds" if each else f"updates, {seconds:.0f} s"),
+    ]  # fmt: skip
+    return Facts(group.title, facts)
 
 
 def _traversal(model: Model, frame: UInt8Array) -> Pictures:
@@ -259,28 +144,23 @@ def _traversal(model: Model, frame: UInt8Array) -> Pictures:
     order = np.argsort(-np.array(statistics.latent_std), kind="stable")
     chosen = order[:MAX_TRAVERSED]
     uris = traversal_uris(model.encoder, frame, chosen)
+    kl = model.measured.kl
     numbers = Table(
-        ["latent", "mean of mu", "standard deviation of mu"],
-        [[f"z{k}", statistics.latent_mean[k], statistics.latent_std[k]] for k in order],
-    )
+        ["latent", "KL, nats", "mean of mu", "standard deviation of mu"],
+        [[f"z{k}", float(kl[k]), statistics.latent_mean[k], statistics.latent_std[k]]
+         for k in order],
+        file=f"{model.name} latents",
+    )  # fmt: skip
     return Pictures(
         [
-            Picture(f"z{latent}", uri, f"Latent {latent} from low to high")
+            Picture(
+                Noted(f"z{latent}", f"KL {kl[latent]:.2f}"),
+                uri,
+                f"Latent {latent} from low to high, and what moved",
+            )
             for latent, uri in zip(chosen, uris, strict=True)
         ],
         title=model.name,
+        scale=("−2.5σ", "mean", "+2.5σ", "moved"),
         numbers=numbers,
     )
-
-
-def _return_lines(models: Sequence[Model]) -> list[Line]:
-    lines = []
-    for place, model in enumerate(models):
-        if model.agent is None:
-            continue
-        for key, label in (("training_return", "sampled"), ("evaluation_return", "deterministic")):
-            points = read_points(model.agent.path / "progress.jsonl", "frames", key)
-            colour = place + 8 * (label == "deterministic")
-            if points:
-                lines.append(Line(f"{model.name}, {label}", *columns_of(points), colour=colour))
-    return lines

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_vae.analysis.report import model_sections
+from rl_vae.analysis.report import measure_sections, model_sections
+from rl_vae.analysis.report.comparison_sections import comparison_sections
 from rl_vae.analysis.report.explorer import is_live, live_model
+from rl_vae.analysis.report.groups import Model, SeedGroup, make_groups
 from rl_vae.analysis.report.images import data_uri
 from rl_vae.analysis.report.inputs import ReportInputs, check_target, read_inputs
 from rl_vae.analysis.report.measures import MeasuredFrames, choose_frames, measure
-from rl_vae.analysis.report.model_sections import Model
 from rl_vae.analysis.report.parts import Explorer, Group, Section
 from rl_vae.analysis.report.render import render_page, script_json
 from rl_vae.constraints import check_arguments
@@ -60,8 +61,9 @@ def write_report(
 
     Args:
         out: The file, NAME.html. An earlier report is replaced.
-        models: Model folders. If there are none: the agent's model, or the comparison's models of
-            the first seed.
+        models: Model folders. Those that differ only in their seed are shown as a group. If there
+            are none: the agent's model, or of each beta of the comparison the seed with the lowest
+            loss.
         dataset: Dataset with frames of the models' FrameSpec. None: the comparison's.
         agent: Folder of an agent that observes one of the models' codes.
         comparison: Folder that `rl_vae.compare` wrote.
@@ -89,12 +91,13 @@ def write_report(
     ]
 
     # Make the sections; decoders fill the space that the other sections leave.
+    groups = make_groups(measured, inputs.comparison.colours if inputs.comparison else {})
     starts = _start_frames(chosen)
     title = inputs.frames.header.env_id
-    first, *others = _sections(inputs, measured, chosen, starts)
+    first, *others = _sections(inputs, groups, chosen, starts)
     data = _start_data(inputs, starts)
     space = MAX_BYTES - len(render_page(title, [first, *others], data).encode())
-    explorer = _explore(measured, inputs.frames.frames(starts), data, space)
+    explorer = _explore(groups, inputs.frames.frames(starts), data, space)
 
     # Write the page.
     sections = [first, _explorer_section(explorer, measured), *others]
@@ -106,33 +109,42 @@ def write_report(
 
 
 def _sections(
-    inputs: ReportInputs, models: Sequence[Model], chosen: MeasuredFrames, starts: NDArray[np.int64]
+    inputs: ReportInputs,
+    groups: Sequence[SeedGroup],
+    chosen: MeasuredFrames,
+    starts: NDArray[np.int64],
 ) -> list[Section]:
     """All sections but the explorer."""
-    frames = inputs.frames
+    frames, best = inputs.frames, [group.best for group in groups]
     pictures = frames.frames(starts)
     shape = " × ".join(map(str, frames.spec.shape))
-    count = f"{len(models)} model{'s' * (len(models) > 1)}"
+    # Sentences below the headings
+    n = sum(len(group.models) for group in groups)
     overview = (
-        f"{count} of {frames.header.env_id}. Dataset: {len(frames):,} frames of {shape}, "
-        f"{frames.header.origin}."
+        f"{n} model{'s' * (n > 1)} of {frames.header.env_id}. Dataset: {len(frames):,} frames of "
+        f"{shape}, {frames.header.origin}."
     )
+    if n > len(groups):
+        overview += " Models that differ only in their seed are one group, with one colour."
     metrics = (
         f"Rate, distortion, error and active latents: measured on {len(chosen.test):,} frames "
         f"({chosen.source}). Other measures: on these frames and {len(chosen.fit):,} others; DCI, "
         "SAP and explicitness are fitted on one half of the episodes and measured on the other. "
-        "Intervals: 95 %, over episodes for rate, distortion and error. For the other measures "
-        "they are over frames as if frames were independent, which makes them too narrow."
+        "Intervals of one model: 95 %, over episodes for rate, distortion and error. For the other "
+        "measures they are over frames as if frames were independent, which makes them too narrow."
     )
+    if n > len(groups):
+        metrics += " Intervals of several seeds: 95 %, Student's t over the seeds."
+    # Sections; pictures are those of the best seeds
     sections = [
-        model_sections.overview(models, overview),
-        model_sections.reconstructions(models, pictures),
-        model_sections.rate_distortion(models),
-        model_sections.metrics(models, metrics),
-        model_sections.factors(models),
-        model_sections.traversals(models, pictures[len(pictures) // 2]),
-        model_sections.learning(models),
-        *(inputs.comparison.sections() if inputs.comparison else ()),
+        model_sections.overview(groups, overview),
+        model_sections.reconstructions(best, pictures),
+        measure_sections.rate_distortion(groups),
+        measure_sections.metrics(groups, metrics),
+        model_sections.factors(best),
+        model_sections.traversals(best, pictures[len(pictures) // 2]),
+        measure_sections.learning(groups),
+        *(comparison_sections(inputs.comparison) if inputs.comparison else ()),
     ]
     return [section for section in sections if section is not None]
 
@@ -154,12 +166,18 @@ def _start_data(inputs: ReportInputs, starts: NDArray[np.int64]) -> dict[str, An
 
 
 def _explore(
-    models: Sequence[Model], frames: NDArray[np.uint8], data: dict[str, Any], space: int
+    groups: Sequence[SeedGroup], frames: NDArray[np.uint8], data: dict[str, Any], space: int
 ) -> Explorer:
-    """Add decoders to `data` as long as they fit into the space, in bytes, that is left."""
+    """Add decoders to `data` as long as they fit into the space, in bytes, that is left.
+
+    The best seed of each group comes first, then the other seeds, if there is space for them.
+    """
     space -= 20_000  # the explorer's own section
-    remarks, error = [], 0.0
-    for model in models:
+    remarks, error, live_models = [], 0.0, {}
+    in_order = [model for group in groups for model in group.models]
+    best = [group.best for group in groups]
+    others = [model for model in in_order if not any(model is one for one in best)]
+    for model in [*best, *others]:
         if not is_live(model.encoder):
             remarks.append(
                 f"{model.name} has no live decoder: the script of this page runs built-in networks "
@@ -180,8 +198,9 @@ def _explore(
                 "log-variances or other entries of the observation, which have no sliders."
             )
         space -= size
-        data["models"].append(live.data)
+        live_models[model.name] = live.data
         error = max(error, live.error)
+    data["models"] += [live_models[m.name] for m in in_order if m.name in live_models]
     return Explorer([str(one["name"]) for one in data["models"]], error, remarks)
 
 

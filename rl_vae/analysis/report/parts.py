@@ -16,7 +16,15 @@ class Noted(NamedTuple):
     note: str
 
 
-Entry = str | float | int | Noted
+class Bounded(NamedTuple):
+    """An entry of a table: a number with its interval; NaN bounds if there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+Entry = str | float | int | Noted | Bounded
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Entry]]
     title: str = ""
+    file: str = ""
+    """Name of the files that can be saved, without an ending; empty: after the title."""
     kind = "table"
 
 
@@ -41,6 +51,8 @@ class Chart:
     numbers: Table
     full: bool = False
     """Whether the chart is as wide as the page."""
+    scrolls: bool = False
+    """Whether the chart keeps its size and is scrolled on a narrow screen."""
     kind = "chart"
 
 
@@ -56,7 +68,7 @@ class Facts:
 class Picture(NamedTuple):
     """A row of frames in one image."""
 
-    label: str
+    label: str | Noted
     uri: str
     description: str
     """Text for readers who cannot see the image."""
@@ -69,6 +81,9 @@ class Pictures:
     pictures: Sequence[Picture]
     title: str = ""
     wide_labels: bool = False
+    scale: Sequence[str] = ()
+    """Texts below the images: the last one below the picture at the end, the others below the row
+    of frames before it."""
     numbers: Table | None = None
     kind = "pictures"
 

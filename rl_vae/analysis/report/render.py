@@ -18,12 +18,11 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from rl_vae.analysis.report.charts import number
+from rl_vae.analysis.report.downloads import csv_uri, file_name, latex_uri, svg_uri
+from rl_vae.analysis.report.numbers import interval, number
 from rl_vae.analysis.report.parts import Section
+from rl_vae.analysis.report_folder import GENERATOR
 from rl_vae.system.provenance import package_versions
-
-GENERATOR = "rl_vae report"
-"""Content of the page's generator tag; a file with this tag may be replaced by a new report."""
 
 
 def render_page(title: str, sections: Sequence[Section], data: Mapping[str, Any]) -> str:
@@ -34,7 +33,7 @@ def render_page(title: str, sections: Sequence[Section], data: Mapping[str, Any]
         sections: Sections in their order.
         data: Plain JSON values for explorer.js.
     """
-    style, script = _asset("style.css"), _asset("explorer.js")
+    style, script = _asset("charts.css") + _asset("style.css"), _asset("explorer.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
         f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
@@ -70,9 +69,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["text"] = lambda value: (
-        number(value) if isinstance(value, float) else str(value)
-    )
+    environment.filters |= {
+        "text": lambda value: number(value) if isinstance(value, float) else str(value),
+        "interval": interval,
+        "csv_uri": csv_uri,
+        "latex_uri": latex_uri,
+        "svg_uri": lambda svg: svg_uri(svg, _asset("charts.css")),
+        "file_name": file_name,
+    }
     return environment
 
 

@@ -1,0 +1,1 @@
+"""Sharing: folders as repositories of the Hugging Face hub, pushed and pulled."""
