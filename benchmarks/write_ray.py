@@ -48,7 +48,7 @@ so that rates and seconds say little; overheads and equal digests are the result
 """
 SEPARATE = {
     True: "Each node has its own view of the file system, without the folder of the owner, so that "
-    "all frames and models were sent.",
+    "all files were sent, unless a table says shared storage.",
     False: "The nodes share all storage.",
 }
 

@@ -210,6 +210,7 @@ def test_a_real_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """On Ray itself a dataset has the digest of local workers, and a cancelled job ends."""
     pytest.importorskip("ray", reason="the extra ray is not installed")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's workers wait for all other work
     script = tmp_path / "script.py"
     script.write_text(REAL)
     command = [sys.executable, str(script), str(tmp_path)]
