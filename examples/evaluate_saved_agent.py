@@ -4,7 +4,6 @@
 Stable-Baselines3's `evaluate_policy` works, too: an agent predicts like a model.
 """
 
-import own_game  # noqa: F401 - registers Meet-v0
 from stable_baselines3.common.evaluation import evaluate_policy
 
 import rl_vae

@@ -4,7 +4,6 @@
 policy's loss changes its weights; the VAE's own loss plays no part in that.
 """
 
-import own_game  # noqa: F401 - registers Meet-v0
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -13,16 +12,17 @@ import rl_vae
 from rl_vae.sb3 import LatentExtractor
 
 FRAMES, UPDATES, STEPS = 2_000, 300, 4_096
+GAME = "own_game:Meet-v0"
 
 if __name__ == "__main__":
     spec = rl_vae.FrameSpec(height=32, width=32)
-    dataset = rl_vae.collect_frames("Meet-v0", "runs/meet/data", n_frames=FRAMES, spec=spec)
+    dataset = rl_vae.collect_frames(GAME, "runs/meet/data", n_frames=FRAMES, spec=spec)
     training = rl_vae.TrainConfig(steps=UPDATES, batch_size=32)
     rl_vae.train_vae(dataset, "runs/meet/vae", rl_vae.VAEConfig(latent_dim=8), training)
     for fine_tune in (False, True):
         model = PPO(
             "CnnPolicy",
-            make_vec_env(lambda: rl_vae.make_env("Meet-v0"), 4),
+            make_vec_env(lambda: rl_vae.make_env(GAME), 4),
             n_steps=128,
             policy_kwargs={
                 "features_extractor_class": LatentExtractor,

@@ -13,7 +13,6 @@ import gymnasium as gym
 import numpy as np
 import onnxruntime
 
-gym.register("Meet-v0", "own_game:Meet", max_episode_steps=20)
 EPISODES = 20
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import rl_vae
 
 FRAMES, UPDATES, STEPS = 2_000, 300, 12_000
+GAME = "own_game:Meet-v0"  # this file and the id: commands and other programs find it, too
 
 
 class Meet(gym.Env):
@@ -41,14 +42,15 @@ class Meet(gym.Env):
         return image
 
 
-gym.register("Meet-v0", Meet, max_episode_steps=20)
+if __name__ != "__main__":  # whoever opens GAME imports this file
+    gym.register("Meet-v0", Meet, max_episode_steps=20)
 
 if __name__ == "__main__":
     spec = rl_vae.FrameSpec(height=32, width=32)
-    dataset = rl_vae.collect_frames("Meet-v0", "runs/meet/data", n_frames=FRAMES, spec=spec)
+    dataset = rl_vae.collect_frames(GAME, "runs/meet/data", n_frames=FRAMES, spec=spec)
     training = rl_vae.TrainConfig(steps=UPDATES, batch_size=32)
     rl_vae.train_vae(dataset, "runs/meet/vae", rl_vae.VAEConfig(latent_dim=8), training)
     recipe = rl_vae.Recipe("PPO", STEPS, stack=1, hyperparameters={"n_steps": 128})
-    rl_vae.train_agent("Meet-v0", "runs/meet/vae", "runs/meet/agent", recipe)
+    rl_vae.train_agent(GAME, "runs/meet/vae", "runs/meet/agent", recipe)
     result = rl_vae.evaluate_agent("runs/meet/agent", episodes=20)
     print(f"mean return {result.mean:.2f}; the shortest way gives 0.80 on average")
