@@ -60,6 +60,8 @@ from rl_vae.system.provenance import git_commit, machine
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("collect", "sweep", "compare", "restart", "modules", "overhead")
 REMOVALS = 5
+STORAGE = ("sent", "shared")
+"""Whether models are sent to the owner, or written to storage that the nodes share."""
 SWEEP, COMPARE = "rl_vae.training.sweep", "rl_vae.analysis.comparison.run"
 """Modules of the jobs."""
 STORE = 150 * 2**20
@@ -254,7 +256,7 @@ def committed(out: Path) -> int:
 
 
 def check_collect(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    for game in GAMES:
+    for game in arguments.games:
         n_frames, out = getattr(arguments, game), fresh(arguments.out / "owner" / game)
         make = functools.partial(collect, game, n_frames)
         local, seconds = timed(lambda: make(out / "local", workers=1))  # noqa: B023
@@ -272,6 +274,7 @@ def check_collect(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str
             share = lambda: committed(folder) / shards  # noqa: B023, E731
             work = lambda: make(folder, executor=executor)  # noqa: B023, E731
             (dataset, remover), seconds = timed(lambda: with_removals(nodes, share, work))  # noqa: B023
+            rows["separate"] = nodes.separate
         equal = dataset.digest == local.digest
         rows |= {"removed": remover.removed, "removed_equal": equal, "removed_seconds": seconds}
         yield f"collect_{game}", rows
@@ -311,7 +314,8 @@ def check_sweep(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, 
         with executor_on(n, arguments.out / "owner", SWEEP) as (nodes, executor):
             results, seconds = timed(lambda: train(out / f"nodes-{n}", executor=executor))  # noqa: B023
         rows |= {f"nodes_{n}": seconds, f"nodes_{n}_equal": equal(results)}
-    for storage, hidden in (("sent", arguments.out / "owner"), ("shared", None)):
+    for storage in arguments.storage:
+        hidden = arguments.out / "owner" if storage == "sent" else None
         with executor_on(3, hidden, SWEEP) as (nodes, executor):
             folder = out / f"removed-{storage}"
             share = functools.partial(finished, folder, runs)
@@ -388,7 +392,14 @@ def check_restart(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str
     with Nodes(2, arguments.out / "owner") as nodes:
         for task, (total, ready) in tasks.items():
             folder = out / task
-            command = [sys.executable, __file__, "--drive", task, "--address", nodes.address]
+            command: list[object] = [
+                sys.executable,
+                __file__,
+                "--drive",
+                task,
+                "--address",
+                nodes.address,
+            ]
             command += ["--out", folder, "--updates", arguments.updates]
             command += ["--restart-frames", frames]
             kept: dict[Path, int] = {}
@@ -489,6 +500,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "ray")
     parser.add_argument("--nodes", type=int, nargs="*", default=[1, 2, 3], help="sizes of clusters")
+    parser.add_argument("--games", nargs="+", choices=tuple(GAMES), default=list(GAMES))
+    parser.add_argument("--storage", nargs="+", choices=STORAGE, default=STORAGE)
     parser.add_argument("--cartpole", type=int, default=100_000, help="frames of CartPole")
     parser.add_argument("--car-racing", type=int, default=100_000, help="frames of CarRacing")
     parser.add_argument("--restart-frames", type=int, default=20_000)
@@ -498,6 +511,7 @@ def main() -> None:
     parser.add_argument("--address", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # the cluster is gone after the check
+    os.environ.setdefault("RAY_worker_niceness", "0")  # other work on the machine has its share
     configure_process()
     if arguments.drive is not None:
         drive(arguments)

@@ -6,10 +6,11 @@ Takes about three minutes on two cores. A command that was run before is not run
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "course.md"
@@ -27,9 +28,10 @@ def main() -> None:
     pictures = ROOT / "docs" / "course"
     pictures.mkdir(exist_ok=True)
     for name in re.findall(r"\(course/([\w-]+)\.png\)", text):
-        shutil.copy(
-            folder / "pictures" / (name.replace("-", "/") + ".png"), pictures / f"{name}.png"
-        )
+        # A palette of 256 colours: a third of the size, and the same picture to the eye
+        picture = Image.open(folder / "pictures" / (name.replace("-", "/") + ".png"))
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        small.save(pictures / f"{name}.png", optimize=True)
 
 
 def run(folder: Path, program: str | None, line: str | None) -> None:

@@ -6,12 +6,13 @@ the cue. Hyperparameters, decisions and networks before the output are the same,
 Every agent plays the same 200 episodes. The expected return of a policy without memory is 0.
 """
 
-import argparse
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import torch
 from memory_games import CORRIDOR, SIDE, T_MAZE  # type: ignore[import-not-found]
+from study_arms import finish, parse_options, run_arms  # type: ignore[import-not-found]
 
 from rl_vae import (
     FrameSpec,
@@ -20,16 +21,11 @@ from rl_vae import (
     VAEConfig,
     collect_frames,
     evaluate_agent,
-    t_interval,
     train_agent,
     train_vae,
 )
 from rl_vae.agents.recipe import load_recipe
-from rl_vae.system.files import write_whole
-from rl_vae.system.process_settings import configure_process
-from rl_vae.system.provenance import git_commit, machine, write_figures
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "memory_study.md"
 EPISODES = 200
 
 
@@ -46,70 +42,34 @@ def recipes(steps: int) -> dict[str, Recipe]:
     }
 
 
-def main() -> None:
-    configure_process()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def run(out: Path, recipe: Recipe, seed: int) -> Mapping[str, float]:
+    """Train and play an agent on the codes of the model."""
+    agent = out / f"{recipe.algorithm}-{recipe.stack}-{seed}"
+    trained = train_agent(
+        T_MAZE, out / "model", agent, recipe, seed=seed, workers=1, progress=False
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/recurrent"), metavar="FOLDER")
-    parser.add_argument("--steps", type=int, default=60_000, help="decisions of each training")
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
-    parser.add_argument("--write", action="store_true", help="write docs/memory_study.md")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    out = arguments.out
+    value = evaluate_agent(agent, episodes=EPISODES, workers=1).mean
+    return {"mean return": value, "seconds of a training": trained.seconds}
+
+
+def main() -> None:
+    options = parse_options(__doc__, "memory", steps=60_000, seeds=5)
+    out: Path = options.out
     data = collect_frames(
         T_MAZE, out / "data", n_frames=2048, spec=FrameSpec(SIDE, SIDE), workers=1, progress=False
     )
     train_vae(data, out / "model", VAEConfig(8), TrainConfig(steps=800), progress=False)
-    rows: list[str] = []
-    figures: dict[str, float] = {}
-    for name, recipe in recipes(arguments.steps).items():
-        returns, seconds = [], []
-        for seed in range(arguments.seeds):
-            agent = out / f"{recipe.algorithm}-{recipe.stack}-{seed}"
-            trained = train_agent(
-                T_MAZE, out / "model", agent, recipe, seed=seed, workers=1, progress=False
-            )
-            returns.append(evaluate_agent(agent, episodes=EPISODES, workers=1).mean)
-            seconds.append(trained.seconds)
-            print(f"{name}, seed {seed}: {returns[-1]:.2f} in {seconds[-1]:.0f} s", flush=True)
-        mean, low, high = t_interval(returns)
-        each = ", ".join(f"{value:.2f}" for value in returns)
-        took = sum(seconds) / len(seconds)
-        rows.append(f"| {name} | {mean:.2f} | {low:.2f} to {high:.2f} | {each} | {took:.0f} |")
-        key = f"{recipe.algorithm.lower()}_{recipe.stack}"
-        figures |= {f"{key}_return": mean, f"{key}_low": low, f"{key}_high": high}
-    text = page(rows, arguments.steps, arguments.seeds)
-    print(text)
-    if arguments.write:
-        write_whole(PAGE, text.encode())
-    if arguments.json:
-        write_figures(arguments.json, figures, range(arguments.seeds))
-
-
-def page(rows: list[str], steps: int, seeds: int) -> str:
-    """The page of the study."""
-    here = machine()
+    arms = {name: partial(run, out, recipe) for name, recipe in recipes(options.steps).items()}
+    results = run_arms(arms, options.seeds)
     paragraph = (
-        "Written by `python benchmarks/study_recurrent.py --write`. In a T-maze the cue is shown "
-        f"in the first image alone, and the walker turns {CORRIDOR} steps later; the right turn "
-        "gives 1, the wrong one -1. The expected return of a policy without memory is 0. Agents "
-        f"observe codes of one VAE. Each trains for {steps:,} decisions, without a choice of the "
-        f"best policy, and plays the same {EPISODES} episodes. The interval is a 95 % t interval "
-        f"over {seeds} training seeds."
+        "In a T-maze the cue is shown in the first image alone, and the walker turns "
+        f"{CORRIDOR} steps later; the right turn gives 1, the wrong one -1. The expected return of "
+        "a policy without memory is 0. Agents observe codes of one VAE. Each trains for "
+        f"{options.steps:,} decisions, without a choice of the best policy, and plays the same "
+        f"{EPISODES} episodes. The interval is a 95 % t interval over {options.seeds} training "
+        "seeds."
     )
-    table = [
-        "| agent | mean return | interval | each seed | seconds of a training |",
-        "|---|---|---|---|---|",
-        *rows,
-    ]
-    where = (
-        f"One torch thread on {here['processor']}, {here['cores']} cores, beside other work; "
-        f"commit {git_commit(__file__)}."
-    )
-    return "\n".join(["# Memory", "", paragraph, "", *table, "", where, ""])
+    finish(options, __file__, "Memory", [paragraph, "\n".join(results.table)], results)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The page docs/ray.md from the figures of check_ray.py: what was checked, and a plan on paper."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rl_vae.data.manifest import MAX_MANIFEST_BYTES
@@ -14,6 +14,8 @@ SHARD_ROWS = 2560
 LINE_BYTES = 271
 """Bytes of a line of the manifest."""
 TRAINING_FRAMES, PASSES = 10_000, 10
+FRAMES_PER_CORE = 2450 / 2
+"""Frames per second and core: CarRacing by EnvPool on two cores, from bench_collect.py."""
 UPDATE_SECONDS = 0.053
 """Processor time of an update of 64 frames, from bench_sweep.py."""
 MODEL_BYTES = 8.4e6
@@ -25,11 +27,24 @@ STORAGE_DOLLARS = 0.08
 OWNER_GBIT = 12.5
 """Bandwidth of that machine in Gbit/s, at most."""
 
+PARTS = {
+    "collect_cartpole": "collecting CartPole",
+    "collect_car_racing": "collecting CarRacing",
+    "sweep": "a sweep",
+    "compare": "a comparison",
+    "restart_collect": "a driver that is killed in a collection",
+    "restart_sweep": "a driver that is killed in a sweep",
+    "modules": "environments of a user",
+    "overhead": "overheads, and the plan that rests on them",
+}
+"""Parts of check_ray, by the names of their figures."""
+
 INTRODUCTION = """# Checks on a cluster
 
-Written by `python benchmarks/check_ray.py --write`. The cluster is on one machine: a head without
-cores, and nodes with one core and an object store of 150 MiB each. {separate} The nodes share the
-cores of the machine, {load} so that rates say little; overheads and equal digests are the result.
+Written by `python benchmarks/check_ray.py --write`. The cluster is on one machine: a head
+without cores, and nodes with one core and an object store of 150 MiB each. {separate}
+The nodes share the cores of the machine, {load}
+so that rates and seconds say little; overheads and equal digests are the result.
 """
 SEPARATE = {
     True: "Each node has its own view of the file system, without the folder of the owner, so that "
@@ -61,10 +76,15 @@ def _origin(figures: Mapping[str, Rows]) -> Iterator[str]:
     rows = next(iter(figures.values()))
     computer = rows["machine"]
     commits = sorted({each["commit"] for each in figures.values()})
+    missing = [
+        what for key, what in PARTS.items() if not any(name.startswith(key) for name in figures)
+    ]
     yield (
         f"{computer['processor']}, {computer['cores']} cores, Ray {rows['ray']}, commit "
-        f"{', '.join(commits)}. All seeds are 0, or 0 and 1 where there are two."
+        f"{', '.join(commits)}. All seeds are 0, or 0 and 1 if there are two."
     )
+    if missing:
+        yield f"\nNot run yet: {'; '.join(missing)}."
 
 
 def _collecting(figures: Mapping[str, Rows]) -> Iterator[str]:
@@ -152,10 +172,7 @@ def _plan(figures: Mapping[str, Rows]) -> Iterator[str]:
     total, shards = FRAMES * FRAME_BYTES, FRAMES / SHARD_ROWS
     seconds = overhead["receive_processor_s"] + overhead["commit_processor_s"]
     owner = overhead["shard_bytes"] / seconds
-    rates = [
-        rows["frames"] / rows["local"] for name, rows in figures.items() if name[:8] == "collect_"
-    ]
-    rate = min(rates, default=1000.0)
+    rate = FRAMES_PER_CORE
     updates = TRAINING_FRAMES * PASSES / 64
     per_run = updates * UPDATE_SECONDS
     collecting, training = FRAMES / rate / 3600, RUNS * per_run / 3600
@@ -165,8 +182,8 @@ def _plan(figures: Mapping[str, Rows]) -> Iterator[str]:
         f"Not run. Frames of 64 x 64 x 3; models of the default network, each trained for "
         f"{PASSES} passes over {TRAINING_FRAMES:,} frames. Assumed: {UPDATE_SECONDS * 1000:.0f} ms "
         f"of a core per update of 64 frames (`bench_sweep.py`), {rate:,.0f} frames per second and "
-        f"core (the slower rate above), and list prices of AWS in us-east-1: c7i.4xlarge, 16 "
-        f"virtual cores, ${16 * CORE_DOLLARS:.3f} per hour; gp3, ${STORAGE_DOLLARS} per GB and "
+        f"core (CarRacing, `bench_collect.py`), and list prices of AWS in us-east-1: c7i.4xlarge, "
+        f"16 virtual cores, ${16 * CORE_DOLLARS:.3f} per hour; gp3, ${STORAGE_DOLLARS} per GB and "
         "month. Look the prices up before you plan with them.\n"
     )
     yield "| quantity | figure |"
@@ -229,5 +246,6 @@ def _rate(rows: Rows, key: str) -> str:
     return f"{rows['frames'] / rows[key]:,.0f}" if key in rows else "not run"
 
 
-def _yes(values: Any) -> str:
-    return "yes" if all(values) else "**no**"
+def _yes(values: Iterable[bool]) -> str:
+    values = list(values)
+    return "not run" if not values else "yes" if all(values) else "**no**"

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from rl_vae.agents.integrity import agent_checks, is_unfinished_agent, unfinished_agent_checks
 from rl_vae.analysis.comparison.integrity import DATASETS, comparison_checks
-from rl_vae.analysis.report.folder import KIND as REPORT
-from rl_vae.analysis.report.folder import report_checks
+from rl_vae.analysis.report_folder import KIND as REPORT
+from rl_vae.analysis.report_folder import report_checks
 from rl_vae.constraints import check_arguments
 from rl_vae.data.integrity import dataset_checks, repair_dataset
 from rl_vae.errors import FolderError, RlVaeError, printable, system_failure

@@ -20,6 +20,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_vae.agents.algorithms import check_not_diverged, make_policy_only
+from rl_vae.agents.config_types import check_config
 from rl_vae.agents.recipe import Recipe
 from rl_vae.errors import FolderError, MissingPackageError
 from rl_vae.models import description
@@ -99,9 +100,16 @@ def read_agent_config(path: Path) -> dict[str, Any]:
     Raises:
         FolderError: if it is missing, damaged or of another kind.
     """
-    return described_folder.read_description(
+    config = described_folder.read_description(
         path, "rl_vae agent", FORMAT, "train-agent", _FIELDS, _OPTIONAL_FIELDS
     )
+    try:
+        check_config(config)
+    except TypeError as error:
+        raise FolderError.damaged(
+            path / "config.json", "values of the types that train_agent writes", error
+        ) from error
+    return config
 
 
 def update_agent_config(path: Path, **changes: Any) -> None:
@@ -123,15 +131,9 @@ def check_settings(config: Mapping[str, Any], recipe: Recipe) -> None:
     Raises:
         ValueError: if `train_agent` does not write such a value.
     """
-    types = {"env_id": str, "engine": str, "env_kwargs": dict, "seed": int, "steps": int}
-    for name, kind in {**types, "files": dict, "encoder": str}.items():
-        if type(config[name]) is not kind:
-            raise ValueError(f"{name} {config[name]!r}")
-    limit, environment = config["max_episode_steps"], config["environment"]
-    if limit is not None and (type(limit) is not int or limit < 1):
+    limit = config["max_episode_steps"]
+    if limit is not None and limit < 1:
         raise ValueError(f"max_episode_steps {limit!r}")
-    if environment is not None and type(environment) is not dict:
-        raise ValueError(f"environment {environment!r}")
     if max(recipe.stack, recipe.actions) > _MAX_HISTORY:
         raise ValueError(f"stack or actions above {_MAX_HISTORY}")
     policy = recipe.hyperparameters.get("policy_kwargs", {})

@@ -78,6 +78,8 @@ def unfinished_agent_checks(folder: Path) -> FolderChecks:
     paths = [folder / name for name in FOLDERS[:2] if (folder / name).is_dir()]
     check_checkpoints(checks, paths, lambda path: int(read_checkpoint(path)["steps"]))
     check_log(checks, folder / "progress.jsonl")
+    for model in sorted(folder.glob("refresh-*/model")):
+        checks.include(model_checks(model), str(model.relative_to(folder)))
     if (state := folder / STATE).is_file():
         salvage = "nothing of the evolution; delete the folder and evolve again"
         checks.file_checks.append(Check(state, partial(read_state, folder), salvage))

@@ -187,13 +187,19 @@ class _Training(NamedTuple):
                 strict_json.write_json(unfinished / "run.json", run)
                 if self.progress:
                     print_choices(envs, self.encoder, spaces)
-                self._learn(out, seed, model, venv, {**run, **spaces})
+                self._learn(out, seed, model, venv, run, spaces)
                 # Renamed before checkpoints are deleted: a kill in between loses nothing.
                 files.rename_folder(unfinished, out)
         return read_trained(out, run)
 
     def _learn(
-        self, out: Path, seed: int, model: BaseAlgorithm, venv: VecLatent, config: dict[str, Any]
+        self,
+        out: Path,
+        seed: int,
+        model: BaseAlgorithm,
+        venv: VecLatent,
+        run: dict[str, Any],
+        spaces: dict[str, Any],
     ) -> None:
         """Train the algorithm and write the agent.
 
@@ -202,16 +208,18 @@ class _Training(NamedTuple):
             seed: Seed of the training.
             model: The algorithm before its first step.
             venv: Its environments.
-            config: Run and spaces, for config.json.
+            run: Settings and inputs of the training.
+            spaces: Spaces of the agent, for config.json.
         """
         unfinished, selection, recipe = partial_folder(out), self.selection, self.envs.recipe
         encoder = (self.encoder, self.encoder_files)
+        config = {**run, **spaces}
         refresh = EncoderRefresh(self.refresh, unfinished, *encoder, self.envs, venv, config)
         watch = CodeWatch(venv, recipe.total_steps)
         learned = learn(
             model,
             recipe,
-            TrackedRun(self._name(out), self.out.parent, unfinished, config),
+            TrackedRun(self._name(out), self.out.parent, unfinished, run),
             refresh.open_venv,
             seed=seed,
             evaluations=selection.evaluations,

@@ -74,8 +74,10 @@ def draw_detection(path: Path, detections: dict[str, Detection], share: float, s
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.2, 4.4), layout="constrained")
-    panels: Any = figure.subplots(1, 2)
+    figure = Figure(figsize=(9.2, 6.0), layout="constrained")
+    panels: Any
+    legends: Any
+    panels, legends = figure.subplots(2, 2, height_ratios=[3.2, 1])
     for (name, one), colour, dashes in zip(detections.items(), _COLOURS, _DASHES, strict=True):
         style = {"color": colour, "linestyle": dashes, "linewidth": 2}
         panels[0].plot(*one.roc, label=f"{name}: {_text(one.auroc)}", **style)
@@ -88,11 +90,14 @@ def draw_detection(path: Path, detections: dict[str, Detection], share: float, s
     panels[1].set(title="Precision and recall", xlabel="recall: share of the anomalous found",
                   ylabel="precision: share of the alarms that are right")  # fmt: skip
     titles = ("area, 95 % interval", "average precision, 95 % interval")
-    for panel, title, place in zip(panels, titles, ("lower right", "lower left"), strict=True):
+    for panel, below, title in zip(panels, legends, titles, strict=True):
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.25)
-        panel.legend(title=title, fontsize=8, title_fontsize=8, loc=place)
+        below.set_axis_off()
+        below.legend(
+            *panel.get_legend_handles_labels(), title=title, frameon=False, loc="upper center"
+        )
     pictures.save_figure(path, figure, scale)
 
 

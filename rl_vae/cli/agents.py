@@ -69,7 +69,7 @@ class TrainAgent(Command):
         flags(
             Refresh,
             names={name: f"refresh-{name}" for name in ("every", "steps", "frames", "keep")},
-            types={"every": Annotated[int, Range(low=1)] | None},
+            types={"every": Annotated[int, Range(low=1)] | None, "keep": tuple[Path, ...]},
             every=None,
         ),
     ]

@@ -31,7 +31,12 @@ from rl_vae.system.outputs import output_path
 from rl_vae.system.process_settings import configure_process, limit_threads
 from rl_vae.system.provenance import machine, package_versions
 from rl_vae.system.signals import Terminated, print_once, stoppable
-from rl_vae.system.standard_streams import flush_output, open_standard_streams, print_error
+from rl_vae.system.standard_streams import (
+    flush_output,
+    lost_reader,
+    open_standard_streams,
+    print_error,
+)
 
 
 class Entry(NamedTuple):
@@ -79,6 +84,8 @@ COMMANDS = {
 }
 
 
+_READER_GONE = 141
+"""Exit status if the program that reads the output has ended, as if SIGPIPE had ended this one."""
 _LEAST_COLUMNS = 40
 """Width of a terminal from which on text is set in columns."""
 
@@ -111,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print_error(f"rl-vae: {MissingPackageError.of(error, f'rl-vae {arguments[0]}')}")
             sys.exit(2)
         except (OSError, MemoryError) as error:  # a full disk, too little memory
+            if lost_reader(error):
+                sys.exit(_READER_GONE)
             remedy = system_remedy(error, "check the path")
             text = printable(error) or "too little memory"
             if isinstance(error, OSError) and error.filename is None:

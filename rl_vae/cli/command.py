@@ -71,8 +71,8 @@ class CommandWithJobs(Command):
 
     executor: str = "local"
     """Where jobs run: local; ray, the cluster that runs on this machine or that RAY_ADDRESS names,
-    or else a new one on this machine; ray://HOST:PORT, another cluster. On Ray each job has
-    --threads cores, or 1."""
+    or else a new one on this machine; ray://HOST:PORT, another cluster. Each job on
+    Ray has as many cores as threads, or 1."""
 
     @contextlib.contextmanager
     def opened_executor(self) -> Iterator[Executor | None]:

@@ -230,10 +230,10 @@ def _seconds_left(rows: list[Row]) -> float | None:
     """Seconds until all rows are done, at the speed so far; None: it is not known."""
     running = [row for row in rows if row.state == "running"]
     done = [row.seconds for row in rows if row.state == "done" and row.seconds]
-    whole = [row.seconds / row.share for row in running if row.share and row.seconds]
-    if not running or not (done or whole):
+    expected = [row.seconds / row.share for row in running if row.share and row.seconds]
+    if not running or not (done or expected):
         return None
-    mean = sum(done or whole) / len(done or whole)
+    mean = sum(done or expected) / len(done or expected)
     share_left = sum(1 - row.share for row in rows if row.state in ("running", "waiting"))
     return mean * share_left / len(running)
 

@@ -39,6 +39,6 @@ def note_failure(folder: Path, name: str, error: RlVaeError) -> None:
 def read_log(folder: Path) -> JobLog:
     """Read the log; empty if there is none."""
     lines = strict_json.read_lines(folder / _FILE)
-    names = next((line["jobs"] for line in reversed(lines) if "jobs" in line), [])
+    names: list[str] = next((line["jobs"] for line in reversed(lines) if "jobs" in line), [])
     failures = {line["failed"]: line["error"] for line in lines if "failed" in line}
     return JobLog(tuple(names), failures)

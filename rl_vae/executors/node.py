@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import platform
-import shutil
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from rl_vae.errors import ConfigError, EnvironmentFault, RlVaeError
 from rl_vae.executors.folders import Files, Storage, read_files, write_files
 from rl_vae.executors.user_modules import install_modules
+from rl_vae.system import files
 from rl_vae.system.process_settings import configure_process, limit_threads
 from rl_vae.system.provenance import package_versions
 
@@ -104,7 +104,7 @@ def _work_on_copies(order: Order, sent: Mapping[Path, Files]) -> Answer:
         value = _load(order).run(here)
         return Answer("result", value, {path: read_files(here(path)) for path in order.writes})
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        files.remove_folder(scratch)
 
 
 def _below(scratch: Path, path: Path) -> Path:

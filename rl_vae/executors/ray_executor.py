@@ -54,7 +54,7 @@ class RayExecutor(Executor):
 
     Args:
         address: Address of the cluster, such as "ray://host:10001"; None: the one of RAY_ADDRESS,
-            one that runs on this machine, or a new one on this machine.
+            one that runs on this machine, or a new one on this machine; "local": a new one.
         cores: Number of cores and threads of each job.
         gpus: Number of GPUs of each job; None: what the job asks for.
         max_retries: Number of times that Ray runs a job again whose process or machine ended.
@@ -223,7 +223,8 @@ class RayExecutor(Executor):
         with self._lock:
             if imported != self._modules[0]:
                 content = read_modules(user_modules())
-                digest = hashing.digest({n: hashing.digest(data) for n, data in content.items()})
+                parts = {name: hashing.digest(data) for name, data in content.items()}
+                digest = hashing.digest(parts) if parts else ""
                 if digest != self._modules[1]:
                     self._modules = imported, digest, [self._ray.put(content)]
                 self._modules = imported, *self._modules[1:]
@@ -234,11 +235,13 @@ def _work(order: bytes, modules: Any, refs: _Refs | None) -> Answer:
     """Work on a job; Ray calls this on a machine of the cluster."""
     import ray
 
+    get: Callable[[Any], Any] = ray.get
+
     def fetch() -> Mapping[Path, Files]:
         assert refs is not None
-        return {path: {n: ray.get(ref) for n, ref in f.items()} for path, f in refs.items()}
+        return {path: {n: get(ref) for n, ref in f.items()} for path, f in refs.items()}
 
-    return work(pickle.loads(order), lambda: ray.get(modules[0]), None if refs is None else fetch)
+    return work(pickle.loads(order), lambda: get(modules[0]), None if refs is None else fetch)
 
 
 def _call(here: Any, function: Callable[[], Any]) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rl_vae.agents import folder as agent_folder
-from rl_vae.analysis.report import folder as report_folder
+from rl_vae.analysis import report_folder
 from rl_vae.data import find_dataset
 from rl_vae.errors import FolderError
 from rl_vae.models import description

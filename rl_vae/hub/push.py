@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rl_vae.analysis.report.folder import PAGE, describe_report, read_page
+from rl_vae.analysis.report_folder import PAGE, describe_report, read_page
 from rl_vae.constraints import check_arguments
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, FolderError, MissingPackageError

@@ -34,6 +34,7 @@ from rl_vae.models.weights import (
     weight_types_of,
 )
 from rl_vae.system import described_folder, hashing
+from rl_vae.system.json_types import NUMBER, TEXT_OR_NONE, check_types
 from rl_vae.system.reading import read_bounded
 from rl_vae.system.remote import local_copy
 from rl_vae.system.strict_json import MAX_DESCRIPTION_BYTES, parse_json
@@ -56,6 +57,25 @@ UNTRAINED = {
 }
 """Description of the objective of an encoder of another project."""
 
+_PROVENANCE: dict[str, tuple[type, ...]] = {
+    "alarms": (list,),
+    "dataset": TEXT_OR_NONE,
+    "env_id": TEXT_OR_NONE,
+    "frames": (int, type(None)),
+    "held_out": (dict,),
+    "parent": TEXT_OR_NONE,
+    "seconds": NUMBER,
+    "seed": (int,),
+    "steps": (int,),
+    "train": (dict,),
+    "vae": (dict,),
+}
+_TRAIN: dict[str, tuple[type, ...]] = {
+    "held_out": NUMBER,
+    "heads": (dict,),
+    "objective": (dict,),
+    "seed": (int,),
+}
 MAX_VALUES = 2**32
 """Largest number of weights of a user's network."""
 
@@ -136,12 +156,18 @@ def describe_tensors(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read and check config.json; the values of its fields are not checked.
+    """Read config.json, and check the types of the provenance; other values are not checked.
 
     Raises:
         FolderError: if there is no config.json, or it does not describe a model.
     """
-    return described_folder.read_description(path, KIND, FORMAT, "train-vae", _FIELDS)
+    config = described_folder.read_description(path, KIND, FORMAT, "train-vae", _FIELDS)
+    try:
+        _check_provenance(config["provenance"])
+    except TypeError as error:
+        expected = "a provenance of the types that train_vae writes"
+        raise FolderError.damaged(path / "config.json", expected, error) from error
+    return config
 
 
 def is_model(path: Path) -> bool:
@@ -198,8 +224,6 @@ def read_model_description(path: str | Path) -> ModelDescription:
             raise ValueError(f"observation_shape {shape}")
         spec.check_shape(tuple(shape), np.uint8)
         pixels = _read_pixels(config["pixels"], tuple(shape))
-        if not isinstance(provenance, dict):
-            raise TypeError(f"provenance {provenance!r}")
         digests, tensors = config["files"], config["tensors"]
         if not isinstance(digests, dict) or not isinstance(tensors, dict):
             raise TypeError(f"files {str(digests)[:80]}, tensors {str(tensors)[:80]}")
@@ -228,6 +252,14 @@ def read_model_description(path: str | Path) -> ModelDescription:
         files=digests,
         digest=digest,
     )
+
+
+def _check_provenance(provenance: Any) -> None:
+    """Raise TypeError if the origin of a model is described by values of other types."""
+    check_types("provenance", provenance, _PROVENANCE)
+    if "train" in provenance:
+        check_types("train", provenance["train"], _TRAIN)
+        check_types("objective", provenance["train"].get("objective", {}), {"kind": (str,)})
 
 
 def _check_files(

@@ -19,9 +19,11 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from rl_vae.constraints import Range, check_value
 from rl_vae.errors import ConfigError, FolderError, ObservationError
+from rl_vae.models.encoder import Encoder
 from rl_vae.models.folder import ModelFolder, read_model
 from rl_vae.models.preprocessing import FrameConversion, RawToFrames
 from rl_vae.models.vae import VAE
+from rl_vae.sb3.add_loss import add_loss
 
 
 # SB3 passes normalized_image only to subclasses of NatureCNN.
@@ -41,6 +43,17 @@ class LatentExtractor(NatureCNN):
 
     Every update encodes its observations again, while VecLatent encodes each observation once.
 
+    With `reconstruction`, the VAE goes on with its own task beside that of the policy. Each update
+    of the policy minimises
+
+        L = L_RL + reconstruction * mean over frames of [-log p(x | z) + w KL(q(z | x) || p(z))]
+
+    over the frames x of its batch of the rollout or of the replay buffer, with z sampled from
+    q(z | x) and w the largest weight of the KL in the VAE's own training (beta, for `Beta`). Both
+    terms are in nats per frame, summed over pixels and latents: often hundreds, while L_RL is about
+    1. PPO limits the norm of the gradient of the sum (`max_grad_norm`). The decoder is a part of
+    the policy, too. For algorithms that call `backward`, as PPO, SAC and DQN do; not for TRPO.
+
         kwargs = dict(
             features_extractor_class=LatentExtractor,
             features_extractor_kwargs=dict(encoder="models/car"),
@@ -53,6 +66,8 @@ class LatentExtractor(NatureCNN):
         fine_tune: Whether the losses of the policy train the encoder.
         learning_rate: Constant learning rate of a separate Adam for the encoder, above 0. Its
             moments are not saved. None: the optimizer of the policy trains the encoder as well.
+        reconstruction: Weight of the VAE's loss in nats per frame, at least 0; above 0 with
+            fine_tune=True only. 1e-4 is a start.
         normalized_image: Whether the policy has normalize_images=False. SB3 passes it.
 
     Raises:
@@ -68,6 +83,7 @@ class LatentExtractor(NatureCNN):
         encoder: str | Path,
         fine_tune: bool = False,
         learning_rate: float | None = None,
+        reconstruction: float = 0.0,
         normalized_image: bool = False,
     ) -> None:
         if not isinstance(encoder, str | Path):
@@ -77,7 +93,7 @@ class LatentExtractor(NatureCNN):
                 got=type(encoder).__name__,
                 remedy='features_extractor_kwargs=dict(encoder="models/car")',
             )
-        _check_training(fine_tune, learning_rate)
+        _check_training(fine_tune, learning_rate, reconstruction)
         folder = read_model(encoder)
         preprocessing, shape = _preprocessing(folder, observation_space)
         self._takes_raw = shape is None
@@ -86,8 +102,12 @@ class LatentExtractor(NatureCNN):
         BaseFeaturesExtractor.__init__(self, observation_space, k * folder.vae_config.latent_dim)
         self._path, self._digest = folder.path, folder.digest
         self._shape, self._scaled, self._fine_tune = shape, not normalized_image, fine_tune
+        self._reconstruction, self._kl_weight = reconstruction, 0.0
         vae = folder.build()
-        del vae.decoder
+        if reconstruction > 0:
+            self._kl_weight = Encoder.load(encoder, lazy=True).objective.max_kl_weight()
+        else:
+            del vae.decoder
         # torch does not register the modules of a tuple, so they are not a part of the policy.
         self._unregistered = (preprocessing, vae)
         if fine_tune:
@@ -109,7 +129,13 @@ class LatentExtractor(NatureCNN):
                 images = observations
             else:
                 images = self._to_bytes(observations).permute(0, 2, 3, 1)  # (N k, h, w, c)
-            mu: Tensor = vae.encode(VAE.to_input(preprocessing(images))).mu  # (N k, Z)
+            x = VAE.to_input(preprocessing(images))  # (N k, C, H, W)
+            posterior = vae.encode(x)
+            mu: Tensor = posterior.mu  # (N k, Z)
+            if self._reconstruction > 0 and mu.requires_grad:
+                distortion, kl = vae.losses(x, posterior, torch.randn_like(mu))
+                loss = (distortion + self._kl_weight * kl.sum(1)).mean()
+                mu = add_loss(mu, self._reconstruction * loss)
         return mu.reshape(len(observations), self.features_dim)
 
     def _to_bytes(self, observations: Tensor) -> Tensor:
@@ -192,26 +218,29 @@ def _preprocessing(
     )
 
 
-def _check_training(fine_tune: bool, learning_rate: float | None) -> None:
+def _check_training(fine_tune: bool, learning_rate: float | None, reconstruction: float) -> None:
     check_value("fine_tune", fine_tune, bool, False)
     check_value("learning_rate", learning_rate, Annotated[float, Range(above=0)] | None)
-    if learning_rate is not None and not fine_tune:
-        raise ConfigError(
-            "A frozen encoder has no learning rate.",
-            expected="learning_rate=None, or fine_tune=True",
-            got=f"fine_tune=False, learning_rate={learning_rate!r}",
-            remedy="leave learning_rate out, or choose fine_tune=True",
-        )
+    check_value("reconstruction", reconstruction, Annotated[float, Range(low=0)], 0.0)
+    given = {"learning_rate": learning_rate, "reconstruction": reconstruction or None}
+    for name, value in given.items():
+        if value is not None and not fine_tune:
+            raise ConfigError(
+                f"A frozen encoder has no {name}.",
+                expected=f"no {name}, or fine_tune=True",
+                got=f"fine_tune=False, {name}={value!r}",
+                remedy=f"leave {name} out, or choose fine_tune=True",
+            )
 
 
 def _train_separately(extractor: LatentExtractor, learning_rate: float) -> None:
-    """Train the encoder with a separate Adam, which steps before the optimizer of the policy.
+    """Train the VAE with a separate Adam, which steps before the optimizer of the policy.
 
     A parameter group of the policy's optimizer does not work: before each update SB3 sets the
     learning rate of all groups to that of the policy. A step within `backward` does not work
     either: SAC's actor loss leaves gradients in the critic that no step may use.
     """
-    parameters = list(extractor.vae.encoder.parameters())
+    parameters = list(extractor.vae.parameters())
     own = torch.optim.Adam(parameters, lr=learning_rate)
 
     def step(optimizer: torch.optim.Optimizer, *_: Any) -> None:

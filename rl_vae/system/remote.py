@@ -46,7 +46,8 @@ def local_copy(path: str | Path) -> Path:
     copy = Path(root) / "rl_vae" / hashing.digest(url.encode())[:16] / PurePosixPath(match[2]).name
     try:
         files.make_folder(copy)
-        _copy(*fsspec.core.url_to_fs(url), url, copy)
+        system, folder = fsspec.core.url_to_fs(url)
+        _copy(system, folder, copy)
     except ImportError as error:
         raise MissingPackageError.of(error, f"Reading {url}") from error
     except (OSError, ValueError) as error:
@@ -59,7 +60,7 @@ def local_copy(path: str | Path) -> Path:
     return copy
 
 
-def _copy(system: Any, root: str, url: str, copy: Path) -> None:
+def _copy(system: Any, root: str, copy: Path) -> None:
     """Copy the files that are new or have changed; delete those that are gone."""
     there = system.find(root, detail=True)
     names = {path: PurePosixPath(path).relative_to(root).as_posix() for path in there}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import sys
+
+_OUTPUT = "the output of this command"
 
 
 def open_standard_streams() -> None:
@@ -42,7 +45,18 @@ def flush_output() -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
-        raise OSError(error.errno, error.strerror, "the output of this command") from error
+        raise OSError(error.errno, error.strerror, _OUTPUT) from error
+
+
+def lost_reader(error: BaseException) -> bool:
+    """Whether an error says that the program that reads stdout has ended, as `head` does."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    if error.filename == _OUTPUT:
+        return True
+    events = select.poll()  # a system with broken pipes has it
+    events.register(sys.stdout.fileno(), 0)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in events.poll(0))
 
 
 def print_error(text: str) -> None:

@@ -42,7 +42,7 @@ class Refresh:
     """Number of updates of the VAE in a refresh."""
     frames: Annotated[int, Range(low=16)] = 10_000
     """Number of frames that the agent collects for a refresh. They are no steps of its training."""
-    keep: tuple[Path, ...] = ()
+    keep: tuple[str | Path, ...] = ()
     """Folders of datasets that stay in the training of the VAE, such as the one that it was trained
     on first: the codes of their frames stay nearly the same."""
 

@@ -89,7 +89,7 @@ def train_sweep(
     """
     # Check the settings and the data, and read finished models
     out, vae_config = output_path(out), vae_config or VAEConfig()
-    _check(runs, vae_config)
+    _check(runs, vae_config, trained_here=executor is None)
     dataset.require_complete()
     dataset.verify()
     results: dict[str, Trained] = {}
@@ -123,7 +123,7 @@ def on_cpu(runs: Mapping[str, TrainConfig]) -> bool:
     return torch.device(next(iter(runs.values())).device).type == "cpu"
 
 
-def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig) -> None:
+def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, *, trained_here: bool) -> None:
     """Raise ConfigError if a sweep cannot start."""
     if started_by_torchrun():
         raise ConfigError(
@@ -151,7 +151,8 @@ def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig) -> None:
     # Each run must fit the model and the device
     for config in runs.values():
         config.objective.check_latent_dim(vae_config.latent_dim)
-        check_device(config.device)
+        if trained_here:
+            check_device(config.device)
     devices = sorted({config.device for config in runs.values()})
     if len(devices) > 1:
         raise ConfigError(

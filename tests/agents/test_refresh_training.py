@@ -1,5 +1,6 @@
 """train_agent(refresh=...): the VAE is trained on during the training of the agent."""
 
+import functools
 import json
 import os
 import warnings
@@ -10,7 +11,9 @@ import gymnasium as gym
 import little_models
 import numpy as np
 import pytest
+from cli_runs import run
 from environments import refused
+from folder_files import flip_bit
 from little_games import LINE
 from little_models import PPO, SAC
 from stable_baselines3 import PPO as SB3_PPO
@@ -20,10 +23,11 @@ from rl_vae import Agent, Refresh, train_agent
 from rl_vae.agents import callback as training_callback
 from rl_vae.agents import refresh as refreshing
 from rl_vae.agents.trained import TrainedAgent
-from rl_vae.cli import main
+from rl_vae.cli import agents as commands
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.sb3 import VecLatent
 from rl_vae.sb3.play import Played
+from rl_vae.verify import verify_folder
 from rl_vae.wrappers.latent_box import EncoderWarning
 
 PLAN: dict[str, Any] = {"every": 100, "steps": 4, "frames": 64}
@@ -136,6 +140,11 @@ def test_an_interrupted_one_has_the_same_encoder(
         if place in owners:
             patch.setattr(owners[place], place, stop)
         train(tmp_path / "agent", callback=Stop() if place == "after" else None)
+    if place == "after":
+        flip_bit(tmp_path / "agent.partial/refresh-1/model/model.safetensors", 4000)
+        findings = verify_folder(tmp_path / "agent.partial").findings
+        assert any("refresh-1/model" in str(finding.path) for finding in findings)
+        flip_bit(tmp_path / "agent.partial/refresh-1/model/model.safetensors", 4000)
     again = train(tmp_path / "agent")
     digests = [Agent.load(each.path).encoder.digest for each in (again, refreshed[0])]
     assert again.refreshes == (128,) and digests[0] == digests[1]
@@ -188,14 +197,25 @@ def test_what_cannot_be_refreshed(tmp_path: Path, dataset: Any) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """train-agent has flags for a refresh, and refuses those that say how without when."""
+    given: dict[str, Any] = {}
 
-    def run(*flags: object) -> None:
-        arguments = ["train-agent", LINE, "--encoder", little_models.model(), "--steps", 4100]
-        arguments += ["--out", tmp_path / "agent", "--evaluations", 0, "--n-envs", 1, *flags]
-        main([str(argument) for argument in arguments])
+    @functools.wraps(train_agent)
+    def note(**options: Any) -> Any:
+        given.update(options)
+        raise ConfigError("Noted.", expected="", got="", remedy="")
 
-    with pytest.raises(SystemExit):
-        run("--refresh-frames", 64)
-    assert "--refresh-every" in capsys.readouterr().err
+    monkeypatch.setattr(commands, "train_agent", note)
+
+    def run_with(*flags: object) -> str:
+        given.clear()
+        assert run("train-agent", LINE, "--encoder", "e", "--out", tmp_path / "a", *flags) == 2
+        return capsys.readouterr().err
+
+    assert "Noted" in run_with() and given["refresh"] is None
+    run_with("--refresh-every", 50, "--refresh-frames", 64, "--refresh-keep", "one", "two")
+    assert given["refresh"] == Refresh(every=50, frames=64, keep=(Path("one"), Path("two")))
+    assert "--refresh-every" in run_with("--refresh-frames", 64) and not given

@@ -123,7 +123,7 @@ def test_a_trial_below_the_others_ends_early(
     prune: Callable[..., bool] = lambda pruner, study, trial: trial.number == 1  # noqa: E731
     monkeypatch.setattr(optuna.pruners.MedianPruner, "prune", prune)
     model = SimpleNamespace(path=little_models.model())
-    monkeypatch.setattr("rl_vae.analysis.tuning.tune.train_vae", lambda *_, **__: model)
+    monkeypatch.setattr("rl_vae.analysis.tuning.search.train_vae", lambda *_, **__: model)
     study = search(tmp_path / "study")
     assert (study.n_complete, study.n_pruned) == (1, 1)
     assert len(list((tmp_path / "study" / "trials").iterdir())) == 1

@@ -146,7 +146,7 @@ def test_a_task_without_refreshes_has_no_checks(
     assert not list(home.glob("check*"))
     task = benchmark.read_tasks(tasks)["line_plain"]
     with pytest.raises(FolderError):
-        benchmark.run_system({**task, "frames": 65}, "ours", 0, home, True)
+        benchmark.run_system(lambda path: path, {**task, "frames": 65}, "ours", 0, home, True)
 
 
 def test_results_are_written_from_the_stored_numbers(

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -376,7 +378,8 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
         ["train-agent", "evolve-agent", "evaluate", "compare", "tune", "report", "export"],
     )
     data = ["import", "inspect", "preview", "merge", "export-data"]
-    assert list(COMMANDS) == ["collect", *data, *vae, *agent, "verify", "demo"]
+    folders = ["bench", "push", "pull", "status", "verify"]
+    assert list(COMMANDS) == ["collect", *data, *vae, *agent, *folders, "demo"]
     assert all(command in text for command in COMMANDS)
 
 
@@ -610,6 +613,21 @@ def commands_to_stop(at: Path) -> dict[str, tuple[list[str], Path]]:
             at / "out.partial" / "checkpoint" / "state.json",
         ),
     }
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_ends_first_is_no_error(buffered: bool) -> None:
+    """If the program that reads the output has ended, as `head` does, a command says nothing and
+    has the exit status of SIGPIPE."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "rl_vae.cli", "collect", "--help"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    done = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 RESUMED = {"train-vae": "resuming after update"}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from environments import refused
-from tqdm.auto import tqdm
 
 from rl_vae import Job, LocalExecutor
 from rl_vae.errors import ConfigError, EnvironmentFault, TrainingError
+from rl_vae.executors import local
 
 
 def _tell(here: Any, number: int) -> tuple[int, int, str]:
@@ -40,14 +40,14 @@ def test_jobs_are_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job has a process and a number of threads of its own, what it prints comes with its name,
     an error is its own, another exception and a crash come with what is known of them."""
     printed: list[str] = []
-    monkeypatch.setattr(tqdm, "write", printed.append)
+    monkeypatch.setattr(local, "write_line", printed.append)
     with LocalExecutor(2, threads=1) as executor:
-        told = executor.submit(Job("a", _tell, (3,)))
+        first = executor.submit(Job("a", _tell, (3,)))
         plain = executor.submit(max, 1, 2)
         own = executor.submit(Job("b", _fail, (TrainingError("no"),)))
         other = executor.submit(Job("c", _fail, (ValueError("wrong"),)))
         crash = executor.submit(os._exit, 7)
-        number, process, threads = told.result()
+        number, process, threads = first.result()
         assert (number, threads) == (3, "1") and process != os.getpid()
         assert plain.result() == 2
         with pytest.raises(TrainingError, match="no"):

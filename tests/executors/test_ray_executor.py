@@ -34,8 +34,8 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
 
 @pytest.fixture
 def executor(ray: FakeRay) -> Iterator[RayExecutor]:
-    with RayExecutor() as made:
-        yield made
+    with RayExecutor() as on_fake_ray:
+        yield on_fake_ray
 
 
 def write_twice(here: Any, out: Path) -> str:
@@ -225,7 +225,8 @@ from rl_vae import RayExecutor, collect_frames
 out = Path(sys.argv[1])
 options = {"n_frames": 64, "progress": False}
 local = collect_frames("rl_vae/Sprites-v0", out / "a", workers=1, **options)
-with RayExecutor(num_cpus=1, object_store_memory=2**27, include_dashboard=False) as executor:
+options_of_ray = {"num_cpus": 1, "object_store_memory": 2**27, "include_dashboard": False}
+with RayExecutor("local", **options_of_ray) as executor:
     theirs = collect_frames("rl_vae/Sprites-v0", out / "b", executor=executor, **options)
     waiting = executor.submit(time.sleep, 600)
     executor.shutdown(cancel_futures=True)

@@ -173,7 +173,7 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
     vae = ["--steps", "2", "--batch-size", "16"]
     learn = ["train-agent", game, "--agent", str(recipe), "--steps", "64", "--evaluations", "0"]
     play = ["--episodes", "1", "--n-envs", "1"]
-    commands = [["verify", here], ["verify", "--repair", here], ["verify", "--repair", here]]
+    commands = [["verify", here], ["verify", "--repair", here], ["status", here]]
     match kind:
         case "dataset":
             commands += [

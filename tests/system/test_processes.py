@@ -15,6 +15,7 @@ import pytest
 from vector_envs import is_alive
 
 from rl_vae.errors import ConfigError, EnvironmentFault
+from rl_vae.executors.local import LocalExecutor
 from rl_vae.system import worker_process
 from rl_vae.system.processes import Worker
 from rl_vae.system.worker_process import ParentLink, note
@@ -48,8 +49,10 @@ def test_a_worker_answers() -> None:
     worker.close()
 
 
-def _fork_and_end(parent: ParentLink) -> None:
-    parent.send(("progress", fork_a_sleeper()))
+def _fork_and_end(parent: ParentLink | None = None) -> None:
+    sleeper = fork_a_sleeper()
+    if parent is not None:
+        parent.send(("progress", sleeper))
     os._exit(7)
 
 
@@ -70,6 +73,8 @@ def test_an_end_is_noticed_although_a_forked_process_lives() -> None:
         with pytest.raises(EnvironmentFault) as fault:
             worker.recv(timeout=60.0)
         assert "exit status 7" in str(fault.value)
+        with LocalExecutor(1) as executor:
+            assert "exit status 7" in str(executor.submit(_fork_and_end).exception())
     finally:
         worker.close()
     assert not is_alive(sleeper)  # It was in the process group of the worker.

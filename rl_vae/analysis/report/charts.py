@@ -120,6 +120,7 @@ def interval_chart(
     title: str, intervals: Sequence[Interval], *, xlabel: str, caption: str = ""
 ) -> Chart:
     """Values with their intervals, one below the other."""
+    # The axis, with its ticks
     label_width = drawing.label_width([interval.label for interval in intervals])
     bottom = drawing.TOP + _ROW_HEIGHT * len(intervals)
     ticks = drawing.ticks([v for interval in intervals for v in interval[1:4]])
@@ -132,6 +133,7 @@ def interval_chart(
     parts.append(
         drawing.text((axis.start + axis.end) / 2, bottom + drawing.BOTTOM - 6, xlabel, "middle")
     )
+    # A name, a whisker and a mark for each value
     for place, interval in enumerate(intervals):
         y, style = drawing.TOP + _ROW_HEIGHT * (place + 0.5), f"c{interval.colour % 8}"
         parts.append(

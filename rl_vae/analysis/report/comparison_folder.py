@@ -96,7 +96,8 @@ class ComparisonFolder:
 def _read_run(file: Path) -> dict[str, Any]:
     run = strict_json.read_object(file)
     if not isinstance(run.get("system"), str):
-        raise FolderError.damaged(file, "the result of a run, with its system", run.get("system"))
+        got = repr(run.get("system"))
+        raise FolderError.damaged(file, "the result of a run, with its system", got)
     return run
 
 

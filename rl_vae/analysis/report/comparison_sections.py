@@ -88,6 +88,7 @@ class _Sections:
         systems = self._finished()
         if not systems:
             return None
+        # Charts of returns
         intervals = [
             Interval(f"{name} ({one['n']})", *_bounded(one["return"], "iqm"), self._colour(name))
             for name, one in systems.items()
@@ -102,6 +103,7 @@ class _Sections:
             *self._curve_charts(list(systems)),
             *self._pair_chart(),
         ]
+        # Costs and conclusions
         costs = Table(
             ["system", "environment steps, total", "seconds per seed, code and agent"],
             [[name, _float(s["env_steps"]), _float(s["seconds"])] for name, s in systems.items()],
@@ -201,6 +203,7 @@ class _Sections:
 
     def _rate_distortion(self) -> list[Chart]:
         """A mark for each beta and seed, and a line through the means of the betas."""
+        # Marks and means of each beta
         marks, means = [], []
         for name in self._folder.betas:
             points = [
@@ -227,6 +230,7 @@ class _Sections:
                 means.append(tuple(np.mean([point[1:] for point in points], axis=0).tolist()))
         if not marks:
             return []
+        # The chart, with colours and forms in its legend
         legend = [colour_key(self._colour(name), name) for name in self._folder.betas]
         legend += [marker_key(k, f"seed {seed}") for k, seed in enumerate(self._folder.seeds)]
         lines = [Line("means, in order of beta", *columns_of(means), colour=6), *marks]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rl_vae.agents.agent import Agent
 from rl_vae.analysis.report.comparison_folder import ComparisonFolder
 from rl_vae.analysis.report.groups import beta_of
-from rl_vae.analysis.report.render import GENERATOR
+from rl_vae.analysis.report_folder import GENERATOR
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder

@@ -85,6 +85,7 @@ def metrics(groups: Sequence[SeedGroup], lead: str) -> Section:
 
 def learning(groups: Sequence[SeedGroup]) -> Section | None:
     """Learning curves of models and agents; None if no curves were recorded."""
+    # A line for each model
     charts = []
     for key, ylabel in (
         ("distortion", "distortion, nats per frame"),
@@ -104,6 +105,7 @@ def learning(groups: Sequence[SeedGroup]) -> Section | None:
             title = f"Held-out {ylabel.split(',')[0]}"
             legend = seed_legend(groups, dashes=True)
             charts.append(line_chart(title, lines, xlabel="updates", ylabel=ylabel, legend=legend))
+    # Two lines for each agent
     returns = _return_lines(groups)
     if returns:
         charts.append(

@@ -118,6 +118,7 @@ def _sections(
     frames, best = inputs.frames, [group.best for group in groups]
     pictures = frames.frames(starts)
     shape = " × ".join(map(str, frames.spec.shape))
+    # Sentences below the headings
     n = sum(len(group.models) for group in groups)
     overview = (
         f"{n} model{'s' * (n > 1)} of {frames.header.env_id}. Dataset: {len(frames):,} frames of "
@@ -134,6 +135,7 @@ def _sections(
     )
     if n > len(groups):
         metrics += " Intervals of several seeds: 95 %, Student's t over the seeds."
+    # Sections; pictures are those of the best seeds
     sections = [
         model_sections.overview(groups, overview),
         model_sections.reconstructions(best, pictures),

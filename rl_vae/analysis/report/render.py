@@ -21,10 +21,8 @@ from markupsafe import Markup
 from rl_vae.analysis.report.downloads import csv_uri, file_name, latex_uri, svg_uri
 from rl_vae.analysis.report.numbers import interval, number
 from rl_vae.analysis.report.parts import Section
+from rl_vae.analysis.report_folder import GENERATOR
 from rl_vae.system.provenance import package_versions
-
-GENERATOR = "rl_vae report"
-"""Content of the page's generator tag; a file with this tag may be replaced by a new report."""
 
 
 def render_page(title: str, sections: Sequence[Section], data: Mapping[str, Any]) -> str:

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rl_vae.analysis.report.render import GENERATOR
 from rl_vae.errors import FolderError
 from rl_vae.system import described_folder, hashing, reading
 from rl_vae.system.integrity import Check, FolderChecks, already_checked, make_finding
 
 KIND = "rl_vae report"
+GENERATOR = "rl_vae report"
+"""Content of the generator tag of a page; a file with this tag may be replaced by a new report."""
 PAGE = "index.html"
 HUB_FILES = ("config.json", PAGE)
 """Files of a report that are downloaded."""
