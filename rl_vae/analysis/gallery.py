@@ -15,8 +15,9 @@ from rl_vae.analysis.code_map import draw_code_map, encode_codes
 from rl_vae.analysis.detection import Detection, draw_detection, measure_detection
 from rl_vae.analysis.latent_films import FPS, interpolation_film, traversal_film
 from rl_vae.constraints import Range, check_arguments
+from rl_vae.data.coverage import check_not_empty
 from rl_vae.data.dataset import FrameDataset
-from rl_vae.errors import ConfigError, DatasetError, FolderError
+from rl_vae.errors import ConfigError, FolderError
 from rl_vae.frames import UInt8Array
 from rl_vae.models import pictures
 from rl_vae.models.encoder import Encoder
@@ -105,7 +106,7 @@ def draw_gallery(
     encoder.check_decoder()
     for each in (dataset, *([] if anomalous is None else [anomalous])):
         encoder.check_spec(each.spec)
-        _check_frames(each)
+        check_not_empty(each)
     _check_numbers("latents", latents, encoder.latent_dim)
     _check_numbers("frames", frames, len(dataset))
     # Measure
@@ -224,17 +225,6 @@ class _Drawing:
         }
         for name, images in films.items():
             pictures.save_video(self.out / f"{name}.{film}", images, fps=FPS)
-
-
-def _check_frames(dataset: FrameDataset) -> None:
-    """Raise DatasetError if a dataset has no frames."""
-    if len(dataset) == 0:
-        raise DatasetError(
-            "The dataset has no frames to show.",
-            expected="one frame or more",
-            got=f"{dataset.path} with 0 frames",
-            remedy="collect more frames; rl-vae verify says what is damaged",
-        )
 
 
 def _check_numbers(name: str, numbers: Sequence[int], size: int) -> None:

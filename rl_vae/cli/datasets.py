@@ -12,7 +12,7 @@ import tyro
 from rl_vae.cli.command import Command, CommandWithFigures, Dataset, Datasets
 from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
-from rl_vae.data.coverage import coverage
+from rl_vae.data.coverage import check_not_empty, coverage
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.merge import merge_datasets
 from rl_vae.envs.pixel_options import PixelOptions
@@ -130,6 +130,7 @@ class Preview(Command):
         from rl_vae.models import pictures
 
         dataset = FrameDataset.open(self.dataset)
+        check_not_empty(dataset)
         rows = np.arange(min(self.frames, len(dataset)))
         shown = pictures.rgb(dataset.frames(rows))
         images = [pictures.enlarge(frame, self.scale) for frame in shown]

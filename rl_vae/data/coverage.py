@@ -1,4 +1,4 @@
-"""Coverage: how much of an environment a dataset shows."""
+"""Coverage: how much of an environment a dataset shows. A dataset without frames shows nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from rl_vae.constraints import check_arguments
 from rl_vae.data.dataset import FrameDataset
+from rl_vae.errors import DatasetError
 
 
 class Coverage(NamedTuple):
@@ -27,7 +28,12 @@ class Coverage(NamedTuple):
 
 @check_arguments
 def coverage(dataset: FrameDataset) -> Coverage:
-    """Count the episodes and the near-duplicate frames of a dataset."""
+    """Count the episodes and the near-duplicate frames of a dataset.
+
+    Raises:
+        DatasetError: if it has no frames.
+    """
+    check_not_empty(dataset)
     n = len(dataset)
     sample = np.unique(np.linspace(0, n - 1, min(n, 1000)).astype(np.int64))
     height, width, _ = dataset.spec.shape
@@ -42,3 +48,14 @@ def coverage(dataset: FrameDataset) -> Coverage:
     ]
     lengths = [episode.length for episode in dataset.episodes]
     return Coverage(n, len(lengths), float(np.mean(lengths)), float(np.mean(is_duplicate)))
+
+
+def check_not_empty(dataset: FrameDataset) -> None:
+    """Raise DatasetError if a dataset has no frames."""
+    if len(dataset) == 0:
+        raise DatasetError(
+            "The dataset has no frames to show.",
+            expected="one frame or more",
+            got=f"{dataset.path} with 0 frames",
+            remedy="collect more frames; rl-vae verify says what is damaged",
+        )

@@ -1,6 +1,7 @@
 """The commands on datasets: import, inspect, preview, merge, export-data."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     keys = ("--keys", "images=observations", "--height", 32, "--width", 32)
     assert run("import", folder / "in.npz", "--out", folder / "data", *keys) == 0
+    shutil.copytree(folder / "data", folder / "empty")
+    (folder / "empty" / "manifest.jsonl").unlink()
     return folder / "data"
 
 
@@ -96,6 +99,8 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "another format": (("export-data", "data", "--out", "out", "--format", "zip"), "'zip'"),
     "no dataset": (("inspect", "nowhere", "--out", "out"), "nowhere"),
     "an existing file": (("export-data", "data", "--out", "in.npz", "--format", "npz"), "exists"),
+    "a look at nothing": (("inspect", "empty", "--out", "out.png"), "no frames to show"),
+    "a preview of nothing": (("preview", "empty", "--out", "out.gif"), "no frames to show"),
     "one that is no dataset": (("merge", "data", "nowhere", "--out", "out"), "nowhere"),
 }
 
