@@ -15,8 +15,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
-NEED_FILES = ("encode_images.py", "pictures_with_factors.py", "video_with_actions.py")
-"""Programs that read files of a user. Their tests make such files."""
+NEED_FILES = (
+    *("encode_images.py", "pictures_with_factors.py", "video_with_actions.py"),
+    *("share_on_hub.py", "ray_cluster.py"),
+)
+"""Programs that need files of a user, an account or Ray. Their tests take their place."""
 EXPORT = "from rl_vae import export_agent; export_agent('runs/meet/agent', 'runs/meet/agent.onnx')"
 
 

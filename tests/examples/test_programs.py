@@ -8,13 +8,17 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_ray import FakeRay
 from jobs import HereExecutor
+from loopback_hub import ask, loopback_hub
 
 import rl_vae
 from rl_vae.analysis.comparison import runner
+from rl_vae.executors import ray_executor
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TESTED_ELSEWHERE = {"digits", "encode_images", "pictures_with_factors", "video_with_actions"}
@@ -36,7 +40,9 @@ GROUPS = {
         "fine_tune_encoder": r"frozen +[\d,]+ weights .*\nfine-tuned +[\d,]+ weights",
         "compare_betas": r"(?s)\| beta1 \| 1 \|.*\| pca \| 1 \|.*the same as a page",
         "onnx_without_torch": r"mean return .*\ntorch imported: False",
+        "share_on_hub": r"me/meet-vae: 8 latents, digest .*\nme/meet-agent plays own_game:Meet-v0",
     },
+    "ray": {"ray_cluster": r"[\d,]+ frames, digest .*\nbeta1-seed0: distortion -?\d+"},
     "anomalies": {"anomalies_roc": r"ELBO  area 0\.\d\d, \d+% of the nines"},
     "objective": {"own_objective": r"mmd +distortion +[\d.]+, .*\nbeta +distortion +[\d.]+, KL"},
 }
@@ -66,6 +72,15 @@ def in_group(name: str) -> str:
     return text
 
 
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server on the loopback address in place of the Hugging Face hub."""
+    pytest.importorskip("huggingface_hub")
+    with loopback_hub() as server:
+        ask(monkeypatch, server, tmp_path / "cache")
+        yield
+
+
 def test_every_program_is_run() -> None:
     """Each program of examples/ is in a group, or has a test of its own; none is above 60 lines."""
     programs = {path.stem: path for path in EXAMPLES.glob("*.py")}
@@ -77,7 +92,11 @@ def test_every_program_is_run() -> None:
 @pytest.mark.filterwarnings("ignore")  # of models after three updates
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_programs_of_a_group_run(
-    group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    group: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     """Each program of the group ends, and prints what it is to show."""
     monkeypatch.chdir(tmp_path)
@@ -86,6 +105,11 @@ def test_the_programs_of_a_group_run(
     for name in ("collect_frames", "train_agent", "evaluate_agent"):
         quick = functools.partial(getattr(rl_vae, name), workers=1)
         monkeypatch.setattr(rl_vae, name, quick)
+    monkeypatch.setitem(sys.modules, "ray", FakeRay())
+    monkeypatch.setattr(ray_executor, "user_modules", dict)  # those of the tests are here
+    if "share_on_hub" in GROUPS[group]:
+        request.getfixturevalue("hub")
+    monkeypatch.setattr(sys, "argv", ["program", "me"])
     for name, printed in GROUPS[group].items():
         pytest.importorskip("sb3_contrib") if name == "recurrent_ppo" else None
         (tmp_path / f"{name}.py").write_text(in_group(name))
