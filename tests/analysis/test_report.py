@@ -415,13 +415,18 @@ def comparison(tmp_path: Path) -> Path:
             run = {
                 "system": system,
                 "seed": seed,
+                "return": 2.0,
+                "returns": [1.0, 3.0],
+                "agent_steps": 10,
+                "pretraining_frames": 0,
+                "seconds": {"agent": 1.0},
                 "training_curve": [[0, seed], [10, seed + 2.0]],
                 "curve": [],
                 # The second seed is better.
                 "scores": {"rate": 1.0 + seed, "distortion": 9.0 - 3 * seed, "mig": None},
             }
             if system == "pixels":
-                run["scores"] = None
+                run["scores"] = {}
             strict_json.write_json(path / "runs" / f"{system}-seed{seed}.json", run)
     return path
 

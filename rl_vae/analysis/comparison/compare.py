@@ -35,6 +35,7 @@ from rl_vae.analysis.comparison.config import (
     run_path,
 )
 from rl_vae.analysis.comparison.encoders import check_encoder
+from rl_vae.analysis.comparison.result import read_run
 from rl_vae.analysis.comparison.run import run_system
 from rl_vae.analysis.comparison.runner import plain_json, run_all
 from rl_vae.analysis.comparison.summary import ComparisonSummary, summarise_runs
@@ -161,7 +162,7 @@ def summarise(out: str | Path) -> ComparisonSummary:
         for system in config["systems"]:
             path = run_path(out, system, seed)
             if path.is_file():
-                runs.append(strict_json.read_object(path))
+                runs.append(read_run(path))
             else:
                 missing.append(run_name(system, seed))
     summary = summarise_runs(runs, config["systems"], missing)

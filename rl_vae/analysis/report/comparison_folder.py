@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_vae.analysis.comparison.config import beta_of_system
+from rl_vae.analysis.comparison.result import read_run
 from rl_vae.errors import FolderError
 from rl_vae.system import strict_json
 
@@ -32,7 +33,7 @@ class ComparisonFolder:
             )
         self._config = strict_json.read_object(path / "config.json")
         self.summary = strict_json.read_object(path / "comparison.json")
-        self._runs = [_read_run(file) for file in sorted((path / "runs").glob("*.json"))]
+        self._runs = [read_run(file) for file in sorted((path / "runs").glob("*.json"))]
         try:
             systems = [str(name) for name in self._config["systems"]]
             betas = {name: beta_of_system(name) for name in systems}
@@ -51,11 +52,7 @@ class ComparisonFolder:
         return {name: place for place, name in enumerate(self.systems)}
 
     def models(self) -> list[Path]:
-        """One model of each beta: of its finished seeds the one with the lowest loss.
-
-        Raises:
-            FolderError: if a run is damaged.
-        """
+        """One model of each beta: of its finished seeds the one with the lowest loss."""
         models = []
         for system in self.betas:
             finished = [
@@ -72,15 +69,10 @@ class ComparisonFolder:
     def _loss(self, system: str, seed: int) -> float:
         """Distortion plus beta times rate of a run; infinite if they were not measured."""
         beta = beta_of_system(system) or 0.0
-        try:
-            for run in self.runs_of(system):
-                scores = run.get("scores") or {}
-                if run.get("seed") == seed and {"rate", "distortion"} <= set(scores):
-                    return float(scores["distortion"]) + beta * float(scores["rate"])
-        except (TypeError, ValueError, AttributeError) as error:
-            raise FolderError.damaged(
-                self.path / "runs", "the results of runs", repr(error)
-            ) from error
+        for run in self.runs_of(system):
+            rate, distortion = (run["scores"].get(name) for name in ("rate", "distortion"))
+            if run["seed"] == seed and rate is not None and distortion is not None:
+                return float(distortion + beta * rate)
         return math.inf
 
     def runs_of(self, system: str) -> list[dict[str, Any]]:
@@ -91,14 +83,6 @@ class ComparisonFolder:
         """The agent that was trained on a model's codes."""
         folder = self.path / "agents" / model.name
         return folder if (folder / "config.json").is_file() else None
-
-
-def _read_run(file: Path) -> dict[str, Any]:
-    run = strict_json.read_object(file)
-    if not isinstance(run.get("system"), str):
-        got = repr(run.get("system"))
-        raise FolderError.damaged(file, "the result of a run, with its system", got)
-    return run
 
 
 def _by_beta(item: tuple[str, float | None]) -> float:
