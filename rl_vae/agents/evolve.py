@@ -182,13 +182,7 @@ def _check(settings: _Settings, source: EnvSource) -> None:
             got=f"population={settings.population}",
             remedy=f"choose population={settings.population + 1}",
         )
-    if source.num_envs is not None:
-        raise ConfigError(
-            "An evolution opens its environments itself.",
-            expected="an id, an EnvSpec, or a function that makes an environment",
-            got=f"an environment that is open, {source.name}",
-            remedy="give the function that makes the environment",
-        )
+    source.require_closed("An evolution opens its environments itself.")
 
 
 def _describe(

@@ -29,7 +29,6 @@ from rl_vae.envs.pixel_options import PixelOptions
 from rl_vae.envs.pixel_source import options_like
 from rl_vae.envs.seeds import training_seeds
 from rl_vae.envs.source import EnvSource
-from rl_vae.errors import ConfigError
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.folder import read_model_files
 from rl_vae.sb3.vec_latent import VecLatent
@@ -212,11 +211,6 @@ def check_refresh(trainer: EncoderTrainer, source: EnvSource, encoder: Encoder) 
         RlVaeError: as `EncoderTrainer.check`.
         ConfigError: if the environments are given open, so that the agent cannot collect in others.
     """
-    if source.num_envs is not None:
-        raise ConfigError(
-            "A refresh needs environments of its own, in which the agent collects frames.",
-            expected="an id, an EnvSpec, or a function that makes an environment",
-            got=f"an environment that is open, {source.name}",
-            remedy="give the function that makes the environment, or leave refresh out",
-        )
+    problem = "A refresh needs environments of its own, in which the agent collects frames."
+    source.require_closed(problem, ", or leave refresh out")
     trainer.check(encoder.path)

@@ -47,13 +47,8 @@ def check_sendable(env: EnvSource, *, restarts: int, reuse_envs: bool) -> None:
     Raises:
         ConfigError: if it is open, or an option is for the worker processes of this machine.
     """
-    if env.num_envs is not None:
-        raise ConfigError(
-            f"{env.name} is open in this process.",
-            expected="an id, an EnvSpec, or a function that makes an environment",
-            got="an environment that is open, and an executor",
-            remedy="give the function that makes the environment, or leave the executor out",
-        )
+    problem = "An executor needs an environment that it can make on another machine."
+    env.require_closed(problem, ", or leave the executor out")
     if restarts or reuse_envs:
         raise ConfigError(
             "An executor has no worker processes that go on from shard to shard.",

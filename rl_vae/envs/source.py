@@ -112,6 +112,21 @@ class EnvSource:
             return int(self.env.num_envs)
         return 1 if self.kind == "instance" else None
 
+    def require_closed(self, problem: str, otherwise: str = "") -> None:
+        """Raise ConfigError if environments exist, so that others cannot be made.
+
+        Args:
+            problem: The problem, as one sentence.
+            otherwise: What the user may do instead of giving the function, as ", or ...".
+        """
+        if self.num_envs is not None:
+            raise ConfigError(
+                problem,
+                expected="an id, an EnvSpec, or a function that makes an environment",
+                got=f"an environment that is open, {self.name}",
+                remedy=f"give the function that makes the environment{otherwise}",
+            )
+
     @property
     def is_plain_id(self) -> bool:
         """Whether the id and the keyword arguments are all that is needed to open it."""

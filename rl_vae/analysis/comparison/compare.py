@@ -44,7 +44,7 @@ from rl_vae.constraints import Range, check_arguments
 from rl_vae.data.collect import collect_frames
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.envs.source import EnvSource, Wrapper
-from rl_vae.errors import ConfigError, FolderError, TrainingError
+from rl_vae.errors import FolderError, TrainingError
 from rl_vae.executors.job import Here, Job
 from rl_vae.executors.log import note_failure, note_start
 from rl_vae.system import files, locks, strict_json
@@ -105,13 +105,7 @@ def compare(
     out = output_path(out)
     limit = config.max_episode_steps
     source = EnvSource.of(config.env_id if env is None else env, config.env_kwargs, wrappers, limit)
-    if source.num_envs is not None:
-        raise ConfigError(
-            "A comparison needs several environments.",
-            expected="an id, an EnvSpec, or a function that makes an environment",
-            got=f"an environment that is open, {source.name}",
-            remedy="give the function that makes the environment",
-        )
+    source.require_closed("A comparison needs several environments.")
     # Configuration and frames
     files.make_folder(out)
     with files.disk_errors(out), locks.locked(out, FolderError):
