@@ -13,12 +13,13 @@ import tyro
 
 from rl_vae.analysis.comparison.compare import read_comparison
 from rl_vae.analysis.comparison.config import run_name, run_path
+from rl_vae.analysis.comparison.result import read_run
 from rl_vae.analysis.tuning.trials import read_trials
 from rl_vae.cli.command import Command
 from rl_vae.data.header import read_header
 from rl_vae.data.manifest import is_complete, read_manifest
 from rl_vae.data.shards import shard_path
-from rl_vae.errors import FolderError
+from rl_vae.errors import FolderError, RlVaeError
 from rl_vae.executors.log import read_log
 from rl_vae.system import locks, strict_json
 from rl_vae.system.outputs import partial_folder
@@ -64,9 +65,15 @@ def describe(folder: Path) -> Iterator[str]:
     """Lines about the work in a folder.
 
     Raises:
-        FolderError: if there is no work of rl_vae.
+        FolderError: if there is no work of rl_vae, or a file of it is damaged.
     """
-    rows, best = _rows(folder), ""
+    best = ""
+    try:
+        rows = _rows(folder)
+    except RlVaeError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FolderError.damaged(folder, "the files of rl_vae's work", repr(error)) from error
     width = max(len(row.name) for row in rows)
     for row in rows:
         yield f"{row.name:{width}}  {row.state:7}  {row.share:4.0%}  {row.detail}".rstrip()
@@ -195,7 +202,7 @@ def _cell(folder: Path, system: str, seed: int, failures: dict[str, str]) -> Row
     """A run of a comparison; the clock of its stage is written every few seconds."""
     name, result = run_name(system, seed), run_path(folder, system, seed)
     if result.is_file():
-        run = strict_json.read_object(result)
+        run = read_run(result)
         seconds = sum(run["seconds"].values())
         return Row(name, "done", 1.0, seconds, f"return {run['return']:.2f}", run["return"])
     stages = folder / "stages" / name

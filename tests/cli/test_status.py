@@ -79,7 +79,9 @@ def test_a_comparison(tmp_path: Path) -> None:
     for name in ("runs", "stages/b-seed0"):
         (tmp_path / name).mkdir(parents=True)
     write_json(tmp_path / "config.json", config)
-    write_json(tmp_path / "runs/a-seed0.json", {"return": 3.5, "seconds": {"agent": 60.0}})
+    run = {"system": "a", "seed": 0, "return": 3.5, "returns": [3.5], "scores": {}}
+    run |= {"agent_steps": 10, "pretraining_frames": 0, "seconds": {"agent": 60.0}}
+    write_json(tmp_path / "runs/a-seed0.json", run)
     write_json(tmp_path / "stages/b-seed0/code.json", {})
     write_json(tmp_path / "stages/b-seed0/agent.clock", {})
     note_start(tmp_path, [f"{name}-seed0" for name in "abcd"])
@@ -115,3 +117,21 @@ def test_a_folder_without_work_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with refused(FolderError, "no work"):
             list(describe(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", {"provenance": 3}),
+        ("config.json", {"provenance": {"held_out": {"elbo": 1.0}}}),
+        ("config.json", {"evaluation": ["text"]}),
+        ("model.partial/run.json", {"train": 3}),
+        ("jobs.jsonl", {"failed": "model"}),
+    ],
+)
+def test_damaged_work_is_refused(tmp_path: Path, name: str, content: dict[str, Any]) -> None:
+    """A file with other content than rl_vae writes is an error that names the folder."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    write_json(tmp_path / name, content)
+    with refused(FolderError, str(tmp_path)):
+        list(describe(tmp_path))

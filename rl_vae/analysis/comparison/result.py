@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rl_vae.errors import FolderError
 from rl_vae.system import strict_json
+from rl_vae.system.json_types import NUMBER, check_types
 
-_NUMBERS = ("seed", "return", "agent_steps", "pretraining_frames")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "system": (str,),
+    "seed": (int,),
+    "return": NUMBER,
+    "returns": (list,),
+    "agent_steps": (int,),
+    "pretraining_frames": (int,),
+    "scores": (dict,),
+    "seconds": (dict,),
+}
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -19,22 +28,15 @@ def read_run(path: Path) -> dict[str, Any]:
         FolderError: if the file cannot be read, or an entry is missing or has another type.
     """
     run = strict_json.read_object(path)
-    wrong = [name for name in _NUMBERS if not _is_number(run.get(name))]
-    wrong += [] if isinstance(run.get("system"), str) else ["system"]
-    for name, optional in (("scores", True), ("seconds", False)):
-        table = run.get(name)
-        if not isinstance(table, Mapping) or not all(
-            _is_number(value) or (optional and value is None) for value in table.values()
-        ):
-            wrong.append(name)
-    returns = run.get("returns")
-    if not isinstance(returns, list) or not all(map(_is_number, returns)):
-        wrong.append("returns")
-    if wrong:
-        got = ", ".join(f"{name} {run.get(name)!r:.60}" for name in wrong)
-        raise FolderError.damaged(path, "the result of a run", got)
+    try:
+        missing = [name for name in _TYPES if name not in run]
+        if missing:
+            raise TypeError(f"no {', '.join(missing)}")
+        check_types(path.name, run, _TYPES)
+        for name, types in (("seconds", NUMBER), ("scores", (*NUMBER, type(None)))):
+            check_types(name, run[name], dict.fromkeys(run[name], types))
+        if any(type(value) not in NUMBER for value in run["returns"]):
+            raise TypeError(f"returns {str(run['returns'])[:80]}")
+    except TypeError as error:
+        raise FolderError.damaged(path, "the result of a run", error) from error
     return run
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
