@@ -44,16 +44,23 @@ class Sweep(CommandWithJobs, CommandWithFigures):
     seed: tuple[Annotated[int, Range(low=0)], ...] = (0, 1, 2)
     """Seeds of the weights, the noise, the order of the frames and the split."""
     vae: Annotated[Any, flags(VAEConfig, types={"network": str})]
-    training: Annotated[Any, flags(TrainConfig, omit=("objective", "seed", "heads"))]
+    training: Annotated[Any, flags(TrainConfig, omit=("objective", "seed", "heads", "device"))]
+    device: tuple[str, ...] = ("cpu",)
+    """cpu, or a GPU such as cuda; several, such as cuda:0 cuda:1, share the models."""
     heads: Annotated[Any, flags(Heads, names=HEAD_FLAGS)]
     sweep: Annotated[Any, flags(train_sweep, only=("workers",))]
 
     def run(self) -> None:
         """Train, and print the held-out figures of each model."""
-        heads = call(Heads, self.heads)
+        devices = self.device if len(self.device) > 1 else ()
+        device = self.device[0] if self.device else ""  # "" is refused as any wrong device
+        same = {
+            "device": device.partition(":")[0] if devices else device,
+            "heads": call(Heads, self.heads),
+        }
         runs = {
             f"beta{beta:g}-seed{seed}": call(
-                TrainConfig, self.training, objective=Beta(beta), seed=seed, heads=heads
+                TrainConfig, self.training, objective=Beta(beta), seed=seed, **same
             )
             for beta in self.beta
             for seed in self.seed
@@ -68,6 +75,7 @@ class Sweep(CommandWithJobs, CommandWithFigures):
                 out=self.out,
                 runs=runs,
                 vae_config=vae_config,
+                devices=devices,
                 executor=executor,
             )
         # Figures

@@ -1,23 +1,98 @@
-"""Runs of a sweep that train side by side on one GPU."""
+"""Runs of a sweep that train side by side on one GPU, or in shares on several."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Generator, Iterator, Mapping
+import os
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from rl_vae.data.concat import open_paths, paths_of
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.errors import RlVaeError
-from rl_vae.executors.jobs import JobMessage
+from rl_vae.executors.job import Here, Job
+from rl_vae.executors.jobs import JobMessage, run_jobs
+from rl_vae.executors.local import LocalExecutor
 from rl_vae.models.config import VAEConfig
 from rl_vae.system.progress import write_line
 from rl_vae.training.batches import shards_in_memory
 from rl_vae.training.config import TrainConfig
 from rl_vae.training.cuda_graphs import GraphRunner, copy_to_device, enough_memory
 from rl_vae.training.loop import VAETraining
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def train_on_devices(
+    dataset: FrameDataset,
+    out: Path,
+    vae_config: VAEConfig,
+    runs: Mapping[str, TrainConfig],
+    devices: Sequence[str],
+) -> Generator[JobMessage | None, None, None]:
+    """Train a share of the runs on each device, in a process for each.
+
+    Args:
+        dataset: The frames.
+        out: Folder of the models.
+        vae_config: The model, the same for all runs.
+        runs: Settings of each run, by its name.
+        devices: Different devices. The first takes the first run, the second the second, and so on.
+
+    Yields:
+        The results and errors of a share that is over; None at least once a second.
+    """
+    names = list(runs)
+    shares = {device: names[i :: len(devices)] for i, device in enumerate(devices)}
+    paths = paths_of(dataset)
+    jobs = [
+        Job(device, _train_share, (device, paths, out, vae_config, {n: runs[n] for n in share}))
+        for device, share in shares.items()
+        if share
+    ]
+    threads = max(1, (os.cpu_count() or 1) // len(devices))
+    with (
+        LocalExecutor(len(devices), threads=threads) as executor,
+        contextlib.closing(run_jobs(executor, jobs)) as messages,
+    ):
+        for message in messages:
+            if message is None:
+                yield None
+            elif message.kind == "result":
+                yield from message.value
+            else:
+                for name in shares[message.job]:
+                    yield message._replace(job=name)
+
+
+def _train_share(
+    here: Here,
+    device: str,
+    paths: tuple[Path, ...],
+    out: Path,
+    vae_config: VAEConfig,
+    runs: Mapping[str, TrainConfig],
+) -> list[JobMessage]:
+    """Train the runs of one device. This process sees no other GPU, so that it is "cuda" here."""
+    if torch.device(device).type == "cuda":
+        os.environ[_VISIBLE] = visible_gpu(device, os.environ.get(_VISIBLE))
+    messages = train_on_device(open_paths(list(paths)), out, vae_config, runs)
+    with contextlib.closing(messages):
+        return [message for message in messages if message is not None]
+
+
+def visible_gpu(device: str, visible: str | None) -> str:
+    """The value of CUDA_VISIBLE_DEVICES for a process that is to see one GPU alone.
+
+    Args:
+        device: The GPU, such as "cuda:1".
+        visible: The present value, which numbers the GPUs; None or empty: all are visible.
+    """
+    index = torch.device(device).index or 0
+    return visible.split(",")[index] if visible else str(index)
 
 
 def train_on_device(

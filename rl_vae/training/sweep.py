@@ -11,7 +11,8 @@ an AMD EPYC with two cores, torch 2.13.0:
     weights of four models stacked, one vmap        75
 
 On a GPU all runs train in this process: one CUDA graph holds an update of each model, with one
-stream per model, and the frames are on the GPU once (`rl_vae.training.cuda_graphs`).
+stream per model, and the frames are on the GPU once (`rl_vae.training.cuda_graphs`). On several
+GPUs each has a process that does the same with its share of the runs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated
@@ -40,7 +41,7 @@ from rl_vae.system import strict_json
 from rl_vae.system.outputs import output_path, partial_folder
 from rl_vae.system.progress import progress_bar, write_line
 from rl_vae.training.config import TrainConfig
-from rl_vae.training.device_sweep import train_on_device
+from rl_vae.training.device_sweep import train_on_device, train_on_devices
 from rl_vae.training.distributed import started_by_torchrun
 from rl_vae.training.result import Trained
 from rl_vae.training.train import train_vae
@@ -54,6 +55,7 @@ def train_sweep(
     vae_config: VAEConfig | None = None,
     *,
     workers: Annotated[int, Range(low=1)] | None = None,
+    devices: Sequence[str] = (),
     executor: Executor | None = None,
     progress: bool = True,
 ) -> dict[str, Trained]:
@@ -74,6 +76,8 @@ def train_sweep(
         vae_config: The model, the same for all runs. None: `VAEConfig()`.
         workers: Number of processes at once, on CPUs. None: the number of cores. If a dataset is
             streamed, each process holds up to `TrainConfig.memory` of frames.
+        devices: Several devices that share the runs, such as ("cuda:0", "cuda:1") for runs with
+            device="cuda". Each trains its share side by side.
         executor: Where the runs train: `RayExecutor`, or another executor of `concurrent.futures`.
             None: in processes on this machine, or together on its GPU.
         progress: Whether to show a progress bar on a terminal.
@@ -82,7 +86,8 @@ def train_sweep(
         The result of each run, in the order of `runs`.
 
     Raises:
-        ConfigError: if there are no runs, or a name or a setting is out of its range.
+        ConfigError: if there are no runs, a name or a setting is out of its range, or a device
+            does not exist.
         DatasetError: if the dataset is incomplete or damaged.
         FolderError: if OUT/NAME holds something else.
         TrainingError: if runs failed, with their names, after the others are finished.
@@ -90,6 +95,8 @@ def train_sweep(
     # Check the settings and the data, and read finished models
     out, vae_config = output_path(out), vae_config or VAEConfig()
     _check(runs, vae_config, trained_here=executor is None)
+    if devices:
+        _check_devices(devices, runs, executor)
     dataset.require_complete()
     dataset.verify()
     results: dict[str, Trained] = {}
@@ -101,7 +108,9 @@ def train_sweep(
     missing = {name: config for name, config in runs.items() if name not in results}
     note_start(out, runs)
     with contextlib.ExitStack() as open_executors:
-        if executor is None and not on_cpu(runs):
+        if devices:
+            messages = train_on_devices(dataset, out, vae_config, missing, devices)
+        elif executor is None and not on_cpu(runs):
             messages = train_on_device(dataset, out, vae_config, missing)
         else:
             if executor is None:
@@ -159,7 +168,31 @@ def _check(runs: Mapping[str, TrainConfig], vae_config: VAEConfig, *, trained_he
             "The runs of this sweep train on different devices.",
             expected="one device for all runs",
             got=", ".join(devices),
-            remedy="start one sweep for each device",
+            remedy='give all runs the device "cuda", and several GPUs to train_sweep by devices=',
+        )
+
+
+def _check_devices(
+    devices: Sequence[str], runs: Mapping[str, TrainConfig], executor: Executor | None
+) -> None:
+    """Raise ConfigError if runs cannot be shared by these devices."""
+    kind = torch.device(next(iter(runs.values())).device)
+    for device in devices:
+        check_device(device)
+    kinds = [torch.device(device).type for device in devices]
+    if set(kinds) != {kind.type} or kind.index is not None or len({*devices}) < len(devices):
+        raise ConfigError(
+            f"Runs of the device {kind} cannot be shared by these devices.",
+            expected='different devices such as "cuda:0" and "cuda:1", and runs with device="cuda"',
+            got=", ".join(devices),
+            remedy="name each device once, and give the runs its kind",
+        )
+    if executor is not None:
+        raise ConfigError(
+            "Devices and an executor are given.",
+            expected="one of the two, because an executor chooses the device of each run",
+            got=f"devices={tuple(devices)} and {type(executor).__name__}",
+            remedy="leave one of the two out",
         )
 
 

@@ -178,6 +178,9 @@ BAD = [
     ("sweep IN/data-flipped --out OUT", "shard-00000"),
     ("sweep IN/data --out OUT --beta -1", "-1"),
     ("sweep IN/data --out OUT --workers 0", "workers"),
+    ("sweep IN/data --out OUT --device cpu:0 cuda:9", "cuda:9"),
+    ("sweep IN/data --out OUT --device cpu:0 cpu:0", "cpu:0, cpu:0"),
+    ("sweep IN/data --out OUT --device", "''"),
     ("train-vae IN/data --from IN/nothing --out OUT", "IN/nothing"),
     ("train-vae IN/data --from IN/model --latent-dim 9 --out OUT", "latent_dim"),
     ("train-vae IN/data --out IN/model --seed 1", "IN/model"),
@@ -494,6 +497,31 @@ def test_heads_are_flags(monkeypatch: pytest.MonkeyPatch, inputs: Path) -> None:
     assert run("train-vae", inputs / "data", "--out", "x") == 2
     assert len(seen) == 8 and seen.pop().heads == Heads()
     assert {config.heads for config in seen} == {Heads(30.0, 5.0, 4)}
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ((), ((), "cpu")),
+        (("cuda:1",), ((), "cuda:1")),
+        (("cuda:0", "cuda:1"), (("cuda:0", "cuda:1"), "cuda")),
+    ],
+)
+def test_several_devices_share_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, inputs: Path, option: tuple[str, ...], expected: Any
+) -> None:
+    """One --device is that of all runs; several are given to the sweep, and the runs their kind."""
+    seen: list[Any] = []
+
+    @functools.wraps(rl_vae.train_sweep)  # flags are read from its signature
+    def stop(**given: Any) -> None:
+        seen.extend((given["devices"], run.device) for run in given["runs"].values())
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("rl_vae.cli.models.train_sweep", stop)
+    device = ["--device", *option] if option else []
+    assert run("sweep", inputs / "data", "--out", "x", *device) == 2
+    assert set(seen) == {expected}
 
 
 def test_a_training_says_what_its_heads_reached(trained: Trained) -> None:

@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from rl_vae.models.folder import read_model
 from rl_vae.objectives.base import Objective
 from rl_vae.system.processes import Worker
 from rl_vae.training import sweep
+from rl_vae.training.device_sweep import visible_gpu
 from rl_vae.training.result import Trained
 
 pytestmark = pytest.mark.slow
@@ -31,6 +33,7 @@ def config(objective: Objective, **changes: Any) -> TrainConfig:
 
 
 RUNS = {"beta4": config(Beta(4.0), seed=1)}
+DEVICES = ("cpu:0", "cpu:1")
 FAILING = {"diverges": config(Beta(), learning_rate=1e30), **RUNS}
 
 
@@ -177,3 +180,66 @@ def test_a_sweep_is_not_for_torchrun(
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     with refused(ConfigError, "torchrun"):
         train_sweep(dataset, tmp_path / "out", RUNS)
+
+
+def test_devices_share_the_runs(sweeping: Sweeping, tmp_path: Path) -> None:
+    """Each device trains its share in a process of its own, and a failure is that of its run. The
+    models have the bits of a sweep on one device."""
+    with pytest.raises(TrainingError, match="1 of 2 runs failed: diverges"):
+        train_sweep(sweeping.dataset, tmp_path, FAILING, CONFIG, devices=DEVICES, progress=False)
+    two = train_sweep(sweeping.dataset, tmp_path, RUNS, CONFIG, devices=DEVICES, progress=False)
+    one = sweeping.run(RUNS)
+    assert all(weights(one[name]) == weights(two[name]) for name in RUNS)
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "expected"),
+    [
+        ("cuda:1", None, "1"),
+        ("cuda", "", "0"),
+        ("cuda:1", "4,7", "7"),
+        ("cuda:0", "GPU-a", "GPU-a"),
+    ],
+)
+def test_a_process_sees_the_gpu_of_its_share(
+    device: str, visible: str | None, expected: str
+) -> None:
+    """CUDA_VISIBLE_DEVICES numbers the GPUs: cuda:1 is the second one that it names."""
+    assert visible_gpu(device, visible) == expected
+
+
+def test_a_device_that_dies_fails_its_runs(
+    sweeping: Sweeping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the process of one device is killed, its runs are named, and the other's are finished."""
+    started: list[Worker] = []
+
+    def make(*arguments: Any, **options: Any) -> Worker:
+        started.append(Worker(*arguments, **options))
+        if len(started) == 1:
+            started[0]._process.kill()
+        return started[-1]
+
+    monkeypatch.setattr(local, "Worker", make)
+    runs = {f"seed{seed}": replace(RUNS["beta4"], epochs=1, seed=seed) for seed in range(3)}
+    with pytest.raises(TrainingError, match="2 of 3 runs failed: seed0, seed2"):
+        train_sweep(sweeping.dataset, tmp_path, runs, CONFIG, devices=DEVICES, progress=False)
+    assert (tmp_path / "seed1").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("devices", "executor", "got"),
+    [
+        (("cuda:0", "cuda:1"), None, "cuda:0"),
+        (("cpu:0", "cpu:0"), None, "cpu:0, cpu:0"),
+        (("meta", "cpu"), None, "meta"),
+        (DEVICES, local.LocalExecutor(1), "LocalExecutor"),
+    ],
+)
+def test_devices_that_cannot_share_are_refused(
+    dataset: FrameDataset, tmp_path: Path, devices: Any, executor: Any, got: str
+) -> None:
+    """Devices that do not exist, that are named twice, or beside an executor are an error."""
+    with refused(ConfigError, got):
+        train_sweep(dataset, tmp_path / "out", RUNS, devices=devices, executor=executor)
+    assert not any(tmp_path.iterdir())
