@@ -69,7 +69,7 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "expected Python 3.11 or newer as '$(PYTHON)', got $$($(PYTHON) --version 2>&1);" \
 			"name one that is: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints.txt -e '.[box2d,envpool,atari,hub,import,minigrid,zoo,docs,dev]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[box2d,envpool,atari,compress,hub,import,minigrid,zoo,docs,dev]'
 	@$(BIN)/python -c 'import cv2' || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update && \

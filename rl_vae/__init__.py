@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rl_vae.analysis.tuning.space import SearchSpace
     from rl_vae.analysis.tuning.tune import tune
     from rl_vae.data.collect import collect_frames
+    from rl_vae.data.compress import compress_dataset
     from rl_vae.data.coverage import coverage
     from rl_vae.data.dataset import FrameDataset
     from rl_vae.data.factor_grid import FactorGrid
@@ -127,6 +128,7 @@ _HOME = {
     "collect_frames": "data.collect",
     "collect_sprites": "sprites",
     "compare": "analysis.comparison.compare",
+    "compress_dataset": "data.compress",
     "coverage": "data.coverage",
     "draw_gallery": "analysis.gallery",
     "evaluate_agent": "agents.evaluate",
@@ -204,6 +206,7 @@ __all__ = [
     "collect_frames",
     "collect_sprites",
     "compare",
+    "compress_dataset",
     "coverage",
     "draw_gallery",
     "errors",

@@ -229,6 +229,7 @@ _INSTALL = {
     "sklearn": "pip install scikit-learn",
     "stable_baselines3": "pip install stable-baselines3",
     "wandb": "pip install 'rl-vae[wandb]'",
+    "zstandard": "pip install 'rl-vae[compress]'",
 }
 """Command that installs a module, if the module does not have the name of its package."""
 

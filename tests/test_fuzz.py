@@ -21,7 +21,7 @@ from dataset_files import HEADER, write_dataset
 from little_models import DQN, PPO, SAC
 from mutations import change_json, damage, json_text
 
-from rl_vae import Encoder, FrameDataset
+from rl_vae import Encoder, FrameDataset, compress_dataset
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.algorithms import make_policy_only
 from rl_vae.agents.folder import FORMAT, save_agent
@@ -249,6 +249,34 @@ def test_shards(
         read_everything(dataset)
         dataset.verify()
         assert (dataset.frames(np.arange(100)).tobytes(), dataset.steps().tobytes()) == right
+
+    attack(put, read)
+
+
+def test_compressed_shards(
+    attack: Callable[..., None], folder: Path, original: FrameDataset
+) -> None:
+    """A changed compressed shard is refused, or its content is unchanged."""
+    pytest.importorskip("zstandard", reason="pip install 'rl-vae[compress]'")
+    compress_dataset(folder, progress=False)
+    path = shard_path(folder, 1) / "frames.npy.zst"
+    content_before = path.read_bytes()
+    right = original.frames(np.arange(100)).tobytes()
+
+    def put(rng: random.Random) -> bytes:
+        first, last = rng.choice(((0, None), (0, 200), (-100, None)))  # all, header, seek table
+        start = first % len(content_before)
+        end = len(content_before) if last is None else last
+        part = damage(content_before[start:end], rng)
+        content = content_before[:start] + part + content_before[end:]
+        path.write_bytes(content)
+        return content[-400:]
+
+    def read() -> None:
+        dataset = FrameDataset.open(folder)
+        read_everything(dataset)
+        dataset.verify()
+        assert dataset.frames(np.arange(100)).tobytes() == right
 
     attack(put, read)
 

@@ -74,6 +74,7 @@ WALLS = {
     "timm": ["models/pretrained.py"],
     "tqdm": ["system/progress.py"],
     "fsspec": ["system/remote.py"],
+    "zstandard": ["data/compressed_rows.py"],
     "ray": ["executors/ray_executor.py"],
     "pyarrow": ["formats/tables.py", "formats/lerobot.py"],
     "optuna": ["analysis/tuning/"],

@@ -58,6 +58,7 @@ COMMANDS = {
     "inspect": Entry("datasets", "Inspect", "Say what a dataset holds"),
     "preview": Entry("datasets", "Preview", "Write frames of a dataset as a video"),
     "merge": Entry("datasets", "Merge", "Copy several datasets into one", True),
+    "compress": Entry("datasets", "Compress", "Compress a dataset in place, without loss", True),
     "export-data": Entry("datasets", "ExportData", "Write a dataset in another format"),
     "train-vae": Entry("train_vae", "TrainVAE", "Train a VAE on a dataset", True),
     "sweep": Entry("models", "Sweep", "Train a beta-VAE for each beta and each seed", True),

@@ -1,4 +1,4 @@
-"""Commands on datasets: import, inspect, preview, merge, export-data."""
+"""Commands on datasets: import, inspect, preview, merge, compress, export-data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tyro
 from rl_vae.cli.command import Command, CommandWithFigures, Dataset, Datasets
 from rl_vae.cli.flags import call, flags
 from rl_vae.constraints import Range
+from rl_vae.data.compress import compress_dataset
 from rl_vae.data.coverage import check_not_empty, coverage
 from rl_vae.data.dataset import FrameDataset
 from rl_vae.data.merge import merge_datasets
@@ -151,6 +152,26 @@ class Merge(Command):
     def run(self) -> None:
         """Merge, and print what the dataset holds."""
         _describe(merge_datasets([FrameDataset.open(path) for path in self.datasets], self.out))
+
+
+@dataclass(kw_only=True)
+class Compress(Command):
+    """Frames, steps and digest stay the same. Reading then needs the extra compress.
+
+    The way back: zstd -d --rm DATASET/shard-*/frames.npy.zst
+    """
+
+    dataset: Dataset
+    """Folder of the dataset."""
+
+    def run(self) -> None:
+        """Compress, and print the sizes."""
+        done = compress_dataset(self.dataset)
+        n, before, after = max(done.frames, 1), done.bytes_before, done.bytes_after
+        print(
+            f"{done.path}: {done.frames:,} frames, {before / 1e6:,.1f} MB before, "
+            f"{after / 1e6:,.1f} MB now ({after / n:,.0f} bytes a frame)"
+        )
 
 
 @dataclass(kw_only=True)

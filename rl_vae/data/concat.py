@@ -118,6 +118,10 @@ class ConcatDataset(FrameDataset):
         """Return the same datasets, but read from files on request, not through memory maps."""
         return ConcatDataset([dataset.unmapped() for dataset in self.datasets])
 
+    def in_memory(self) -> ConcatDataset:
+        """Return the same datasets, with the frames of compressed shards in memory."""
+        return ConcatDataset([dataset.in_memory() for dataset in self.datasets])
+
     def verify(self) -> None:
         """Verify every dataset.
 

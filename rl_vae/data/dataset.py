@@ -2,7 +2,7 @@
 
     FOLDER/dataset.json      header: environment, FrameSpec, seed, policy, ... (header.py)
     FOLDER/manifest.jsonl    one line per committed shard: rows and SHA-256 (manifest.py)
-    FOLDER/shard-00000/      frames.npy (rows, H, W, C) uint8, steps.npy (rows,) (shards.py)
+    FOLDER/shard-00000/      frames.npy or frames.npy.zst, steps.npy (shards.py)
 
 A row of steps.npy belongs to the frame of the same row. It holds the action taken at that frame,
 the reward of the action and whether the episode ended with it.
@@ -18,18 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_vae.constraints import Range, check_arguments
+from rl_vae.data.compressed_rows import CompressedRows
 from rl_vae.data.dataset_html import dataset_html
 from rl_vae.data.episodes import Episode, Split, find_episodes, split_episodes
 from rl_vae.data.find_dataset import find_dataset
 from rl_vae.data.header import DatasetHeader
-from rl_vae.data.manifest import ShardEntry, is_complete, read_manifest
+from rl_vae.data.manifest import ShardEntry, dataset_digest, is_complete, read_manifest
 from rl_vae.data.records import array_records
 from rl_vae.data.rows import FileRows, gather
-from rl_vae.data.shards import check_shard, map_shard, shard_path
+from rl_vae.data.shards import check_shard, map_shard, unmapped_rows
 from rl_vae.data.writer import DatasetWriter
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec, UInt8Array
-from rl_vae.system import hashing
 
 
 class FrameDataset:
@@ -62,7 +62,9 @@ class FrameDataset:
         rows = [entry["rows"] for entry in self._entries]
         self.shard_starts: NDArray[np.int64] = np.cumsum([0, *rows]).astype(np.int64)
         shards = [map_shard(path, header, entry) for entry in self._entries]
-        self.frame_shards: list[UInt8Array | FileRows] = [frames for frames, _ in shards]
+        self.frame_shards: list[UInt8Array | FileRows | CompressedRows] = [
+            frames for frames, _ in shards
+        ]
         self.step_shards: list[NDArray[Any]] = [steps for _, steps in shards]
         self._episodes: list[Episode] | None = None
 
@@ -175,16 +177,7 @@ class FrameDataset:
     @property
     def digest(self) -> str:
         """SHA-256 of the header and of every shard. Equal seeds and settings give equal digests."""
-        shards = [
-            {
-                "shard": entry["shard"],
-                "rows": entry["rows"],
-                "frames_sha256": entry["frames_sha256"],
-                "steps_sha256": entry["steps_sha256"],
-            }
-            for entry in self._entries
-        ]
-        return hashing.digest({"header": self.header.to_dict(), "shards": shards})
+        return dataset_digest(self.header, self._entries)
 
     def frames(self, indices: NDArray[np.int64] | Sequence[int]) -> UInt8Array:
         """Return the frames at some indices: (N, H, W, C) uint8, in the order of the indices.
@@ -206,17 +199,22 @@ class FrameDataset:
         Args:
             number: Position of the shard in `shard_starts`.
         """
-        shard = shard_path(self.path, self._entries[number]["shard"])
-        frames: UInt8Array = np.load(shard / "frames.npy")
-        return frames
+        return unmapped_rows(self.path, self.header, self._entries[number]).read()
 
     def unmapped(self) -> FrameDataset:
         """Return the same dataset, but read from files on request and not through memory maps."""
         dataset = FrameDataset(self.path, self.header, self._entries)
+        dataset.frame_shards = [unmapped_rows(self.path, self.header, e) for e in self._entries]
+        return dataset
+
+    def in_memory(self) -> FrameDataset:
+        """Return the same dataset with the frames of compressed shards in memory."""
+        if not any(isinstance(frames, CompressedRows) for frames in self.frame_shards):
+            return self
+        dataset = FrameDataset(self.path, self.header, self._entries)
         for number, frames in enumerate(dataset.frame_shards):
-            assert isinstance(frames, np.memmap)
-            path = shard_path(self.path, self._entries[number]["shard"]) / "frames.npy"
-            dataset.frame_shards[number] = FileRows(path, frames)
+            if isinstance(frames, CompressedRows):
+                dataset.frame_shards[number] = frames.read()
         return dataset
 
     def steps(self, indices: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[Any]:

@@ -10,7 +10,10 @@ from rl_vae.data.shards import check_shard
 from rl_vae.errors import DatasetError
 from rl_vae.system import hub
 
-HUB_FILES = ("dataset.json", "manifest.jsonl", "shard-*/frames.npy", "shard-*/steps.npy")
+HUB_FILES = (
+    *("dataset.json", "manifest.jsonl"),
+    *("shard-*/frames.npy", "shard-*/frames.npy.zst", "shard-*/steps.npy"),
+)
 """Files of a dataset that are downloaded."""
 
 

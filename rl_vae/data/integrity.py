@@ -14,7 +14,7 @@ from rl_vae.data.manifest import (
     scan_manifest,
     write_manifest,
 )
-from rl_vae.data.shards import check_shard, shard_path
+from rl_vae.data.shards import COMPRESSED, check_shard, shard_path
 from rl_vae.errors import DatasetError, system_failure
 from rl_vae.system import files, locks
 from rl_vae.system.integrity import Check, FolderChecks, make_finding
@@ -69,6 +69,10 @@ def _notes(folder: Path, header: DatasetHeader, entries: list[ShardEntry]) -> li
         )
     if has_incomplete_line(folder):
         notes.append("manifest.jsonl ends with an incomplete line, which is ignored")
+    for entry in entries:
+        shard = shard_path(folder, entry["shard"])
+        if os.path.lexists(shard / COMPRESSED) and os.path.lexists(shard / "frames.npy"):
+            notes.append(f"{shard.name}/{COMPRESSED} is not read: rl-vae compress goes on with it")
     committed = {shard_path(folder, entry["shard"]).name for entry in entries}
     for path in sorted((*folder.glob("shard-*"), *folder.glob(".tmp-*"))):
         if path.name not in committed:

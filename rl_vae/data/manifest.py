@@ -131,6 +131,20 @@ def is_complete(header: DatasetHeader, entries: Sequence[ShardEntry]) -> bool:
     return len(numbers) == n_shards == max(numbers) + 1
 
 
+def dataset_digest(header: DatasetHeader, entries: Sequence[ShardEntry]) -> str:
+    """SHA-256 of the header and of the content of shards, in their order."""
+    shards = [
+        {
+            "shard": entry["shard"],
+            "rows": entry["rows"],
+            "frames_sha256": entry["frames_sha256"],
+            "steps_sha256": entry["steps_sha256"],
+        }
+        for entry in entries
+    ]
+    return hashing.digest({"header": header.to_dict(), "shards": shards})
+
+
 def append_entry(folder: Path, entry: ShardEntry) -> None:
     """Append a shard to the manifest and sync the file to the disk. This commits the shard."""
     strict_json.append_line(folder / "manifest.jsonl", entry)

@@ -71,7 +71,12 @@ class FileRows:
         return out
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        return iter(np.load(self._path))
+        return iter(self.read())
+
+    def read(self) -> NDArray[Any]:
+        """Read all rows into memory."""
+        rows: NDArray[Any] = np.load(self._path)
+        return rows
 
 
 def wrong_shape(path: Path, expected: object, got: object) -> DatasetError:

@@ -3,34 +3,34 @@
 A shard is written to a folder with a temporary name, synced to the disk and renamed. Its line in
 the manifest then commits it. The rows of one episode follow each other. No episode continues from
 one shard to the next, unless the header does not know the number of frames: episodes of any length
-were written then.
+were written then. A shard that was compressed has frames.npy.zst in place of frames.npy.
 """
 
 from __future__ import annotations
 
-import io
-import threading
-import warnings
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from rl_vae.data.compressed_rows import CompressedRows
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests, ShardEntry, append_entry
-from rl_vae.data.rows import SHARD_REMEDY, wrong_shape
-from rl_vae.errors import DatasetError, system_failure, system_remedy
+from rl_vae.data.npy_files import map_npy, npy_header
+from rl_vae.data.rows import SHARD_REMEDY, FileRows
+from rl_vae.errors import DatasetError, system_remedy
 from rl_vae.frames import FrameSpec, UInt8Array
-from rl_vae.system import files, hashing, reading
+from rl_vae.system import files, hashing
 
 SHARD_ROWS = 4096
 """Largest number of frames in a shard."""
 SHARD_BYTES = 64 * 2**20
 """Largest size of a shard's frames in bytes, unless 64 frames are larger."""
-_WARNINGS_LOCK = threading.Lock()
-"""Held while the warning filters are changed: all threads share them."""
+
+COMPRESSED = "frames.npy.zst"
+"""Name of the frames of a shard that was compressed."""
 
 _REPEAT = "run the same command again: committed shards are kept"
 
@@ -121,7 +121,9 @@ class ShardRows:
         """The digests that `write` would return, without writing."""
         return self._describe(
             *(
-                hashing.digest_of_parts(npy_header(array), array.view(np.uint8).data)
+                hashing.digest_of_parts(
+                    npy_header(array.shape, array.dtype), array.view(np.uint8).data
+                )
                 for array in (self.frames, self.steps)
             )
         )
@@ -168,14 +170,8 @@ def _write_npy(path: Path, array: NDArray[Any]) -> None:
     Not `numpy.save`: it replaces the reason of a failed write by a count of bytes. The file is
     synced here, in a background thread, so that the commit has little left to sync.
     """
-    files.write_new(path, npy_header(array), array.view(np.uint8).data)
-
-
-def npy_header(array: NDArray[Any]) -> bytes:
-    """The bytes before the values of an array in a .npy file."""
-    header = io.BytesIO()
-    npy_format.write_array_header_1_0(header, npy_format.header_data_from_array_1_0(array))
-    return header.getvalue()
+    header = npy_header(array.shape, array.dtype)
+    files.write_new(path, header, array.view(np.uint8).data)
 
 
 def commit_shard(
@@ -212,17 +208,12 @@ def check_shard(folder: Path, header: DatasetHeader, entry: ShardEntry) -> None:
         DatasetError: if a file differs from what was written, or its rows do not form episodes.
             The error names the first such file.
     """
-    _, steps = map_shard(folder, header, entry)
-    for name, expected in (
-        ("frames", entry["frames_sha256"]),
-        ("steps", entry["steps_sha256"]),
-    ):
-        path = shard_path(folder, entry["shard"]) / f"{name}.npy"
-        got = hashing.file_digest(path)
-        if got != expected:
-            raise DatasetError(
-                f"{path} is damaged.", expected=f"SHA-256 {expected}", got=got, remedy=SHARD_REMEDY
-            )
+    frames, steps = map_shard(folder, header, entry)
+    path = frames_path(folder, entry["shard"])
+    rows = frames if isinstance(frames, CompressedRows) else None
+    check_digest(path, rows.digest() if rows else hashing.file_digest(path), entry["frames_sha256"])
+    path = shard_path(folder, entry["shard"]) / "steps.npy"
+    check_digest(path, hashing.file_digest(path), entry["steps_sha256"])
     step, episode, is_first = steps["step"], steps["episode"], steps["step"] == 0
     continues = (step[1:] == step[:-1] + 1) & (episode[1:] == episode[:-1])
     continues &= ~(steps["terminated"] | steps["truncated"])[:-1]
@@ -236,44 +227,56 @@ def check_shard(folder: Path, header: DatasetHeader, entry: ShardEntry) -> None:
         )
 
 
+def check_digest(path: Path, got: str, expected: str) -> None:
+    """Raise DatasetError if a file of a shard has another SHA-256 than the manifest says."""
+    if got != expected:
+        raise DatasetError(
+            f"{path} is damaged.", expected=f"SHA-256 {expected}", got=got, remedy=SHARD_REMEDY
+        )
+
+
+def frames_path(folder: Path, shard: int) -> Path:
+    """Path of a shard's frames: frames.npy, or frames.npy.zst if there is no frames.npy.
+
+    If there are both, compressing was interrupted, and frames.npy counts.
+    """
+    path = shard_path(folder, shard) / "frames.npy"
+    compressed = path.with_name(COMPRESSED)
+    return compressed if os.path.lexists(compressed) and not os.path.lexists(path) else path
+
+
 def map_shard(
     folder: Path, header: DatasetHeader, entry: ShardEntry
-) -> tuple[np.memmap[Any, Any], np.memmap[Any, Any]]:
-    """Map a shard's files into memory, read-only.
+) -> tuple[np.memmap[Any, Any] | CompressedRows, np.memmap[Any, Any]]:
+    """Map a shard's files into memory, read-only. Compressed frames are opened, not mapped.
 
     Returns:
         Frames (rows, H, W, C) uint8, and steps (rows,) of `header.step_dtype`.
 
     Raises:
         DatasetError: if a file is missing, or its shape, data type or size is wrong.
+        MissingPackageError: if the frames are compressed and zstandard is not installed.
     """
-    shard, rows = shard_path(folder, entry["shard"]), entry["rows"]
-    frames = _map(folder, shard / "frames.npy", (rows, *header.spec.shape), np.dtype(np.uint8))
-    return frames, _map(folder, shard / "steps.npy", (rows,), header.step_dtype)
+    path, rows = frames_path(folder, entry["shard"]), entry["rows"]
+    shape = (rows, *header.spec.shape)
+    frames: np.memmap[Any, Any] | CompressedRows
+    if path.name == COMPRESSED:
+        frames = CompressedRows(folder, path, shape)
+    else:
+        frames = map_npy(folder, path, shape, np.dtype(np.uint8))
+    steps = shard_path(folder, entry["shard"]) / "steps.npy"
+    return frames, map_npy(folder, steps, (rows,), header.step_dtype)
 
 
-def _map(
-    folder: Path, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> np.memmap[Any, Any]:
-    try:
-        if not reading.is_file(path):  # opening a named pipe would block
-            raise FileNotFoundError("no such file")
-        reading.check_inside(folder, path)
-        with _WARNINGS_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy warns about damaged headers that it can read
-            # Not np.load: it also opens zip files and pickles.
-            array = npy_format.open_memmap(path, mode="r")
-    except Exception as error:  # numpy's header parser raises exceptions of any type
-        if system_failure(error) is not None:
-            raise DatasetError.unreadable(path, error) from error
-        raise DatasetError(
-            f"{path} is missing or damaged: {error}",
-            expected="the shard that manifest.jsonl lists",
-            got=type(error).__name__,
-            remedy=SHARD_REMEDY,
-        ) from error
-    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
-        raise wrong_shape(path, shape, array.shape)
-    if path.stat().st_size != array.offset + array.nbytes:
-        raise wrong_shape(path, shape, f"{shape} and more bytes after the array")
-    return array
+def unmapped_rows(
+    folder: Path, header: DatasetHeader, entry: ShardEntry
+) -> FileRows | CompressedRows:
+    """The frames of a shard, read from the file on request and not through a memory map.
+
+    Raises:
+        DatasetError: if a file is missing or damaged.
+    """
+    frames, _ = map_shard(folder, header, entry)
+    if isinstance(frames, CompressedRows):
+        return frames
+    return FileRows(frames_path(folder, entry["shard"]), frames)

@@ -114,6 +114,7 @@ def train_on_device(
     """
     frames = None
     if runs and all(shards_in_memory(dataset, config) is None for config in runs.values()):
+        dataset = dataset.in_memory()  # once for all trainings
         with enough_memory():
             frames = copy_to_device(dataset, torch.device(next(iter(runs.values())).device))
     active: dict[str, VAETraining] = {}

@@ -89,8 +89,8 @@ class VAETraining:
         progress: bool = False,
         track: Sequence[str] = ("tensorboard",),
     ) -> None:
-        if shards_in_memory(dataset, config) is not None:
-            dataset = dataset.unmapped()
+        fits = shards_in_memory(dataset, config) is None
+        dataset = dataset.in_memory() if fits else dataset.unmapped()
         self.out, self.partial = out, partial_folder(out)
         self.dataset, self.vae_config, self.config = dataset, vae_config, config
         self.parent, self.group = parent, group

@@ -380,7 +380,7 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
         ["train-vae", "sweep", "show", "classify", "score"],
         ["train-agent", "evolve-agent", "evaluate", "compare", "tune", "report", "export"],
     )
-    data = ["import", "inspect", "preview", "merge", "export-data"]
+    data = ["import", "inspect", "preview", "merge", "compress", "export-data"]
     folders = ["bench", "push", "pull", "status", "verify"]
     assert list(COMMANDS) == ["collect", *data, *vae, *agent, *folders, "demo"]
     assert all(command in text for command in COMMANDS)

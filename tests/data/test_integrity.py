@@ -13,7 +13,7 @@ from environments import COUNTING, refused
 from folder_files import damaged_paths, flip_bit, folder_content, verify
 
 from rl_vae import FrameDataset, collect_frames, repair_folder, verify_folder
-from rl_vae.data import shards
+from rl_vae.data import npy_files
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import DatasetError
 from rl_vae.system import hashing, locks
@@ -167,7 +167,7 @@ def test_a_shard_that_could_not_be_read_is_not_damaged(
     def fail(*args: object, **options: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(shards.npy_format, "open_memmap", fail)
+    monkeypatch.setattr(npy_files.npy_format, "open_memmap", fail)
     with refused(DatasetError, "could not be read", word) as caught:
         FrameDataset.open(dataset_copy).frames([0])
     assert "repair" not in str(caught.value)

@@ -22,7 +22,7 @@ from sklearn.decomposition import PCA
 
 from faults import Figure, counted
 from faults.damage import watching
-from rl_vae import FrameDataset, save_encoder
+from rl_vae import FrameDataset, compress_dataset, save_encoder
 from rl_vae.cli import main
 
 TEXT = '\x1b]0;owned\x07\x1b[31m") ; __import__("os").system("true") #`\n\u202e<script>'
@@ -128,8 +128,11 @@ def _bases(folder: Path) -> dict[str, Path]:
         status, output = run(command)
         assert not status, output
     foreign = _foreign_model(folder / "base" / "foreign")
+    compressed = shutil.copytree(dataset, folder / "base" / "compressed")
+    compress_dataset(compressed, progress=False)
     return {
         "dataset": dataset,
+        "compressed": compressed,
         "pictures": _pictures(folder / "base" / "pictures"),
         "model": model,
         "foreign": foreign,
@@ -175,7 +178,7 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
     play = ["--episodes", "1", "--n-envs", "1"]
     commands = [["verify", here], ["verify", "--repair", here], ["status", here]]
     match kind:
-        case "dataset":
+        case "dataset" | "compressed":
             commands += [
                 [*COLLECT, "--out", here],
                 ["train-vae", here, "--out", new, *vae],
@@ -189,6 +192,7 @@ def _commands(kind: str, path: Path, place: Path, recipe: Path) -> list[list[str
                 ["preview", here, "--out", str(place / "film.gif"), "--frames", "4"],
                 ["merge", frames, here, "--out", new],
                 ["merge", frames, frames, "--out", here],
+                ["compress", here],
                 ["import", str(recipe.parent / "base" / "pictures"), "--out", here],
                 ["export-data", here, "--format", "npz", "--out", new],
                 ["export-data", here, "--format", "mp4", "--out", new],

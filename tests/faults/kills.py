@@ -106,6 +106,22 @@ def merge(n: int, seed: int, folder: Path) -> Figure:
     )
 
 
+def compress(n: int, seed: int, folder: Path) -> Figure:
+    """A dataset whose compression is killed is whole, and is compressed by the same command."""
+    frames = _many(folder)
+
+    def copied(at: Path) -> list[str]:
+        if not (at / "out").exists():
+            shutil.copytree(frames, at / "out")
+        return ["compress", str(at / "out")]
+
+    def outcome(at: Path) -> str:
+        names = sorted(path.name for path in at.rglob("shard-*/*"))
+        return f"{_dataset(at)} {names}"
+
+    return _kill(n, seed, folder, copied, outcome)
+
+
 def export_frames(n: int, seed: int, folder: Path) -> Figure:
     """A killed export leaves no file or folder of its name, or a whole one, and nothing beside."""
     frames, figures = str(_many(folder)), []

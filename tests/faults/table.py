@@ -55,6 +55,7 @@ ROWS = (
     Row("kill -9 while importing", kills.import_frames, "100/100", 0, 100),
     Row("kill -9 while exporting frames", kills.export_frames, "100/100", 0, 100),
     Row("kill -9 while merging", kills.merge, "100/100", 0, 100),
+    Row("kill -9 while compressing", kills.compress, "100/100", 0, 100),
     Row("kill -9 while pushing", kills.push, "100/100", 0, 100),
     Row("kill -9 while pulling", kills.pull, "100/100", 0, 100),
     Row("kill -9 while repairing", kills.repair, "100/100", 0, 100),
