@@ -78,12 +78,13 @@ def test_goals_are_the_codes_of_their_pictures(encoder: Encoder, with_state: boo
     rng, ends, rewards_seen = np.random.default_rng(0), 0, set()
     for venv in (ours, bare):
         venv.seed(3)
-    now, raw = ours.reset(), bare.reset()
+    now, raw, goals = ours.reset(), bare.reset(), ("achieved_goal", "desired_goal")
     for _ in range(20):
-        for key in ("observation", "achieved_goal", "desired_goal"):
+        assert sorted(now) == sorted(["latent", *goals, *(["observation"] if with_state else [])])
+        for key in now:
             assert ours.observation_space[key].shape == now[key].shape[1:]  # type: ignore[index]
-            same = raw[key] if key == "observation" and with_state else None
-            expected = standardised(encoder, raw[key]) if same is None else same
+            image = raw["achieved_goal" if key == "latent" else key]
+            expected = image if key == "observation" else standardised(encoder, image)
             np.testing.assert_allclose(now[key], expected, atol=1e-5)
         actions = rng.uniform(-1, 1, (2, 1)).astype(np.float32)
         now, rewards, dones, infos = ours.step(actions)
