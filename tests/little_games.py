@@ -15,6 +15,7 @@ PUSH = "little_games:Little/Push-v0"
 DRIVE = "little_games:Little/Drive-v0"
 GATES = "little_games:Little/Gates-v0"
 GOAL_STEP = "little_games:Little/GoalStep-v0"
+GOAL_IMAGE = "little_games:Little/GoalImage-v0"
 GOAL_PUSH = "little_games:Little/GoalPush-v0"
 SIDE = 32
 
@@ -165,3 +166,4 @@ gym.register("Little/GoalStep-v0", "little_games:GoalLine")
 gym.register(
     "Little/GoalPush-v0", "little_games:GoalLine", kwargs={"push": True, "with_state": True}
 )
+gym.register("Little/GoalImage-v0", "little_games:GoalLine", kwargs={"push": True})

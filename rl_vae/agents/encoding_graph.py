@@ -14,7 +14,7 @@ from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.models.encoder import Encoder
 from rl_vae.models.exported_file import preprocessing_graph
 from rl_vae.models.folder import read_model_files
-from rl_vae.models.onnx_graphs import connect, read_graph
+from rl_vae.models.onnx_graphs import MIN_IR_VERSION, connect, read_graph
 
 _OPSET = 18
 """Version of ONNX's operators in which Split has a number of outputs."""
@@ -40,6 +40,7 @@ def encoding_graph(encoder: Encoder, sources: Sequence[PixelSource]) -> onnx.Mod
         one = preprocessing_graph(source, spec, f"image_{i}")
         one = compose.add_prefix(one, f"image_{i}_", rename_inputs=False, rename_outputs=False)
         framed = connect(one, framed, {f"image_{i}": f"frames_{i}"})
+    _name_batch(encoding, "frames")  # n N frames, not the N environments of the other graphs
     encoded = connect(framed, encoding, {"all_frames": "frames"}, ["mu"])
     return connect(encoded, _split_means(encoder.latent_dim, n), {"mu": "all_mu"})
 
@@ -62,8 +63,18 @@ def _split_means(z: int, n: int) -> onnx.ModelProto:
     return _model(node, [whole], parts)
 
 
+def _name_batch(model: onnx.ModelProto, name: str) -> None:
+    """Rename the free side of all values of a graph."""
+    graph = model.graph
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for side in value.type.tensor_type.shape.dim:
+            if side.HasField("dim_param"):
+                side.dim_param = name
+
+
 def _model(
     node: onnx.NodeProto, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]
 ) -> onnx.ModelProto:
     graph = helper.make_graph([node], "images", inputs, outputs)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
+    imports = [helper.make_opsetid("", _OPSET)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=MIN_IR_VERSION)

@@ -148,7 +148,7 @@ def _merge(agent: Agent) -> bytes:
         **{"agent_mu": mu, "agent_logvar": logvar, "first": torch.tensor([True, False])},
         **history,
         **{name: _example(space) for name, space in extras.items()},
-        **dict.fromkeys(goals, mu),
+        **{name: torch.zeros_like(mu) for name in goals},
         **masks,
     }
     outputs = ["action", *(f"next_{name}" for name in history)]

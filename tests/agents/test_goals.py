@@ -12,9 +12,10 @@ import pytest
 import torch
 from environments import refused
 from exported_agents import check_exported
-from little_games import GOAL_PUSH, GOAL_STEP, SIDE
-from stable_baselines3 import HerReplayBuffer
+from little_games import GOAL_IMAGE, GOAL_PUSH, GOAL_STEP, SIDE, GoalLine
+from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rl_vae import Agent, FrameSpec, Recipe, collect_frames, evaluate_agent, export_agent
 from rl_vae.agents.callback import TrainingCallback
@@ -26,6 +27,7 @@ from rl_vae.agents.training_inputs import start_algorithm
 from rl_vae.envs.source import EnvSource
 from rl_vae.errors import ConfigError, FolderError
 from rl_vae.models.encoder import Encoder
+from rl_vae.sb3 import VecLatentGoals
 from rl_vae.sb3.goal_rewards import VecGoalRewards
 from rl_vae.wrappers.goals import GOALS
 
@@ -94,6 +96,51 @@ def test_an_exported_agent_acts_as_the_agent(
     check_exported(agents[name], export_agent(agents[name].path, tmp_path / "agent.onnx"))
 
 
+def test_an_exported_agent_takes_several_environments(
+    agents: dict[str, Agent], tmp_path: Path
+) -> None:
+    """Image and goal of each environment belong together in a batch."""
+    import onnxruntime
+
+    file = export_agent(agents["SAC"].path, tmp_path / "agent.onnx")
+    session: Any = onnxruntime.InferenceSession(str(file))
+    rng, feed = np.random.default_rng(0), dict[str, Any]()
+    for value in session.get_inputs():
+        shape = [3, *value.shape[1:]]
+        images = rng.integers(0, 256, shape, np.uint8) if value.type == "tensor(uint8)" else None
+        feed[value.name] = rng.random(shape, np.float32) if images is None else images
+    feed["first"] = np.array([True, False, True])
+    assert {"observation.achieved_goal", "observation.desired_goal"} < set(feed)
+    together = session.run(["action"], feed)[0]
+    for i in range(3):
+        alone = session.run(["action"], {name: rows[i : i + 1] for name, rows in feed.items()})[0]
+        np.testing.assert_allclose(together[i : i + 1], alone, atol=1e-5)
+    assert not np.allclose(together[0], together[2])
+
+
+def test_a_model_of_sb3_becomes_an_agent(tmp_path: Path) -> None:
+    """A model that learned by hindsight in VecLatentGoals is an agent with the same actions."""
+    make: Callable[[], Any] = lambda: GoalLine(push=True)  # noqa: E731
+    venv = VecLatentGoals(DummyVecEnv([make]), little_models.model())
+    policy = {"net_arch": [8]}
+    model = SAC("MultiInputPolicy", venv, replay_buffer_class=HerReplayBuffer, policy_kwargs=policy)
+    recipe = Recipe(
+        "SAC",
+        1,
+        stack=1,
+        extras="goals",
+        standardise=True,
+        image_key="observation",
+        hyperparameters={"policy_kwargs": policy},
+    )
+    agent = Agent.from_sb3(
+        model, little_models.model(), recipe, out=tmp_path / "agent", env=GOAL_IMAGE
+    )
+    seen: Any = venv.reset()
+    ours, theirs = (one.predict(seen, deterministic=True)[0] for one in (agent, model))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
 def test_an_agent_collects_in_its_environment(agents: dict[str, Agent], tmp_path: Path) -> None:
     """While frames are collected, the agent observes the goals."""
     data = collect_frames(
@@ -144,7 +191,9 @@ def test_hindsight_takes_goals_of_the_same_episode() -> None:
     the middle of one; their rewards are those of the codes, scaled."""
     model = open_model(replace(RECIPES["DQN"], reward_scale=0.25))
     model.learn(27)  # in the middle of an episode
-    TrainingCallback._restart_training(mock.Mock(model=model, training_env=model.get_env()))
+    TrainingCallback._restart_training(
+        mock.Mock(model=model, training_env=model.get_env(), num_timesteps=27)
+    )
     model.learn(27, reset_num_timesteps=False)
     buffer = model.replay_buffer
     batch = buffer.sample(200)
