@@ -58,9 +58,9 @@ def _split_means(z: int, n: int) -> onnx.ModelProto:
     """Graph that splits (n N, Z) numbers into n parts (N, Z)."""
     kind, names = onnx.TensorProto.FLOAT, [f"mu_{i}" for i in range(n)]
     node = helper.make_node("Split", ["all_mu"], names, axis=0, num_outputs=n)
-    whole = helper.make_tensor_value_info("all_mu", kind, ["frames", z])
+    joined = helper.make_tensor_value_info("all_mu", kind, ["frames", z])
     parts = [helper.make_tensor_value_info(name, kind, ["batch", z]) for name in names]
-    return _model(node, [whole], parts)
+    return _model(node, [joined], parts)
 
 
 def _name_batch(model: onnx.ModelProto, name: str) -> None:

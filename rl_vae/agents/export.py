@@ -39,7 +39,8 @@ import torch
 
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.encoding_graph import encoding_graph
-from rl_vae.agents.graph import MEMORY, DecisionGraph, leaf_spaces, observed_extras
+from rl_vae.agents.graph import MEMORY, DecisionGraph
+from rl_vae.agents.observed_extras import leaf_spaces, observed_extras
 from rl_vae.agents.spaces import space_to_dict
 from rl_vae.constraints import check_arguments
 from rl_vae.envs.pixel_source import PixelSource

@@ -9,7 +9,7 @@ past action, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from rl_vae.agents.agent import Agent
+from rl_vae.agents.observed_extras import leaf_spaces, observed_extras
 from rl_vae.agents.policy_parts import PolicyParts
 from rl_vae.sb3.action_map import ActionMap
-from rl_vae.wrappers.goals import ACHIEVED, GOALS
+from rl_vae.wrappers.goals import ACHIEVED
 from rl_vae.wrappers.layout import LATENT
 
 MEMORY = ("hidden", "cell")
@@ -107,24 +108,6 @@ class DecisionGraph(nn.Module):
     def _scale(self, code: Tensor) -> Tensor:
         """Codes, standardised if the recipe says so."""
         return (code - self.mean) / self.std if self.standardise else code
-
-
-def observed_extras(agent: Agent) -> spaces.Dict | None:
-    """The extras that reach the policy as they are: with goals, those that are no images."""
-    extras, seen = agent.extras_space, agent.make_pipeline(1).observation_space
-    if extras is None or agent.recipe.extras != "goals" or not isinstance(seen, spaces.Dict):
-        return extras
-    kept = {key: part for key, part in extras.items() if key in seen.spaces and key not in GOALS}
-    return spaces.Dict(kept)
-
-
-def leaf_spaces(space: gym.Space[Any] | None, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and spaces of a Dict's entries; entries of an inner Dict are named OUTER.INNER."""
-    if isinstance(space, spaces.Dict):
-        for key, part in space.spaces.items():
-            yield from leaf_spaces(part, f"{name}.{key}" if name else str(key))
-    elif space is not None:
-        yield name, space
 
 
 class _Policy(nn.Module):

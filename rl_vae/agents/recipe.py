@@ -84,6 +84,7 @@ class Recipe(ObservationConfig):
     HerReplayBuffer if goals are observed."""
 
     def __post_init__(self) -> None:
+        # Fields, and what the algorithm cannot do
         check_fields(self)
         check_goal_code(self)
         if self.final_log_std is not None and not KINDS[self.algorithm].has_log_std:
@@ -100,6 +101,7 @@ class Recipe(ObservationConfig):
                 got=f"extras={self.extras!r}",
                 remedy="choose another algorithm, such as SAC, or other extras",
             )
+        # Hyperparameters
         try:
             hashing.canonical_json(dict(self.hyperparameters))
         except (TypeError, ValueError) as error:

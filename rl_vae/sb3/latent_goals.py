@@ -45,8 +45,8 @@ class VecLatentGoals(VecGoalRewards):
         threshold: float = 1.0,
         **options: Any,
     ) -> None:
-        usual = {"standardise": True, "image_key": _image_key(venv.observation_space)}
-        latent = VecLatent(venv, encoder, **{**usual, **options, "extras": "goals"})
+        defaults = {"standardise": True, "image_key": _image_key(venv.observation_space)}
+        latent = VecLatent(venv, encoder, **{**defaults, **options, "extras": "goals"})
         super().__init__(latent, threshold=threshold)
         self.encoder = latent.encoder
 

@@ -71,17 +71,20 @@ class ObservationLayout:
         *,
         applied: FrameSpec | None = None,
     ) -> None:
+        # The image
         self._encoder, self._applied = encoder, applied
         self._kept = config.extras in ("dict", "goals")
         if config.extras == "goals":
             check_goal_space(space)
         self._shape = encoder.spec.shape if applied is not None else encoder.observation_shape
         self._source = self._find_source(space, config.image_key)
+        # The other entries
         self._extras: dict[str, gym.Space[Any]] = {}
         self._paths: dict[str, Path] = {}
         if config.extras != "drop":
             for path, part in other_entries(space, self._source.paths).items():
                 self._extras[name_of(path)], self._paths[name_of(path)] = part, path
+        # Of images, goals alone
         self.goals: GoalImages | None = None
         """The goals that are encoded beside the image, if there are any."""
         if config.extras == "goals":
