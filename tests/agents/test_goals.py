@@ -12,6 +12,7 @@ import pytest
 import torch
 from environments import refused
 from exported_agents import check_exported
+from gymnasium import spaces
 from little_games import GOAL_IMAGE, GOAL_PUSH, GOAL_STEP, SIDE, GoalLine
 from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -22,6 +23,7 @@ from rl_vae.agents.callback import TrainingCallback
 from rl_vae.agents.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from rl_vae.agents.environments import open_latent_envs
 from rl_vae.agents.film import film_agent
+from rl_vae.agents.spaces import space_from_dict, space_to_dict
 from rl_vae.agents.train import train_agent
 from rl_vae.agents.training_inputs import start_algorithm
 from rl_vae.envs.source import EnvSource
@@ -284,3 +286,15 @@ def test_weights_are_equal_after_load(agents: dict[str, Agent]) -> None:
     agent = agents["SAC"]
     again = Agent.load(agent.path)
     assert all(torch.equal(value, again.weights()[name]) for name, value in agent.weights().items())
+
+
+def test_pictures_of_goals_are_stored_spaces() -> None:
+    """A picture of up to 2**20 bytes is a space that an agent can store; floats of its size not."""
+    picture = spaces.Box(0, 255, (480, 640, 3), np.uint8)
+    assert space_from_dict(space_to_dict(picture)) == picture
+    for large in (
+        spaces.Box(0, 255, (720, 1280, 3), np.uint8),
+        spaces.Box(0, 1, (480, 640), np.float32),
+    ):
+        with refused(ConfigError, "cannot be saved", "convert the space"):
+            space_to_dict(large)
