@@ -9,9 +9,12 @@ evaluate  mean return of 10 episodes, twice the same
 film      pictures of one episode
 ONNX      largest difference between an action of the exported file and of the agent, over 200
           decisions in the environment; at most 1e-5
+HER       all of this again in a goal environment whose goals are pictures, with hindsight
+          experience replay; the second table has its cells
 """
 
 import argparse
+import json
 import os
 import pickle
 import signal
@@ -20,6 +23,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,6 +34,9 @@ import numpy as np
 import onnxruntime
 import torch
 from algorithm_games import PUSH, SIDE, STEP  # type: ignore[import-not-found]
+from goal_games import DOT, DOT_PUSH  # type: ignore[import-not-found]
+from goal_games import SIDE as GOAL_SIDE
+from write_algorithms import COLUMNS, page  # type: ignore[import-not-found]
 
 from rl_vae import (
     Agent,
@@ -51,7 +59,6 @@ from rl_vae.envs.seeds import evaluation_seeds
 from rl_vae.models.state_dict import check_same_state, read_state
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "algorithms.md"
-COLUMNS = ("train", "resume", "save", "load", "evaluate", "film", "ONNX")
 MOST_DIFFERENCE = 1e-5
 _NET: dict[str, Any] = {"net_arch": [32]}
 _ROLLOUT: dict[str, Any] = {"n_steps": 64, "batch_size": 32, "policy_kwargs": _NET}
@@ -87,37 +94,60 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800, help="decisions of a training")
     parser.add_argument("--write", action="store_true", help="write docs/algorithms.md")
     parser.add_argument("--train", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--goals", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.train:  # the process that is killed
         name, folder = arguments.train
-        train(name, Path(folder), "killed", arguments.steps)
+        train(name, Path(folder), "killed", arguments.steps, arguments.goals)
         return
-    rows = {}
-    with tempfile.TemporaryDirectory(prefix="algorithms-") as folder:
-        make_model(Path(folder))
+    rows, goal_rows = {}, {}
+    with tempfile.TemporaryDirectory(prefix="algorithms-") as temporary:
+        folder, goals = Path(temporary), Path(temporary) / "goals"
+        make_model(folder, STEP, FrameSpec(SIDE, SIDE))
+        make_model(goals, DOT, FrameSpec(GOAL_SIDE, GOAL_SIDE), image_key="achieved_goal")
         for name in arguments.only or KINDS:
-            rows[name] = check(name, Path(folder), arguments.steps)
-            print(f"{name:13}", *(f"{rows[name][column]} |" for column in COLUMNS), flush=True)
-    failed = [name for name, row in rows.items() if any("FAILED" in cell for cell in row.values())]
+            rows[name] = check(name, folder, arguments.steps)
+            rows[name]["HER"] = why_no_hindsight(name)
+            if not rows[name]["HER"]:
+                goal_rows[name] = check(name, goals, arguments.steps, goals=True)
+                rows[name]["HER"] = "FAILED" if has_failed(goal_rows[name]) else "all cells"
+            print(f"{name:13}", *(f"{rows[name][column]} |" for column in (*COLUMNS, "HER")))
+            if name in goal_rows:
+                print("   with HER: ", *(f"{goal_rows[name][column]} |" for column in COLUMNS))
+            sys.stdout.flush()
+    failed = [name for name, row in rows.items() if has_failed(row)]
     if arguments.write:
-        PAGE.write_text(page(rows, arguments.steps), "utf-8")
-    print(f"{len(rows) - len(failed)} of {len(rows)} algorithms pass in all {len(COLUMNS)} columns")
+        PAGE.write_text(page(rows, goal_rows, arguments.steps, str(__doc__)), "utf-8")
+    print(f"{len(rows) - len(failed)} of {len(rows)} algorithms pass in all columns")
     sys.exit(bool(failed))
 
 
-def make_model(folder: Path) -> None:
-    """Collect frames of the game and train a VAE."""
+def has_failed(row: dict[str, str]) -> bool:
+    return any("FAILED" in cell for cell in row.values())
+
+
+def why_no_hindsight(name: str) -> str:
+    """Why HER does not apply to an algorithm; "" if it does."""
+    if not KINDS[name].has_replay:
+        return "no replay buffer"
+    return "" if KINDS[name].has_dicts else "no MultiInputPolicy"
+
+
+def make_model(folder: Path, env: str, spec: FrameSpec, **pixels: Any) -> None:
+    """Collect frames of a game and train a VAE."""
     data = collect_frames(
-        STEP, folder / "data", n_frames=512, spec=FrameSpec(SIDE, SIDE), workers=1, progress=False
+        env, folder / "data", n_frames=512, spec=spec, workers=1, progress=False, **pixels
     )
     config = TrainConfig(steps=150, batch_size=32)
     train_vae(FrameDataset.open(data.path), folder / "model", VAEConfig(4), config, progress=False)
 
 
-def train(name: str, folder: Path, out: str, steps: int) -> Any:
+def train(name: str, folder: Path, out: str, steps: int, goals: bool = False) -> Any:
     """Train an agent, or go on with its training."""
     discrete = gym.spaces.Discrete in KINDS[name].actions
+    options: dict[str, Any] = {"extras": "goals", "standardise": True} if goals else {}
+    moves, pushes = (DOT, DOT_PUSH) if goals else (STEP, PUSH)
     recipe = Recipe(
         name,  # type: ignore[arg-type]
         steps,
@@ -125,9 +155,10 @@ def train(name: str, folder: Path, out: str, steps: int) -> Any:
         stack=2,
         actions=1,
         hyperparameters=HYPERPARAMETERS[name],
+        **options,
     )
     return train_agent(
-        STEP if discrete else PUSH,
+        moves if discrete else pushes,
         folder / "model",
         folder / out,
         recipe,
@@ -138,12 +169,12 @@ def train(name: str, folder: Path, out: str, steps: int) -> Any:
     )
 
 
-def check(name: str, folder: Path, steps: int) -> dict[str, str]:
+def check(name: str, folder: Path, steps: int, goals: bool = False) -> dict[str, str]:
     """Fill the row of an algorithm."""
     path = folder / name
     cells: dict[str, Callable[[], str]] = {
-        "train": lambda: f"{train(name, folder, name, steps).steps:,} steps",
-        "resume": lambda: kill_and_resume(name, folder, steps),
+        "train": lambda: f"{train(name, folder, name, steps, goals).steps:,} steps",
+        "resume": lambda: kill_and_resume(name, folder, steps, goals),
         "save": lambda: f"{(path / 'policy.safetensors').stat().st_size:,} bytes",
         "load": lambda: load_without_code(path),
         "evaluate": lambda: evaluate(path),
@@ -159,10 +190,11 @@ def check(name: str, folder: Path, steps: int) -> dict[str, str]:
     return row
 
 
-def kill_and_resume(name: str, folder: Path, steps: int) -> str:
+def kill_and_resume(name: str, folder: Path, steps: int, goals: bool) -> str:
     """Kill a training in another process after a checkpoint, and go on here."""
     unfinished = folder / "killed.partial"
     command = [sys.executable, __file__, "--steps", str(steps), "--train", name, str(folder)]
+    command += ["--goals"] if goals else []
     with subprocess.Popen(command) as process:
         while not (unfinished / "checkpoint" / "state.json").is_file():
             assert process.poll() is None, "the training ended before it was killed"
@@ -184,7 +216,7 @@ def kill_and_resume(name: str, folder: Path, steps: int) -> str:
             assert torch.equal(value, ours["policy"][key]), key
 
     with mock.patch.object(TrainingCallback, "resume", watched):
-        result = train(name, folder, "killed", steps)
+        result = train(name, folder, "killed", steps, goals)
     assert resumed == [at] and result.steps >= steps
     Agent.load(result.path)
     result.path.rename(folder / f"killed-{name}")
@@ -222,69 +254,42 @@ def compare_export(path: Path, decisions: int = 200) -> str:
     agent = Agent.load(path)
     file = export_agent(path, path.with_suffix(".onnx"))
     session: Any = onnxruntime.InferenceSession(str(file))
+    paths = json.loads(session.get_modelmeta().custom_metadata_map["inputs"])
     env, pipeline = gym.make(agent.env_id), agent.make_pipeline(1, raw=True)
-    names = [value for value in session.get_inputs() if value.name not in ("observation", "first")]
     history = {
         value.name: np.zeros([1, *value.shape[1:]], np.float32)
-        for value in names
-        if value.name != "mask"
+        for value in session.get_inputs()
+        if value.name not in (*paths, "first", "mask")
     }
-    image, start, own, state, largest = env.reset(seed=0)[0], True, None, None, 0.0
+    seen, start, own, state, largest = env.reset(seed=0)[0], True, None, None, 0.0
     for _ in range(decisions):
         # The file
-        mask = np.asarray(env.unwrapped.action_masks())[None]  # type: ignore[attr-defined]
-        masks = {"mask": mask} if agent.kind.has_masks else {}
-        feed = {"observation": image[None], "first": np.array([start]), **masks, **history}
+        masks = {}
+        if agent.kind.has_masks:
+            masks["mask"] = np.asarray(env.unwrapped.action_masks())[None]  # type: ignore[attr-defined]
+        images = {
+            name: np.asarray(reduce(getitem, path, seen))[None] for name, path in paths.items()
+        }
+        feed = {**images, "first": np.array([start]), **masks, **history}
         action, *new = session.run(None, feed)
         history = dict(zip(history, new, strict=True))
         # The agent
-        observed = pipeline.reset([image], [None]) if start else pipeline.step([image], own)
-        named = mask if masks else None
-        own, state = agent.predict(observed.now, state, np.array([start]), True, named)
+        extras = {key: seen[key] for key in agent.extras_space or ()}
+        raw = [agent.raw_observations(agent.pixels.apply(seen), extras)]
+        observed = pipeline.reset(raw, [None]) if start else pipeline.step(raw, own)
+        now = observed.now
+        if isinstance(now, list):  # with extras: a Dict for each environment
+            now = {key: np.stack([row[key] for row in now]) for key in now[0]}
+        own, state = agent.predict(now, state, np.array([start]), True, masks.get("mask"))
         right = agent.converter.to_environment(own)
         largest = max(largest, float(np.abs(action - right).max()))
         # The environment
-        image, _, terminated, truncated, _ = env.step(right[0])
+        seen, _, terminated, truncated, _ = env.step(right[0])
         start = bool(terminated or truncated)
         if start:
-            image = env.reset()[0]
+            seen = env.reset()[0]
     assert largest <= MOST_DIFFERENCE, f"actions differ by {largest:g}"
     return f"{largest:.0e}" if largest else "0"
-
-
-def page(rows: dict[str, dict[str, str]], steps: int) -> str:
-    """The page docs/algorithms.md."""
-    head = ("algorithm", "library", "actions", *COLUMNS)
-    lines = [
-        "# Algorithms",
-        "",
-        "Written by `python benchmarks/check_algorithms.py --write`. Each agent was trained for",
-        f"{steps:,} decisions in a small game, seed 0. The columns are:",
-        "",
-        *(line for line in str(__doc__).splitlines()[2:] if line),
-        "",
-        f"| {' | '.join(head)} |",
-        f"|{' --- |' * len(head)}",
-    ]
-    for name, row in rows.items():
-        kind = KINDS[name]
-        library = "stable_baselines3" if kind.library == "stable_baselines3" else "sb3_contrib"
-        actions = ", ".join(space.__name__ for space in kind.actions)
-        cells = (name, library, actions, *(row[column] for column in COLUMNS))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *CLOSING, ""])
-
-
-CLOSING = (
-    "The algorithms of sb3_contrib need `pip install 'rl-vae[contrib]'`. MaskablePPO needs an",
-    "environment, or a wrapper around it, with a method `action_masks()`; its file takes the mask",
-    "as an input. RecurrentPPO's file has its state as inputs and outputs. A training that was",
-    "interrupted goes on in new episodes and with new random numbers.",
-    "",
-    "Left out: SBX, whose policies are parameters of JAX: they would need a second way to save",
-    "policies, and a second exporter. HER: its replay buffer computes rewards of new goals with",
-    "the environment's `compute_reward`, which takes images, and the buffer holds latents.",
-)
 
 
 if __name__ == "__main__":

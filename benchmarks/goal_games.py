@@ -11,15 +11,21 @@ MOVES = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]) * STEP
 
 
 class DotGoal(gym.Env[dict[str, Any], Any]):
-    """The reward is 0 if the dot is within 0.25 of the goal in each direction, else -1."""
+    """The reward is 0 if the dot is within 0.25 of the goal in each direction, else -1.
+
+    Args:
+        push: Whether the action is a push in [-1, 1] for x and y, or one of five moves.
+    """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - as Gymnasium declares it
 
-    def __init__(self, render_mode: Any = None) -> None:
+    def __init__(self, push: bool = False, render_mode: Any = None) -> None:
         image = gym.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
         keys = ("observation", "achieved_goal", "desired_goal")
         self.observation_space = gym.spaces.Dict({key: image for key in keys})
-        self.action_space = gym.spaces.Discrete(len(MOVES))
+        box = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.action_space: gym.Space[Any] = box if push else gym.spaces.Discrete(len(MOVES))
+        self._push = push
         self.render_mode, self._time = render_mode, 0
         self._at, self._goal = np.zeros(2), np.zeros(2)
 
@@ -30,7 +36,8 @@ class DotGoal(gym.Env[dict[str, Any], Any]):
         return self._observe(), {}
 
     def step(self, action: Any) -> Any:
-        self._at = np.clip(self._at + MOVES[int(action)], -1, 1)
+        move = STEP * np.clip(action, -1, 1) if self._push else MOVES[int(action)]
+        self._at = np.clip(self._at + move, -1, 1)
         self._time += 1
         near = bool((np.abs(self._at - self._goal) <= NEAR).all())
         return self._observe(), 0.0 if near else -1.0, False, self._time >= TIME, {}
@@ -49,4 +56,7 @@ def draw(at: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 gym.register("Goals/Dot-v0", "goal_games:DotGoal", disable_env_checker=True)
-DOT = "goal_games:Goals/Dot-v0"
+gym.register(
+    "Goals/DotPush-v0", "goal_games:DotGoal", disable_env_checker=True, kwargs={"push": True}
+)
+DOT, DOT_PUSH = "goal_games:Goals/Dot-v0", "goal_games:Goals/DotPush-v0"

@@ -14,6 +14,9 @@ LINE = "little_games:Little/Line-v0"
 PUSH = "little_games:Little/Push-v0"
 DRIVE = "little_games:Little/Drive-v0"
 GATES = "little_games:Little/Gates-v0"
+GOAL_STEP = "little_games:Little/GoalStep-v0"
+GOAL_IMAGE = "little_games:Little/GoalImage-v0"
+GOAL_PUSH = "little_games:Little/GoalPush-v0"
 SIDE = 32
 
 
@@ -112,6 +115,44 @@ class Gates(Line):
         return super().step(action)
 
 
+class GoalLine(Line):
+    """Line whose bar is to be brought to where it is in the picture of the goal.
+
+    Args:
+        push: As in Line.
+        with_state: Whether the entry "observation" is the place of the bar, instead of the image.
+    """
+
+    TIME = 6
+
+    def __init__(
+        self, push: bool = False, with_state: bool = False, render_mode: Any = None
+    ) -> None:
+        super().__init__(push, render_mode=render_mode)
+        self._with_state, image = with_state, self.observation_space
+        first = gym.spaces.Box(-2, 2, (1,), np.float32) if with_state else image
+        entries = {"observation": first, "achieved_goal": image, "desired_goal": image}
+        self.observation_space: Any = gym.spaces.Dict(entries)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self._goal = self._draw()
+        self._x = float(self.np_random.uniform(-0.8, 0.8))
+        return self._observe(), {}
+
+    def step(self, action: Any) -> Any:
+        _, reward, over, late, info = super().step(action)
+        return self._observe(), reward, over, late, info
+
+    def compute_reward(self, *arguments: Any) -> Any:
+        raise AssertionError("HER asks the wrapper, which has the codes")
+
+    def _observe(self) -> dict[str, Any]:
+        seen = self._draw()
+        first = np.array([self._x], np.float32) if self._with_state else seen
+        return {"observation": first, "achieved_goal": seen, "desired_goal": self._goal.copy()}
+
+
 gym.register("Little/Gates-v0", "little_games:Gates")
 gym.register("Little/Shifted-v0", "little_games:Shifted")
 gym.register("Little/Levers-v0", "little_games:Levers")
@@ -121,3 +162,8 @@ gym.register("Little/Push-v0", "little_games:Line", kwargs={"push": True})
 gym.register(
     "Little/Drive-v0", "little_games:Line", kwargs={"push": True, "axes": 3}
 )  # as many as a car's
+gym.register("Little/GoalStep-v0", "little_games:GoalLine")
+gym.register(
+    "Little/GoalPush-v0", "little_games:GoalLine", kwargs={"push": True, "with_state": True}
+)
+gym.register("Little/GoalImage-v0", "little_games:GoalLine", kwargs={"push": True})

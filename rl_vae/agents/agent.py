@@ -261,6 +261,11 @@ class Agent(AgentPolicy):
         return self.make_pipeline(1).fields
 
     @property
+    def goal_sources(self) -> dict[str, PixelSource]:
+        """Where the goals are that the agent observes beside its image, by their keys."""
+        return self.make_pipeline(1, raw=True).goal_sources
+
+    @property
     def observes_extras(self) -> bool:
         """Whether the agent observes other entries of a Dict observation than the image."""
         return self.extras_space is not None

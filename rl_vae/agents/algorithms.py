@@ -12,6 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
+from rl_vae.agents.hindsight import buffer_arguments
 from rl_vae.agents.kinds import KINDS
 from rl_vae.agents.recipe import Recipe
 from rl_vae.errors import ConfigError, TrainingError
@@ -49,7 +50,7 @@ def make_algorithm(recipe: Recipe, venv: VecEnv, seed: int, policy: PolicyName) 
     """
     kind = KINDS[recipe.algorithm]
     algorithm: Any = kind.load_class()
-    arguments = _arguments(recipe)
+    arguments = {**_arguments(recipe), **buffer_arguments(venv)}
     if kind.explores_by_noise and arguments.get("action_noise") is not None:
         arguments["action_noise"] = _action_noise(arguments["action_noise"], venv.action_space)
     try:
@@ -80,7 +81,8 @@ def make_policy_only(
     """
     kind = KINDS[recipe.algorithm]
     arguments = {**_arguments(recipe), **kind.training_only}
-    arguments.pop("action_noise", None)
+    for name in ("action_noise", "replay_buffer_kwargs"):
+        arguments.pop(name, None)
     # The annotations of SB3 forbid env=None, its code accepts it.
     algorithm: Any = kind.load_class()
     model: Any = algorithm(

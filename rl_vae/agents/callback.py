@@ -14,12 +14,14 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_vae.agents.algorithms import check_not_diverged
 from rl_vae.agents.checkpoint import CheckedPolicy, load_checkpoint, save_checkpoint
+from rl_vae.agents.hindsight import end_trajectories
 from rl_vae.agents.loggers import TrackedLogger
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.refresh import EncoderRefresh
 from rl_vae.agents.selection import Keep
 from rl_vae.envs.seeds import check_seeds, training_seeds
 from rl_vae.errors import EnvironmentFault, FolderError
+from rl_vae.sb3.goal_rewards import without_goal_rewards
 from rl_vae.sb3.play import choose_without_noise, play
 from rl_vae.system import strict_json
 from rl_vae.system.progress import progress_bar
@@ -184,7 +186,7 @@ class TrainingCallback(BaseCallback):
 
     def _evaluate(self) -> None:
         venv = self._open_for_evaluation()
-        shared = venv is self.training_env
+        shared = self._share
         try:
             first, *_ = check_seeds(self._episodes)
             choose = choose_without_noise(self.model, venv)
@@ -214,19 +216,21 @@ class TrainingCallback(BaseCallback):
 
     def _open_for_evaluation(self) -> VecEnv:
         """Environments for an evaluation: those of the training if there can be no others."""
+        ours = without_goal_rewards(self.training_env)
         if self._share:
-            return self.training_env
+            return ours
         try:
             return self._open_venv(min(self._episodes, 8))
         except EnvironmentFault:
             if self._recipe.n_envs > 1:
                 raise
         self._share = True  # the simulator allows one instance
-        return self.training_env
+        return ours
 
     def _restart_training(self) -> None:
         """Start new episodes in the environments of the training."""
         model: Any = self.model
         self.training_env.seed(training_seeds(1, model.seed or 0, self.num_timesteps)[0])
+        end_trajectories(model)
         model._last_obs = self.training_env.reset()
         model._last_episode_starts = np.ones(self.training_env.num_envs, np.bool_)

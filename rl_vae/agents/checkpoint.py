@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from rl_vae.agents.hindsight import describe_episodes, episode_arrays, resume_episodes
 from rl_vae.errors import FolderError, system_failure
 from rl_vae.models.state_dict import (
     MAX_STATE_BYTES,
@@ -223,7 +224,7 @@ def _buffer_arrays(buffer: Any) -> dict[str, NDArray[Any]]:
             arrays |= {f"{name}.{key}": array for key, array in value.items()}
         else:
             arrays[name] = value
-    return arrays
+    return arrays | episode_arrays(buffer)
 
 
 def _save_buffer(model: OffPolicyAlgorithm, path: Path) -> dict[str, Any]:
@@ -235,7 +236,7 @@ def _save_buffer(model: OffPolicyAlgorithm, path: Path) -> dict[str, Any]:
         n_bytes = sum(array.nbytes for array in arrays.values())
         if temporary.stat().st_size <= n_bytes:
             raise OSError(f"{path} is incomplete: the disk may be full")
-    return {"pos": int(buffer.pos), "full": bool(buffer.full)}
+    return {"pos": int(buffer.pos), "full": bool(buffer.full), **describe_episodes(buffer)}
 
 
 def _load_buffer(model: OffPolicyAlgorithm, path: Path, state: Mapping[str, Any]) -> None:
@@ -252,3 +253,4 @@ def _load_buffer(model: OffPolicyAlgorithm, path: Path, state: Mapping[str, Any]
     if not 0 <= position < buffer.buffer_size:
         raise ValueError(f"pos {position}")
     buffer.pos, buffer.full = position, full
+    resume_episodes(model, state)

@@ -6,7 +6,7 @@ Inputs, for N environments:
                       is "render", renders; the graph holds their conversion
     observation.PATH  instead, if the environment's observation is a Dict or Tuple: its entries that
                       the agent observes, (N, ...), images first; the metadata `inputs` maps each
-                      input to its keys
+                      input to its keys. The picture of a goal is such an entry
     first             (N,) bool: whether an episode starts
     latents           (N, stack, width of a code) float32: zeros, then the last `next_latents`
     actions           (N, past actions, width of an action) float32: zeros, then the last
@@ -38,18 +38,19 @@ import onnx
 import torch
 
 from rl_vae.agents.agent import Agent
-from rl_vae.agents.graph import MEMORY, DecisionGraph, leaf_spaces
+from rl_vae.agents.encoding_graph import encoding_graph
+from rl_vae.agents.graph import MEMORY, DecisionGraph
+from rl_vae.agents.observed_extras import leaf_spaces, observed_extras
 from rl_vae.agents.spaces import space_to_dict
 from rl_vae.constraints import check_arguments
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.errors import ConfigError
 from rl_vae.models.exported_file import (
     check_reduction,
     check_target,
     image_inputs,
-    preprocessing_graph,
     write_export,
 )
-from rl_vae.models.folder import read_model_files
 from rl_vae.models.onnx import export_graph
 from rl_vae.models.onnx_graphs import connect, read_graph
 from rl_vae.system.json_values import encode_values
@@ -112,7 +113,8 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
             got='code="sample"',
             remedy='train an agent with code="mu"',
         )
-    check_reduction(loaded.pixels, loaded.encoder.spec)
+    for source in _sources(loaded):
+        check_reduction(source, loaded.encoder.spec)
     write_export(out, _merge(loaded))
     return out
 
@@ -120,15 +122,14 @@ def export_agent(agent: str | Path, out: str | Path) -> Path:
 def _merge(agent: Agent) -> bytes:
     """Connect preprocessing, the model folder's encoder.onnx and the agent's decision."""
     encoder = agent.encoder
-    images = list(image_inputs(agent.pixels))
-    extras = {f"observation.{name}": space for name, space in leaf_spaces(agent.extras_space)}
+    extras = {f"observation.{name}": space for name, space in leaf_spaces(observed_extras(agent))}
 
-    # Preprocessing: raw images -> frames.
-    preprocessing = preprocessing_graph(agent.pixels, encoder.spec, "agent_frames")
-
-    # Encoder: frames -> posterior.
-    graph = read_model_files(encoder.path, encoder.digest)["encoder.onnx"]
-    encoding = read_graph(graph, "encoder_")
+    # Preprocessing and encoder: raw images -> posterior, or the means of image and goals.
+    encoded = encoding_graph(encoder, _sources(agent))
+    goals = [f"goal_{key}" for key in agent.goal_sources]
+    posteriors = {"mu": "agent_mu", "logvar": "agent_logvar"}
+    if goals:
+        posteriors = {f"mu_{i}": name for i, name in enumerate(["agent_mu", *goals])}
 
     # Decision: posterior, history and extras -> action and history.
     fields = agent.fields
@@ -148,28 +149,39 @@ def _merge(agent: Agent) -> bytes:
         **{"agent_mu": mu, "agent_logvar": logvar, "first": torch.tensor([True, False])},
         **history,
         **{name: _example(space) for name, space in extras.items()},
+        **{name: torch.zeros_like(mu) for name in goals},
         **masks,
     }
     outputs = ["action", *(f"next_{name}" for name in history)]
     decision = read_graph(export_graph(DecisionGraph(agent), inputs, outputs), "decision_")
 
     # One graph of the three, with the inputs in the documented order.
-    framed = connect(preprocessing, encoding, {"agent_frames": "frames"})
-    posteriors = {"mu": "agent_mu", "logvar": "agent_logvar"}
-    unused = {name for name in posteriors.values() if name not in _input_names(decision)}
-    posteriors = {name: other for name, other in posteriors.items() if other not in unused}
-    model = connect(framed, decision, posteriors, outputs)
+    used = {name: other for name, other in posteriors.items() if _takes(decision, other)}
+    model = connect(encoded, decision, used, outputs)
     by_name = {value.name: value for value in model.graph.input}
-    ordered = [by_name[name] for name in (*images, *extras, "first", *masks, *history)]
+    ordered = [
+        by_name[name] for name in (*_image_inputs(agent), *extras, "first", *masks, *history)
+    ]
     del model.graph.input[:]
     model.graph.input.extend(ordered)
     onnx.helper.set_model_props(model, _metadata(agent))
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def _sources(agent: Agent) -> list[PixelSource]:
+    """Where the agent's images are: that of the environment, then its goals."""
+    return [agent.pixels, *agent.goal_sources.values()]
+
+
+def _image_inputs(agent: Agent) -> dict[str, list[str | int]]:
+    """Keys of each image in an observation, by the name of its input."""
+    return {name: keys for one in _sources(agent) for name, keys in image_inputs(one).items()}
+
+
 def _extra_inputs(agent: Agent) -> dict[str, list[str | int]]:
     """Keys of each extra in an observation, by the name of its input."""
-    extras = {} if agent.extras_space is None else agent.extras_space.spaces
+    observed = observed_extras(agent)
+    extras = {} if observed is None else observed.spaces
     return {
         f"observation.{leaf}": [*agent.pixels.path_of(name), *leaf[len(name) + 1 :].split(".")]
         if leaf != name
@@ -185,8 +197,9 @@ def _example(space: Any) -> torch.Tensor:
     return torch.from_numpy(np.stack([value, value]).astype(space.dtype))
 
 
-def _input_names(model: onnx.ModelProto) -> set[str]:
-    return {value.name for value in model.graph.input}
+def _takes(model: onnx.ModelProto, name: str) -> bool:
+    """Whether a graph has an input; the exporter leaves out what is not used."""
+    return any(value.name == name for value in model.graph.input)
 
 
 def _metadata(agent: Agent) -> dict[str, str]:
@@ -200,7 +213,7 @@ def _metadata(agent: Agent) -> dict[str, str]:
         "pixels": agent.pixels.pixels,
         "image_key": json.dumps(agent.pixels.key),
         "conversion": agent.pixels.describe(),
-        "inputs": json.dumps({**image_inputs(agent.pixels), **_extra_inputs(agent)}),
+        "inputs": json.dumps({**_image_inputs(agent), **_extra_inputs(agent)}),
         "frame_skip": str(agent.recipe.frame_skip),
         "action_space": json.dumps(space_to_dict(agent.environment_action_space)),
         "algorithm": agent.recipe.algorithm,

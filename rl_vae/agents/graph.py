@@ -9,7 +9,7 @@ past action, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from rl_vae.agents.agent import Agent
+from rl_vae.agents.observed_extras import leaf_spaces, observed_extras
 from rl_vae.agents.policy_parts import PolicyParts
 from rl_vae.sb3.action_map import ActionMap
+from rl_vae.wrappers.goals import ACHIEVED
 from rl_vae.wrappers.layout import LATENT
 
 MEMORY = ("hidden", "cell")
@@ -45,8 +47,10 @@ class DecisionGraph(nn.Module):
         self.standardise = config.standardise
         self.mean, self.std = torch.tensor(fields.code_mean), torch.tensor(fields.code_std)
         self.with_actions = config.actions > 0
-        self.kept = config.extras == "dict"
-        self.extras = dict(leaf_spaces(agent.extras_space))
+        self.kept = config.extras in ("dict", "goals")
+        self.extras = dict(leaf_spaces(observed_extras(agent)))
+        self.goals = tuple(agent.goal_sources)
+        self.adds_goal = config.extras == "goals" and ACHIEVED not in self.goals
         parts = agent.kind.parts(agent.policy)
         self.memory = () if parts.memory is None else MEMORY
         self.has_masks = agent.kind.has_masks
@@ -64,13 +68,11 @@ class DecisionGraph(nn.Module):
             first: (N,) bool, whether an episode starts.
             latents: (N, S, D) codes of the previous step.
             *rest: (N, K, A) past actions, if the recipe has any; then the two states of the memory,
-                if the policy is recurrent; then the extras; then (N, ...) bool, which actions are
-                allowed, if the algorithm needs to know.
+                if the policy is recurrent; then the extras; then the means (N, Z) of the goals;
+                then (N, ...) bool, which actions are allowed, if the algorithm needs to know.
         """
         # Codes, as Codes.encode.
-        code = torch.cat([mu, logvar], 1) if self.with_logvar else mu
-        if self.standardise:
-            code = (code - self.mean) / self.std
+        code = self._scale(torch.cat([mu, logvar], 1) if self.with_logvar else mu)
         code = code.unsqueeze(1)  # (N, 1, D)
 
         # History, as History.restart and History.push.
@@ -84,7 +86,10 @@ class DecisionGraph(nn.Module):
 
         # Extras, as ObservationLayout.join.
         values = rest[n_history : len(rest) - self.has_masks]
-        extras = dict(zip(self.extras, values, strict=True))
+        extras = dict(zip([*self.extras, *self.goals], values, strict=True))
+        extras |= {key: self._scale(extras[key]) for key in self.goals}
+        if self.adds_goal:
+            extras[ACHIEVED] = code[:, 0]
         if self.kept:
             observation: Any = {LATENT: torch.cat(parts, 1), **extras}
         else:
@@ -100,14 +105,9 @@ class DecisionGraph(nn.Module):
             return action, latents, *memory
         return action, latents, torch.cat([past[:, 1:], numbers.unsqueeze(1)], 1), *memory
 
-
-def leaf_spaces(space: gym.Space[Any] | None, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and spaces of a Dict's entries; entries of an inner Dict are named OUTER.INNER."""
-    if isinstance(space, spaces.Dict):
-        for key, part in space.spaces.items():
-            yield from leaf_spaces(part, f"{name}.{key}" if name else str(key))
-    elif space is not None:
-        yield name, space
+    def _scale(self, code: Tensor) -> Tensor:
+        """Codes, standardised if the recipe says so."""
+        return (code - self.mean) / self.std if self.standardise else code
 
 
 class _Policy(nn.Module):

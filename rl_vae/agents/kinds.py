@@ -66,6 +66,14 @@ class AlgorithmKind:
     explores_by_noise: bool = False
     """Whether it explores by the `action_noise` of its hyperparameters."""
 
+    has_dicts: bool = True
+    """Whether it has a policy for observations that are a Dict."""
+
+    @property
+    def has_replay(self) -> bool:
+        """Whether it learns from a replay buffer."""
+        return "buffer_size" in self.training_only
+
     def load_class(self) -> type[BaseAlgorithm]:
         """The class.
 
@@ -113,8 +121,11 @@ _ENTRIES = (
         (spaces.Discrete, spaces.Box),
         {},
         has_values=True,
+        has_dicts=False,
     ),
-    AlgorithmKind("CrossQ", _CONTRIB, _gaussian, _BOX, _ENTROPY, explores_by_noise=True),
+    AlgorithmKind(
+        "CrossQ", _CONTRIB, _gaussian, _BOX, _ENTROPY, explores_by_noise=True, has_dicts=False
+    ),
     AlgorithmKind("MaskablePPO", _CONTRIB, _critic, _CATEGORIES, _BATCHES, has_masks=True),
 )
 KINDS: Mapping[str, AlgorithmKind] = {entry.name: entry for entry in _ENTRIES}

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from rl_vae.agents.algorithms import check_not_diverged
 from rl_vae.agents.callback import TrainingCallback
 from rl_vae.agents.checkpoint import CheckedPolicy
+from rl_vae.agents.hindsight import check_episodes
 from rl_vae.agents.loggers import TrackedLogger
 from rl_vae.agents.recipe import Recipe
 from rl_vae.agents.refresh import EncoderRefresh
@@ -100,6 +101,7 @@ def learn(
         logger.finish(model.num_timesteps)
     except (AssertionError, EnvironmentFault, RuntimeError, ValueError):  # on numbers that are NaN
         check_not_diverged(model)
+        check_episodes(model)
         raise
     finally:
         callback.close()

@@ -17,7 +17,7 @@ from rl_vae.errors import ConfigError
 from rl_vae.sb3.action_map import ActionMap
 from rl_vae.system import hashing
 from rl_vae.system.user_code import load_name
-from rl_vae.wrappers.config import ObservationConfig
+from rl_vae.wrappers.config import ObservationConfig, check_goal_code
 
 _SET_ELSEWHERE = frozenset({"policy", "env", "learning_rate", "seed", "device"})
 """Arguments of SB3's algorithms that a field of the recipe or train_agent sets."""
@@ -54,6 +54,13 @@ class Recipe(ObservationConfig):
     """Source of the pixels, as in `PixelOptions`; "auto": the source of the encoder's frames."""
     stack: Annotated[int, Range(low=1)] = 4
     """Number of latent codes in an observation, the current one included."""
+    goal_threshold: Annotated[float, Range(above=0)] = 1.0
+    """With extras="goals" and an algorithm with a replay buffer: largest distance (Euclidean) at
+    which the codes of achieved and desired goal count as equal.
+
+    Such an algorithm learns by hindsight (SB3's HerReplayBuffer), from rewards of 0 for equal codes
+    and -1 for others. Evaluations, films and other algorithms have the environment's own rewards.
+    With standardise=True it is in standard deviations of the latents."""
     reward_scale: Annotated[float, Range(above=0)] = 1.0
     """Factor by which rewards are multiplied before the algorithm receives them."""
     learning_rate: Annotated[float, Range(above=0)] = 3e-4
@@ -73,10 +80,13 @@ class Recipe(ObservationConfig):
 
     policy_kwargs["activation_fn"] is "tanh", "relu" or "elu". The `action_noise` of TD3 and other
     algorithms with a replay buffer and Box actions is a number: the standard deviation of Gaussian
-    noise on actions that are scaled to [-1, 1]."""
+    noise on actions that are scaled to [-1, 1]. `replay_buffer_kwargs` are those of SB3's
+    HerReplayBuffer if goals are observed."""
 
     def __post_init__(self) -> None:
+        # Fields, and what the algorithm cannot do
         check_fields(self)
+        check_goal_code(self)
         if self.final_log_std is not None and not KINDS[self.algorithm].has_log_std:
             raise ConfigError(
                 f"{self.algorithm} has no final_log_std.",
@@ -84,6 +94,14 @@ class Recipe(ObservationConfig):
                 got=self.final_log_std,
                 remedy="leave final_log_std out",
             )
+        if self.extras in ("dict", "goals") and not KINDS[self.algorithm].has_dicts:
+            raise ConfigError(
+                f"{self.algorithm} cannot observe a Dict: it has no MultiInputPolicy.",
+                expected="extras='flatten' or extras='drop'",
+                got=f"extras={self.extras!r}",
+                remedy="choose another algorithm, such as SAC, or other extras",
+            )
+        # Hyperparameters
         try:
             hashing.canonical_json(dict(self.hyperparameters))
         except (TypeError, ValueError) as error:

@@ -15,6 +15,8 @@ from rl_vae.errors import ConfigError
 
 MAX_SIZE = 2**16
 """Largest number of actions, or of elements of a Box, in a space."""
+MAX_PIXELS = 2**20
+"""Largest number of elements of a Box of uint8, such as the picture of a goal."""
 _MAX_DEPTH = 8
 _DTYPES = ("float16", "float32", "float64", *(f"{u}int{b}" for u in ("", "u") for b in (8, 16, 32)))
 _INTEGERS = ("int64", "uint64")
@@ -39,7 +41,7 @@ def space_to_dict(space: gym.Space[Any]) -> dict[str, Any]:
             return {"kind": "MultiDiscrete", **sizes, **_dtype_to_json(space)}
         case spaces.MultiBinary() if math.prod(space.shape) <= MAX_SIZE:
             return {"kind": "MultiBinary", "shape": list(space.shape)}
-        case spaces.Box() if space.low.size <= MAX_SIZE:
+        case spaces.Box() if space.low.size <= _most_elements(str(space.dtype)):
             return {
                 "kind": "Box",
                 "low": _bounds_to_json(space.low),
@@ -120,9 +122,10 @@ def _map_nested(values: Any, function: Any) -> Any:
 
 
 def _box(values: Mapping[str, Any]) -> spaces.Box:
-    shape, dtype = _shape(values["shape"]), values["dtype"]
+    dtype = values["dtype"]
     if dtype not in (*_DTYPES, *_INTEGERS):
         raise ValueError(f"a Box of dtype {dtype!r}")
+    shape = _shape(values["shape"], _most_elements(dtype))
     low = _bounds_from_json(values["low"], shape, -np.inf, dtype)
     high = _bounds_from_json(values["high"], shape, np.inf, dtype)
     if not np.all(low <= high):
@@ -144,10 +147,14 @@ def _bounds_from_json(
     return np.broadcast_to(bounds, shape).astype(dtype)
 
 
-def _shape(values: Any) -> tuple[int, ...]:
+def _most_elements(dtype: str) -> int:
+    return MAX_PIXELS if dtype == "uint8" else MAX_SIZE
+
+
+def _shape(values: Any, most: int = MAX_SIZE) -> tuple[int, ...]:
     if not all(type(value) is int and value >= 1 for value in values):
         raise ValueError(f"a shape {values!r}")
-    if math.prod(values) > MAX_SIZE or len(values) > _MAX_DEPTH:
+    if math.prod(values) > most or len(values) > _MAX_DEPTH:
         raise ValueError(f"a shape {values!r}, which is too large")
     return tuple(values)
 

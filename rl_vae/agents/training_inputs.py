@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from rl_vae.agents.agent import Agent
 from rl_vae.agents.algorithms import make_algorithm, policy_name
 from rl_vae.agents.environments import Environments, find_pixel_options
+from rl_vae.agents.hindsight import reward_goals
 from rl_vae.agents.recipe import Recipe
 from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.envs.registry import explain_engine, has_options, resolve_engine
@@ -69,7 +70,8 @@ def start_algorithm(recipe: Recipe, venv: VecEnv, seed: int, parent: Agent | Non
     Raises:
         ConfigError: if they do not fit.
     """
-    model = make_algorithm(recipe, venv, seed, policy_name(venv.observation_space))
+    rewarded = reward_goals(recipe, venv)
+    model = make_algorithm(recipe, rewarded, seed, policy_name(venv.observation_space))
     if parent is None:
         return model
     policy: Any = model.policy

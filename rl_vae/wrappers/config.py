@@ -32,16 +32,33 @@ class ObservationConfig:
     standardise: bool = False
     """Whether each latent is shifted and scaled by its mean and its standard deviation over the
     training frames. Log-variances are not."""
-    extras: Literal["flatten", "dict", "drop"] = "flatten"
+    extras: Literal["flatten", "dict", "drop", "goals"] = "flatten"
     """Treatment of the other entries of a Dict observation. "flatten": their numbers follow the
     latents and actions in one vector, for MlpPolicy. "dict": the observation is a Dict with the
     vector under "latent" and the entries unchanged, for MultiInputPolicy. "drop": they are left
-    out."""
+    out. "goals": as "dict", but the entries "achieved_goal" and "desired_goal" of a goal
+    environment, which are images, become their codes, and other images are left out."""
     image_key: str | None = None
     """Key of the image in a Dict observation; needed if the Dict has several images."""
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_goal_code(self)
+
+
+def check_goal_code(config: ObservationConfig) -> None:
+    """Check that goals, whose codes are compared, are encoded without variances and noise.
+
+    Raises:
+        ConfigError: if they are not.
+    """
+    if config.extras == "goals" and config.code != "mu":
+        raise ConfigError(
+            "Goals are compared by their mean latents.",
+            expected='code="mu", with extras="goals"',
+            got=f"code={config.code!r}",
+            remedy='choose code="mu"',
+        )
 
 
 def config_from_options(

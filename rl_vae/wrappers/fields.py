@@ -15,8 +15,8 @@ class ObservationFields:
     """Layout of the vector that an agent observes. `LatentPipeline.fields` is one.
 
     The vector is [code of S - 1 steps ago, ..., current code, action of K steps ago, ..., last
-    action, extras in the order of the Dict's keys]. With extras="dict" it is the entry "latent"
-    of the observation and holds no extras.
+    action, extras in the order of the Dict's keys]. With extras="dict" or "goals" it is the entry
+    "latent" of the observation and holds no extras.
 
     Shape letters: S stack, D width of a code, K past actions, A width of an action.
     """

@@ -31,11 +31,12 @@ from rl_vae.errors import ConfigError, ObservationError
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.models.encoder import Encoder
 from rl_vae.wrappers.config import ObservationConfig
+from rl_vae.wrappers.goals import GOALS, GoalImages, check_goal_space
 from rl_vae.wrappers.image_source import find_path, find_source, is_uint8
 from rl_vae.wrappers.latent_box import LatentBox
 
 LATENT = "latent"
-"""Key of latents and past actions in a Dict observation, with extras="dict"."""
+"""Key of latents and past actions in a Dict observation, with extras="dict" or "goals"."""
 
 
 class SplitObservation(NamedTuple):
@@ -70,14 +71,27 @@ class ObservationLayout:
         *,
         applied: FrameSpec | None = None,
     ) -> None:
-        self._encoder, self._applied, self._kept = encoder, applied, config.extras == "dict"
+        # The image
+        self._encoder, self._applied = encoder, applied
+        self._kept = config.extras in ("dict", "goals")
+        if config.extras == "goals":
+            check_goal_space(space)
         self._shape = encoder.spec.shape if applied is not None else encoder.observation_shape
         self._source = self._find_source(space, config.image_key)
+        # The other entries
         self._extras: dict[str, gym.Space[Any]] = {}
         self._paths: dict[str, Path] = {}
         if config.extras != "drop":
             for path, part in other_entries(space, self._source.paths).items():
                 self._extras[name_of(path)], self._paths[name_of(path)] = part, path
+        # Of images, goals alone
+        self.goals: GoalImages | None = None
+        """The goals that are encoded beside the image, if there are any."""
+        if config.extras == "goals":
+            self.goals = GoalImages(encoder, space, self._source.paths[0], config.stack)
+            for key in [key for key, part in self._extras.items() if looks_like_image(part)]:
+                if key not in GOALS:
+                    del self._extras[key], self._paths[key]
         self._check_extras()
         self.flattened: dict[str, int] = {}
         """Numbers of each flattened extra, by its key, in their order."""
@@ -89,7 +103,12 @@ class ObservationLayout:
         if self._kept:
             low, high = (np.asarray(side, np.float32) for side in (vector.low, vector.high))
             latent = LatentBox(low, high, encoder=self._encoder.digest)
-            return spaces.Dict({LATENT: latent, **self._extras})
+            entries = {LATENT: latent, **self._extras}
+            if self.goals is not None:
+                bound = np.full(self._encoder.latent_dim, np.inf, np.float32)
+                code = LatentBox(-bound, bound, encoder=self._encoder.digest)
+                entries |= dict.fromkeys(GOALS, code)
+            return spaces.Dict(entries)
         flat = [spaces.flatten_space(part) for part in self._extras.values()]
         low, high = (
             np.concatenate([getattr(box, side) for box in (vector, *flat)]).astype(np.float32)
@@ -107,6 +126,8 @@ class ObservationLayout:
 
     def join(self, vectors: NDArray[np.float32], extras: Any) -> Any:
         """Join vectors of latents and past actions (N, D) with the extras of a SplitObservation."""
+        if self.goals is not None:
+            self.goals.complete(vectors, extras)
         if isinstance(extras, list):
             return [{LATENT: row, **more} for row, more in zip(vectors, extras, strict=True)]
         if isinstance(extras, dict):

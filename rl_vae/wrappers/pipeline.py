@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_vae.envs.pixel_source import PixelSource
 from rl_vae.errors import EnvironmentFault
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.models.encoder import Encoder
@@ -120,7 +121,7 @@ class LatentPipeline:
                 remedy="reset all environments, or choose another autoreset mode",
             )
         frames = self._layout.frames(images)
-        self._history.restart(envs, self._codes.encode(frames, envs))
+        self._history.restart(envs, self._encode(frames, envs, parts))
         return Observed(self._join(parts), frames, [], frames[:0])
 
     def step(
@@ -153,7 +154,7 @@ class LatentPipeline:
             last[ends] = last_parts.images
             images = np.concatenate([last, images[ends]])
         frames = self._layout.frames(images)
-        codes = self._codes.encode(frames, np.concatenate([self._all, ends]))
+        codes = self._encode(frames, np.concatenate([self._all, ends]), parts, last_parts)
 
         # Extend every history, then restart those of the new episodes.
         self._history.push(codes[:n], np.asarray(actions))
@@ -174,9 +175,31 @@ class LatentPipeline:
         The histories do not change.
         """
         parts = self._layout.split(raw)
-        codes = self._codes.encode(self._layout.frames(parts.images), self._all[:1])
+        codes = self._encode(self._layout.frames(parts.images), self._all[:1], parts)
         self._preview.restart(self._all[:1], codes)
         return self._layout.join(self._preview.observation(), parts.extras)
+
+    @property
+    def goal_sources(self) -> dict[str, PixelSource]:
+        """Where the goals are that are encoded beside the image, by their keys."""
+        goals = self._layout.goals
+        return {} if goals is None else goals.sources
+
+    def _encode(
+        self, frames: UInt8Array, envs: NDArray[np.int64], *parts: SplitObservation | None
+    ) -> NDArray[np.float32]:
+        """Codes of frames (n, H, W, C); the same call encodes the goals of `parts` in place."""
+        goals, n = self._layout.goals, len(frames)
+        if goals is None:
+            return self._codes.encode(frames, envs)
+        extras = [part.extras for part in parts if part is not None]
+        pictures = [goals.frames(each) for each in extras]
+        # The environments decide about noise alone, which goals do not have.
+        codes = self._codes.encode(np.concatenate([frames, *pictures]), envs)
+        for each, its_frames in zip(extras, pictures, strict=True):
+            goals.put(each, codes[n : n + len(its_frames)])
+            n += len(its_frames)
+        return codes[: len(frames)]
 
     def _join(self, parts: SplitObservation) -> Any:
         return self._layout.join(self._history.observation(), parts.extras)

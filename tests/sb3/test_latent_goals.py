@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import gymnasium as gym
 import little_models
 import numpy as np
 import pytest
-from little_games import Line
+from little_games import GoalLine, Line
 from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
@@ -16,51 +15,13 @@ from rl_vae.errors import ConfigError, ObservationError
 from rl_vae.sb3 import VecLatentGoals
 
 
-class GoalLine(Line):
-    """The bar is to be brought to where it is in the picture of the goal."""
-
-    TIME = 6
-
-    def __init__(self, with_state: bool = False) -> None:
-        super().__init__(push=True)
-        self._with_state = with_state
-        image = self.observation_space
-        state = gym.spaces.Box(-2, 2, (1,), np.float32)
-        self.observation_space: Any = gym.spaces.Dict(
-            {
-                "observation": state if with_state else image,
-                "achieved_goal": image,
-                "desired_goal": image,
-            }
-        )
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-        super().reset(seed=seed)
-        self._goal = self._draw()
-        self._x = float(self.np_random.uniform(-0.8, 0.8))
-        return self._observe(), {}
-
-    def step(self, action: Any) -> Any:
-        _, reward, over, late, info = super().step(action)
-        return self._observe(), reward, over, late, info
-
-    def compute_reward(self, *arguments: Any) -> Any:
-        raise AssertionError("HER asks the wrapper, which has the codes")
-
-    def _observe(self) -> dict[str, Any]:
-        seen = self._draw()
-        state = np.array([self._x], np.float32)
-        first = state if self._with_state else seen
-        return {"observation": first, "achieved_goal": seen, "desired_goal": self._goal}
-
-
 @pytest.fixture
 def encoder() -> Encoder:
     return Encoder.load(little_models.model())
 
 
 def make(encoder: Encoder, n: int = 2, **options: Any) -> VecLatentGoals:
-    environment: Callable[[], Any] = lambda: GoalLine(**options)  # noqa: E731
+    environment: Callable[[], Any] = lambda: GoalLine(push=True, **options)  # noqa: E731
     return VecLatentGoals(DummyVecEnv([environment] * n), encoder, threshold=0.5)
 
 
@@ -74,16 +35,17 @@ def standardised(encoder: Encoder, images: Any) -> Any:
 def test_goals_are_the_codes_of_their_pictures(encoder: Encoder, with_state: bool) -> None:
     """Every entry that is an image is its code, also at the end; equal codes give the reward 0."""
     ours = make(encoder, with_state=with_state)
-    bare = DummyVecEnv([lambda: GoalLine(with_state)] * 2)
+    bare = DummyVecEnv([lambda: GoalLine(True, with_state)] * 2)
     rng, ends, rewards_seen = np.random.default_rng(0), 0, set()
     for venv in (ours, bare):
         venv.seed(3)
-    now, raw = ours.reset(), bare.reset()
+    now, raw, goals = ours.reset(), bare.reset(), ("achieved_goal", "desired_goal")
     for _ in range(20):
-        for key in ("observation", "achieved_goal", "desired_goal"):
+        assert sorted(now) == sorted(["latent", *goals, *(["observation"] if with_state else [])])
+        for key in now:
             assert ours.observation_space[key].shape == now[key].shape[1:]  # type: ignore[index]
-            same = raw[key] if key == "observation" and with_state else None
-            expected = standardised(encoder, raw[key]) if same is None else same
+            image = raw["achieved_goal" if key == "latent" else key]
+            expected = image if key == "observation" else standardised(encoder, image)
             np.testing.assert_allclose(now[key], expected, atol=1e-5)
         actions = rng.uniform(-1, 1, (2, 1)).astype(np.float32)
         now, rewards, dones, infos = ours.step(actions)
