@@ -59,13 +59,15 @@ def train_on_devices(
         contextlib.closing(run_jobs(executor, jobs)) as messages,
     ):
         for message in messages:
-            if message is None:
-                yield None
-            elif message.kind == "result":
-                yield from message.value
-            else:
-                for name in shares[message.job]:
-                    yield message._replace(job=name)
+            yield from [None] if message is None else _messages_of(message, shares)
+
+
+def _messages_of(message: JobMessage, shares: Mapping[str, list[str]]) -> list[JobMessage]:
+    """The messages of the runs of a share; if its process failed, its error is that of each run."""
+    if message.kind == "failed":
+        return [message._replace(job=name) for name in shares[message.job]]
+    messages: list[JobMessage] = message.value
+    return messages
 
 
 def _train_share(
