@@ -1,12 +1,14 @@
 """Study of goals that are pictures: DQN on codes, with hindsight experience replay and without it.
 
 Collects frames of a dot that moves (goal_games.py), trains a VAE, and trains Stable-Baselines3's
-DQN in VecLatentGoals. Two codes are equal if their distance is below that of 3 % of random pairs of
-frames. Success is measured by the environment: the share of 200 episodes that end at the goal.
+DQN in VecLatentGoals, and a recipe with extras="goals" by train_agent, which has HER, too. Two
+codes are equal if their distance is below that of 3 % of random pairs of frames. Success is
+measured by the environment: the share of 200 episodes that end at the goal.
 """
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -17,19 +19,21 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from study_arms import finish, parse_options, run_arms  # type: ignore[import-not-found]
 
 from rl_vae import (
+    Agent,
     Encoder,
     FrameDataset,
     FrameSpec,
+    Recipe,
     TrainConfig,
     VAEConfig,
     collect_frames,
+    train_agent,
     train_vae,
 )
 from rl_vae.sb3 import VecLatentGoals
 
-EPISODES, ENVS = 200, 8
+EPISODES, ENVS, RATE = 200, 8, 1e-3
 SETTINGS: dict[str, Any] = {
-    "learning_rate": 1e-3,
     "buffer_size": 20_000,
     "learning_starts": 800,
     "batch_size": 128,
@@ -56,13 +60,13 @@ def open_envs(encoder: Encoder, threshold: float, seed: int) -> VecLatentGoals:
     return VecLatentGoals(venv, encoder, threshold=threshold)
 
 
-def success(model: Any, venv: VecLatentGoals) -> float:
-    """Share of episodes, without noise, whose last step is at the goal."""
+def success(model: Any, venv: Any) -> float:
+    """Share of episodes, without noise, whose last step the environment rewards as at the goal."""
     seen, ends = venv.reset(), list[bool]()
     while len(ends) < EPISODES:
         actions, _ = model.predict(seen, deterministic=True)
-        seen, _, dones, infos = venv.step(actions)
-        ends += [infos[env]["env_reward"] == 0 for env in np.flatnonzero(dones)]
+        seen, rewards, dones, infos = venv.step(actions)
+        ends += [infos[env].get("env_reward", rewards[env]) == 0 for env in np.flatnonzero(dones)]
     return float(np.mean(ends[:EPISODES]))
 
 
@@ -72,10 +76,50 @@ def run(
     """Train DQN with or without a buffer of hindsight, and measure its success."""
     venv = open_envs(encoder, threshold, 1000 + seed)
     agent = DQN(
-        "MultiInputPolicy", venv, device="cpu", replay_buffer_class=buffer, seed=seed, **SETTINGS
+        "MultiInputPolicy",
+        venv,
+        device="cpu",
+        learning_rate=RATE,
+        replay_buffer_class=buffer,
+        seed=seed,
+        **SETTINGS,
     )
     agent.learn(steps)
     return {"success": success(agent, open_envs(encoder, threshold, 10**6))}
+
+
+def run_recipe(
+    encoder: Encoder, threshold: float, out: Path, steps: int, seed: int
+) -> Mapping[str, float]:
+    """Train a recipe with goals, load the agent from its folder, and measure its success."""
+    recipe = Recipe(
+        "DQN",
+        steps,
+        n_envs=ENVS,
+        stack=1,
+        image_key="achieved_goal",
+        extras="goals",
+        standardise=True,
+        goal_threshold=threshold,
+        learning_rate=RATE,
+        hyperparameters=SETTINGS,
+    )
+    folder = out / f"recipe-{steps}-{seed}"
+    train_agent(
+        DOT,
+        encoder.path,
+        folder,
+        recipe,
+        seed=seed,
+        evaluations=0,
+        workers=1,
+        progress=False,
+        track=(),
+    )
+    agent = Agent.load(folder)
+    venv = agent.make_venv(ENVS, workers=1)
+    venv.seed(10**6)
+    return {"success": success(agent, venv)}
 
 
 def main() -> None:
@@ -93,15 +137,17 @@ def main() -> None:
     model = train_vae(data, options.out / "model", VAEConfig(8), config, progress=False)
     encoder = Encoder.load(model.path)
     threshold = find_threshold(encoder, data)
-    arms = {
+    arms: dict[str, Any] = {
         name: partial(run, encoder, threshold, options.steps, buffer)
         for name, buffer in (("HER", HerReplayBuffer), ("no HER", None))
     }
+    arms["HER in a recipe"] = partial(run_recipe, encoder, threshold, options.out, options.steps)
     results = run_arms(arms, options.seeds)
     paragraph = (
         "A dot is to be brought to where a picture shows it. Stable-Baselines3's DQN observes "
         "codes of the image and of the picture in `VecLatentGoals`, with the threshold "
-        f"{threshold:.2f}, for {options.steps:,} decisions. Success is measured by the "
+        f"{threshold:.2f}, for {options.steps:,} decisions. *HER in a recipe*: the same settings "
+        'in a `Recipe` with `extras="goals"`, by `train_agent`. Success is measured by the '
         f"environment: the share of {EPISODES} episodes of other seeds that end at the goal. The "
         f"interval is a 95 % t interval over {options.seeds} training seeds."
     )
