@@ -56,7 +56,13 @@ def total_correlation(mu: ArrayLike, *, resamples: int = 100, seed: int = 0) -> 
 
 
 def _total_correlation(codes: Floats) -> float:
-    covariance = np.atleast_2d(np.cov(codes[:, np.ptp(codes, axis=0) > 0].T))
-    if not covariance.size:
+    varying = codes[:, np.ptp(codes, axis=0) > 0]
+    if not varying.size:
         return 0.0
-    return float(np.log(np.diag(covariance)).sum() - np.linalg.slogdet(covariance)[1]) / 2
+    # Of standardised latents: scales do not matter, and a dependent one shows in the rank. Its
+    # determinant is 0 or a rounding error, which depends on the processor.
+    standardised = (varying - varying.mean(axis=0)) / varying.std(axis=0)
+    correlations = standardised.T @ standardised / len(standardised)
+    if np.linalg.matrix_rank(correlations, hermitian=True) < len(correlations):
+        return float("inf")
+    return -float(np.linalg.slogdet(correlations)[1]) / 2

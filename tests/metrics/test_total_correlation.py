@@ -21,6 +21,15 @@ def test_constant_latents_are_left_out() -> None:
     assert total_correlation(np.full((400, 3), 0.3)).score.value == 0
 
 
+@pytest.mark.parametrize("n", [12, 20, 500])
+def test_a_latent_that_follows_from_others_is_infinite(n: int) -> None:
+    """A sum of other latents, or no more samples than latents: infinite, whatever is rounded."""
+    x = np.random.default_rng(0).normal(size=(n, 12)) * 10.0 ** np.arange(-6, 6)
+    if n > 12:
+        x[:, 3] = x[:, 0] + 1e-3 * x[:, 1]
+    assert total_correlation(x, resamples=0).score.value == np.inf
+
+
 def test_fewer_frames_than_latents_have_no_interval() -> None:
     """The score of some resamples is infinite then; the bounds are NaN, without a warning."""
     rng = np.random.default_rng(0)
