@@ -77,7 +77,7 @@ def run_system(
         task: A table of agent_tasks.toml.
         system: One of SYSTEMS.
         seed: Seed of the training.
-        folder: Folder for its files, not used before.
+        folder: An empty folder for its files; there are files beside it, too.
         meter: The clock, which runs.
         episodes: Number of episodes at each budget.
     """

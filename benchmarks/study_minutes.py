@@ -68,6 +68,7 @@ def train(
     if system == "sbx":
         load_sbx()  # its import does not count, as that of torch does not
     files.remove_folder(out)
+    files.make_folder(out / "run")
     with Meter(budgets) as meter:
         run_system(task, system, seed, out / "run", meter, episodes)
     run = {
