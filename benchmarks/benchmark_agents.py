@@ -300,7 +300,7 @@ class AgentRun:
         names = ("n_envs", "frame_skip", "stack", "total_steps")
         own: dict[str, Any] = {name: getattr(self._recipe, name) for name in names}
         own |= {"spec": self._task["spec"], "normalize_reward": False, "convert_actions": True}
-        zoo = self._task["zoo"] if self._system == "zoo" else {}
+        zoo = self._task.get("zoo", {}) if self._system == "zoo" else {}
         return {**own, **self._task["pixels"], **zoo}
 
     def _pixel_limit(self) -> float | None:

@@ -52,8 +52,8 @@ LEFT_OUT = """## Not compared
 
 | system | reason |
 |---|---|
-| DreamerV3 | the last releases of PyPI's dreamerv3 and dreamer are of 2023 and 2024. sheeprl 0.8.4 \
-has it and fits the torch and Gymnasium of rl_vae; it was not tried |
+| DreamerV3 | the last releases of PyPI's dreamerv3 and dreamer are of 2023 and 2024. sheeprl \
+0.8.4 has it and fits the torch and Gymnasium of rl_vae; it was not tried |
 | r2dreamer, DrQ-v2 | no package on PyPI was found |
 | a frozen foundation encoder | `rl_vae.pretrained` needs weights from a hub, and a run downloads \
 nothing |
