@@ -75,6 +75,7 @@ from rl_vae.system.described_folder import check_run
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import git_commit, machine, write_figures
 from rl_vae.training.config import TrainConfig
+from rl_vae.training.heads import Heads
 from rl_vae.training.train import train_vae
 
 SYSTEMS = ("ours", "pixels", "zoo")
@@ -201,6 +202,7 @@ class AgentRun:
             batch_size=self._task["batch_size"],
             learning_rate=learning_rate,
             moving_weight=self._task["moving_weight"],
+            heads=Heads(**self._task.get("heads", {})),
             seed=self._seed,
             compute=self._task["compute"],
         )
@@ -213,7 +215,8 @@ class AgentRun:
         start: Path | None,
         _: StageClock,
     ) -> None:
-        train_vae(frames, out, VAEConfig() if start is None else None, config, start=start)
+        vae = VAEConfig(**self._task.get("vae", {})) if start is None else None
+        train_vae(frames, out, vae, config, start=start)
 
     def _train_agent(
         self, pair: Pair, recipe: Recipe, start: Path | None, _: StageClock
@@ -228,11 +231,16 @@ class AgentRun:
             env_kwargs=self._task["env_kwargs"],
             evaluations=0,
             start=start,
+            callback=self._watch(pair, recipe),
         )
         # The first episodes to end are shorter than the others: a trained agent's are left out.
         first = 0 if start is None else recipe.n_envs * self._task["longest_episode"]
         curve = [point for point in _curve(pair.agent) if point[0] >= first]
         return {"frames": trained.frames, "engine": trained.engine, "curve": curve}
+
+    def _watch(self, pair: Pair, recipe: Recipe) -> BaseCallback | None:
+        """What watches a training of an agent."""
+        return None
 
     def _check(self, name: str, pair: Pair) -> Pair:
         """Score a pair on the episodes of the checks, if the task has checks."""
@@ -265,7 +273,7 @@ class AgentRun:
             limit = self._pixel_limit()
             watch = Watch(clock, total, skip, limit, self._task["threshold"])
             try:
-                arguments = _ppo_arguments(pixels["hyperparameters"])
+                arguments = ppo_arguments(pixels["hyperparameters"], fall_to_zero)
                 model = PPO("CnnPolicy", venv, seed=self._seed, device="cpu", **arguments)
                 model.learn(total, callback=watch)
                 model.save(path)
@@ -292,7 +300,7 @@ class AgentRun:
         names = ("n_envs", "frame_skip", "stack", "total_steps")
         own: dict[str, Any] = {name: getattr(self._recipe, name) for name in names}
         own |= {"spec": self._task["spec"], "normalize_reward": False, "convert_actions": True}
-        zoo = self._task["zoo"] if self._system == "zoo" else {}
+        zoo = self._task.get("zoo", {}) if self._system == "zoo" else {}
         return {**own, **self._task["pixels"], **zoo}
 
     def _pixel_limit(self) -> float | None:
@@ -356,12 +364,19 @@ class Watch(BaseCallback):
                 self.ended = "threshold"
 
 
-def _ppo_arguments(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyperparameters of agent_tasks.toml as arguments of SB3's PPO."""
+def fall_to_zero(first: float) -> LinearSchedule:
+    """The schedule from a value to 0 over the steps of a training."""
+    return LinearSchedule(first, 0.0)
+
+
+def ppo_arguments(
+    hyperparameters: Mapping[str, Any], fall: Callable[[float], Callable[[float], float]]
+) -> dict[str, Any]:
+    """Hyperparameters of agent_tasks.toml as arguments of SB3's PPO; `fall` makes a schedule."""
     arguments = dict(hyperparameters)
     for name, value in hyperparameters.items():
         if isinstance(value, str) and value.startswith("linear "):
-            arguments[name] = LinearSchedule(float(value.removeprefix("linear ")), 0.0)
+            arguments[name] = fall(float(value.removeprefix("linear ")))
     policy = arguments.get("policy_kwargs", {})
     if policy.get("activation_fn") == "gelu":
         arguments["policy_kwargs"] = {**policy, "activation_fn": torch.nn.GELU}

@@ -19,7 +19,7 @@ def test_recipes_for_anything_and_for_the_benchmarks_tasks_are_bundled() -> None
     """One recipe an algorithm, and one or more a task, come with rl_vae; each tells its story."""
     general, tasks = (
         ["dqn", "ppo", "recurrent_ppo", "sac"],
-        ["car_racing", "cartpole", "minigrid", "pendulum", "pong"],
+        ["car_racing", "cartpole", "minigrid", "pendulum", "pong", "sprites"],
     )
     assert sorted({name.partition("_")[2] for name in set(BUNDLED) - set(general)}) == tasks
     assert set(general) <= set(BUNDLED)

@@ -60,7 +60,7 @@ class StageClock:
         self._stop = threading.Event()
 
     def __enter__(self) -> Self:
-        self._last = time.monotonic(), _cpu_seconds(), _machine_seconds()
+        self._last = time.monotonic(), _cpu_seconds(), machine_seconds()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
@@ -86,7 +86,7 @@ class StageClock:
             self._update()
 
     def _update(self) -> None:
-        now = time.monotonic(), _cpu_seconds(), _machine_seconds()
+        now = time.monotonic(), _cpu_seconds(), machine_seconds()
         elapsed, cpu, machine = (a - b for a, b in zip(now, self._last, strict=True))
         if elapsed > LONGEST_TICK:
             self.paused += elapsed
@@ -196,7 +196,7 @@ def _cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _machine_seconds() -> float:
+def machine_seconds() -> float:
     """CPU seconds of all processes since the machine started; 0 if the system does not tell."""
     stat = Path("/proc/stat")
     if not stat.is_file():
