@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from process_family import family, read  # type: ignore[import-not-found]
 
 from rl_vae.data.collect import ENVS_PER_SHARD, collect_frames
 from rl_vae.data.policies import Correlated, PolicyContext
@@ -209,25 +210,9 @@ def peak_memory(workload: Workload, workers: int) -> float:
     return peak * PAGE / 2**20
 
 
-def family(pid: int) -> list[int]:
-    """A process and its children, of any generation."""
-    members = [pid]
-    for member in members:
-        for path in Path(f"/proc/{member}/task").glob("*/children"):
-            members += map(int, read(path).split())
-    return members
-
-
 def resident(pid: int) -> int:
     fields = read(Path(f"/proc/{pid}/statm")).split()
     return int(fields[1]) if fields else 0
-
-
-def read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # that process has just ended
-        return ""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Budgets of minutes: a clock that stops while episodes are played, for study_minutes.py."""
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from process_family import family, read  # type: ignore[import-not-found]
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
@@ -153,17 +153,8 @@ def _now() -> tuple[float, float, float]:
 
 def _family_seconds() -> float:
     """CPU seconds of this process and its descendants, the living ones included (Linux)."""
-    ticks: dict[int, int] = {}
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # a process that has just ended
-            values = stat.read_text().rpartition(")")[2].split()
-            pid = int(stat.parent.name)
-            children.setdefault(int(values[1]), []).append(pid)
-            ticks[pid] = sum(int(value) for value in values[11:15])
-    family, total = [os.getpid()], 0
-    while family:
-        pid = family.pop()
-        total += ticks.get(pid, 0)
-        family += children.get(pid, [])
-    return total / os.sysconf("SC_CLK_TCK") if ticks else sum(os.times()[:4])
+    ticks = 0
+    for pid in family(os.getpid()):
+        values = read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+        ticks += sum(map(int, values[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else sum(os.times()[:4])
