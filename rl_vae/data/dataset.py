@@ -26,7 +26,7 @@ from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardEntry, dataset_digest, is_complete, read_manifest
 from rl_vae.data.records import array_records
 from rl_vae.data.rows import FileRows, gather
-from rl_vae.data.shards import check_shard, map_shard, unmapped_rows
+from rl_vae.data.shards import check_shard, map_shard
 from rl_vae.data.writer import DatasetWriter
 from rl_vae.errors import DatasetError
 from rl_vae.frames import FrameSpec, UInt8Array
@@ -199,12 +199,16 @@ class FrameDataset:
         Args:
             number: Position of the shard in `shard_starts`.
         """
-        return unmapped_rows(self.path, self.header, self._entries[number]).read()
+        frames, _ = map_shard(self.path, self.header, self._entries[number])
+        rows = FileRows(frames) if isinstance(frames, np.memmap) else frames
+        return rows.read()
 
     def unmapped(self) -> FrameDataset:
         """Return the same dataset, but read from files on request and not through memory maps."""
         dataset = FrameDataset(self.path, self.header, self._entries)
-        dataset.frame_shards = [unmapped_rows(self.path, self.header, e) for e in self._entries]
+        for number, frames in enumerate(dataset.frame_shards):
+            if isinstance(frames, np.memmap):
+                dataset.frame_shards[number] = FileRows(frames)
         return dataset
 
     def in_memory(self) -> FrameDataset:

@@ -53,12 +53,11 @@ class FileRows:
     the system caches files in blocks of that size, until the system needs the memory.
 
     Args:
-        path: A .npy file.
-        mapped: The same file as a memory map. Its shape, data type and offset are used.
+        mapped: A .npy file as a memory map. Its path, shape, data type and offset are used.
     """
 
-    def __init__(self, path: Path, mapped: np.memmap[Any, Any]) -> None:
-        self._path, self._offset = path, mapped.offset
+    def __init__(self, mapped: np.memmap[Any, Any]) -> None:
+        self._path, self._offset = Path(str(mapped.filename)), mapped.offset
         self.shape, self.dtype = mapped.shape, mapped.dtype
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from rl_vae.data.compressed_rows import CompressedRows
 from rl_vae.data.header import DatasetHeader
 from rl_vae.data.manifest import ShardDigests, ShardEntry, append_entry
 from rl_vae.data.npy_files import map_npy, npy_header
-from rl_vae.data.rows import SHARD_REMEDY, FileRows
+from rl_vae.data.rows import SHARD_REMEDY
 from rl_vae.errors import DatasetError, system_remedy
 from rl_vae.frames import FrameSpec, UInt8Array
 from rl_vae.system import files, hashing
@@ -210,8 +210,8 @@ def check_shard(folder: Path, header: DatasetHeader, entry: ShardEntry) -> None:
     """
     frames, steps = map_shard(folder, header, entry)
     path = frames_path(folder, entry["shard"])
-    rows = frames if isinstance(frames, CompressedRows) else None
-    check_digest(path, rows.digest() if rows else hashing.file_digest(path), entry["frames_sha256"])
+    got = frames.digest() if isinstance(frames, CompressedRows) else hashing.file_digest(path)
+    check_digest(path, got, entry["frames_sha256"])
     path = shard_path(folder, entry["shard"]) / "steps.npy"
     check_digest(path, hashing.file_digest(path), entry["steps_sha256"])
     step, episode, is_first = steps["step"], steps["episode"], steps["step"] == 0
@@ -266,17 +266,3 @@ def map_shard(
         frames = map_npy(folder, path, shape, np.dtype(np.uint8))
     steps = shard_path(folder, entry["shard"]) / "steps.npy"
     return frames, map_npy(folder, steps, (rows,), header.step_dtype)
-
-
-def unmapped_rows(
-    folder: Path, header: DatasetHeader, entry: ShardEntry
-) -> FileRows | CompressedRows:
-    """The frames of a shard, read from the file on request and not through a memory map.
-
-    Raises:
-        DatasetError: if a file is missing or damaged.
-    """
-    frames, _ = map_shard(folder, header, entry)
-    if isinstance(frames, CompressedRows):
-        return frames
-    return FileRows(frames_path(folder, entry["shard"]), frames)
