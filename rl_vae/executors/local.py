@@ -58,6 +58,15 @@ class LocalExecutor(Executor):
         self._thread: threading.Thread | None = None
         self._woken, self._waker = multiprocessing.Pipe(duplex=False)
 
+    @classmethod
+    def sharing_cores(cls, workers: int) -> LocalExecutor:
+        """An executor whose processes share the cores of this machine: at least one thread each.
+
+        Args:
+            workers: Number of processes at the same time.
+        """
+        return cls(workers, threads=max(1, (os.cpu_count() or 1) // workers))
+
     def submit(
         self,
         fn: Callable[Parameters, Result],

@@ -53,9 +53,8 @@ def train_on_devices(
         for device, share in shares.items()
         if share
     ]
-    threads = max(1, (os.cpu_count() or 1) // len(devices))
     with (
-        LocalExecutor(len(devices), threads=threads) as executor,
+        LocalExecutor.sharing_cores(len(devices)) as executor,
         contextlib.closing(run_jobs(executor, jobs)) as messages,
     ):
         for message in messages:

@@ -114,7 +114,9 @@ def train_sweep(
             messages = train_on_device(dataset, out, vae_config, missing)
         else:
             if executor is None:
-                executor = open_executors.enter_context(_local_executor(workers, len(runs)))
+                at_once = min(workers or os.cpu_count() or 1, len(runs))
+                local = LocalExecutor.sharing_cores(at_once)
+                executor = open_executors.enter_context(local)
             messages = _train_apart(executor, dataset, out, vae_config, missing, workers)
         failures = _follow(messages, runs, results, dataset, out, progress=progress)
     if failures:
@@ -244,13 +246,6 @@ def _saved_updates(out: Path, name: str) -> int:
     """Number of updates in the last checkpoint of an unfinished run."""
     records = strict_json.read_lines(partial_folder(out / name) / "metrics.jsonl")
     return int(records[-1]["step"]) if records else 0
-
-
-def _local_executor(workers: int | None, n_runs: int) -> LocalExecutor:
-    """Processes on this machine, which share its cores."""
-    cores = os.cpu_count() or 1
-    at_once = min(workers or cores, n_runs)
-    return LocalExecutor(at_once, threads=max(1, cores // at_once))
 
 
 def _train_apart(
