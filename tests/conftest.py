@@ -82,13 +82,24 @@ def figures(request: pytest.FixtureRequest) -> list[str]:
     return lines
 
 
+def collect_counting(out: Path, seed: int = 0) -> FrameDataset:
+    """320 frames of Counting in two shards."""
+    return collect_frames(
+        COUNTING,
+        out,
+        n_frames=320,
+        spec=SPEC,
+        seed=seed,
+        engine="gymnasium",
+        workers=1,
+        progress=False,
+    )
+
+
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> FrameDataset:
     """320 frames of Counting in two shards."""
-    out = tmp_path_factory.mktemp("shared") / "dataset"
-    return collect_frames(
-        COUNTING, out, n_frames=320, spec=SPEC, engine="gymnasium", workers=1, progress=False
-    )
+    return collect_counting(tmp_path_factory.mktemp("shared") / "dataset")
 
 
 @pytest.fixture(scope="session")

@@ -7,25 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import HereExecutor
-from little_games import LINE
+from benchmark_tasks import write_tasks
 
-from rl_vae.analysis.comparison import runner
 from rl_vae.errors import FolderError
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = """
-import rl_vae
-RECIPE = rl_vae.Recipe("PPO", total_steps=256, n_envs=2, stack=2, hyperparameters={
-    "n_steps": 32, "batch_size": 32, "n_epochs": 1, "policy_kwargs": {"net_arch": [8]}})
-"""
 TASKS = """
-[defaults]
-policy = {}
-env_kwargs = {}
-learning_rate = 1e-3
-moving_weight = 1.0
-compute = "fast"
 test_episodes = 3
 
 [line]
@@ -68,11 +55,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with two small tasks; jobs run in this process, on one core."""
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-    monkeypatch.setattr(runner, "LocalExecutor", lambda *_, **__: HereExecutor())
-    recipe, path = tmp_path / "small.py", tmp_path / "tasks.toml"
-    recipe.write_text(RECIPE)
-    path.write_text(TASKS.replace("LINE", LINE, 1).replace("RECIPE", str(recipe)))
-    return path
+    return write_tasks(tmp_path, monkeypatch, TASKS, total_steps=256)
 
 
 def run(benchmark: Any, monkeypatch: pytest.MonkeyPatch, tasks: Path, *arguments: object) -> None:

@@ -7,24 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import HereExecutor
-from little_games import LINE
-
-from rl_vae.analysis.comparison import runner
+from benchmark_tasks import write_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = """
-import rl_vae
-RECIPE = rl_vae.Recipe("PPO", total_steps=128, n_envs=2, stack=2, hyperparameters={
-    "n_steps": 32, "batch_size": 32, "n_epochs": 1, "policy_kwargs": {"net_arch": [8]}})
-"""
 SETTINGS = """
-[defaults]
-policy = {}
-env_kwargs = {}
-learning_rate = 1e-3
-moving_weight = 1.0
-compute = "fast"
 refreshes = []
 checks = 0
 
@@ -153,10 +139,7 @@ def test_a_run_is_recorded_once(
 ) -> None:
     """Ours has no policy before its first agent, and keeps its last one until the longest budget;
     a training on pixels ends with the longest budget; a run that is stored is not repeated."""
-    monkeypatch.setattr(runner, "LocalExecutor", lambda *_, **__: HereExecutor())
-    recipe, settings = tmp_path / "small.py", tmp_path / "tasks.toml"
-    recipe.write_text(RECIPE)
-    settings.write_text(SETTINGS.replace("LINE", LINE, 1).replace("RECIPE", str(recipe)))
+    settings = write_tasks(tmp_path, monkeypatch, SETTINGS, total_steps=128)
     file = tmp_path / "minutes_study.json"
     command = ["--tasks", "cartpole", "--seeds", 1, "--episodes", 2, "--threads", 1024]
     command += ["--settings", settings, "--file", file, "--out", tmp_path / "out"]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CONFIG, SPEC
+from conftest import CONFIG, SPEC, collect_counting
 from dataset_files import write_dataset
-from environments import COUNTING, refused
+from environments import refused
 from folder_files import damaged_paths, flip_bit, flip_random_bits, folder_content, verify
 
-from rl_vae import FrameDataset, TrainConfig, collect_frames, compress_dataset, train_vae
+from rl_vae import FrameDataset, TrainConfig, compress_dataset, train_vae
 from rl_vae.cli import main
 from rl_vae.data import compress
 from rl_vae.data.compressed_rows import CompressedRows, write_compressed
@@ -239,15 +239,7 @@ def test_a_collection_goes_on(dataset_copy: Path, dataset: FrameDataset) -> None
     manifest = dataset_copy / "manifest.jsonl"
     manifest.write_bytes(manifest.read_bytes().splitlines(keepends=True)[0])
     compress_dataset(dataset_copy, progress=False)
-    again = collect_frames(
-        COUNTING,
-        dataset_copy,
-        n_frames=320,
-        spec=SPEC,
-        engine="gymnasium",
-        workers=1,
-        progress=False,
-    )
+    again = collect_counting(dataset_copy)
     again.verify()
     assert again.digest == dataset.digest and zst(dataset_copy).exists()
     assert (shard_path(dataset_copy, 1) / "frames.npy").exists()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SPEC
-from environments import COUNTING, refused
+from conftest import collect_counting
+from environments import refused
 from folder_files import damaged_paths, flip_bit, folder_content, verify
 
-from rl_vae import FrameDataset, collect_frames, repair_folder, verify_folder
+from rl_vae import FrameDataset, repair_folder, verify_folder
 from rl_vae.data import npy_files
 from rl_vae.data.shards import shard_path
 from rl_vae.errors import DatasetError
@@ -112,15 +112,7 @@ def test_repair_renames_a_damaged_shard(dataset_copy: Path, dataset: FrameDatase
     opened.verify()
     assert np.array_equal(opened.frames(np.arange(160)), dataset.frames(np.arange(160, 320)))
     assert (dataset_copy / "damaged-shard-00000" / "frames.npy").read_bytes() == damaged
-    again = collect_frames(
-        COUNTING,
-        dataset_copy,
-        n_frames=320,
-        spec=SPEC,
-        engine="gymnasium",
-        workers=1,
-        progress=False,
-    )
+    again = collect_counting(dataset_copy)
     assert again.digest == dataset.digest
     again.verify()
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CONFIG, SPEC
-from environments import COUNTING, refused
+from conftest import CONFIG, collect_counting
+from environments import refused
 
-from rl_vae import FrameDataset, TrainConfig, collect_frames, train_vae
+from rl_vae import FrameDataset, TrainConfig, train_vae
 from rl_vae.data import streaming
 from rl_vae.data.streaming import Stream, epoch_order, shards_at_once
 from rl_vae.errors import ConfigError
@@ -27,10 +27,7 @@ def ten_shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrameDatase
     """320 frames in ten shards."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rl_vae.data.collect.shard_rows", lambda *arguments: 32)
-        out = tmp_path_factory.mktemp("many") / "dataset"
-        yield collect_frames(
-            COUNTING, out, n_frames=320, spec=SPEC, engine="gymnasium", workers=1, progress=False
-        )
+        yield collect_counting(tmp_path_factory.mktemp("many") / "dataset")
 
 
 def shards_of_runs(frames: list[int], starts: Any, order: Any) -> list[set[int]]:

@@ -11,6 +11,7 @@ import little_models
 import numpy as np
 import pytest
 import torch
+from conftest import collect_counting
 from environments import COUNTING, refused
 from folder_files import flip_bit, folder_content, folder_state
 from training_runs import FAMILY, SHORT, interrupted, outcome, train
@@ -189,16 +190,7 @@ def test_other_settings_are_refused(
 def test_another_dataset_is_refused(dataset: FrameDataset, tmp_path: Path) -> None:
     """An interrupted training of another dataset is refused."""
     interrupted(dataset, tmp_path / "model", "update", 8)
-    other = collect_frames(
-        COUNTING,
-        tmp_path / "other",
-        n_frames=320,
-        spec=dataset.spec,
-        seed=1,
-        engine="gymnasium",
-        workers=1,
-        progress=False,
-    )
+    other = collect_counting(tmp_path / "other", seed=1)
     with refused(FolderError, "model.partial"):
         train(other, tmp_path / "model")
 
