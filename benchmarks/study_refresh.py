@@ -196,7 +196,8 @@ def run_joint(task: Task, model: Path, out: Path, steps: int, seed: int) -> dict
     if policy.get("activation_fn") == "relu":
         policy["activation_fn"] = torch.nn.ReLU
     settings = {**recipe.hyperparameters, "policy_kwargs": policy}
-    rate = LinearSchedule(recipe.learning_rate, recipe.final_learning_rate or 0.0)
+    assert recipe.final_learning_rate is not None, "both recipes have a schedule"
+    rate = LinearSchedule(recipe.learning_rate, recipe.final_learning_rate)
     unfinished = partial_folder(out)
     make_folder(unfinished)
 

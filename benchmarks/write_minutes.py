@@ -96,7 +96,8 @@ def cell(runs: Sequence[Run], task: str, system: str, budget: float) -> Cell:
         return Cell("not run", None, False)
     if len(means) < len(points):
         return Cell(f"no policy yet in {len(points) - len(means)} of {len(points)}", None, True)
-    return Cell(f"{_interval(t_interval(means))} ({len(means)})", t_interval(means), True)
+    interval = t_interval(means)
+    return Cell(f"{_interval(interval)} ({len(means)})", interval, True)
 
 
 def budgets_of(runs: Sequence[Run]) -> list[float]:
@@ -177,7 +178,7 @@ def _losses(runs: Sequence[Run]) -> Iterator[str]:
                 if system not in OURS and ours and one.interval and one.interval.value > best
             ]
     if not rows:
-        yield "In no cell that was run for ours and for another system."
+        yield "In no cell. Only cells that were run for ours and for another system are compared."
         return
     yield "A mean is higher than both of ours; intervals may overlap.\n"
     yield _row(["task", "minutes", "system", "return", "ours"])
