@@ -9,7 +9,7 @@ import pytest
 from jobs import HereExecutor
 from PIL import Image
 
-from rl_vae.training import sweep
+from rl_vae.executors.local import LocalExecutor
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -30,7 +30,7 @@ def test_pictures_with_factors(
 ) -> None:
     """Each score of each beta with its interval (none of a single seed), and a page."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "LocalExecutor", lambda *_, **__: HereExecutor())
+    monkeypatch.setattr(LocalExecutor, "sharing_cores", lambda _: HereExecutor())
     Path("pictures").mkdir()
     rng, lines = np.random.default_rng(0), ["file_name,x,y"]
     for number in range(60):
