@@ -1,52 +1,187 @@
 """Study of the reward head: return of agents whose codes were trained with it and without it.
 
-The environment is rl_vae/Sprites-v0, with the settings of study_comparison.py. The codes are
-`--betas`, an autoencoder and, unless `--short`, a linear autoencoder, each without a head and with
-a reward head of `--weight` nats; beside them are, unless `--short`, an untrained network, PCA,
-pixels and the simulator's state. The seeds, the frames, the recipe and the evaluation episodes are
-the same for all. Every run has a process with one thread. The seeds are run one after the other,
-each with and without the head. An interrupted study continues with the same command; with
---finished nothing is run, and the tables are those of the finished runs.
+Worlds: rl_vae/Sprites-v0 with the settings of study_comparison.py, the same with three distractors,
+and with a reward on arrival alone; MiniGrid with a random goal; Pendulum; CarRacing and Pong with
+few decisions. The codes are beta 1, beta 4, an autoencoder and a linear autoencoder, each without a
+head and with a reward head of 30 nats; beside them are an untrained network, PCA, pixels and the
+simulator's state, if the engine reads it. The frames, the recipe, the seeds and the evaluation
+episodes of a world are the same for all. Every run has a process with one thread.
+
+    python benchmarks/study_heads.py --world sprites --seeds 10
+    python benchmarks/study_heads.py --write
+
+Finished runs are added to docs/heads_study.json, and are not repeated, on no machine; runs of other
+settings are. An interrupted study continues with the same command. --write makes
+docs/heads_study.md from that file.
 """
 
 import argparse
-import json
-from collections.abc import Mapping
-from dataclasses import replace
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from kept_runs import Run, read_runs, write_runs  # type: ignore[import-not-found]
 from study_comparison import STUDIES  # type: ignore[import-not-found]
+from write_heads import figures_of, write_page  # type: ignore[import-not-found]
 
-from rl_vae import ComparisonConfig, Heads, VAEConfig, compare, t_interval
-from rl_vae.analysis.comparison.compare import summarise
+from rl_vae import ComparisonConfig, FrameSpec, Heads, TrainConfig, VAEConfig, compare
+from rl_vae.agents.recipe import load_recipe
 from rl_vae.analysis.comparison.config import run_path
-from rl_vae.analysis.comparison.tables import tables
-from rl_vae.system.files import write_whole
+from rl_vae.analysis.comparison.result import read_run
+from rl_vae.analysis.comparison.runner import plain_json
+from rl_vae.system import files, hashing, strict_json
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import git_commit, machine, write_figures
 
+FILE = Path(__file__).resolve().parents[1] / "docs" / "heads_study.json"
+WEIGHT = 30.0
+LEFT_OUT = {"curve", "factors", "matrices"}
+"""Large entries of a result that are not kept."""
 
-def parts_of(arguments: argparse.Namespace) -> dict[str, ComparisonConfig]:
-    """The comparisons of the study, by name."""
-    kwargs = {"distractors": arguments.distractors}
-    plain = replace(STUDIES["sprites"], betas=tuple(arguments.betas), env_kwargs=kwargs)
-    if arguments.short:
-        plain = replace(plain, baselines=("autoencoder",))
-    headed = replace(plain.train, heads=Heads(reward=arguments.weight))
-    parts = {
-        "no head": plain,
-        "reward head": replace(plain, baselines=("autoencoder",), train=headed),
+SPRITES = replace(STUDIES["sprites"], betas=(1.0, 4.0))
+OTHER = replace(SPRITES, vae=VAEConfig(), train=TrainConfig(steps=1_000), spec=FrameSpec())
+IMAGES = replace(
+    OTHER,
+    frames=10_000,
+    baselines=("pixels", "random", "pca", "autoencoder"),
+    engine="auto",
+)
+"""Worlds whose engine does not read the simulator's state."""
+WORLDS = {
+    "sprites": SPRITES,
+    "distractors": replace(SPRITES, env_kwargs={"distractors": 3}),
+    "arrival": replace(SPRITES, env_id="head_games:Heads/Arrival-v0"),
+    "minigrid": replace(
+        OTHER,
+        env_id="head_games:Heads/RandomGoal-v0",
+        env_kwargs={"tile_size": 8},
+        recipe=replace(load_recipe("ppo_minigrid"), total_steps=20_480),
+        frames=8_000,
+    ),
+    "pendulum": replace(
+        OTHER,
+        env_id="Pendulum-v1",
+        recipe=replace(load_recipe("sac_pendulum"), total_steps=6_000),
+        frames=4_000,
+    ),
+    "car_racing": replace(
+        IMAGES,
+        env_id="CarRacing-v3",
+        recipe=replace(load_recipe("ppo_car_racing"), total_steps=40_960),
+        spec=FrameSpec(crop=(0, 12, 0, 0)),
+    ),
+    "pong": replace(
+        IMAGES,
+        env_id="ALE/Pong-v5",
+        recipe=replace(load_recipe("ppo_pong"), total_steps=300_000),
+        train=TrainConfig(steps=2_000, moving_weight=100.0),
+        spec=FrameSpec(crop=(34, 16, 0, 0)),
+    ),
+}
+
+
+class Part(NamedTuple):
+    """One comparison of a world."""
+
+    name: str
+    config: ComparisonConfig
+    label: str
+    """Name of a system in the tables, with {} for its name in the comparison."""
+
+
+def parts_of(plain: ComparisonConfig) -> list[Part]:
+    """The comparisons of a world."""
+    headed = replace(plain.train, heads=Heads(reward=WEIGHT))
+    codes = replace(plain, baselines=("autoencoder",))
+    linear = replace(codes, betas=(), vae=replace(plain.vae, network="linear"))
+    return [
+        Part("no_head", plain, "{}"),
+        Part("reward_head", replace(codes, train=headed), "head {}"),
+        Part("linear", linear, "linear"),
+        Part("linear_head", replace(linear, train=headed), "head linear"),
+    ]
+
+
+def settings_of(config: ComparisonConfig) -> str:
+    """Digest of the settings that all seeds share; a field that a later version adds is not one."""
+    return hashing.digest(plain_json(_changed(replace(config, seeds=(0,)))))
+
+
+def _changed(value: Any) -> Any:
+    """The fields of a dataclass that do not have their default, and of those inside it."""
+    if not is_dataclass(value):
+        return value
+    return {
+        field.name: _changed(getattr(value, field.name))
+        for field in fields(value)
+        if field.default_factory is not MISSING or getattr(value, field.name) != field.default
     }
-    if not arguments.short:
-        linear = replace(plain, betas=(), baselines=("autoencoder",), vae=_linear(plain.vae))
-        parts["linear, no head"] = linear
-        parts["linear, reward head"] = replace(linear, train=headed)
-    return parts
 
 
-def _linear(vae: VAEConfig) -> VAEConfig:
-    """The same number of latents and likelihood with a network of one matrix."""
-    return replace(vae, network="linear")
+def restore(part: Part, folder: Path, runs: Sequence[Run]) -> None:
+    """Write the kept runs of a comparison that is not in this folder."""
+    if (folder / "config.json").is_file() or not runs:
+        return
+    files.make_folder(folder / "runs")
+    for run in runs:
+        result = {**run["result"], "seed": run["seed"]}
+        strict_json.write_json(run_path(folder, result["system"], run["seed"]), result)
+    strict_json.write_json(folder / "config.json", part.config.to_dict())
+
+
+def kept_of(world: str, part: Part, runs: Sequence[Run]) -> list[Run]:
+    """The kept runs of a comparison with these settings and seeds."""
+    wanted = {
+        (part.label.format(system), seed)
+        for system in part.config.systems
+        for seed in part.config.seeds
+    }
+    settings = settings_of(part.config)
+    return [
+        run
+        for run in runs
+        if run["task"] == world
+        and run["settings"] == settings
+        and (run["system"], run["seed"]) in wanted
+    ]
+
+
+def gather(world: str, part: Part, folder: Path, file: Path) -> None:
+    """Add the finished runs of a comparison to the file of kept runs."""
+    runs = read_runs(file)
+    known = {(run["system"], run["seed"]) for run in kept_of(world, part, runs)}
+    origin = {
+        "commit": git_commit(__file__),
+        "machine": machine(),
+        "settings": settings_of(part.config),
+    }
+    for seed in part.config.seeds:
+        for system in part.config.systems:
+            path, label = run_path(folder, system, seed), part.label.format(system)
+            if path.is_file() and (label, seed) not in known:
+                result = {
+                    key: value for key, value in read_run(path).items() if key not in LEFT_OUT
+                }
+                names = {"task": world, "system": label, "seed": seed}
+                runs.append({**names, **origin, "result": plain_json(result)})
+    write_runs(file, runs)
+
+
+def run_world(world: str, arguments: argparse.Namespace) -> None:
+    """Run the comparisons of a world, a few seeds at a time, so that all cells fill evenly."""
+    at_once = arguments.workers or os.cpu_count() or 1
+    for first in range(0, arguments.seeds, at_once):
+        seeds = tuple(range(min(first + at_once, arguments.seeds)))
+        for part in parts_of(replace(WORLDS[world], seeds=seeds)):
+            kept = kept_of(world, part, read_runs(arguments.file))
+            if len(kept) == len(seeds) * len(part.config.systems):
+                continue
+            folder = arguments.out / world / part.name
+            restore(part, folder, kept)
+            compare(part.config, folder, workers=arguments.workers)
+            gather(world, part, folder, arguments.file)
 
 
 def main() -> None:
@@ -54,75 +189,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--world", nargs="+", choices=WORLDS, default=[], help="worlds to run")
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds, from 0")
+    parser.add_argument("--workers", type=int, help="number of processes (default: all cores)")
     parser.add_argument("--out", type=Path, default=Path("runs/heads"), metavar="FOLDER")
-    parser.add_argument("--weight", type=float, default=30.0, help="weight of the reward head")
-    parser.add_argument("--distractors", type=int, default=0, help="discs behind the sprite")
-    parser.add_argument("--betas", type=float, nargs="+", default=[1.0, 4.0])
-    parser.add_argument("--short", action="store_true", help="only betas and the autoencoder")
-    parser.add_argument("--finished", action="store_true", help="run nothing")
-    parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
-    parser.add_argument(
-        "--workers", type=int, help="number of processes (default: number of cores)"
-    )
-    parser.add_argument("--table", type=Path, metavar="FILE", help="write Markdown tables there")
+    parser.add_argument("--file", type=Path, default=FILE, help="all finished runs")
+    parser.add_argument("--write", action="store_true", help="write the page beside the file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
-    figures: dict[str, float] = {}
-    here = machine()
-    text = [
-        "Written by `python benchmarks/study_heads.py --table FILE`. Seconds are those of one run "
-        f"in one of {arguments.workers or here['cores']} processes with one thread each, side by "
-        f"side on {here['cores']} cores of {here['processor']}; commit {git_commit(__file__)}.\n"
-    ]
-    parts = parts_of(arguments)
-    folders = {name: arguments.out / name.replace(", ", "_").replace(" ", "_") for name in parts}
-    if not arguments.finished:
-        for n in range(1, arguments.seeds + 1):
-            for name, part in parts.items():
-                seeded = replace(part, seeds=tuple(range(n)))
-                compare(seeded, folders[name], workers=arguments.workers)
-    for name, folder in folders.items():
-        if not (folder / "config.json").is_file():
-            text.append(f"## {name}\n\nNot run.\n")
-            continue
-        summary = summarise(folder)
-        text.append(f"## {name}\n\n{tables(summary)}\n")
-        figures |= {f"{folder.name}_{key}": value for key, value in summary.figures().items()}
-    text += differences(parts, folders, arguments.seeds)
-    print("\n".join(text))
-    if arguments.table:
-        write_whole(arguments.table, "\n".join(text).encode())
+    for world in arguments.world:
+        run_world(world, arguments)
+    systems = systems_of_worlds()
+    runs = read_runs(arguments.file)
+    if arguments.write:
+        write_page(arguments.file.with_suffix(".md"), systems, runs)
+    figures = figures_of(systems, runs)
+    for name, value in figures.items():
+        print(f"{name:60} {value:.6g}")
     if arguments.json:
-        write_figures(arguments.json, figures, range(arguments.seeds))
+        write_figures(arguments.json, figures, sorted({run["seed"] for run in runs}))
 
 
-def differences(
-    parts: Mapping[str, ComparisonConfig], folders: Mapping[str, Path], n_seeds: int
-) -> list[str]:
-    """Table of the return with the head minus that without, over the seeds that have both."""
-    lines = [
-        "## Return with the head minus return without, same seeds",
-        "",
-        "| code | seeds | difference of each seed | mean (95 % interval) |",
-        "|---|---|---|---|",
-    ]
-    for one, other in (("no head", "reward head"), ("linear, no head", "linear, reward head")):
-        for system in parts[other].systems if other in parts else ():
-            values = []
-            for seed in range(n_seeds):
-                paths = [run_path(folders[name], system, seed) for name in (one, other)]
-                if all(path.is_file() for path in paths):
-                    before, after = (json.loads(path.read_text())["return"] for path in paths)
-                    values.append(after - before)
-            label = system if one == "no head" else f"{system}, linear"
-            mean = "not run"
-            if values:
-                mean = f"{values[0]:.2f} (one seed: no interval)"
-            if len(values) > 1:
-                mean = "{:.2f} ({:.2f} to {:.2f})".format(*t_interval(values))
-            each = ", ".join(f"{value:+.2f}" for value in values)
-            lines.append(f"| {label} | {len(values)} of {n_seeds} | {each} | {mean} |")
-    return [*lines, ""]
+def systems_of_worlds() -> Mapping[str, Sequence[str]]:
+    """Names of all systems of each world, in the order of the tables."""
+    return {
+        world: [
+            part.label.format(system) for part in parts_of(plain) for system in part.config.systems
+        ]
+        for world, plain in WORLDS.items()
+    }
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark_agents import Task, read_tasks  # type: ignore[import-not-found]
+from kept_runs import read_runs, write_runs  # type: ignore[import-not-found]
 from minutes_meter import Meter  # type: ignore[import-not-found]
 from minutes_systems import (  # type: ignore[import-not-found]
     SYSTEMS,
@@ -35,9 +36,7 @@ from minutes_systems import (  # type: ignore[import-not-found]
 from write_minutes import (  # type: ignore[import-not-found]
     NAMES,
     figures_of,
-    read_runs,
     write_page,
-    write_runs,
 )
 
 from rl_vae.analysis.comparison.runner import run_all

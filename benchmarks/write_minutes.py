@@ -1,14 +1,14 @@
 """Page and pictures of study_minutes.py, from the file of its runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from rl_vae.analysis.comparison.runner import plain_json
-from rl_vae.system import files, strict_json
+from kept_runs import Run  # type: ignore[import-not-found]
+
+from rl_vae.system import files
 from rl_vae.system.estimate import Estimate, t_interval
-from rl_vae.system.hashing import canonical_json
 
 NAMES = ("car_racing", "pong", "cartpole", "minigrid", "sprites")
 OURS = ("ours", "ours_head")
@@ -19,8 +19,6 @@ COLOURS = {
     "envpool_cnn": "#d55e00",
     "sbx": "#009e73",
 }
-Run = Mapping[str, Any]
-
 HEAD = """# Return against minutes
 
 Written by `python benchmarks/study_minutes.py --write` from docs/minutes_study.json. A cell is \
@@ -67,19 +65,6 @@ class Cell(NamedTuple):
     interval: Estimate | None
     """None: not run, or no policy yet."""
     is_run: bool
-
-
-def read_runs(path: Path) -> list[Run]:
-    """All finished runs; none if there is no file."""
-    runs: list[Run] = strict_json.read_object(path)["runs"] if path.is_file() else []
-    return runs
-
-
-def write_runs(path: Path, runs: Sequence[Run]) -> None:
-    """Write runs, one in a line; of runs with equal names the last one is kept."""
-    newest = {(run["task"], run["system"], run["seed"]): run for run in runs}
-    lines = [canonical_json(plain_json(newest[key])) for key in sorted(newest)]
-    files.write_whole(path, b'{"runs": [\n' + b",\n".join(lines) + b"\n]}\n")
 
 
 def cell(runs: Sequence[Run], task: str, system: str, budget: float) -> Cell:
