@@ -1,15 +1,30 @@
 """Finished runs of a study in one file of the repository, to which many sessions add."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from rl_vae import ComparisonConfig, compare
+from rl_vae.analysis.comparison.config import run_path
+from rl_vae.analysis.comparison.result import read_run
 from rl_vae.analysis.comparison.runner import plain_json
-from rl_vae.system import files, strict_json
-from rl_vae.system.hashing import canonical_json
+from rl_vae.system import files, hashing, strict_json
+from rl_vae.system.provenance import git_commit, machine
 
 Run = Mapping[str, Any]
 """Result of a run, with its names: task, system and seed."""
+LEFT_OUT = {"curve", "factors", "matrices"}
+"""Large entries of a comparison's result that are not kept."""
+
+
+class Part(NamedTuple):
+    """One comparison of a study."""
+
+    name: str
+    config: ComparisonConfig
+    label: str
+    """Name of a system in the tables, with {} for its name in the comparison."""
 
 
 def read_runs(path: Path) -> list[Run]:
@@ -21,5 +36,81 @@ def read_runs(path: Path) -> list[Run]:
 def write_runs(path: Path, runs: Sequence[Run]) -> None:
     """Write runs, one in a line; of runs with equal names the last one is kept."""
     newest = {(run["task"], run["system"], run["seed"]): run for run in runs}
-    lines = [canonical_json(plain_json(newest[key])) for key in sorted(newest)]
+    lines = [hashing.canonical_json(plain_json(newest[key])) for key in sorted(newest)]
     files.write_whole(path, b'{"runs": [\n' + b",\n".join(lines) + b"\n]}\n")
+
+
+def run_part(
+    task: str, part: Part, folder: Path, file: Path, workers: int | None, **options: Any
+) -> None:
+    """Run a comparison, and add its runs to the file; runs in the file are not repeated.
+
+    Args:
+        task: Name of the comparison's task in the file.
+        part: The comparison.
+        folder: Its folder on this machine.
+        file: The file of kept runs.
+        workers: Number of processes.
+        options: Other arguments of `rl_vae.compare`.
+    """
+    kept = _kept(task, part, read_runs(file))
+    if len(kept) == len(part.config.seeds) * len(part.config.systems):
+        return
+    if kept and not (folder / "config.json").is_file():  # made on another machine
+        files.make_folder(folder / "runs")
+        for run in kept:
+            path = run_path(folder, run["result"]["system"], run["seed"])
+            strict_json.write_json(path, run["result"])
+        strict_json.write_json(folder / "config.json", part.config.to_dict())
+    compare(part.config, folder, workers=workers, **options)
+    _keep(task, part, folder, file)
+
+
+def settings_of(config: ComparisonConfig) -> str:
+    """Digest of the settings that all seeds share; a field that a later version adds is not one."""
+    changed = _changed(replace(config, seeds=(0,)))
+    return hashing.digest(plain_json({**changed, "baselines": config.systems}))
+
+
+def _changed(value: Any) -> Any:
+    """The fields of a dataclass that do not have their default, and of those inside it."""
+    if not is_dataclass(value):
+        return value
+    return {
+        field.name: _changed(getattr(value, field.name))
+        for field in fields(value)
+        if field.default_factory is not MISSING or getattr(value, field.name) != field.default
+    }
+
+
+def _kept(task: str, part: Part, runs: Sequence[Run]) -> list[Run]:
+    """The kept runs of a comparison, with its settings and seeds."""
+    labels = {part.label.format(system) for system in part.config.systems}
+    settings = settings_of(part.config)
+    return [
+        run
+        for run in runs
+        if (run["task"], run.get("settings")) == (task, settings)
+        and run["system"] in labels
+        and run["seed"] in part.config.seeds
+    ]
+
+
+def _keep(task: str, part: Part, folder: Path, file: Path) -> None:
+    """Add the finished runs of a comparison to the file."""
+    runs = read_runs(file)
+    known = {(run["system"], run["seed"]) for run in _kept(task, part, runs)}
+    origin = {
+        "commit": git_commit(__file__),
+        "machine": machine(),
+        "settings": settings_of(part.config),
+    }
+    for seed in part.config.seeds:
+        for system in part.config.systems:
+            path, label = run_path(folder, system, seed), part.label.format(system)
+            if path.is_file() and (label, seed) not in known:
+                result = {k: v for k, v in read_run(path).items() if k not in LEFT_OUT}
+                runs.append(
+                    {"task": task, "system": label, "seed": seed, **origin, "result": result}
+                )
+    write_runs(file, runs)

@@ -18,27 +18,20 @@ docs/heads_study.md from that file.
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from kept_runs import Run, read_runs, write_runs  # type: ignore[import-not-found]
+from kept_runs import Part, read_runs, run_part  # type: ignore[import-not-found]
 from study_comparison import STUDIES  # type: ignore[import-not-found]
 from write_heads import figures_of, write_page  # type: ignore[import-not-found]
 
-from rl_vae import ComparisonConfig, FrameSpec, Heads, TrainConfig, VAEConfig, compare
+from rl_vae import ComparisonConfig, FrameSpec, Heads, TrainConfig, VAEConfig
 from rl_vae.agents.recipe import load_recipe
-from rl_vae.analysis.comparison.config import run_path
-from rl_vae.analysis.comparison.result import read_run
-from rl_vae.analysis.comparison.runner import plain_json
-from rl_vae.system import files, hashing, strict_json
 from rl_vae.system.process_settings import configure_process
-from rl_vae.system.provenance import git_commit, machine, write_figures
+from rl_vae.system.provenance import write_figures
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "heads_study.json"
 WEIGHT = 30.0
-LEFT_OUT = {"curve", "factors", "matrices"}
-"""Large entries of a result that are not kept."""
 
 SPRITES = replace(STUDIES["sprites"], betas=(1.0, 4.0))
 OTHER = replace(SPRITES, vae=VAEConfig(), train=TrainConfig(steps=1_000), spec=FrameSpec())
@@ -82,15 +75,6 @@ WORLDS = {
 }
 
 
-class Part(NamedTuple):
-    """One comparison of a world."""
-
-    name: str
-    config: ComparisonConfig
-    label: str
-    """Name of a system in the tables, with {} for its name in the comparison."""
-
-
 def parts_of(plain: ComparisonConfig) -> list[Part]:
     """The comparisons of a world."""
     headed = replace(plain.train, heads=Heads(reward=WEIGHT))
@@ -104,84 +88,15 @@ def parts_of(plain: ComparisonConfig) -> list[Part]:
     ]
 
 
-def settings_of(config: ComparisonConfig) -> str:
-    """Digest of the settings that all seeds share; a field that a later version adds is not one."""
-    return hashing.digest(plain_json(_changed(replace(config, seeds=(0,)))))
-
-
-def _changed(value: Any) -> Any:
-    """The fields of a dataclass that do not have their default, and of those inside it."""
-    if not is_dataclass(value):
-        return value
-    return {
-        field.name: _changed(getattr(value, field.name))
-        for field in fields(value)
-        if field.default_factory is not MISSING or getattr(value, field.name) != field.default
-    }
-
-
-def restore(part: Part, folder: Path, runs: Sequence[Run]) -> None:
-    """Write the kept runs of a comparison that is not in this folder."""
-    if (folder / "config.json").is_file() or not runs:
-        return
-    files.make_folder(folder / "runs")
-    for run in runs:
-        result = {**run["result"], "seed": run["seed"]}
-        strict_json.write_json(run_path(folder, result["system"], run["seed"]), result)
-    strict_json.write_json(folder / "config.json", part.config.to_dict())
-
-
-def kept_of(world: str, part: Part, runs: Sequence[Run]) -> list[Run]:
-    """The kept runs of a comparison with these settings and seeds."""
-    wanted = {
-        (part.label.format(system), seed)
-        for system in part.config.systems
-        for seed in part.config.seeds
-    }
-    settings = settings_of(part.config)
-    return [
-        run
-        for run in runs
-        if run["task"] == world
-        and run["settings"] == settings
-        and (run["system"], run["seed"]) in wanted
-    ]
-
-
-def gather(world: str, part: Part, folder: Path, file: Path) -> None:
-    """Add the finished runs of a comparison to the file of kept runs."""
-    runs = read_runs(file)
-    known = {(run["system"], run["seed"]) for run in kept_of(world, part, runs)}
-    origin = {
-        "commit": git_commit(__file__),
-        "machine": machine(),
-        "settings": settings_of(part.config),
-    }
-    for seed in part.config.seeds:
-        for system in part.config.systems:
-            path, label = run_path(folder, system, seed), part.label.format(system)
-            if path.is_file() and (label, seed) not in known:
-                result = {
-                    key: value for key, value in read_run(path).items() if key not in LEFT_OUT
-                }
-                names = {"task": world, "system": label, "seed": seed}
-                runs.append({**names, **origin, "result": plain_json(result)})
-    write_runs(file, runs)
-
-
 def run_world(world: str, arguments: argparse.Namespace) -> None:
     """Run the comparisons of a world, a few seeds at a time, so that all cells fill evenly."""
     at_once = arguments.workers or os.cpu_count() or 1
     for first in range(0, arguments.seeds, at_once):
         seeds = tuple(range(min(first + at_once, arguments.seeds)))
         for part in parts_of(replace(WORLDS[world], seeds=seeds)):
-            kept = kept_of(world, part, read_runs(arguments.file))
-            if len(kept) == len(seeds) * len(part.config.systems):
-                continue
-            folder = arguments.out / world / part.name
-            restore(part, folder, kept)
-            compare(part.config, folder, workers=arguments.workers)
-            gather(world, part, folder, arguments.file)
+            run_part(
+                world, part, arguments.out / world / part.name, arguments.file, arguments.workers
+            )
 
 
 def main() -> None:

@@ -37,6 +37,12 @@ def study() -> Any:
         yield importlib.import_module("study_heads")
 
 
+@pytest.fixture(scope="module")
+def kept(study: Any) -> Any:
+    """The module of kept runs."""
+    return importlib.import_module("kept_runs")
+
+
 def run(study: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     monkeypatch.setattr("sys.argv", ["study_heads.py", *map(str, arguments)])
     study.main()
@@ -58,15 +64,15 @@ def made_up(system: str, seed: int, value: float, world: str = "sprites") -> dic
     return {**names, "commit": "abc", "machine": here, "settings": "", "result": result}
 
 
-def test_settings_of_a_later_version_are_equal(study: Any) -> None:
+def test_settings_of_a_later_version_are_equal(study: Any, kept: Any) -> None:
     """The digest has what differs from the defaults, and not the seeds."""
     config = study.WORLDS["sprites"]
-    assert study.settings_of(replace(config, seeds=(4, 5))) == study.settings_of(config)
-    assert study.settings_of(replace(config, frames=64)) != study.settings_of(config)
+    assert kept.settings_of(replace(config, seeds=(4, 5))) == kept.settings_of(config)
+    assert kept.settings_of(replace(config, frames=64)) != kept.settings_of(config)
     train = replace(config.train, heads=study.Heads(reward=1.0))
-    assert study.settings_of(replace(config, train=train)) != study.settings_of(config)
+    assert kept.settings_of(replace(config, train=train)) != kept.settings_of(config)
     digests = {
-        study.settings_of(part.config)
+        kept.settings_of(part.config)
         for plain in study.WORLDS.values()
         for part in study.parts_of(plain)
     }
@@ -74,7 +80,7 @@ def test_settings_of_a_later_version_are_equal(study: Any) -> None:
 
 
 def test_the_page_has_every_cell(
-    study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Any, kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Paired differences with Student's t interval; intervals without 0 are bold; one seed has
     none; worlds and systems that were not run are named."""
@@ -87,7 +93,7 @@ def test_the_page_has_every_cell(
         made_up("linear", 0, 1.0),
         made_up("head linear", 1, 5.0),  # no seed has both
     ]
-    study.write_runs(file, runs)
+    kept.write_runs(file, runs)
     run(study, monkeypatch, "--file", file, "--write", "--json", figures)
     page = (tmp_path / "heads_study.md").read_text()
     row = next(line for line in page.splitlines() if line.startswith("| sprites | not run"))
