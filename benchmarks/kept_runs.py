@@ -66,6 +66,11 @@ def run_part(
     _keep(task, part, folder, file)
 
 
+def origin() -> dict[str, Any]:
+    """Commit and machine of a run."""
+    return {"commit": git_commit(__file__), "machine": machine()}
+
+
 def settings_of(config: ComparisonConfig) -> str:
     """Digest of the settings that all seeds share; a field that a later version adds is not one."""
     changed = _changed(replace(config, seeds=(0,)))
@@ -100,17 +105,11 @@ def _keep(task: str, part: Part, folder: Path, file: Path) -> None:
     """Add the finished runs of a comparison to the file."""
     runs = read_runs(file)
     known = {(run["system"], run["seed"]) for run in _kept(task, part, runs)}
-    origin = {
-        "commit": git_commit(__file__),
-        "machine": machine(),
-        "settings": settings_of(part.config),
-    }
+    made = {**origin(), "settings": settings_of(part.config)}
     for seed in part.config.seeds:
         for system in part.config.systems:
             path, label = run_path(folder, system, seed), part.label.format(system)
             if path.is_file() and (label, seed) not in known:
                 result = {k: v for k, v in read_run(path).items() if k not in LEFT_OUT}
-                runs.append(
-                    {"task": task, "system": label, "seed": seed, **origin, "result": result}
-                )
+                runs.append({"task": task, "system": label, "seed": seed, **made, "result": result})
     write_runs(file, runs)
