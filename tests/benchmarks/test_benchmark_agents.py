@@ -143,3 +143,10 @@ def test_results_are_written_from_the_stored_numbers(
     run(benchmark, monkeypatch, tasks, "--out", out, "--write", target)
     assert target.read_text() == (ROOT / "RESULTS.md").read_text()
     assert read(stored) == read(ROOT / "docs" / "results.json")
+
+
+def test_laps_and_tiles_follow_from_returns(benchmark: Any) -> None:
+    """A lap of 850 frames returns 915; 95 % of the tiles in 1,000 frames return 850."""
+    module = importlib.import_module("write_results")
+    lines = list(module._laps("ours", [[915.0, 850.0, 650.0], [920.0, 910.0, -130.0]]))
+    assert lines[3:] == ["| 0 | 3 | 1 | 90.0% | 1 | 850 |", "| 1 | 3 | 2 | 66.7% | 1 | 910 |"]
