@@ -1,6 +1,7 @@
 """Finished runs of a study in one file of the repository, to which many sessions add."""
 
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from rl_vae.analysis.comparison.config import run_path
 from rl_vae.analysis.comparison.result import read_run
 from rl_vae.analysis.comparison.runner import plain_json
 from rl_vae.system import files, hashing, strict_json
+from rl_vae.system.estimate import t_interval
 from rl_vae.system.provenance import git_commit, machine
 
 Run = Mapping[str, Any]
@@ -38,6 +40,39 @@ def write_runs(path: Path, runs: Sequence[Run]) -> None:
     newest = {(run["task"], run["system"], run["seed"]): run for run in runs}
     lines = [hashing.canonical_json(plain_json(newest[key])) for key in sorted(newest)]
     files.write_whole(path, b'{"runs": [\n' + b",\n".join(lines) + b"\n]}\n")
+
+
+def add_arguments(parser: argparse.ArgumentParser, out: str, file: Path) -> None:
+    """Add the arguments of a study whose runs are kept.
+
+    Args:
+        parser: The parser of the program.
+        out: Default folder of its comparisons on this machine.
+        file: Default file of its runs.
+    """
+    parser.add_argument("--workers", type=int, help="number of processes (default: all cores)")
+    parser.add_argument("--out", type=Path, default=Path(out), metavar="FOLDER")
+    parser.add_argument("--file", type=Path, default=file, help="all finished runs")
+    parser.add_argument("--write", action="store_true", help="write the page beside the file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+
+
+def cell(values: Sequence[float], number: str = ".4g") -> str:
+    """Mean and Student's t interval of some seeds, for a table; `number` is a format."""
+    if not values:
+        return "not run"
+    mean, low, high = (f"{one:{number}}" for one in t_interval(values))
+    if len(values) == 1:
+        return f"{mean} (one seed)"
+    return f"{mean} ({low} to {high}), {len(values)} seeds"
+
+
+def origins(runs: Sequence[Run]) -> Iterator[str]:
+    """Lines of a page: machines and commits."""
+    places = {(run["machine"]["processor"], run["machine"]["cores"]) for run in runs}
+    for processor, cores in sorted(places):
+        yield f"Machine: {cores} cores of {processor}; each run has one thread."
+    yield f"Commits: {', '.join(sorted({run['commit'] for run in runs})) or 'none'}."
 
 
 def run_part(

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kept_runs import Part, read_runs, run_part  # type: ignore[import-not-found]
+from kept_runs import Part, add_arguments, read_runs, run_part  # type: ignore[import-not-found]
 from study_comparison import STUDIES  # type: ignore[import-not-found]
 from write_heads import figures_of, write_page  # type: ignore[import-not-found]
 
@@ -106,11 +106,7 @@ def main() -> None:
     )
     parser.add_argument("--world", nargs="+", choices=WORLDS, default=[], help="worlds to run")
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds, from 0")
-    parser.add_argument("--workers", type=int, help="number of processes (default: all cores)")
-    parser.add_argument("--out", type=Path, default=Path("runs/heads"), metavar="FOLDER")
-    parser.add_argument("--file", type=Path, default=FILE, help="all finished runs")
-    parser.add_argument("--write", action="store_true", help="write the page beside the file")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    add_arguments(parser, "runs/heads", FILE)
     arguments = parser.parse_args()
     for world in arguments.world:
         run_world(world, arguments)

@@ -27,7 +27,10 @@ import reuse_games as games  # type: ignore[import-not-found]
 from kept_runs import (  # type: ignore[import-not-found]
     Part,
     Run,
+    add_arguments,
+    cell,
     origin,
+    origins,
     read_runs,
     run_part,
     write_runs,
@@ -38,7 +41,7 @@ from rl_vae import ComparisonConfig, FrameSpec, TrainConfig, VAEConfig, collect_
 from rl_vae.agents.recipe import load_recipe
 from rl_vae.objectives.beta import Beta
 from rl_vae.system import files
-from rl_vae.system.estimate import Estimate, t_interval
+from rl_vae.system.estimate import t_interval
 from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import write_figures
 
@@ -179,29 +182,18 @@ def page(runs: Sequence[Run]) -> Iterator[str]:
         "Minutes are those of one seed of all rewards in a process with one thread; for the code "
         "they include its frames and its training, which are needed once.\n"
     )
-    places = {(run["machine"]["processor"], run["machine"]["cores"]) for run in runs}
-    yield from (f"Machine: {cores} cores of {processor}.\n" for processor, cores in sorted(places))
-    yield f"Commits: {', '.join(sorted({run['commit'] for run in runs})) or 'none'}."
+    yield "\n\n".join(origins(runs))
     for name, world in WORLDS.items():
         yield f"\n## {name}\n"
         yield f"| reward | {' | '.join(LABELS.values())} |"
         yield f"|---|{'---|' * len(LABELS)}"
         for reward in world.rewards:
-            cells = [_cell(returns_of(runs, f"{name}: {reward}", system)) for system in LABELS]
+            cells = [cell(returns_of(runs, f"{name}: {reward}", system)) for system in LABELS]
             yield f"| {reward} | {' | '.join(cells)} |"
         all_minutes = [minutes_of(runs, name, system) for system in LABELS]
         cells = ["not run" if minutes is None else f"{minutes:.1f}" for minutes in all_minutes]
         yield f"| minutes of all rewards | {' | '.join(cells)} |"
         yield f"\nOf these, frames and code: {code_seconds(runs, name) / 60:.1f} minutes."
-
-
-def _cell(values: Sequence[float]) -> str:
-    if not values:
-        return "not run"
-    if len(values) == 1:
-        return f"{values[0]:.4g} (one seed)"
-    interval: Estimate = t_interval(values)
-    return "{:.4g} ({:.4g} to {:.4g}), ".format(*interval) + f"{len(values)} seeds"
 
 
 def main() -> None:
@@ -211,11 +203,7 @@ def main() -> None:
     )
     parser.add_argument("--world", nargs="+", choices=WORLDS, default=[], help="worlds to run")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
-    parser.add_argument("--workers", type=int, help="number of processes (default: all cores)")
-    parser.add_argument("--out", type=Path, default=Path("runs/reuse"), metavar="FOLDER")
-    parser.add_argument("--file", type=Path, default=FILE, help="all finished runs")
-    parser.add_argument("--write", action="store_true", help="write the page beside the file")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    add_arguments(parser, "runs/reuse", FILE)
     arguments = parser.parse_args()
     for name in arguments.world:
         run_world(name, arguments)

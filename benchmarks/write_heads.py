@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kept_runs import Run  # type: ignore[import-not-found]
+from kept_runs import Run, cell, origins  # type: ignore[import-not-found]
 
 from rl_vae.analysis.comparison.summary import ComparisonSummary, summarise_runs
 from rl_vae.analysis.comparison.tables import tables
 from rl_vae.system import files
-from rl_vae.system.estimate import Estimate, t_interval
+from rl_vae.system.estimate import t_interval
 
 HEAD = "head "
 """Before the name of a code that was trained with a head."""
@@ -82,7 +82,7 @@ def figures_of(systems: Mapping[str, Sequence[str]], runs: Sequence[Run]) -> dic
 
 def write_page(path: Path, systems: Mapping[str, Sequence[str]], runs: Sequence[Run]) -> None:
     """Write the page."""
-    parts = [INTRODUCTION, "\n".join(_origin(runs)), ROLE, "\n".join(_effects(systems, runs))]
+    parts = [INTRODUCTION, "\n\n".join(origins(runs)), ROLE, "\n".join(_effects(systems, runs))]
     for world, names in systems.items():
         is_run = any(run["task"] == world for run in runs)
         parts.append(f"## {world}")
@@ -92,13 +92,6 @@ def write_page(path: Path, systems: Mapping[str, Sequence[str]], runs: Sequence[
 
 def _names(run: Run) -> dict[str, object]:
     return {"system": run["system"], "seed": run["seed"]}
-
-
-def _origin(runs: Sequence[Run]) -> Iterator[str]:
-    places = {(run["machine"]["processor"], run["machine"]["cores"]) for run in runs}
-    for processor, cores in sorted(places):
-        yield f"Machine: {cores} cores of {processor}; each run has one thread."
-    yield f"Commits: {', '.join(sorted({run['commit'] for run in runs})) or 'none'}."
 
 
 def _effects(systems: Mapping[str, Sequence[str]], runs: Sequence[Run]) -> Iterator[str]:
@@ -112,11 +105,8 @@ def _effects(systems: Mapping[str, Sequence[str]], runs: Sequence[Run]) -> Itera
 
 
 def _effect(values: Sequence[float]) -> str:
-    if not values:
-        return "not run"
-    if len(values) == 1:
-        return f"{values[0]:+.2f} (one seed)"
-    interval: Estimate = t_interval(values)
-    text = "{:+.2f} ({:+.2f} to {:+.2f})".format(*interval)
-    is_clear = interval.low > 0 or interval.high < 0
-    return f"{f'**{text}**' if is_clear else text}, {len(values)} seeds"
+    text: str = cell(values, "+.2f")
+    if len(values) < 2:
+        return text
+    _, low, high = t_interval(values)
+    return f"**{text}**" if low > 0 or high < 0 else text

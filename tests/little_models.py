@@ -13,6 +13,10 @@ from little_games import GATES, LINE, PUSH, SIDE
 
 from rl_vae.agents.kinds import KINDS
 from rl_vae.agents.recipe import Recipe
+from rl_vae.analysis.comparison.config import ComparisonConfig
+from rl_vae.frames import FrameSpec
+from rl_vae.models.config import VAEConfig
+from rl_vae.training.config import TrainConfig
 
 # Small enough that each trains in a second or two, yet every part of the algorithm runs.
 PPO = Recipe(
@@ -47,6 +51,18 @@ SAC = Recipe(
     hyperparameters=REPLAY,
 )
 DQN = replace(SAC, algorithm="DQN")
+COMPARISON = ComparisonConfig(
+    env_id=LINE,
+    recipe=PPO,
+    betas=(4.0,),
+    seeds=(0,),
+    frames=160,
+    spec=FrameSpec(40, 40),
+    vae=VAEConfig(latent_dim=3),
+    train=TrainConfig(steps=8, batch_size=16),
+    episodes=2,
+    evaluations=1,
+)
 
 
 def _changed(recipe: Recipe, name: str, **hyperparameters: Any) -> Recipe:

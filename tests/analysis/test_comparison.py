@@ -19,11 +19,8 @@ from sklearn.decomposition import PCA
 
 from rl_vae import (
     Agent,
-    ComparisonConfig,
     Encoder,
     FrameSpec,
-    TrainConfig,
-    VAEConfig,
     compare,
     save_encoder,
 )
@@ -41,18 +38,7 @@ from rl_vae.sb3 import play
 
 pytestmark = pytest.mark.slow
 
-CONFIG = ComparisonConfig(
-    env_id=LINE,
-    recipe=little_models.PPO,
-    betas=(4.0,),
-    seeds=(0,),
-    frames=160,
-    spec=FrameSpec(40, 40),
-    vae=VAEConfig(latent_dim=3),
-    train=TrainConfig(steps=8, batch_size=16),
-    episodes=2,
-    evaluations=1,
-)
+CONFIG = little_models.COMPARISON
 
 
 @pytest.fixture(scope="module")

@@ -6,27 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import little_models
 import pytest
 from jobs import HereExecutor
-from little_games import LINE
+from little_models import COMPARISON
 
-from rl_vae import ComparisonConfig, FrameSpec, TrainConfig, VAEConfig
 from rl_vae.analysis.comparison import runner
 
 ROOT = Path(__file__).resolve().parents[2]
-LITTLE = ComparisonConfig(
-    env_id=LINE,
-    recipe=little_models.PPO,
-    betas=(4.0,),
-    baselines=("autoencoder",),
-    frames=160,
-    spec=FrameSpec(40, 40),
-    vae=VAEConfig(latent_dim=3),
-    train=TrainConfig(steps=4, batch_size=16),
-    episodes=2,
-    evaluations=0,
-)
+LITTLE = replace(COMPARISON, baselines=("autoencoder",))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +88,7 @@ def test_the_page_has_every_cell(
     assert cells == [
         "sprites",
         "not run",  # autoencoder
-        "**+2.10 (+1.85 to +2.35)**, 3 seeds",
+        "**+2.10 (+1.85 to +2.35), 3 seeds**",
         "-0.50 (one seed)",
         "not run",
     ]

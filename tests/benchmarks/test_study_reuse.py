@@ -1,31 +1,19 @@
 """benchmarks/study_reuse.py: one code for several rewards."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import little_models
 import pytest
 from jobs import HereExecutor
-from little_games import LINE
+from little_models import COMPARISON
 
-from rl_vae import ComparisonConfig, FrameSpec, TrainConfig, VAEConfig
 from rl_vae.analysis.comparison import runner
 
 ROOT = Path(__file__).resolve().parents[2]
-LITTLE = ComparisonConfig(
-    env_id=LINE,
-    recipe=little_models.PPO,
-    betas=(),
-    baselines=("pixels",),
-    frames=160,
-    spec=FrameSpec(40, 40),
-    vae=VAEConfig(latent_dim=3),
-    train=TrainConfig(steps=4, batch_size=16),
-    episodes=2,
-    evaluations=0,
-)
+LITTLE = replace(COMPARISON, betas=(), baselines=("pixels",))
 
 
 class Nothing(gym.RewardWrapper[Any, Any]):
