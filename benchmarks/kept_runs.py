@@ -12,7 +12,7 @@ from rl_vae.analysis.comparison.result import read_run
 from rl_vae.analysis.comparison.runner import plain_json
 from rl_vae.system import files, hashing, strict_json
 from rl_vae.system.estimate import t_interval
-from rl_vae.system.provenance import git_commit, machine
+from rl_vae.system.provenance import git_commit, machine, write_figures
 
 Run = Mapping[str, Any]
 """Result of a run, with its names: task, system and seed."""
@@ -75,6 +75,14 @@ def origins(runs: Sequence[Run]) -> Iterator[str]:
     yield f"Commits: {', '.join(sorted({run['commit'] for run in runs})) or 'none'}."
 
 
+def report(figures: Mapping[str, float], runs: Sequence[Run], path: Path | None) -> None:
+    """Print figures, and write them to a file if there is a path."""
+    for name, value in figures.items():
+        print(f"{name:60} {value:.6g}")
+    if path is not None:
+        write_figures(path, figures, sorted({run["seed"] for run in runs}))
+
+
 def run_part(
     task: str, part: Part, folder: Path, file: Path, workers: int | None, **options: Any
 ) -> None:
@@ -116,11 +124,13 @@ def _changed(value: Any) -> Any:
     """The fields of a dataclass that do not have their default, and of those inside it."""
     if not is_dataclass(value):
         return value
-    return {
-        field.name: _changed(getattr(value, field.name))
-        for field in fields(value)
-        if field.default_factory is not MISSING or getattr(value, field.name) != field.default
-    }
+    changed = {}
+    for field in fields(value):
+        factory = field.default_factory
+        default = field.default if factory is MISSING else factory()
+        if getattr(value, field.name) != default:
+            changed[field.name] = _changed(getattr(value, field.name))
+    return changed
 
 
 def _kept(task: str, part: Part, runs: Sequence[Run]) -> list[Run]:

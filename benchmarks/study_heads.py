@@ -21,14 +21,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kept_runs import Part, add_arguments, read_runs, run_part  # type: ignore[import-not-found]
+from kept_runs import Part, add_arguments, read_runs, report, run_part  # type: ignore[import-not-found]
 from study_comparison import STUDIES  # type: ignore[import-not-found]
 from write_heads import figures_of, write_page  # type: ignore[import-not-found]
 
 from rl_vae import ComparisonConfig, FrameSpec, Heads, TrainConfig, VAEConfig
 from rl_vae.agents.recipe import load_recipe
 from rl_vae.system.process_settings import configure_process
-from rl_vae.system.provenance import write_figures
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "heads_study.json"
 WEIGHT = 30.0
@@ -114,11 +113,7 @@ def main() -> None:
     runs = read_runs(arguments.file)
     if arguments.write:
         write_page(arguments.file.with_suffix(".md"), systems, runs)
-    figures = figures_of(systems, runs)
-    for name, value in figures.items():
-        print(f"{name:60} {value:.6g}")
-    if arguments.json:
-        write_figures(arguments.json, figures, sorted({run["seed"] for run in runs}))
+    report(figures_of(systems, runs), runs, arguments.json)
 
 
 def systems_of_worlds() -> Mapping[str, Sequence[str]]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark_agents import Task, read_tasks  # type: ignore[import-not-found]
-from kept_runs import read_runs, write_runs  # type: ignore[import-not-found]
+from kept_runs import read_runs, report, write_runs  # type: ignore[import-not-found]
 from minutes_meter import Meter  # type: ignore[import-not-found]
 from minutes_systems import (  # type: ignore[import-not-found]
     SYSTEMS,
@@ -43,7 +43,7 @@ from rl_vae.analysis.comparison.runner import run_all
 from rl_vae.executors.job import Here, Job
 from rl_vae.system import files
 from rl_vae.system.process_settings import configure_process
-from rl_vae.system.provenance import git_commit, machine, package_versions, write_figures
+from rl_vae.system.provenance import git_commit, machine, package_versions
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 LONGEST = {"car_racing": "car_racing_long", "pong": "pong_long"}
@@ -135,11 +135,7 @@ def main() -> None:
     runs = read_runs(arguments.file)
     if arguments.write:
         write_page(arguments.file.with_suffix(".md"), runs)
-    figures = figures_of(runs)
-    for key, value in figures.items():
-        print(f"{key:50} {value:.6g}")
-    if arguments.json is not None:
-        write_figures(arguments.json, figures, sorted({run["seed"] for run in runs}))
+    report(figures_of(runs), runs, arguments.json)
 
 
 def run_one(names: tuple[str, str, int], task: Task, arguments: argparse.Namespace) -> None:

@@ -32,6 +32,7 @@ from kept_runs import (  # type: ignore[import-not-found]
     origin,
     origins,
     read_runs,
+    report,
     run_part,
     write_runs,
 )
@@ -43,7 +44,6 @@ from rl_vae.objectives.beta import Beta
 from rl_vae.system import files
 from rl_vae.system.estimate import t_interval
 from rl_vae.system.process_settings import configure_process
-from rl_vae.system.provenance import write_figures
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "reuse_study.json"
 CODE = "model-code"
@@ -86,10 +86,10 @@ LABELS = {CODE: "code", "pixels": "pixels", "state": "state"}
 def run_world(name: str, arguments: argparse.Namespace) -> None:
     """Train the code of a world and the agents of all rewards, seed by seed."""
     world, out = WORLDS[name], arguments.out / name
+    code = train_code(name, out, arguments.file)
     for last in range(1, arguments.seeds + 1):
         for reward, wrappers in world.rewards.items():
             seeds = tuple(range(last))
-            code = train_code(name, out, arguments.file)
             baselines = (str(code), *world.config.baselines)
             config = replace(world.config, baselines=baselines, seeds=seeds)
             folder = out / reward.replace(" ", "_")
@@ -180,7 +180,7 @@ def page(runs: Sequence[Run]) -> Iterator[str]:
         "then learn each reward on this code, on pixels and on the simulator's state. A cell is "
         "the mean return over seeds with Student's t 95 % interval and the number of seeds. "
         "Minutes are those of one seed of all rewards in a process with one thread; for the code "
-        "they include its frames and its training, which are needed once.\n"
+        "they include its frames and its training on all cores, which are needed once.\n"
     )
     yield "\n\n".join(origins(runs))
     for name, world in WORLDS.items():
@@ -211,11 +211,7 @@ def main() -> None:
     if arguments.write:
         text = "\n".join(page(runs)) + "\n"
         files.write_whole(arguments.file.with_suffix(".md"), text.encode())
-    figures = figures_of(runs)
-    for key, value in figures.items():
-        print(f"{key:60} {value:.6g}")
-    if arguments.json:
-        write_figures(arguments.json, figures, range(arguments.seeds))
+    report(figures_of(runs), runs, arguments.json)
 
 
 if __name__ == "__main__":

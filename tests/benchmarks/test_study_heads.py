@@ -38,7 +38,7 @@ def run(study: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None
 def made_up(system: str, seed: int, value: float, world: str = "sprites") -> dict[str, Any]:
     """A run with this return."""
     result = {
-        "system": system.removesuffix("head "),
+        "system": system.removeprefix("head "),
         "return": value,
         "returns": [value],
         "scores": {},
@@ -56,6 +56,7 @@ def test_settings_of_a_later_version_are_equal(study: Any, kept: Any) -> None:
     config = study.WORLDS["sprites"]
     assert kept.settings_of(replace(config, seeds=(4, 5))) == kept.settings_of(config)
     assert kept.settings_of(replace(config, frames=64)) != kept.settings_of(config)
+    assert kept._changed(study.TrainConfig()) == {}  # fields with a default_factory, too
     train = replace(config.train, heads=study.Heads(reward=1.0))
     assert kept.settings_of(replace(config, train=train)) != kept.settings_of(config)
     digests = {
