@@ -16,8 +16,9 @@ _MOST_FRAMES = 8
 class CodeWatch(DriftCallback):
     """Scores every 16th step as `VecWatch` does, and warns once of drift from each encoder.
 
-    Beside the scores SB3's logger gets, five times during the training, "vae/reconstructions":
-    current frames of up to eight environments above their reconstructions.
+    It scores and draws at most eight environments: scoring decodes, and the last scored frames
+    should span many steps. Beside the scores SB3's logger gets, five times during the training,
+    "vae/reconstructions": current frames above their reconstructions.
 
     Args:
         venv: Environments of the training.
@@ -39,7 +40,7 @@ class CodeWatch(DriftCallback):
         if self._venv.encoder is not self._monitor.encoder:  # it was refreshed
             self._monitor = DriftMonitor(self._venv.encoder)
         if self._monitor.is_due():
-            self.record(self._monitor.score(self._venv.frames))
+            self.record(self._monitor.score(self._venv.frames[:_MOST_FRAMES]))
         if self.num_timesteps >= self._next_picture:
             self._next_picture = self.num_timesteps + self._draw_every
             self._draw()

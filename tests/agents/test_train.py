@@ -759,3 +759,18 @@ def test_frames_are_scored_during_training(
     assert trained.drift == 1.0 if wrappers else trained.drift < 0.25
     again = train(tmp_path / "agent", PPO, wrappers=wrappers)
     assert again == trained
+
+
+def test_at_most_eight_environments_are_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scoring decodes: with many environments it would take much of the training's time."""
+    scored, score = [], drift.DriftMonitor.score
+
+    def count(monitor: drift.DriftMonitor, frames: Any) -> Any:
+        scored.append(len(frames))
+        return score(monitor, frames)
+
+    monkeypatch.setattr(drift.DriftMonitor, "score", count)
+    train(tmp_path / "agent", replace(PPO, n_envs=9, total_steps=576))
+    assert set(scored) == {8}
