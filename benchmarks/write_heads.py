@@ -33,8 +33,8 @@ episode |
 """
 ROLE = """Returns with the head minus returns without it, of the same seeds: mean and Student's t \
 95 % interval, not corrected for the number of cells. An interval without 0 is in bold. "Not run" \
-is a cell without results. In the tables of correlations, an empty row is a score that is equal for \
-all codes: the reward probes see the code without the action, and may find nothing.
+is a cell without results. In the tables of correlations, an empty row is a score that is equal \
+for all codes: the reward probes see the code without the action, and may find nothing.
 """
 
 
