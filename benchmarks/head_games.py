@@ -24,8 +24,18 @@ class RandomGoal(EmptyEnv):
         super()._gen_grid(width, height)  # type: ignore[no-untyped-call]
         self.grid.set(width - 2, height - 2, None)
         self.agent_pos = (-1, -1)
-        self.place_obj(Goal())
+        self.goal_pos = self.place_obj(Goal())
         self.place_agent()  # type: ignore[no-untyped-call]
+
+    def factors(self) -> dict[str, float]:
+        """The state: place and direction of the agent, and the place of the goal."""
+        places = {"agent": self.agent_pos, "goal": self.goal_pos}
+        factors = {
+            f"{name}_{axis}": float(at[i])
+            for name, at in places.items()
+            for i, axis in enumerate("xy")
+        }
+        return {**factors, "agent_direction": float(self.agent_dir)}
 
 
 gym.register("Heads/Arrival-v0", "head_games:Arrival", max_episode_steps=50)

@@ -20,17 +20,24 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kept_runs import Part, add_arguments, read_runs, report, run_part  # type: ignore[import-not-found]
 from study_comparison import STUDIES  # type: ignore[import-not-found]
 from write_heads import figures_of, write_page  # type: ignore[import-not-found]
 
-from rl_vae import ComparisonConfig, FrameSpec, Heads, TrainConfig, VAEConfig
+from rl_vae import ComparisonConfig, FrameSpec, Heads, Recipe, TrainConfig, VAEConfig
 from rl_vae.agents.recipe import load_recipe
 from rl_vae.system.process_settings import configure_process
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "heads_study.json"
 WEIGHT = 30.0
+
+
+def with_other(recipe: Recipe, **hyperparameters: Any) -> Recipe:
+    """A recipe with other hyperparameters."""
+    return replace(recipe, hyperparameters={**recipe.hyperparameters, **hyperparameters})
+
 
 SPRITES = replace(STUDIES["sprites"], betas=(1.0, 4.0))
 OTHER = replace(SPRITES, vae=VAEConfig(), train=TrainConfig(steps=1_000), spec=FrameSpec())
@@ -44,18 +51,30 @@ IMAGES = replace(
 WORLDS = {
     "sprites": SPRITES,
     "distractors": replace(SPRITES, env_kwargs={"distractors": 3}),
-    "arrival": replace(SPRITES, env_id="head_games:Heads/Arrival-v0"),
+    "arrival": replace(
+        SPRITES,
+        env_id="head_games:Heads/Arrival-v0",
+        recipe=replace(SPRITES.recipe, total_steps=65_536),
+    ),
     "minigrid": replace(
         OTHER,
         env_id="head_games:Heads/RandomGoal-v0",
         env_kwargs={"tile_size": 8},
-        recipe=replace(load_recipe("ppo_minigrid"), total_steps=20_480),
+        recipe=with_other(
+            replace(load_recipe("ppo_minigrid"), total_steps=81_920, learning_rate=1e-3),
+            n_epochs=10,
+            ent_coef=0.01,
+        ),
         frames=8_000,
     ),
     "pendulum": replace(
         OTHER,
         env_id="Pendulum-v1",
-        recipe=replace(load_recipe("sac_pendulum"), total_steps=6_000),
+        recipe=with_other(
+            replace(load_recipe("sac_pendulum"), total_steps=6_000),
+            batch_size=64,
+            gradient_steps=2,
+        ),
         frames=4_000,
     ),
     "car_racing": replace(
@@ -69,7 +88,7 @@ WORLDS = {
         env_id="ALE/Pong-v5",
         recipe=replace(load_recipe("ppo_pong"), total_steps=300_000),
         train=TrainConfig(steps=2_000, moving_weight=100.0),
-        spec=FrameSpec(crop=(34, 16, 0, 0)),
+        spec=FrameSpec(height=80, width=64, channels=1, crop=(34, 16, 16, 16)),
     ),
 }
 

@@ -25,9 +25,9 @@ evaluation episodes.
 | sprites | rl_vae/Sprites-v0, 16,384 decisions of PPO |
 | distractors | the same with three discs that drift behind the sprite, and other colours in each \
 episode |
-| arrival | the same as sprites with a reward of 1 on arrival, and no other |
-| minigrid | MiniGrid-Empty-8x8 with goal and agent at random places, 20,480 decisions of PPO |
-| pendulum | Pendulum-v1, 6,000 decisions of SAC |
+| arrival | the same as sprites with a reward of 1 on arrival, and no other; 65,536 decisions |
+| minigrid | MiniGrid-Empty-8x8 with goal and agent at random places, 81,920 decisions of PPO |
+| pendulum | Pendulum-v1, 6,000 decisions of SAC, 3,000 updates with 64 of them |
 | car_racing | CarRacing-v3, 40,960 decisions of PPO |
 | pong | ALE/Pong-v5, 300,000 decisions of PPO |
 """

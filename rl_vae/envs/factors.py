@@ -63,6 +63,27 @@ def _state(*names: str) -> Callable[[Any], dict[str, float]]:
     return read
 
 
+def _turning(*names: str) -> Callable[[Any], dict[str, float]]:
+    """Reader of a state that starts with one angle for each name, then has their velocities.
+
+    The angle is given as its cosine and sine: a picture does not show the full turns that the
+    simulator counts, and equal pictures must have equal factors.
+    """
+
+    def read(env: Any) -> dict[str, float]:
+        values = [0.0] * (2 * len(names)) if env.state is None else env.state
+        angles, velocities = values[: len(names)], values[len(names) :]
+        factors = {}
+        for name, angle in zip(names, angles, strict=True):
+            factors[f"{name}_cos"] = float(np.cos(angle))
+            factors[f"{name}_sin"] = float(np.sin(angle))
+        for name, velocity in zip(names, velocities, strict=True):
+            factors[f"{name}_velocity"] = float(velocity)
+        return factors
+
+    return read
+
+
 def _body(body: Any) -> dict[str, float]:
     return {
         "position_x": float(body.position.x),
@@ -109,14 +130,12 @@ _READERS: dict[str, Callable[[Any], dict[str, float]]] = {
     "gymnasium.envs.classic_control.cartpole.CartPoleEnv": _state(
         "cart_position", "cart_velocity", "pole_angle", "pole_velocity"
     ),
-    "gymnasium.envs.classic_control.pendulum.PendulumEnv": _state("angle", "angular_velocity"),
+    "gymnasium.envs.classic_control.pendulum.PendulumEnv": _turning("angle"),
     "gymnasium.envs.classic_control.mountain_car.MountainCarEnv": _state("position", "velocity"),
     "gymnasium.envs.classic_control.continuous_mountain_car.Continuous_MountainCarEnv": _state(
         "position", "velocity"
     ),
-    "gymnasium.envs.classic_control.acrobot.AcrobotEnv": _state(
-        "angle_1", "angle_2", "angular_velocity_1", "angular_velocity_2"
-    ),
+    "gymnasium.envs.classic_control.acrobot.AcrobotEnv": _turning("angle_1", "angle_2"),
     "gymnasium.envs.box2d.car_racing.CarRacing": _car,
     "gymnasium.envs.box2d.lunar_lander.LunarLander": _lander,
     "gymnasium.envs.box2d.bipedal_walker.BipedalWalker": _walker,
