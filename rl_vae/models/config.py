@@ -31,10 +31,10 @@ class VAEConfig:
     latent_dim: Annotated[int, Range(low=1, high=4096)] = 32
     """Number of latents, Z."""
     network: NetworkChoice = "patch"
-    """"patch" (fast on a CPU), "small" (for frames of about 32 x 32 pixels), "world_models",
-    "burgess", "mlp" (one hidden layer of 400 units), "linear" (no hidden layer), or a network of
-    your own: a subclass of `rl_vae.Network`, or "FILE.py:NAME" of one; the file is run when the
-    network is built."""
+    """"patch" (fast on a CPU), "narrow" (half its width, for pictures as plain as Pong's), "small"
+    (for frames of about 32 x 32 pixels), "world_models", "burgess", "mlp" (one hidden layer of 400
+    units), "linear" (no hidden layer), or a network of your own: a subclass of `rl_vae.Network`, or
+    "FILE.py:NAME" of one; the file is run when the network is built."""
     likelihood: Likelihood = "gaussian"
     """Distribution of a pixel under the decoder: "gaussian", "learned_gaussian" or "bernoulli".
     With "bernoulli" the posterior can collapse if colours are similar, as in Pong."""

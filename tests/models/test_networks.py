@@ -107,6 +107,16 @@ def test_patch_network_looks_at_patches_of_eight() -> None:
     assert maps(decoder, torch.zeros(1, 32)) == [*down[-2::-1], (3, 64, 64)]
 
 
+def test_narrow_network_is_half_as_wide() -> None:
+    """Its maps have the sizes of "patch", and half as many channels; it is centred, too."""
+    encoder, decoder = pair("narrow", (80, 64, 1), 32)
+    down = [(16, 20, 16), (32, 10, 8), (64, 5, 4)]
+    assert maps(encoder, torch.zeros(1, 1, 80, 64)) == down
+    assert linears(encoder) == [(1280, 128), (128, 64)]
+    assert maps(decoder, torch.zeros(1, 32)) == [*down[-2::-1], (1, 80, 64)]
+    assert NETWORKS["narrow"].centred == NETWORKS["patch"].centred
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_what_a_decoder_draws_too_much_is_cut_off_evenly(name: str, size: tuple[int, int]) -> None:

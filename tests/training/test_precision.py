@@ -47,7 +47,7 @@ def test_which_form_a_layer_has(name: str, bfloat16: bool) -> None:
     Precision(bfloat16, reshaped=True).prepare(vae)
     forms = [layer.form for layer in vae.modules() if isinstance(layer, Upsampling)]
     common: Form = "mirrored" if bfloat16 else "plain"
-    last: Form = "folded" if name in ("patch", "small", "burgess") else common
+    last: Form = "folded" if name in ("patch", "narrow", "small", "burgess") else common
     assert forms == ([common] * (len(forms) - 1) + [last] if name not in ("mlp", "linear") else [])
 
 
