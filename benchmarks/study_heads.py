@@ -48,6 +48,7 @@ IMAGES = replace(
     engine="auto",
 )
 """Worlds whose engine does not read the simulator's state."""
+# A horizon is that of the head: the steps of a decision, and more where rewards are rare.
 WORLDS = {
     "sprites": SPRITES,
     "distractors": replace(SPRITES, env_kwargs={"distractors": 3}),
@@ -75,19 +76,22 @@ WORLDS = {
             batch_size=64,
             gradient_steps=2,
         ),
+        train=replace(OTHER.train, heads=Heads(horizon=2)),
         frames=4_000,
     ),
     "car_racing": replace(
         IMAGES,
         env_id="CarRacing-v3",
         recipe=replace(load_recipe("ppo_car_racing"), total_steps=40_960),
+        train=replace(OTHER.train, heads=Heads(horizon=4)),
         spec=FrameSpec(crop=(0, 12, 0, 0)),
     ),
     "pong": replace(
         IMAGES,
         env_id="ALE/Pong-v5",
         recipe=replace(load_recipe("ppo_pong"), total_steps=300_000),
-        train=TrainConfig(steps=2_000, moving_weight=100.0),
+        vae=VAEConfig(network="narrow"),
+        train=TrainConfig(steps=2_000, moving_weight=100.0, heads=Heads(horizon=8)),
         spec=FrameSpec(height=80, width=64, channels=1, crop=(34, 16, 16, 16)),
     ),
 }
@@ -95,7 +99,7 @@ WORLDS = {
 
 def parts_of(plain: ComparisonConfig) -> list[Part]:
     """The comparisons of a world."""
-    headed = replace(plain.train, heads=Heads(reward=WEIGHT))
+    headed = replace(plain.train, heads=replace(plain.train.heads, reward=WEIGHT))
     codes = replace(plain, baselines=("autoencoder",))
     linear = replace(codes, betas=(), vae=replace(plain.vae, network="linear"))
     return [

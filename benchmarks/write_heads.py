@@ -27,9 +27,11 @@ evaluation episodes.
 episode |
 | arrival | the same as sprites with a reward of 1 on arrival, and no other; 65,536 decisions |
 | minigrid | MiniGrid-Empty-8x8 with goal and agent at random places, 81,920 decisions of PPO |
-| pendulum | Pendulum-v1, 6,000 decisions of SAC, 3,000 updates with 64 of them |
-| car_racing | CarRacing-v3, 40,960 decisions of PPO |
-| pong | ALE/Pong-v5, 300,000 decisions of PPO |
+| pendulum | Pendulum-v1, 6,000 decisions of SAC, 3,000 updates with 64 of them; the head predicts \
+the sum of the next 2 rewards |
+| car_racing | CarRacing-v3, 40,960 decisions of PPO; the head predicts the sum of the next 4 \
+rewards |
+| pong | ALE/Pong-v5, 300,000 decisions of PPO; the head predicts the sum of the next 8 rewards |
 """
 ROLE = """Returns with the head minus returns without it, of the same seeds: mean and Student's t \
 95 % interval, not corrected for the number of cells. An interval without 0 is in bold. "Not run" \
