@@ -6,7 +6,7 @@ each budget its current policy plays --episodes deterministic episodes on evalua
 other benchmark has. These episodes do not count; all else does, but not the start of Python.
 
 Schedules of systems on pixels fall over the longest budget. Ours takes the stages of the task with
-its longest training (car_racing_long, pong_long), and its agent stays as it is after the last one.
+its longest training (car_racing_long), and its agent stays as it is after the last one.
 
     python benchmarks/study_minutes.py --tasks cartpole --systems ours zoo --budgets 5 10 30
     python benchmarks/study_minutes.py --write
@@ -46,7 +46,7 @@ from rl_vae.system.process_settings import configure_process
 from rl_vae.system.provenance import git_commit, machine, package_versions
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-LONGEST = {"car_racing": "car_racing_long", "pong": "pong_long"}
+LONGEST = {"car_racing": "car_racing_long"}
 """Tables of agent_tasks.toml with the longest training of a task."""
 
 

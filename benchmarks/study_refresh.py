@@ -140,9 +140,8 @@ def main() -> None:
         f"`LatentExtractor(fine_tune=True, reconstruction={WEIGHT:g}, learning_rate={RATE:g})`. "
         "*error* is the root mean square error, of 255, of the VAE that the agent has at the end "
         "on the frames that it sees. *minutes* are those of the agent's training on one thread. "
-        "The budget is what two shared cores can bear: the recipes have 73,728 and 1,500,000 "
-        "decisions, so the returns of Pong say nothing on the three arms. No setting was chosen by "
-        "these results."
+        "The budget is what two shared cores can bear: the recipes have many more decisions, so "
+        "the returns of Pong say nothing on the three arms. No setting was chosen by these results."
     )
     finish(options, __file__, "Refresh study", [text, *parts], Results([], figures))
 

@@ -32,7 +32,7 @@ longest budget, so that an early cell shows what a long training has by then.
 | system | what it is |
 |---|---|
 | `ours` | the stages of [the results](results.md) with the longest training of the task \
-(`car_racing_long`, `pong_long`); after its last stage the agent stays as it is |
+(`car_racing_long`); after its last stage the agent stays as it is |
 | `ours_head` | the same, and the VAE is trained with a reward head of 30 nats |
 | `zoo` | Stable-Baselines3's PPO with CnnPolicy and rl_zoo3's settings for the task; for Sprites, \
 which it does not have, those of Atari |
