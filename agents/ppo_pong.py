@@ -10,8 +10,8 @@ The ball is one or two of 5,120 pixels: without a larger weight on moving pixels
 encode it, and the agent learns nothing. Atari repeats each action for four frames itself, so there
 is no frame skip here. Four codes contain the direction of the ball. The narrow network encodes a
 frame in less than a third of the time of "patch". Rewards are rare, so there are many environments
-and few epochs per rollout. Seeds 0 and 1 scored 16.8 and 17.9 over 20 games each; seed 2 learns
-much later (RESULTS.md).
+and few epochs per rollout. Seeds 0 and 1 scored 16.8 and 17.9 over 20 games each; seed 2 was
+stopped after 1.65 million decisions, at a training return of -12 (RESULTS.md).
 """
 
 from rl_vae import Recipe

@@ -48,7 +48,7 @@ IMAGES = replace(
     engine="auto",
 )
 """Worlds whose engine does not read the simulator's state."""
-# A horizon is that of the head: the steps of a decision, and more where rewards are rare.
+# A head predicts the rewards of one decision, but in Pong of eight, because rewards are rare there.
 WORLDS = {
     "sprites": SPRITES,
     "distractors": replace(SPRITES, env_kwargs={"distractors": 3}),

@@ -69,17 +69,17 @@ def _turning(*names: str) -> Callable[[Any], dict[str, float]]:
     The angle is given as its cosine and sine: a picture does not show the full turns that the
     simulator counts, and equal pictures must have equal factors.
     """
+    read_state = _state(*names, *(f"{name}_velocity" for name in names))
 
     def read(env: Any) -> dict[str, float]:
-        values = [0.0] * (2 * len(names)) if env.state is None else env.state
-        angles, velocities = values[: len(names)], values[len(names) :]
-        factors = {}
-        for name, angle in zip(names, angles, strict=True):
-            factors[f"{name}_cos"] = float(np.cos(angle))
-            factors[f"{name}_sin"] = float(np.sin(angle))
-        for name, velocity in zip(names, velocities, strict=True):
-            factors[f"{name}_velocity"] = float(velocity)
-        return factors
+        velocities, factors = read_state(env), {}
+        for name in names:
+            angle = velocities.pop(name)
+            factors[f"{name}_cos"], factors[f"{name}_sin"] = (
+                float(np.cos(angle)),
+                float(np.sin(angle)),
+            )
+        return {**factors, **velocities}
 
     return read
 

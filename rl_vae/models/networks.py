@@ -8,27 +8,26 @@ from rl_vae.errors import ConfigError
 from rl_vae.models.conv_layers import Conv, ConvLayers
 from rl_vae.models.network import Network
 
+
+def _patch(width: int) -> ConvLayers:
+    """Layers whose first one has `width` channels, each of which looks at patches of 8 x 8."""
+    return ConvLayers(
+        (Conv(width, 8, 4, 2), Conv(2 * width, 4, 2, 1), Conv(4 * width, 4, 2, 1)),
+        (8 * width,),
+        (8 * width,),
+        4 * width,
+        (Conv(2 * width, 4, 2, 1), Conv(width, 4, 2, 1), Conv(0, 8, 4, 2)),
+        centred=True,
+    )
+
+
 NETWORKS: dict[str, ConvLayers] = {
     # The default. A first layer of 8 x 8 patches leaves a sixteenth of the pixels to the other
     # layers. It is centred on the mean frame: if most of a frame never changes, as in CartPole,
     # the constant part otherwise dominates the loss and the posterior collapses.
-    "patch": ConvLayers(
-        (Conv(32, 8, 4, 2), Conv(64, 4, 2, 1), Conv(128, 4, 2, 1)),
-        (256,),
-        (256,),
-        128,
-        (Conv(64, 4, 2, 1), Conv(32, 4, 2, 1), Conv(0, 8, 4, 2)),
-        centred=True,
-    ),
+    "patch": _patch(32),
     # Half of "patch" in width: a frame takes less than a third of the time.
-    "narrow": ConvLayers(
-        (Conv(16, 8, 4, 2), Conv(32, 4, 2, 1), Conv(64, 4, 2, 1)),
-        (128,),
-        (128,),
-        64,
-        (Conv(32, 4, 2, 1), Conv(16, 4, 2, 1), Conv(0, 8, 4, 2)),
-        centred=True,
-    ),
+    "narrow": _patch(16),
     # Ha & Schmidhuber 2018, World Models, appendix A.1.
     "world_models": ConvLayers(
         (Conv(32, 4, 2, 0), Conv(64, 4, 2, 0), Conv(128, 4, 2, 0), Conv(256, 4, 2, 0)),
